@@ -1,0 +1,43 @@
+# Every target sets up what it needs on a machine with Python >= 3.11, git, make and a C compiler.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help test lint format bench lock clean
+
+help: ## what each target does
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "knative-mig needs Python 3.11 or newer; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: $(READY) ## unit, property and contract tests, with the branch coverage of the core
+	$(PY) -m pytest --numprocesses=auto --cov --cov-report=
+	@echo "branch coverage of the core (the bar is 95 %):"
+	$(PY) -m coverage report --include='knative_mig/core/*' --fail-under=95
+
+lint: $(READY) ## ruff, mypy strict, import contracts
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(READY) ## rewrite the code in the project's format
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+bench: $(READY) ## every benchmark, with the figures that docs/benchmarks.md quotes
+	$(PY) -m bench.planner
+
+lock: $(READY) ## pin the development environment anew (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --extra agent --group dev pyproject.toml --output-file requirements/dev.txt
+
+clean: ## remove what the other targets made in this folder
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist build

@@ -1,0 +1,1 @@
+"""Tells the reconfigurer, by CloudEvents, which revisions wait for a slice that does not exist."""

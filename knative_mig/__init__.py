@@ -1,0 +1,1 @@
+"""knative-mig: LLM functions on NVIDIA MIG slices, as a Knative Serving extension."""

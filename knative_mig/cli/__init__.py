@@ -1,0 +1,1 @@
+"""The `knative-mig` command: parse, call the core, print."""

@@ -1,0 +1,1 @@
+"""What runs on a slice: the LLM servers of the functions."""
