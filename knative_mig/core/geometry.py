@@ -88,8 +88,7 @@ class GpuModel:
     @cached_property
     def _places_of(self) -> dict[ProfileName, tuple[Place, ...]]:
         return {
-            profile.name: tuple(place for place in self.places if place.profile is profile)
-            for profile in self.profiles
+            profile.name: tuple(place for place in self.places if place.profile is profile) for profile in self.profiles
         }
 
     def places_of(self, profile: Profile) -> tuple[Place, ...]:

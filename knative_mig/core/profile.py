@@ -62,9 +62,7 @@ class ProfileName:
             raise BadInput(f"{resource!r} is not a MIG resource: it is written like {RESOURCE_PREFIX}3g.20gb")
         compute, memory_gb, suffix = _split(resource.removeprefix(RESOURCE_PREFIX), resource)
         if suffix not in _ATTRIBUTE_OF_SUFFIX:
-            raise BadInput(
-                f"{resource!r} is not a MIG resource: {suffix!r} is none of {sorted(_ATTRIBUTE_OF_SUFFIX)}"
-            )
+            raise BadInput(f"{resource!r} is not a MIG resource: {suffix!r} is none of {sorted(_ATTRIBUTE_OF_SUFFIX)}")
         return cls(compute, memory_gb, _ATTRIBUTE_OF_SUFFIX[suffix])
 
     @property
