@@ -1,0 +1,1 @@
+"""Rules that say where a slice goes, each as its project publishes it; `bench.policy_worth` sets them side by side."""
