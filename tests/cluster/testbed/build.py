@@ -1,0 +1,142 @@
+"""Builds each component from its pinned module: `go build -trimpath -o <cache>/… tool`, once per content.
+
+The key of a build is its go.mod, go.sum, our own sources, the Go version and the flags; a finished folder is renamed
+into place, so that a build killed half-way is never taken for done. Knative's manifests are copied beside the
+binaries: a boot needs no module cache.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.cluster.testbed.errors import BadInputError, ClusterError
+from tests.cluster.testbed.layout import Cache
+from tests.cluster.testbed.progress import Progress
+from tests.cluster.testbed.shell import CommandError, run
+from tests.cluster.testbed.versions import Component, require_agreement, versions
+
+# Symbols off: a third less to write, import into every node and page in.
+_LINKER_FLAGS: Final = "-s -w"
+# The caller's GOFLAGS and workspace must not decide what is built; a missing toolchain is said, not downloaded.
+_ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+_UNREACHABLE: Final = re.compile(
+    r"dial tcp|no such host|i/o timeout|connection refused|proxyconnect|TLS handshake timeout|"
+    r"network is unreachable|module lookup disabled|Bad Gateway|403 Forbidden"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """A component's binaries and manifests in the cache."""
+
+    component: Component
+    folder: Path
+
+    @property
+    def bin(self) -> Path:
+        return self.folder / "bin"
+
+    def binary(self, name: str) -> Path:
+        return self.bin / name
+
+    def manifests(self, module: str) -> Path:
+        return self.folder / "manifests" / module.rpartition("/")[2]
+
+
+def _linker_flags(component: Component) -> str:
+    if component.name != "kubernetes":
+        return _LINKER_FLAGS
+    # Without the stamp every binary calls itself v0.0.0-master, and Knative refuses a cluster older than v1.34.
+    major, minor = component.version.lstrip("v").split(".")[:2]
+    package = "k8s.io/component-base/version"
+    stamps = {"gitVersion": component.version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return " ".join([_LINKER_FLAGS, *(f"-X {package}.{name}={value}" for name, value in stamps.items())])
+
+
+def build_key(component: Component, go_version: str) -> str:
+    digest = hashlib.sha256(f"{go_version}\n{_linker_flags(component)}\n{component.manifests}\n".encode())
+    for path in sorted(component.folder.rglob("*")):
+        if path.is_file():
+            digest.update(f"{path.relative_to(component.folder)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def go_version() -> str:
+    try:
+        return run(["go", "env", "GOVERSION"], env=_ENVIRONMENT).strip()
+    except CommandError as error:
+        raise BadInputError(f"go does not run: {error}") from None
+    except ClusterError:
+        raise BadInputError(f"Go is not on PATH: install Go {versions().go} or newer (https://go.dev/dl)") from None
+
+
+def require_go(found: str, wanted: str) -> None:
+    def parts(text: str) -> tuple[int, ...]:
+        return tuple(int(n) for n in re.findall(r"\d+", text)[:3])
+
+    if parts(found) < parts(wanted):
+        raise BadInputError(
+            f"{found} is too old: the pinned modules need Go {wanted} or newer (https://go.dev/dl), first on PATH"
+        )
+
+
+def located(cache: Cache, component: Component, go: str) -> Build:
+    return Build(component=component, folder=cache.builds / f"{component.name}-{build_key(component, go)}")
+
+
+def build(cache: Cache, component: Component, go: str, progress: Progress) -> Build:
+    """The build of a component, made now where the cache lacks it."""
+    finished = located(cache, component, go)
+    if finished.folder.is_dir():
+        return finished
+    require_agreement(component)
+    cache.builds.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{component.name}-", dir=cache.builds) as scratch:
+        half_done = Build(component=component, folder=Path(scratch) / "build")
+        with progress.step(f"build {component.name} {component.version}", announce=True):
+            _compile(component, half_done)
+        _copy_manifests(component, half_done)
+        try:
+            half_done.folder.rename(finished.folder)
+        except OSError:  # another run finished the same build first
+            if not finished.folder.is_dir():
+                raise
+    return finished
+
+
+def _compile(component: Component, target: Build) -> None:
+    target.bin.mkdir(parents=True)
+    argv = ["go", "build", "-trimpath", "-ldflags", _linker_flags(component), "-o", f"{target.bin}/", "tool"]
+    try:
+        run(argv, cwd=component.folder, env=_ENVIRONMENT, timeout=1800)
+    except CommandError as error:
+        if _UNREACHABLE.search(error.output):
+            proxy = run(["go", "env", "GOPROXY"], env=_ENVIRONMENT).strip()
+            raise BadInputError(
+                f"modules of {component.name} are not in the module cache and the module proxy (GOPROXY={proxy}) does "
+                f"not serve them: set GOPROXY to one that is reachable from here. Go says: {_last_line(error.output)}"
+            ) from None
+        if "no space left" in error.output:
+            raise BadInputError(f"the disk is full while building {component.name}: free some space") from None
+        raise
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1]
+
+
+def _copy_manifests(component: Component, target: Build) -> None:
+    for module in component.manifests:
+        source = run(["go", "list", "-m", "-f", "{{.Dir}}", module], cwd=component.folder, env=_ENVIRONMENT).strip()
+        copy = target.manifests(module)
+        for part in ("config", "third_party"):
+            if (Path(source) / part).is_dir():
+                shutil.copytree(Path(source) / part, copy / part, ignore=shutil.ignore_patterns("*.go"))
+        for folder, _, files in os.walk(copy):  # the module cache is read-only, and so would the copy be
+            for path in (Path(folder), *(Path(folder) / name for name in files)):
+                path.chmod(path.stat().st_mode | 0o200)

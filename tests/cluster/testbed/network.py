@@ -1,0 +1,162 @@
+"""Network and mount namespaces of the cluster, and the links between them.
+
+    host ── kmig0 ─┐
+    control plane ─┤
+    system ────────┤ switch in `kmig-fabric`
+    gpu-1 ─────────┤
+    gpu-2 ─────────┘
+
+Each member is plugged into a bridge that lives in a namespace of its own, so that no rule of the host's firewall (a
+Docker daemon's FORWARD DROP) and no setting of its bridges reaches the traffic between nodes. Nodes route to each
+other's pods; the host routes to pods and Services too, so tests can talk to them.
+"""
+
+import contextlib
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from tests.cluster.testbed import cgroups
+from tests.cluster.testbed.errors import BadInputError, ClusterError
+from tests.cluster.testbed.layout import NAMESPACE_PINS, NodeFolder
+from tests.cluster.testbed.processes import Home
+from tests.cluster.testbed.shell import run
+from tests.cluster.testbed.topology import CONTROL, FABRIC, HOST_LINK, PREFIX, Topology, namespace
+
+_SWITCH = "switch"
+_NETNS = Path("/run/netns")
+
+
+def port(member: str) -> str:
+    """The switch's end of a member's cable."""
+    return f"to-{member}"
+
+
+def network_namespace(member: str) -> str:
+    return str(_NETNS / namespace(member))
+
+
+def mount_namespace(member: str) -> str:
+    return str(NAMESPACE_PINS / member)
+
+
+def home(member: str) -> Home:
+    """Where the daemons of a member run. The control plane needs no mounts of its own."""
+    mounts = None if member == CONTROL else mount_namespace(member)
+    return Home(network=network_namespace(member), mounts=mounts, cgroups=cgroups.create(member))
+
+
+def routes_of_others() -> list[IPv4Network]:
+    """IPv4 networks that this machine already routes somewhere else than to us."""
+    found = []
+    for line in run(["ip", "-4", "route", "show", "table", "all"]).splitlines():
+        words = [word for word in line.split() if word not in ("local", "broadcast", "unreachable", "blackhole")]
+        if words and words[0] != "default" and f"dev {HOST_LINK}" not in line:
+            with contextlib.suppress(ValueError):
+                found.append(IPv4Network(words[0], strict=False))
+    return found
+
+
+def create(topology: Topology) -> None:
+    _pin_folder()
+    _link(FABRIC)
+    run(["ip", "-n", FABRIC, "link", "add", _SWITCH, "type", "bridge", "forward_delay", "0", "stp_state", "0"])
+    run(["ip", "-n", FABRIC, "link", "set", _SWITCH, "up"])
+    run(["ip", "link", "add", HOST_LINK, "type", "veth", "peer", "name", port("host"), "netns", FABRIC])
+    run(["ip", "-n", FABRIC, "link", "set", port("host"), "master", _SWITCH, "up"])
+    run(["ip", "addr", "add", f"{topology.host}/24", "dev", HOST_LINK])
+    run(["ip", "link", "set", HOST_LINK, "up"])
+    _member(CONTROL, str(topology.control))
+    for node in topology.nodes:
+        _member(node.name, str(node.address))
+        _forwarding(node.name)
+    _routes(topology)
+
+
+def _link(name: str) -> None:
+    run(["ip", "netns", "add", name])
+    run(["ip", "-n", name, "link", "set", "lo", "up"])
+
+
+def _member(member: str, address: str) -> None:
+    name = namespace(member)
+    _link(name)
+    run(["ip", "-n", FABRIC, "link", "add", port(member), "type", "veth", "peer", "name", "eth0", "netns", name])
+    run(["ip", "-n", FABRIC, "link", "set", port(member), "master", _SWITCH, "up"])
+    run(["ip", "-n", name, "addr", "add", f"{address}/24", "dev", "eth0"])
+    run(["ip", "-n", name, "link", "set", "eth0", "up"])
+
+
+def _forwarding(member: str) -> None:
+    # /proc/sys/net shows the namespace of who reads it, so the shell must be inside. Loose reverse paths: a reply of
+    # a Service may come back over another way than the kernel would choose.
+    settings = "echo 1 > ip_forward; for f in conf/*/rp_filter; do echo 0 > $f; done"
+    run(["nsenter", f"--net={network_namespace(member)}", "sh", "-c", f"cd /proc/sys/net/ipv4 && {settings}"])
+
+
+def _routes(topology: Topology) -> None:
+    """Everybody reaches everybody's pods; the host and the control plane reach Services through the system node."""
+    for member in ("", CONTROL, *(node.name for node in topology.nodes)):
+        inside = ["-n", namespace(member)] if member else []
+        for node in topology.nodes:
+            if node.name != member:
+                run(["ip", *inside, "route", "add", str(node.pods), "via", str(node.address)])
+        if member in ("", CONTROL):
+            run(["ip", *inside, "route", "add", str(topology.service_network), "via", str(topology.system.address)])
+        else:
+            run(["ip", *inside, "route", "add", "default", "via", str(topology.host)])
+
+
+def create_mounts(node: str, folder: NodeFolder) -> None:
+    """A mount namespace in which the node's folders lie over /run, /var/lib and /var/log, pinned to a file."""
+    for path in (*folder.mounts.values(), folder.settings, folder.cdi):
+        path.mkdir(parents=True, exist_ok=True)
+    pin = Path(mount_namespace(node))
+    pin.touch()
+    binds = " && ".join(f"mount --bind {source} {target}" for target, source in folder.mounts.items())
+    run(["unshare", f"--mount={pin}", "--propagation", "private", "sh", "-c", binds])
+
+
+def _pin_folder() -> None:
+    """A mount namespace cannot be pinned below a shared mount, and systemd shares /run: lay a private one there."""
+    NAMESPACE_PINS.mkdir(parents=True, exist_ok=True)
+    run(["mount", "-t", "tmpfs", "-o", "size=64k", "knative-mig-testbed", NAMESPACE_PINS])
+    run(["mount", "--make-private", NAMESPACE_PINS])
+
+
+def _mounted() -> list[str]:
+    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+
+
+def leftovers() -> list[str]:
+    """Names of what an earlier run left in the machine's own namespaces."""
+    spaces = [path.name for path in sorted(_NETNS.glob(f"{PREFIX}-*"))] if _NETNS.is_dir() else []
+    pins = [path for path in _mounted() if path == str(NAMESPACE_PINS) or path.startswith(f"{NAMESPACE_PINS}/")]
+    links = [HOST_LINK] if Path("/sys/class/net", HOST_LINK).exists() else []
+    return [*spaces, *links, *pins]
+
+
+def remove() -> None:
+    """Removes everything that `create` and `create_mounts` make, from whatever state; processes must be gone before."""
+    for path in sorted(_mounted(), reverse=True):
+        if path.startswith(str(NAMESPACE_PINS)):
+            run(["umount", path])
+    if Path("/sys/class/net", HOST_LINK).exists():
+        run(["ip", "link", "delete", HOST_LINK])
+    for name in leftovers():
+        with contextlib.suppress(ClusterError):  # gone in between, with the namespace that held its other end
+            run(["ip", "netns", "delete", name])
+    if left := leftovers():
+        raise ClusterError(f"cannot remove {', '.join(left)}")
+    if _NETNS.is_dir() and not any(_NETNS.iterdir()):  # `ip netns add` makes it, and mounts it on itself
+        if str(_NETNS) in _mounted():
+            run(["umount", _NETNS])
+        _NETNS.rmdir()
+
+
+def check_addresses(topology: Topology) -> None:
+    for route in routes_of_others():
+        if route.overlaps(topology.network):
+            raise BadInputError(
+                f"{topology.network} is in use on this machine ({route} is routed elsewhere): choose a free /16, "
+                "for example KNATIVE_MIG_TESTBED_NETWORK=10.211.0.0/16"
+            )

@@ -1,0 +1,74 @@
+"""Says before anything is started whether this machine can run the cluster: one line each, with what to do."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from tests.cluster.testbed import cgroups, network
+from tests.cluster.testbed.errors import BadInputError
+from tests.cluster.testbed.layout import Cache, State
+from tests.cluster.testbed.topology import Topology
+
+_GIB: Final = 2**30
+# Measured: build cache and module cache of all components, their binaries and images.
+BUILD_SPACE: Final = 12 * _GIB
+# Measured: three nodes with their unpacked images, etcd and logs.
+RUN_SPACE: Final = 3 * _GIB
+MEMORY: Final = 3 * _GIB
+# A socket's path may have 107 characters; below the state folder lie up to 60 (nodes/<name>/run/containerd/…).
+_LONGEST_STATE: Final = 47
+_HIDDEN: Final = ("/run", "/var/run", "/var/lib", "/var/log")
+
+
+def free_space(path: Path) -> int:
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def require_space(path: Path, wanted: int, why: str) -> None:
+    free = free_space(path)
+    if free < wanted:
+        raise BadInputError(f"{path} has {free / _GIB:.1f} GiB free and {why} needs {wanted / _GIB:.0f}: free some")
+
+
+def check_state_folder(state: State) -> None:
+    root = str(state.root)
+    if len(root) > _LONGEST_STATE:
+        raise BadInputError(
+            f"the state folder {root} is {len(root)} characters long; sockets below it allow {_LONGEST_STATE}: "
+            "set KNATIVE_MIG_TESTBED_STATE to a shorter path"
+        )
+    if any(root == hidden or root.startswith(hidden + "/") for hidden in _HIDDEN):
+        raise BadInputError(
+            f"the state folder {root} lies where each node mounts its own folders ({', '.join(_HIDDEN)}): "
+            "set KNATIVE_MIG_TESTBED_STATE to another, for example /var/tmp/knative-mig-testbed"
+        )
+
+
+def available_memory(meminfo: str) -> int:
+    for line in meminfo.splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def require_root() -> None:
+    if os.geteuid() != 0:
+        raise BadInputError(
+            "the test cluster makes namespaces, mounts and cgroups: run it as root (sudo make cluster-up)"
+        )
+
+
+def check(topology: Topology, state: State, cache: Cache, *, building: bool) -> None:
+    """Everything but root (asked first of all) and Go (asked when something must be built)."""
+    check_state_folder(state)
+    cgroups.check()
+    network.check_addresses(topology)
+    require_space(state.root, RUN_SPACE, "a cluster")
+    if building:
+        require_space(cache.root, BUILD_SPACE, "building it")
+    memory = available_memory(Path("/proc/meminfo").read_text())
+    if memory < MEMORY:
+        raise BadInputError(f"{memory / _GIB:.1f} GiB of memory are free and the cluster needs {MEMORY / _GIB:.0f}")
