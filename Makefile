@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format bench lock clean
+.PHONY: help test lint format bench cluster-up cluster-status cluster-down lock clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,15 @@ format: $(READY) ## rewrite the code in the project's format
 
 bench: $(READY) ## every benchmark, with the figures that docs/benchmarks.md quotes
 	$(PY) -m bench.planner
+
+cluster-up: $(READY) ## boot a real Kubernetes + Knative here (root, Go; EVENTING=1 adds Knative Eventing)
+	$(PY) -m tests.cluster.testbed up $(if $(EVENTING),--eventing)
+
+cluster-status: $(READY) ## what of the test cluster is healthy, and why not
+	$(PY) -m tests.cluster.testbed status
+
+cluster-down: $(READY) ## remove everything that cluster-up made
+	$(PY) -m tests.cluster.testbed down
 
 lock: $(READY) ## pin the development environment anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
