@@ -99,7 +99,7 @@ class GpuModel:
             if place.start == start:
                 return place
         legal = ", ".join(str(each) for each in profile.starts)
-        raise BadInput(f"{profile} cannot start at {start} on a {self.name}: legal starts are {legal}")
+        raise BadInput(f"{profile} cannot start at {start} on {self.name}: legal starts are {legal}")
 
     def profile(self, name: ProfileName) -> Profile:
         """The profile of exactly that name."""

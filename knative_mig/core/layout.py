@@ -53,10 +53,10 @@ def _search(model: GpuModel, wanted: Sequence[Profile], at: int, taken: int) -> 
 def _why_not(model: GpuModel, counts: Counts, taken: int) -> str:
     for profile, count in counts.items():
         if count > profile.max_instances:
-            return f"{count} x {profile}: a {model} holds at most {profile.max_instances}"
+            return f"{count} x {profile}: {model} holds at most {profile.max_instances}"
     media = [profile for profile in counts if profile.name.attribute is Attribute.MEDIA and counts[profile]]
     if sum(counts[profile] for profile in media) > 1:
-        return f"one slice of a {model} can have the media extension, not {_total(counts, media)}"
+        return f"one slice of {model} can have the media extension, not {_total(counts, media)}"
     exclusive = [profile for profile in counts if profile.name.attribute is Attribute.ALL_MEDIA and counts[profile]]
     others = [
         str(profile)
@@ -69,7 +69,7 @@ def _why_not(model: GpuModel, counts: Counts, taken: int) -> str:
     needed = sum(profile.memory_units * count for profile, count in counts.items())
     left = model.memory_units - (taken & model.memory_mask).bit_count()
     if needed > left:
-        return f"needs {needed} memory units, a {model} has {left}{' left' if taken else ''}"
+        return f"needs {needed} memory units, {model} has {left}{' left' if taken else ''}"
     starts = "; ".join(f"{profile} at {', '.join(map(str, profile.starts))}" for profile in counts if counts[profile])
     return f"no legal starts fit together: {starts}"
 
