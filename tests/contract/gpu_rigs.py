@@ -1,0 +1,88 @@
+"""The implementations of the GPU port, each made ready to be opened, broken and opened again.
+
+`sim-memory` and `sim-file` are the simulated GPUs; `nvml` is the adapter over the real binding, loading the ABI library
+in front of the same state file. `controls` reach behind the port in all three.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from knative_mig.adapters.nvml import NvmlGpus
+from knative_mig.adapters.sim_gpu import SimulatedGpus, SimulationControls, StateStore, open_store
+from knative_mig.core.profile import ProfileName
+from knative_mig.ports.gpu import GpuDriver, GpuInstance, GpuUuid, MigUuid
+from tests.nvml_abi import library
+
+KINDS: Final = ("sim-memory", "sim-file", "nvml")
+SHARED_KINDS: Final = ("sim-file", "nvml")  # those that several processes can open
+
+
+@dataclass
+class Rig:
+    kind: str
+    store: StateStore
+    path: Path
+    _opened: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def controls(self) -> SimulationControls:
+        return SimulationControls(self.store)
+
+    def open(self, *, may_configure: bool = True) -> GpuDriver:
+        driver: GpuDriver
+        if self.kind == "nvml":
+            os.environ.update(library.environment(self.path, may_configure=may_configure))
+            driver = NvmlGpus()
+            self._opened.callback(driver.close)
+        else:
+            driver = SimulatedGpus(self.store, may_configure=may_configure)
+        return driver
+
+    def reopen(self, *, may_configure: bool = True) -> GpuDriver:
+        """As a restarted process would: nothing is carried over but the GPUs."""
+        self._opened.close()
+        return self.open(may_configure=may_configure)
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+@contextmanager
+def rig(kind: str, spec: str, folder: Path, *, mig_enabled: bool = True) -> Iterator[Rig]:
+    """GPUs of that spec, with the same UUIDs in each kind."""
+    random = Random(spec)  # noqa: S311  (repeatable, nothing secret)
+    path = folder / f"{kind}.json"
+    store = open_store(
+        spec,
+        None if kind == "sim-memory" else path,
+        mig_enabled=mig_enabled,
+        new_uuid=lambda: uuid.UUID(int=random.getrandbits(128), version=4),
+    )
+    library.load()
+    saved = dict(os.environ)
+    made = Rig(kind, store, path)
+    try:
+        yield made
+    finally:
+        made.close()
+        os.environ.clear()
+        os.environ.update(saved)
+
+
+def name(text: str) -> ProfileName:
+    return ProfileName.parse(text)
+
+
+def first(driver: GpuDriver) -> GpuUuid:
+    return driver.inventory().gpus[0].uuid
+
+
+def mig_uuid(instance: GpuInstance) -> MigUuid:
+    assert instance.compute_instance is not None
+    return instance.compute_instance.mig_uuid
