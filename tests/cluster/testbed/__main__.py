@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 something failed, 2 this machine or this call is not fit (
 import argparse
 import sys
 
-from tests.cluster.testbed import cluster
+from tests.cluster.testbed import cluster, status
 from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.progress import Progress
 
@@ -29,6 +29,10 @@ def _run(arguments: argparse.Namespace) -> int:
         running = cluster.up(cluster.Cluster(), progress, with_eventing=arguments.eventing)
         for line in cluster.report(running, progress):
             sys.stdout.write(f"{line}\n")
+    else:
+        findings = status.look()
+        sys.stdout.writelines(f"{finding}\n" for finding in findings)
+        return int(any(finding.trouble for finding in findings))
     return 0
 
 

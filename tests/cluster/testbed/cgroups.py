@@ -103,9 +103,15 @@ def exists() -> bool:
     return any((root / CGROUP).exists() for root in _hierarchies())
 
 
+def _members_with_groups() -> list[str]:
+    return sorted({path.name for root in _hierarchies() for path in (root / CGROUP).glob("*/") if path.is_dir()})
+
+
 def kill(member: str = "", *, seconds: float = 10) -> int:
     """Ends every process below the tree (again and again: a shim may just be starting one); how many there were."""
     ended: set[Pid] = set()
+    for name in [member] if member else _members_with_groups():
+        thaw(name)  # a frozen process does not even hear SIGKILL with version 1
     deadline = time.monotonic() + seconds
     while numbers := members(member):
         if time.monotonic() > deadline:
@@ -122,6 +128,39 @@ def kill(member: str = "", *, seconds: float = 10) -> int:
         if not pid.wait_gone(max(0.0, deadline - time.monotonic())):
             raise ClusterError(f"process {pid.number} does not end, not even by SIGKILL")
     return len(ended)
+
+
+def _freezers(member: str) -> list[tuple[Path, str, str]]:
+    """(file, word to hold, word to let go) for everything of a member."""
+    if version() == 2:
+        return [(_MOUNT / CGROUP / member / "cgroup.freeze", "1", "0")]
+    # Groups below inherit it.
+    return [
+        (root / CGROUP / member / "freezer.state", "FROZEN", "THAWED")
+        for root in _hierarchies()
+        if "freezer" in root.name.split(",")
+    ]
+
+
+def freeze(member: str, *, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    for file, word, _ in _freezers(member):
+        file.write_text(word)
+        while file.read_text().strip() != word:  # version 1 says FREEZING until the last process has stopped
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{member} does not freeze within {seconds:.0f} s")
+            time.sleep(0.02)
+            file.write_text(word)
+
+
+def thaw(member: str) -> None:
+    for file, _, word in _freezers(member):
+        with contextlib.suppress(FileNotFoundError):
+            file.write_text(word)
+
+
+def is_frozen(member: str) -> bool:
+    return any(file.exists() and file.read_text().strip() != word for file, _, word in _freezers(member))
 
 
 def remove(seconds: float = 5) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from tests.cluster.testbed import (
@@ -76,7 +77,8 @@ class Cluster:
         ready = Ready.read(cluster.state)
         if ready is None:
             raise BadInputError("no test cluster is up: run `make cluster-up`")
-        return cls(state=cluster.state, cache=cluster.cache, topology=cluster.topology, builds=_recorded(ready))
+        topology = Topology(network=IPv4Network(ready.network))
+        return cls(state=cluster.state, cache=cluster.cache, topology=topology, builds=_recorded(ready))
 
     @property
     def kubectl(self) -> Kubectl:
@@ -317,7 +319,7 @@ def report(cluster: Cluster, progress: Progress) -> list[str]:
         + f"; all {progress.elapsed:.1f} s",
         f"memory: {cgroups.memory_used() / _MIB:.0f} MiB in {len(cgroups.members())} processes",
         f"logs: {cluster.state.logs}",
-        f"functions: {cluster.url('<function>', '<namespace>')} (without DNS: curl --connect-to ::{topology.gateway}: URL)",
+        f"functions: {cluster.url('<function>', '<namespace>')} (or curl --connect-to ::{topology.gateway}: URL)",
         f"kubectl and kn: . {cluster.state.environment}",
         "stop: make cluster-down",
         f"KUBECONFIG={cluster.state.kubeconfig}",

@@ -18,8 +18,6 @@ from tests.cluster.testbed.layout import State
 from tests.cluster.testbed.processes import Command, Component
 from tests.cluster.testbed.topology import CONTROL, Topology
 
-COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "coredns")
-
 # A node that sends no lease for this long is NotReady; kubelets of the test cluster renew theirs every 2 s (node.py).
 # Upstream's 50 s would make each test of a lost node a minute longer.
 NODE_GRACE_SECONDS = 12

@@ -12,6 +12,7 @@ other's pods; the host routes to pods and Services too, so tests can talk to the
 """
 
 import contextlib
+import shutil
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def create(topology: Topology) -> None:
     run(["ip", "-n", FABRIC, "link", "add", _SWITCH, "type", "bridge", "forward_delay", "0", "stp_state", "0"])
     run(["ip", "-n", FABRIC, "link", "set", _SWITCH, "up"])
     run(["ip", "link", "add", HOST_LINK, "type", "veth", "peer", "name", port("host"), "netns", FABRIC])
-    run(["ip", "-n", FABRIC, "link", "set", port("host"), "master", _SWITCH, "up"])
+    plug_in(port("host"))
     run(["ip", "addr", "add", f"{topology.host}/24", "dev", HOST_LINK])
     run(["ip", "link", "set", HOST_LINK, "up"])
     _member(CONTROL, str(topology.control))
@@ -81,9 +82,17 @@ def _member(member: str, address: str) -> None:
     name = namespace(member)
     _link(name)
     run(["ip", "-n", FABRIC, "link", "add", port(member), "type", "veth", "peer", "name", "eth0", "netns", name])
-    run(["ip", "-n", FABRIC, "link", "set", port(member), "master", _SWITCH, "up"])
+    plug_in(port(member))
     run(["ip", "-n", name, "addr", "add", f"{address}/24", "dev", "eth0"])
     run(["ip", "-n", name, "link", "set", "eth0", "up"])
+
+
+def plug_in(cable: str) -> None:
+    run(["ip", "-n", FABRIC, "link", "set", cable, "master", _SWITCH, "up"])
+
+
+def plugged_in(cable: str) -> bool:
+    return f"master {_SWITCH}" in run(["ip", "-n", FABRIC, "link", "show", "dev", cable])
 
 
 def _forwarding(member: str) -> None:
@@ -114,6 +123,17 @@ def create_mounts(node: str, folder: NodeFolder) -> None:
     pin.touch()
     binds = " && ".join(f"mount --bind {source} {target}" for target, source in folder.mounts.items())
     run(["unshare", f"--mount={pin}", "--propagation", "private", "sh", "-c", binds])
+
+
+def has_mounts(node: str) -> bool:
+    return mount_namespace(node) in _mounted()
+
+
+def remove_mounts(node: str, folder: NodeFolder) -> None:
+    """Lets go of a node's mount namespace and of what would be memory on a real machine (/run)."""
+    if has_mounts(node):
+        run(["umount", mount_namespace(node)])
+    shutil.rmtree(folder.mounts["/run"], ignore_errors=True)
 
 
 def _pin_folder() -> None:

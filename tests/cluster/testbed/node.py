@@ -18,7 +18,6 @@ from tests.cluster.testbed.processes import Command, Component
 from tests.cluster.testbed.shell import run, succeeds
 from tests.cluster.testbed.topology import GPU_TAINT, Node, Topology
 
-COMPONENTS = ("containerd", "kubelet", "kube-proxy")
 SANDBOX_IMAGE = "dev.local/pause:dev"
 _SOCKET = "/run/containerd/containerd.sock"
 
@@ -62,11 +61,15 @@ class NodeProcesses:
         bin_folder = self.builds["containerd"].bin
         path = f"{bin_folder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # finds the shim and runc
         settings = self._write("containerd.toml", self._containerd())
-        started = self._run("containerd", bin_folder / "containerd", [f"--config={settings}"], PATH=path)
-        deadline = time.monotonic() + 20
+        self._run("containerd", bin_folder / "containerd", [f"--config={settings}"], PATH=path)
+        self.wait_containerd()
+
+    def wait_containerd(self, seconds: float = 20) -> None:
+        containerd = processes.find(self.state, component_name("containerd", self.node.name))
+        deadline = time.monotonic() + seconds
         while not succeeds(self.ctr("version")):
-            if not started.alive or time.monotonic() > deadline:
-                raise ClusterError(f"{started.name} does not answer: {last_words(Path(started.command.log))}")
+            if not containerd.alive or time.monotonic() > deadline:
+                raise ClusterError(f"{containerd.name} does not answer: {last_words(Path(containerd.command.log))}")
             time.sleep(0.1)
 
     def ctr(self, *arguments: str) -> list[str]:

@@ -18,6 +18,16 @@ from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.layout import State
 
 
+def _stat(number: int, proc: Path) -> list[str]:
+    """The fields of /proc/<number>/stat from the third (the state) on; empty where there is no such process."""
+    try:
+        text = (proc / str(number) / "stat").read_text()
+    except OSError:
+        return []
+    # The second field is the command in parentheses and may itself hold spaces and parentheses.
+    return text.rpartition(")")[2].split()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pid:
     """A process for good: the number alone is given to another one after its end."""
@@ -28,16 +38,15 @@ class Pid:
     @classmethod
     def of(cls, number: int, proc: Path = Path("/proc")) -> "Pid | None":
         """The process that has this number now; None where there is none, or only its remains."""
-        try:
-            text = (proc / str(number) / "stat").read_text()
-        except OSError:
-            return None
-        # The second field is the command in parentheses and may itself hold spaces and parentheses.
-        fields = text.rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else cls(number=number, start_time=int(fields[19]))
+        fields = _stat(number, proc)
+        return None if not fields or fields[0] in "ZX" else cls(number=number, start_time=int(fields[19]))
 
     def alive(self, proc: Path = Path("/proc")) -> bool:
         return Pid.of(self.number, proc) == self
+
+    def stopped(self, proc: Path = Path("/proc")) -> bool:
+        """Whether it is held by SIGSTOP."""
+        return _stat(self.number, proc)[:1] == ["T"]
 
     def signal(self, number: signal.Signals) -> None:
         if self.alive():
