@@ -10,7 +10,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -127,7 +127,7 @@ class _Builder:
                 case yaml.AliasEvent():
                     if event.anchor not in self.anchors:
                         raise self._bad(line, f"*{event.anchor} stands for nothing that is complete before it")
-                    self._add(self.anchors[event.anchor], None)
+                    self._add(replace(self.anchors[event.anchor], line=line), None)
                 case yaml.DocumentStartEvent():
                     if self.root is not None:
                         raise BadInput(f"{self.source}:{line}: a second document begins: legal is one")

@@ -136,8 +136,8 @@ def test_profiles_that_no_model_has_together(cli: Cli) -> None:
     assert outcome.code == 1
     assert findings(outcome.out) == [
         (
-            "no model has all of these profiles: 1g.5gb is of A100-40GB; 3g.40gb is of A100-80GB, H100-80GB; 7g.79gb is "
-            "of none (another driver's name of 7g.80gb on A100-80GB, 7g.80gb on H100-80GB); 5g.20gb is of none"
+            "no model has all of these profiles: 1g.5gb is of A100-40GB; 3g.40gb is of A100-80GB, H100-80GB; 7g.79gb "
+            "is of none (another driver's name of 7g.80gb on A100-80GB, 7g.80gb on H100-80GB); 5g.20gb is of none"
         )
     ]
 
