@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -103,6 +104,8 @@ int nvmlInitWithFlags(unsigned flags) {
     }
     rules = fork();
     if (rules == 0) {
+        /* A driver does nothing for a process that is dead: a kill of ours is a kill of theirs. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(pair[1], 0);
         dup2(pair[1], 1);
         execl(python, python, script, (char *)NULL);
