@@ -1,13 +1,13 @@
 """nos: the first GPU that can take another of its geometries; free slices are deleted, then creation orders are tried.
 
 The partitioner thinks in counts. A GPU is always in one of twelve geometries (nos knows twelve of the fourteen
-maximal ones of an A100-40GB: not 4g + 3g, not 3g + 4 x 1g); a free slice of the profile is used as it is, else the
-first geometry that has one more and keeps the counts in use is wished for. The agent then deletes every free slice of
+maximal ones of an A100-40GB: not 4g + 3g, not 3g + 4 x 1g); a free slice of the profile is used as it is, else a
+geometry that has one more and keeps the counts in use is wished for. The agent then deletes every free slice of
 that GPU and creates what is missing with NVML's default placement, at most 21 orders of it.
 
-Where nos would leave the pod pending for its next round (all orders failed), it goes on to the next GPU here, and it
-keeps the old free slices: kinder than the original. Of equal geometries nos takes one at random, here the first of
-its list.
+Of the geometries that would do, nos takes one at random, and leaves the pod pending for its next round if no order of
+it can be created. Here they are tried in nos's order, then the next GPU's, and a failure keeps the old free slices:
+kinder than the original.
 """
 
 from collections.abc import Iterable
@@ -86,7 +86,8 @@ def repartition(state: State, kind: int) -> Grant | None:
         missing = [has - needs for has, needs in zip(geometry, in_use, strict=True)]
         if missing[kind] > 0 and min(missing) >= 0:
             created = _create(used, missing)
-            return None if created is None else reuse((used, created), kind)
+            if created is not None:
+                return reuse((used, created), kind)
     return None
 
 
