@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 something failed, 2 this machine or this call is not fit (
 import argparse
 import sys
 
-from tests.cluster.testbed import cluster, status
+from tests.cluster.testbed import cluster, pins, status
 from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.progress import Progress
 
@@ -18,6 +18,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--eventing", action="store_true", help="with Knative Eventing; can be added to a running cluster")
     commands.add_parser("down", help="remove everything that up made")
     commands.add_parser("status", help="say what is healthy, and why not")
+    commands.add_parser("pin", help="after a change of versions.toml: bring each go.mod and go.sum in line")
     return parser
 
 
@@ -29,6 +30,8 @@ def _run(arguments: argparse.Namespace) -> int:
         running = cluster.up(cluster.Cluster(), progress, with_eventing=arguments.eventing)
         for line in cluster.report(running, progress):
             sys.stdout.write(f"{line}\n")
+    elif arguments.command == "pin":
+        pins.pin(progress)
     else:
         findings = status.look()
         sys.stdout.writelines(f"{finding}\n" for finding in findings)

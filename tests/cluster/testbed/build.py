@@ -23,7 +23,7 @@ from tests.cluster.testbed.versions import Component, require_agreement, version
 # Symbols off: a third less to write, import into every node and page in.
 _LINKER_FLAGS: Final = "-s -w"
 # The caller's GOFLAGS and workspace must not decide what is built; a missing toolchain is said, not downloaded.
-_ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+GO_ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
 _UNREACHABLE: Final = re.compile(
     r"dial tcp|no such host|i/o timeout|connection refused|proxyconnect|TLS handshake timeout|"
     r"network is unreachable|module lookup disabled|Bad Gateway|403 Forbidden"
@@ -68,7 +68,7 @@ def build_key(component: Component, go_version: str) -> str:
 
 def go_version() -> str:
     try:
-        return run(["go", "env", "GOVERSION"], env=_ENVIRONMENT).strip()
+        return run(["go", "env", "GOVERSION"], env=GO_ENVIRONMENT).strip()
     except CommandError as error:
         raise BadInputError(f"go does not run: {error}") from None
     except ClusterError:
@@ -113,10 +113,10 @@ def _compile(component: Component, target: Build) -> None:
     target.bin.mkdir(parents=True)
     argv = ["go", "build", "-trimpath", "-ldflags", _linker_flags(component), "-o", f"{target.bin}/", "tool"]
     try:
-        run(argv, cwd=component.folder, env=_ENVIRONMENT, timeout=1800)
+        run(argv, cwd=component.folder, env=GO_ENVIRONMENT, timeout=1800)
     except CommandError as error:
         if _UNREACHABLE.search(error.output):
-            proxy = run(["go", "env", "GOPROXY"], env=_ENVIRONMENT).strip()
+            proxy = run(["go", "env", "GOPROXY"], env=GO_ENVIRONMENT).strip()
             raise BadInputError(
                 f"modules of {component.name} are not in the module cache and the module proxy (GOPROXY={proxy}) does "
                 f"not serve them: set GOPROXY to one that is reachable from here. Go says: {_last_line(error.output)}"
@@ -132,7 +132,7 @@ def _last_line(text: str) -> str:
 
 def _copy_manifests(component: Component, target: Build) -> None:
     for module in component.manifests:
-        source = run(["go", "list", "-m", "-f", "{{.Dir}}", module], cwd=component.folder, env=_ENVIRONMENT).strip()
+        source = run(["go", "list", "-m", "-f", "{{.Dir}}", module], cwd=component.folder, env=GO_ENVIRONMENT).strip()
         copy = target.manifests(module)
         for part in ("config", "third_party"):
             if (Path(source) / part).is_dir():

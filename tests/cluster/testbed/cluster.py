@@ -186,6 +186,8 @@ def up(cluster: Cluster, progress: Progress, *, with_eventing: bool) -> Cluster:
         building = any(not found.folder.is_dir() for found in wanted.values())
         if running is None or building:
             preflight.check(cluster.topology, cluster.state, cluster.cache, building=building)
+        if running is None:
+            cluster.cache.remove_half_done()
         for component in versions().components.values():
             if component.name in names:
                 build(cluster.cache, component, go, progress)
@@ -251,6 +253,7 @@ def _boot(cluster: Cluster, progress: Progress) -> Cluster:
             cluster.kubectl.wait("create", *(f"node/{node.name}" for node in topology.nodes), seconds=60)
             cluster.kubectl.wait("condition=Ready", "node", "--all", seconds=60)
         knative.wait_available(cluster.kubectl, rendered.result(), progress)
+    knative.wait_gateway(topology)
     _write_environment(cluster)
     _mark_ready(cluster, with_eventing=False)
     progress.steps.append(("boot", progress.elapsed - begun))

@@ -1,7 +1,8 @@
-"""Writes container images without a daemon and without a registry: one-layer docker archives that containerd imports.
+"""Writes container images without a daemon and without a registry: docker archives that containerd imports.
 
 The same inputs give the same bytes: entries are sorted, times are zero, owners are root, modes are 0755 or 0644. The
-archive's file name is the hash of its inputs, so an image is written once. Images run as user 65532 and bring no shell.
+archive's file name is the hash of its inputs, so an image is written once. An image may stand on another one: nodes
+unpack the layer that they share once. Images run as user 65532.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import io
 import json
 import os
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -18,7 +20,7 @@ from tests.cluster.testbed.errors import ClusterError
 # The registry name that Knative takes as it is: no tag is resolved to a digest, nothing is pulled.
 REGISTRY: Final = "dev.local"
 USER: Final = 65532
-_FORMAT: Final = 3  # raised when the bytes written for the same inputs change
+_FORMAT: Final = 4  # raised when the bytes written for the same inputs change
 
 _ACCOUNTS: Final = {
     "etc/passwd": (
@@ -33,7 +35,7 @@ _ACCOUNTS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """What goes into an image. `files` and `trees` map a place in the image to a file or a folder here."""
+    """What goes into an image, on top of `base`. `files` and `trees` map a place in it to a file or a folder here."""
 
     name: str
     entrypoint: tuple[str, ...]
@@ -42,6 +44,7 @@ class Image:
     environment: tuple[tuple[str, str], ...] = ()
     user: int = USER
     workdir: str = "/"
+    base: "Image | None" = None
 
     def __post_init__(self) -> None:
         if not self.name.startswith(f"{REGISTRY}/") or ":" not in self.name:
@@ -60,20 +63,23 @@ def of_binary(name: str, binary: Path, **environment: str) -> Image:
 
 def archive(image: Image, folder: Path) -> Path:
     """The image's archive in `folder`, written now if it is not there."""
-    entries = _entries(image)
-    finished = folder / f"{image.name.replace('/', '_').replace(':', '_')}-{_key(image, entries)}.tar"
+    layers = [_entries(part) for part in _chain(image)]
+    finished = folder / f"{image.name.replace('/', '_').replace(':', '_')}-{_key(image, layers)}.tar"
     if not finished.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        half_written = folder / f".{finished.name}.{os.getpid()}"
-        layer = folder / f".{finished.name}.{os.getpid()}.layer"
-        try:
-            _write_layer(entries, layer)
-            _write_archive(image, layer, half_written)
+        with tempfile.TemporaryDirectory(prefix=f".{finished.name}-", dir=folder) as scratch:
+            paths = [Path(scratch) / f"layer-{number}.tar" for number in range(len(layers))]
+            for entries, path in zip(layers, paths, strict=True):
+                _write_layer(entries, path)
+            half_written = Path(scratch) / "archive.tar"
+            _write_archive(image, paths, half_written)
             half_written.replace(finished)
-        finally:
-            layer.unlink(missing_ok=True)
-            half_written.unlink(missing_ok=True)
     return finished
+
+
+def _chain(image: Image) -> list[Image]:
+    """The images that it stands on, lowest first, and itself."""
+    return [*(_chain(image.base) if image.base else []), image]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +104,10 @@ class _Entry:
 
 
 def _entries(image: Image) -> dict[str, _Entry]:
-    found: dict[str, _Entry] = {"tmp": _Entry(mode=0o1777), "home/nonroot": _Entry(mode=0o755)}
-    for name, text in _ACCOUNTS.items():
-        found[name] = _Entry(mode=0o644, text=text.encode())
+    found: dict[str, _Entry] = {}
+    if image.base is None:
+        found = {"tmp": _Entry(mode=0o1777), "home/nonroot": _Entry(mode=0o755)}
+        found |= {name: _Entry(mode=0o644, text=text.encode()) for name, text in _ACCOUNTS.items()}
     for place, root in image.trees:
         for folder, folders, files in os.walk(root):
             for name in (*folders, *files):
@@ -130,10 +137,12 @@ def _entry(path: Path) -> _Entry | None:
     return _Entry(mode=0o755) if path.is_dir() else None  # devices and sockets stay out
 
 
-def _key(image: Image, entries: dict[str, _Entry]) -> str:
-    digest = hashlib.sha256(f"{_FORMAT} {json.dumps(_configuration(image, ''), sort_keys=True)}\n".encode())
-    for name, entry in entries.items():
-        digest.update(f"{name} {entry.fingerprint()}\n".encode())
+def _key(image: Image, layers: list[dict[str, _Entry]]) -> str:
+    digest = hashlib.sha256(f"{_FORMAT} {json.dumps(_configuration(image, []), sort_keys=True)}\n".encode())
+    for entries in layers:
+        digest.update(b"layer\n")
+        for name, entry in entries.items():
+            digest.update(f"{name} {entry.fingerprint()}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -142,8 +151,9 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _configuration(image: Image, layer_digest: str) -> dict[str, object]:
-    environment = [("PATH", "/usr/local/bin:/usr/bin:/bin"), *image.environment]
+def _configuration(image: Image, layer_digests: list[str]) -> dict[str, object]:
+    inherited = [pair for part in _chain(image) for pair in part.environment]
+    environment = [("PATH", "/usr/local/bin:/usr/bin:/bin"), *dict(inherited).items()]
     return {
         "architecture": "amd64",
         "os": "linux",
@@ -153,7 +163,7 @@ def _configuration(image: Image, layer_digest: str) -> dict[str, object]:
             "Env": [f"{key}={value}" for key, value in environment],
             "Entrypoint": list(image.entrypoint),
         },
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_digest}"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in layer_digests]},
     }
 
 
@@ -179,11 +189,13 @@ def _write_layer(entries: dict[str, _Entry], layer: Path) -> None:
             _add(tar, name, entry)
 
 
-def _write_archive(image: Image, layer: Path, target: Path) -> None:
-    configuration = json.dumps(_configuration(image, _sha256(layer)), sort_keys=True).encode()
+def _write_archive(image: Image, layers: list[Path], target: Path) -> None:
+    configuration = json.dumps(_configuration(image, [_sha256(path) for path in layers]), sort_keys=True).encode()
     configuration_name = f"{hashlib.sha256(configuration).hexdigest()}.json"
-    manifest = json.dumps([{"Config": configuration_name, "RepoTags": [image.name], "Layers": ["layer.tar"]}]).encode()
+    names = [path.name for path in layers]
+    manifest = json.dumps([{"Config": configuration_name, "RepoTags": [image.name], "Layers": names}]).encode()
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
         _add(tar, configuration_name, _Entry(mode=0o644, text=configuration))
         _add(tar, "manifest.json", _Entry(mode=0o644, text=manifest))
-        _add(tar, "layer.tar", _Entry(mode=0o644, source=layer))
+        for path in layers:
+            _add(tar, path.name, _Entry(mode=0o644, source=path))

@@ -4,11 +4,14 @@ The order is what a boot waits for: types first (an informer of a missing type e
 configurations only when the webhook answers, the gateway only when its control plane does.
 """
 
+import http.client
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.testbed import manifests
 from tests.cluster.testbed.build import Build
+from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.kubectl import Kubectl, retry
 from tests.cluster.testbed.layout import State
 from tests.cluster.testbed.manifests import Document
@@ -87,6 +90,28 @@ def apply_core(kubectl: Kubectl, rendered: Rendered, topology: Topology, progres
         status = f'{{"status": {{"loadBalancer": {{"ingress": [{{"ip": "{topology.gateway}"}}]}}}}}}'
         place = f"--namespace={GATEWAY_NAMESPACE}"
         kubectl("patch", "service", "kourier", place, "--subresource=status", "--type=merge", "--patch", status)
+
+
+def gateway_trouble(topology: Topology) -> str | None:
+    """None where Envoy answers the host; to a name that no function has it says 404."""
+    connection = http.client.HTTPConnection(str(topology.gateway), 80, timeout=3)
+    try:
+        connection.request("GET", "/", headers={"Host": "nobody.invalid"})
+        answer = connection.getresponse()
+    except OSError as error:
+        return str(error)
+    finally:
+        connection.close()
+    return None if answer.status == http.HTTPStatus.NOT_FOUND else f"answers {answer.status} to an unknown host"
+
+
+def wait_gateway(topology: Topology, seconds: float = 30) -> None:
+    """kube-proxy learns of the gateway's pod a moment after the Deployment is available."""
+    deadline = time.monotonic() + seconds
+    while (trouble := gateway_trouble(topology)) is not None:
+        if time.monotonic() > deadline:
+            raise ClusterError(f"the gateway at {topology.gateway}:80 is not reached after {seconds:.0f} s: {trouble}")
+        time.sleep(0.1)
 
 
 def wait_available(kubectl: Kubectl, rendered: Rendered, progress: Progress) -> None:

@@ -4,6 +4,7 @@ Fixed places (`/run/…`) hold what a sweep must find even when the state folder
 """
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -100,6 +101,15 @@ class Cache:
         chosen = os.environ.get(CACHE_VARIABLE)
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return cls(root=Path(chosen).absolute() if chosen else base / "knative-mig" / "testbed")
+
+    def remove_half_done(self) -> None:
+        """What a killed run left; whatever is being made has a name with a dot in front."""
+        for folder in (self.builds, self.images, self.downloads):
+            for path in folder.glob(".*"):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     @property
     def builds(self) -> Path:

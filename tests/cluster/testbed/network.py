@@ -46,10 +46,10 @@ def home(member: str) -> Home:
     return Home(network=network_namespace(member), mounts=mounts, cgroups=cgroups.create(member))
 
 
-def routes_of_others() -> list[IPv4Network]:
-    """IPv4 networks that this machine already routes somewhere else than to us."""
+def routed_elsewhere(routes: str) -> list[IPv4Network]:
+    """The networks in the output of `ip route` that lead somewhere else than to us."""
     found = []
-    for line in run(["ip", "-4", "route", "show", "table", "all"]).splitlines():
+    for line in routes.splitlines():
         words = [word for word in line.split() if word not in ("local", "broadcast", "unreachable", "blackhole")]
         if words and words[0] != "default" and f"dev {HOST_LINK}" not in line:
             with contextlib.suppress(ValueError):
@@ -150,7 +150,7 @@ def _mounted() -> list[str]:
 def leftovers() -> list[str]:
     """Names of what an earlier run left in the machine's own namespaces."""
     spaces = [path.name for path in sorted(_NETNS.glob(f"{PREFIX}-*"))] if _NETNS.is_dir() else []
-    pins = [path for path in _mounted() if path == str(NAMESPACE_PINS) or path.startswith(f"{NAMESPACE_PINS}/")]
+    pins = ["mount namespaces"] if any(path.startswith(str(NAMESPACE_PINS)) for path in _mounted()) else []
     links = [HOST_LINK] if Path("/sys/class/net", HOST_LINK).exists() else []
     return [*spaces, *links, *pins]
 
@@ -163,7 +163,7 @@ def remove() -> None:
     if Path("/sys/class/net", HOST_LINK).exists():
         run(["ip", "link", "delete", HOST_LINK])
     for name in leftovers():
-        with contextlib.suppress(ClusterError):  # gone in between, with the namespace that held its other end
+        if name.startswith(f"{PREFIX}-"):
             run(["ip", "netns", "delete", name])
     if left := leftovers():
         raise ClusterError(f"cannot remove {', '.join(left)}")
@@ -174,7 +174,11 @@ def remove() -> None:
 
 
 def check_addresses(topology: Topology) -> None:
-    for route in routes_of_others():
+    require_free(topology, routed_elsewhere(run(["ip", "-4", "route", "show", "table", "all"])))
+
+
+def require_free(topology: Topology, routes: list[IPv4Network]) -> None:
+    for route in routes:
         if route.overlaps(topology.network):
             raise BadInputError(
                 f"{topology.network} is in use on this machine ({route} is routed elsewhere): choose a free /16, "

@@ -109,20 +109,20 @@ def start(state: State, command: Command) -> Component:
         argv.append(f"--mount={command.home.mounts}")
     log = Path(command.log)
     log.parent.mkdir(parents=True, exist_ok=True)
-    write = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     number = os.posix_spawn(
         argv[0],
         [*argv, "--", *command.argv],
         {"PATH": os.environ["PATH"], "HOME": "/", **command.environment},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), write, 0o644),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o644),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
     )
     component = Component(command=command, pid=Pid.of(number))
-    _write(state, component)
+    write(state, component)
     return component
 
 
@@ -130,7 +130,7 @@ def _record(state: State, name: str) -> Path:
     return state.records / f"{name}.json"
 
 
-def _write(state: State, component: Component) -> None:
+def write(state: State, component: Component) -> None:
     path = _record(state, component.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     half_written = path.with_suffix(".tmp")

@@ -1,11 +1,17 @@
-"""Runs a command to its end and turns a failure into one line: the command's last words."""
+"""Runs a command to its end and turns a failure into one line: the command's last words.
+
+A command ends with the run that started it: after a kill -9 no kubectl is left waiting and no compiler running.
+"""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.cluster.testbed.errors import ClusterError
+
+_END_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 class CommandError(ClusterError):
@@ -28,9 +34,11 @@ def run(
 ) -> str:
     """Standard output of a command that must succeed. `env` is added to ours."""
     words = [str(word) for word in argv]
+    if shutil.which(words[0]) is None:
+        raise ClusterError(f"`{words[0]}` is not installed on this machine")
     try:
         done = subprocess.run(
-            words,
+            [*_END_WITH_PARENT, *words],
             cwd=cwd,
             env={**os.environ, **(env or {})},
             input=stdin,
@@ -40,8 +48,6 @@ def run(
             timeout=timeout,
             check=False,
         )
-    except FileNotFoundError:
-        raise ClusterError(f"`{words[0]}` is not installed on this machine") from None
     except subprocess.TimeoutExpired:
         raise CommandError(words, 124, f"no end after {timeout:.0f} s") from None
     if done.returncode != 0:

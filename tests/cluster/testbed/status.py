@@ -1,11 +1,10 @@
 """Says what of the cluster is healthy, and why the rest is not: `make cluster-status`, and a suite before it starts."""
 
-import http.client
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.testbed import cgroups, network, preflight, processes
+from tests.cluster.testbed import cgroups, knative, network, preflight, processes
 from tests.cluster.testbed.cluster import Cluster, Ready
 from tests.cluster.testbed.control_plane import ControlPlane, last_words
 from tests.cluster.testbed.errors import ClusterError
@@ -37,7 +36,9 @@ def look() -> list[Finding]:
     if api is None:
         findings += _guarded("nodes", lambda: _nodes(cluster))
         findings += _guarded("pods", lambda: _pods(cluster))
-    findings.append(Finding(what=f"gateway at {cluster.topology.gateway}:80", trouble=_gateway(cluster)))
+    findings.append(
+        Finding(what=f"gateway at {cluster.topology.gateway}:80", trouble=knative.gateway_trouble(cluster.topology))
+    )
     free = preflight.free_space(cluster.state.root) / 2**30
     findings.append(Finding(what=f"disk: {free:.1f} GiB free", trouble="nearly full" if free < 1 else None))
     return findings
@@ -87,16 +88,3 @@ def _pods(cluster: Cluster) -> list[Finding]:
         pod for pod in cluster.kubectl.get("pods", "--all-namespaces")["items"] if pod["metadata"]["namespace"] in ours
     ]
     return [Finding(what=f"pod {pod['metadata']['name']}", trouble=why_unready(pod)) for pod in pods]
-
-
-def _gateway(cluster: Cluster) -> str | None:
-    """None where Envoy answers; for a host that no function has it says 404."""
-    connection = http.client.HTTPConnection(str(cluster.topology.gateway), 80, timeout=3)
-    try:
-        connection.request("GET", "/", headers={"Host": "nobody.invalid"})
-        answer = connection.getresponse()
-    except OSError as error:
-        return str(error)
-    finally:
-        connection.close()
-    return None if answer.status == http.HTTPStatus.NOT_FOUND else f"answers {answer.status} to an unknown host"
