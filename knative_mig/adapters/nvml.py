@@ -166,9 +166,9 @@ class NvmlGpus:
         return GpuInstance(gpu=instance.gpu, gi_id=instance.gi_id, place=instance.place, compute_instance=seen)
 
     def destroy_compute_instance(self, instance: GpuInstance) -> GpuInstance:
+        if instance.compute_instance is None:
+            raise SliceNotFound(f"{instance.slice_id} had no compute instance when it was read")
         _, compute = self._find(self._device(instance.gpu), instance)
-        if compute is None or instance.compute_instance is None:
-            raise SliceNotFound(f"{instance.slice_id} has no compute instance of that UUID")
         what = f"destroy the compute instance of {instance.slice_id}"
         nvml(what, pynvml.nvmlComputeInstanceDestroy, compute)
         return GpuInstance(gpu=instance.gpu, gi_id=instance.gi_id, place=instance.place, compute_instance=None)

@@ -99,7 +99,8 @@ class SimulatedGpus:
 
     def set_mig_mode(self, uuid: GpuUuid, *, enabled: bool) -> Activation:
         def change(state: State) -> tuple[State, Activation]:
-            gpu = self._configurable(state, uuid)
+            gpu = _reachable(state, uuid)
+            self._refuse_to_configure(gpu)
             if enabled == gpu.mode.current:
                 gpu, became = replace(gpu, mode=MigMode(current=enabled, pending=enabled)), Activation.DONE
             elif any(living(instance) for instance in gpu.instances):
@@ -114,10 +115,11 @@ class SimulatedGpus:
 
     def remaining_capacity(self, uuid: GpuUuid, profile: ProfileName) -> int:
         def look(state: State) -> tuple[State, int]:
+            cut = state.gpu(uuid).model.profile(profile)
             gpu = _reachable(state, uuid)
             _refuse_without_mig(gpu)
             taken, more = gpu.taken, 0
-            for place in gpu.model.places_of(gpu.model.profile(profile)):
+            for place in gpu.model.places_of(cut):
                 if not place.mask & taken:
                     taken, more = taken | place.mask, more + 1
             return state, more
@@ -126,8 +128,10 @@ class SimulatedGpus:
 
     def create_gpu_instance(self, uuid: GpuUuid, profile: ProfileName, start: int | None = None) -> GpuInstance:
         def change(state: State) -> tuple[State, GpuInstance]:
-            gpu = self._cuttable(state, uuid)
-            place = _free_place(gpu, gpu.model.profile(profile), start)
+            cut = state.gpu(uuid).model.profile(profile)
+            gpu = _reachable(state, uuid)
+            self._refuse_to_cut(gpu)
+            place = _free_place(gpu, cut, start)
             used = {instance.gi_id for instance in gpu.instances}
             # The lowest free id, not the number that hardware often derives from the place: nobody may derive it back.
             gi_id = next(each for each in range(1, len(used) + 2) if each not in used)
@@ -149,9 +153,9 @@ class SimulatedGpus:
 
     def destroy_compute_instance(self, instance: GpuInstance) -> GpuInstance:
         def change(state: State) -> tuple[State, GpuInstance]:
+            if instance.compute_instance is None:
+                raise SliceNotFound(f"{instance.slice_id} had no compute instance when it was read")
             gpu, found = self._changeable(state, instance)
-            if found.mig_uuid is None or instance.compute_instance is None:
-                raise SliceNotFound(f"{instance.slice_id} has no compute instance of that UUID")
             if processes := living(found):
                 raise SliceInUse(f"{instance.slice_id} is held by pid {', '.join(str(p.pid) for p in processes)}")
             left = replace(found, mig_uuid=None, holders=())
@@ -226,22 +230,21 @@ class SimulatedGpus:
                     case Harm.FAIL:
                         raise fault.error(f"injected into {fault.call} ({when} its effect)")
 
-    def _configurable(self, state: State, uuid: GpuUuid) -> SimulatedGpu:
-        gpu = _reachable(state, uuid)
-        if not self._may_configure:
-            raise PermissionDenied(f"this process may not configure MIG on {uuid}")
-        return gpu
-
-    def _cuttable(self, state: State, uuid: GpuUuid) -> SimulatedGpu:
-        gpu = self._configurable(state, uuid)
-        if gpu.mode.current != gpu.mode.pending:
-            raise ResetRequired(f"{uuid} waits for a reset to turn MIG {'on' if gpu.mode.pending else 'off'}")
-        _refuse_without_mig(gpu)
-        return gpu
-
     def _changeable(self, state: State, instance: GpuInstance) -> tuple[SimulatedGpu, Instance]:
-        gpu = self._cuttable(state, instance.gpu)
-        return gpu, _find(gpu, instance)
+        gpu = _reachable(state, instance.gpu)
+        found = _find(gpu, instance)
+        self._refuse_to_cut(gpu)
+        return gpu, found
+
+    def _refuse_to_cut(self, gpu: SimulatedGpu) -> None:
+        self._refuse_to_configure(gpu)
+        if gpu.mode.current != gpu.mode.pending:
+            raise ResetRequired(f"{gpu.uuid} waits for a reset to turn MIG {'on' if gpu.mode.pending else 'off'}")
+        _refuse_without_mig(gpu)
+
+    def _refuse_to_configure(self, gpu: SimulatedGpu) -> None:
+        if not self._may_configure:
+            raise PermissionDenied(f"this process may not configure MIG on {gpu.uuid}")
 
 
 def living(instance: Instance) -> tuple[SliceProcess, ...]:

@@ -48,7 +48,7 @@ def encode(state: State) -> bytes:
             for fault in state.faults
         ],
     }
-    document = {"version": VERSION, "sha256": _digest(body), "state": body}
+    document = {"version": VERSION, "sha256": digest(body), "state": body}
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
@@ -73,7 +73,7 @@ def _gpu_out(gpu: SimulatedGpu) -> dict[str, Any]:
     }
 
 
-def _digest(body: object) -> str:
+def digest(body: object) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -82,14 +82,14 @@ def decode(data: bytes) -> State:
     if not data:
         raise Damage("is empty")
     try:
-        document = json.loads(data)
+        document = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise Damage(f"is not JSON: {error}") from error
     top = _Reader(document, "the file")
     version = top.integer("version")
     if version != VERSION:
         raise Damage(f"has version {version}: this knative-mig reads version {VERSION}")
-    if top.text("sha256") != _digest(top.fields.get("state")):
+    if top.text("sha256") != digest(top.fields.get("state")):
         raise Damage("does not match its digest: it was torn or edited")
     top.only("version", "sha256", "state")
     body = top.child("state")
