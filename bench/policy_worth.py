@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from operator import attrgetter
+from operator import attrgetter, sub
 from statistics import fmean
 from typing import Final
 
+import click
 import numpy as np
 
-from bench.intervals import Interval, interval
+from bench import ours
+from bench.intervals import Interval, interval, ratio
 from bench.loss import Outcome, Rule, play
-from bench.report import Goal, print_table
+from bench.report import Goal, flags, print_goals, print_json, print_table
 from bench.rules import first_fit, hami, nos, repack
 from bench.traffic import MIXES, MODEL, Setting, make_traffic
 
@@ -34,11 +36,37 @@ OTHERS: Final[Mapping[str, MakeRule]] = {
 OURS: Final = "ours"
 STILL: Final = "ours without moves"
 BOUND: Final = "full repack (bound)"
-RULES: Final[Mapping[str, MakeRule]] = {**OTHERS, BOUND: repack.FullRepack}
+RULES: Final[Mapping[str, MakeRule]] = {**OTHERS, STILL: ours.without_moves, OURS: ours.Ours, BOUND: repack.FullRepack}
 
 LOADS: Final = (0.8, 1.0)
-SEEDS: Final = 10
+STANDARD: Final = "standard"
 WORKERS: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    seeds: int
+    arrivals: int
+    other_arrivals: int  # in the two other mixes, which carry no goal
+    warm_up: int
+    workers: int = WORKERS
+
+    def settings(self) -> list[Setting]:
+        """The standard mix first, then the two that show what it hides: much bigger and much smaller functions."""
+        return [
+            Setting(
+                mix=mix,
+                load=load,
+                arrivals=self.arrivals if mix == STANDARD else self.other_arrivals,
+                warm_up=self.warm_up,
+            )
+            for mix in MIXES
+            for load in LOADS
+        ]
+
+
+FULL: Final = Effort(seeds=10, arrivals=25_000, other_arrivals=10_000, warm_up=1_000)
+QUICK: Final = Effort(seeds=3, arrivals=2_500, other_arrivals=1_500, warm_up=500)
 
 Measure = Callable[[Outcome], float]
 SLOTS: Final[Measure] = attrgetter("slots")
@@ -59,34 +87,26 @@ class Comparison:
     outcomes: Mapping[str, tuple[Outcome, ...]]
 
     def mean(self, rule: str, measure: Measure) -> float:
-        return fmean(map(measure, self.outcomes[rule]))
+        return fmean(self.values(rule, measure))
 
     def spread(self, rule: str, measure: Measure) -> Interval:
-        return interval([measure(outcome) for outcome in self.outcomes[rule]])
+        return interval(self.values(rule, measure))
 
     def best_of_others(self, measure: Measure) -> str:
         return max(OTHERS, key=lambda rule: self.mean(rule, measure))
 
+    def values(self, rule: str, measure: Measure) -> list[float]:
+        return [measure(outcome) for outcome in self.outcomes[rule]]
+
     def gap_closed(self, rule: str) -> Interval:
         """Of the accepted slots between the best of the others and the bound, the part that the rule adds."""
-        best = self.best_of_others(SLOTS)
-        return interval(
-            [
-                (mine.slots - theirs.slots) / (bound.slots - theirs.slots)
-                for mine, theirs, bound in zip(
-                    self.outcomes[rule], self.outcomes[best], self.outcomes[BOUND], strict=True
-                )
-            ]
-        )
+        mine, bound = self.values(rule, SLOTS), self.values(BOUND, SLOTS)
+        theirs = self.values(self.best_of_others(SLOTS), SLOTS)
+        return ratio(list(map(sub, mine, theirs)), list(map(sub, bound, theirs)))
 
     def whole_gpu_ratio(self, rule: str) -> Interval:
-        best = self.best_of_others(WHOLE_GPUS)
-        return interval(
-            [
-                mine.whole_gpus / theirs.whole_gpus
-                for mine, theirs in zip(self.outcomes[rule], self.outcomes[best], strict=True)
-            ]
-        )
+        theirs = self.values(self.best_of_others(WHOLE_GPUS), WHOLE_GPUS)
+        return ratio(self.values(rule, WHOLE_GPUS), theirs)
 
     def check_bound(self) -> None:
         """By the mean over the seeds. On one seed a rule may pass the bound by luck: the repack takes whatever fits,
@@ -98,6 +118,18 @@ class Comparison:
                     f"{rule} accepts {self.mean(rule, SLOTS):.4f} of the slots, the full repack "
                     f"{self.mean(BOUND, SLOTS):.4f} (mix {self.setting.mix}, load {self.setting.load:g})"
                 )
+
+
+def measure(effort: Effort, seed: int) -> tuple[dict[str, float], list[Goal]]:
+    """Plays everything, prints it, and ends the process if the bound is beaten."""
+    try:
+        comparisons = compare(effort.settings(), RULES, seeds_from(seed, effort.seeds), workers=effort.workers)
+    except BoundBeaten as beaten:
+        raise click.ClickException(str(beaten)) from None
+    for comparison in comparisons:
+        print_comparison(comparison)
+    found = figures(comparisons)
+    return found, goals(found)
 
 
 def compare(
@@ -125,7 +157,7 @@ def _play(job: tuple[MakeRule, Setting, int]) -> Outcome:
     return play(make_rule(setting.gpus), make_traffic(setting, seed))
 
 
-def seeds_from(seed: int, count: int = SEEDS) -> list[int]:
+def seeds_from(seed: int, count: int) -> list[int]:
     return [int(value) for value in np.random.SeedSequence(seed).generate_state(count)]
 
 
@@ -149,14 +181,9 @@ def print_comparison(comparison: Comparison) -> None:
     print_table(title, ("accepted", "slots", "7g", "requests", "moves/accept", "gap closed"), *rows)
 
 
-def settings(arrivals: int, warm_up: int) -> list[Setting]:
-    """The standard mix first, then the two that show what it hides: much bigger and much smaller functions."""
-    return [Setting(mix=mix, load=load, arrivals=arrivals, warm_up=warm_up) for mix in MIXES for load in LOADS]
-
-
 def figures(comparisons: Sequence[Comparison]) -> dict[str, float]:
     """The unfavourable ends of the standard mix's intervals."""
-    at = {c.setting.load: c for c in comparisons if c.setting.mix == "standard"}
+    at = {c.setting.load: c for c in comparisons if c.setting.mix == STANDARD}
     return {
         "gap_closed_0_8": at[0.8].gap_closed(OURS).low,
         "gap_closed_1_0": at[1.0].gap_closed(OURS).low,
@@ -174,3 +201,16 @@ def goals(found: Mapping[str, float]) -> list[Goal]:
         Goal(what="moves per accept at load 0.8", value=found["moves_per_accept_0_8"], at_most=0.05),
         Goal(what="moves per accept at load 1.0", value=found["moves_per_accept_1_0"], at_most=0.12),
     ]
+
+
+@click.command(help=__doc__)
+@flags
+def main(*, quick: bool, as_json: bool, seed: int) -> None:
+    found, to_meet = measure(QUICK if quick else FULL, seed)
+    print_goals(to_meet)
+    if as_json:
+        print_json(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,9 @@
 """What every benchmark's command has in common: its flags, its tables, its goals and its last line."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import click
 
@@ -25,6 +26,20 @@ class Goal:
     def row(self) -> tuple[str, ...]:
         limit = f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
         return self.what, f"{self.value:.4g}", limit, "met" if self.met else "MISSED"
+
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def flags(command: Command) -> Command:
+    """`--quick`, `--json` and `--seed`, which every benchmark has."""
+    for option in (
+        click.option("--seed", default=1, show_default=True, help="What all random numbers follow from."),
+        click.option("--json", "as_json", is_flag=True, help="End with one flat JSON object."),
+        click.option("--quick", is_flag=True, help="Less than half a minute; wide intervals."),
+    ):
+        command = option(command)
+    return command
 
 
 def print_goals(goals: Sequence[Goal]) -> None:

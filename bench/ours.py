@@ -1,0 +1,86 @@
+"""The planner of knative-mig as the benchmarks use it: kept between decisions, in one call, and as a rule.
+
+As a rule a request is a pending that is planned alone, `move_s` is the same for all, and a slice is destroyed when its
+request ends: like the other rules it remembers nothing, so reusing idle slices cannot help it here.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from bench.carried_out import World
+from bench.traffic import MENU, MODEL
+from knative_mig.core.geometry import Place
+from knative_mig.core.inventory import Busy, Function, Gpu, GpuUuid, Inventory, NodeName, Pending
+from knative_mig.core.planner.batch import plan, plan_on
+from knative_mig.core.planner.decisions import Plan
+from knative_mig.core.planner.fleet import Fleet
+from knative_mig.core.planner.policy import Policy
+
+POLICY: Final = Policy()
+
+
+def plan_all(inventory: Inventory, pendings: Sequence[Pending], now: float) -> Plan:
+    return plan(inventory, pendings, POLICY, now)
+
+
+class KeptPlanner:
+    def __init__(self, inventory: Inventory, policy: Policy = POLICY) -> None:
+        self._fleet = Fleet(inventory, policy)
+        self._policy = policy
+        self._quotas = inventory.quotas
+
+    def decide(self, pending: Pending, now: float) -> Plan:
+        return plan_on(self._fleet, (pending,), self._policy, now, quotas=self._quotas)
+
+    def observe(self, gpu: Gpu) -> None:
+        self._fleet.replace(gpu)
+
+
+class Ours:
+    def __init__(self, gpus: int, policy: Policy = POLICY) -> None:
+        fleet = tuple(
+            Gpu(uuid=GpuUuid(f"GPU-{number:03}"), node=NodeName(f"node-{number:03}"), model=MODEL)
+            for number in range(gpus)
+        )
+        self._world = World(Inventory(gpus=fleet))
+        self._planner = KeptPlanner(self._world.inventory, policy)
+        self._where: dict[Function, tuple[GpuUuid, Place]] = {}
+
+    def arrive(self, request: int, kind: int) -> int | None:
+        function = _function(request)
+        decided = self._planner.decide(Pending(function=function, profile=MENU[kind].name), now=0.0)
+        if not decided.steps:
+            return None
+        (step,) = decided.steps
+        for gpu in self._world.carry_out(step, Busy(function, movable=True, move_s=1.0)):
+            self._observe(gpu)
+        for relocation in step.relocations:
+            self._where[relocation.function] = relocation.target.gpu, relocation.target.place
+        self._where[function] = step.target.gpu, step.target.place
+        return len(step.relocations)
+
+    def depart(self, request: int) -> None:
+        uuid, place = self._where.pop(_function(request))
+        self._planner.observe(self._world.destroy(uuid, place))
+
+    def running(self) -> Iterable[tuple[int, int, Place]]:
+        return (
+            (int(function.name), int(uuid.removeprefix("GPU-")), place)
+            for function, (uuid, place) in self._where.items()
+        )
+
+    def _observe(self, gpu: Gpu) -> None:
+        """Slices that a move left empty are destroyed like those of requests that ended."""
+        for each in gpu.slices:
+            if not isinstance(each.use, Busy):
+                gpu = self._world.destroy(gpu.uuid, each.place)
+        self._planner.observe(gpu)
+
+
+def without_moves(gpus: int) -> Ours:
+    return Ours(gpus, replace(POLICY, max_moves=0))
+
+
+def _function(request: int) -> Function:
+    return Function("bench", str(request))
