@@ -41,11 +41,12 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """A pod holds it. `move_s`: cold start elsewhere and drain here, if it may be moved at all."""
+    """A pod holds it. If it may be moved: `move_s` is cold start elsewhere and drain here, `nodes` where it can run."""
 
     function: Function
     movable: bool = False
     move_s: float = 0.0
+    nodes: frozenset[NodeName] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Because(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     NO_FREE_PLACE = "NoFreePlace"
     HELD_FOR_OLDER = "HeldForOlder"
+    KEPT_FOR_BIGGER = "KeptForBigger"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,14 @@
 """The planner's settings, each with its unit and the reason for its default."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from knative_mig.core.inventory import Function, NodeName
 from knative_mig.core.profile import ProfileName
 
 # How often each size was asked for where nothing has been observed yet: small functions are the many.
 DEFAULT_DEMAND: Final[Mapping[int, float]] = MappingProxyType({1: 0.40, 2: 0.25, 3: 0.20, 4: 0.10, 7: 0.05})
-
-StartupEstimate = Callable[[Function, NodeName], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,5 +19,8 @@ class Policy:
     starving_after_s: float = 120.0
     # Slices that come free by themselves within this time are waited for rather than moved for.
     wait_at_most_s: float = 30.0
+    # Of each model, so many GPUs without a busy slice are kept for profiles that have a single legal start (4g, 7g).
+    # Another request that would break the last of them moves one function instead, or waits (until it is starving).
+    reserve_whole: int = 0
     # Shares of future requests by profile; sizes not named weigh as DEFAULT_DEMAND says.
     demand: Mapping[ProfileName, float] = field(default_factory=dict)

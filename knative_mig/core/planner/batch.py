@@ -1,0 +1,207 @@
+"""Plans all pendings together: who gets which slice, who has to wait for what, and how far from the best that can be.
+
+The entrance to the planner. The reconfigurer, the CLI, the benchmarks and later the simulator call `plan`, or
+`plan_on` with a fleet that they keep. Each pending in turn takes the best place that is left; the order is what makes
+that good: who outranks, then who is hardest to place. What is rejected for too long keeps a place from all who come
+after it, so that an old 7g request ends up with a GPU however many small ones there are.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from knative_mig.core.inventory import Inventory, NodeName, Pending, Quotas
+from knative_mig.core.planner.bound import most_compute
+from knative_mig.core.planner.decisions import Because, Bound, Plan, Reason, Rejection, Step
+from knative_mig.core.planner.fleet import Fleet, Wish
+from knative_mig.core.planner.grants import grant, grant_by_moving
+from knative_mig.core.planner.moves import MoveSearch
+from knative_mig.core.planner.policy import Policy
+from knative_mig.core.planner.shortage import Shortage, explain_shortage
+from knative_mig.core.planner.startup import MeasuredStarts, StartupEstimate
+from knative_mig.core.profile import ProfileName
+
+
+def plan(
+    inventory: Inventory,
+    pendings: Sequence[Pending],
+    policy: Policy,
+    now: float,
+    *,
+    startup: StartupEstimate | None = None,
+) -> Plan:
+    fleet = Fleet(inventory, policy)
+    return plan_on(fleet, pendings, now, startup=startup, quotas=inventory.quotas, prove=True)
+
+
+def plan_on(
+    fleet: Fleet,
+    pendings: Sequence[Pending],
+    now: float,
+    *,
+    startup: StartupEstimate | None = None,
+    quotas: Quotas | None = None,
+    prove: bool = False,
+) -> Plan:
+    """Like `plan`, on a fleet that is afterwards as it was before. Without `prove` the bound is what was asked for."""
+    policy = fleet.policy
+    batch = _Batch(fleet, now, startup or MeasuredStarts(), quotas or {})
+    try:
+        for pending in sorted(pendings, key=lambda each: _turn(fleet, policy, now, each)):
+            batch.serve(pending)
+    finally:
+        fleet.wind_back()
+    return Plan(
+        steps=tuple(batch.steps),
+        rejections=tuple(batch.rejections),
+        reasons=tuple(batch.reasons),
+        bound=_bound(fleet, now, pendings, batch.steps, prove=prove),
+    )
+
+
+def _turn(fleet: Fleet, policy: Policy, now: float, pending: Pending) -> tuple[object, ...]:
+    """Rank grows by one with every `starving_after_s` of age: in the end everybody outranks the newly come. Within a
+    rank the those with the fewest legal starts go first, then the big ones: they are the first to become unplaceable.
+    """
+    rank = pending.priority + int(_age(pending, now) // policy.starving_after_s)
+    starts = max((len(model.profile(pending.profile).starts) for model in fleet.models_of(pending.profile)), default=0)
+    return (-rank, starts, -pending.profile.memory_gb, pending.since, pending.function, pending.profile)
+
+
+def _age(pending: Pending, now: float) -> float:
+    return max(0.0, now - pending.since)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Asked once in a plan: places only become fewer while it is made, so the answer holds for all who come after."""
+
+    name: ProfileName
+    nodes: frozenset[NodeName] | None
+    spares_whole: bool
+
+
+class _Batch:
+    def __init__(self, fleet: Fleet, now: float, startup: StartupEstimate, quotas: Quotas) -> None:
+        self.steps: list[Step] = []
+        self.rejections: list[Rejection] = []
+        self.reasons: list[Reason] = []
+        self._fleet = fleet
+        self._policy = fleet.policy
+        self._now = now
+        self._startup = startup
+        self._quota_left = {(ns, name): left for ns, by_name in quotas.items() for name, left in by_name.items()}
+        self._refused: dict[_Refusal, Shortage] = {}
+        self._held_for: Pending | None = None
+
+    def serve(self, pending: Pending) -> None:
+        wish = self._wish(pending)
+        for served in range(pending.count):
+            quota = self._quota_left.get((pending.function.namespace, pending.profile))
+            if quota is not None and quota <= 0:
+                self._reject(pending, pending.count - served, _over_quota(pending))
+                return
+            refusal = _Refusal(wish.name, wish.nodes, wish.spares_whole)
+            step = None if refusal in self._refused else self._step(pending, wish)
+            if step is None:
+                shortage = self._refused.get(refusal) or self._shortage(pending, wish)
+                self._refused[refusal] = shortage
+                self._reject(pending, pending.count - served, shortage)
+                self._hold_for(pending, wish)
+                return
+            self.steps.append(step)
+            if quota is not None:
+                self._quota_left[pending.function.namespace, pending.profile] = quota - 1
+
+    def _wish(self, pending: Pending) -> Wish:
+        single_start = any(
+            len(model.profile(pending.profile).starts) == 1 for model in self._fleet.models_of(pending.profile)
+        )
+        starving = _age(pending, self._now) >= self._policy.starving_after_s
+        return Wish(
+            name=pending.profile,
+            nodes=pending.nodes,
+            starts=self._startup(pending.function),
+            wait_until=self._now + self._policy.wait_at_most_s,
+            spares_whole=not (single_start or starving) and self._policy.reserve_whole > 0,
+        )
+
+    def _step(self, pending: Pending, wish: Wish) -> Step | None:
+        offer = self._fleet.best(wish)
+        if offer:
+            return grant(self._fleet, pending.function, wish, offer, self._now)
+        max_moves = min(1, self._policy.max_moves) if wish.spares_whole else self._policy.max_moves
+        found = MoveSearch(self._fleet, self._startup).cheapest(wish, max_moves) if max_moves else None
+        if found:
+            return grant_by_moving(self._fleet, pending.function, wish, found)
+        return None
+
+    def _shortage(self, pending: Pending, wish: Wish) -> Shortage:
+        if wish.spares_whole and self._fleet.best(replace(wish, spares_whole=False)):
+            seconds = self._policy.starving_after_s - _age(pending, self._now)
+            return Shortage(
+                Reason(
+                    Because.KEPT_FOR_BIGGER,
+                    f"{wish.name} would break the last whole GPU, which is kept for profiles with a single legal start "
+                    f"(reserve_whole: {self._policy.reserve_whole})",
+                ),
+                (f"waiting {seconds:.0f} s more: a starving request may take it", "a smaller reserve_whole"),
+            )
+        shortage = explain_shortage(self._fleet, wish, self._now)
+        if self._held_for and shortage.reason.code is Because.NO_FREE_PLACE:
+            text = f"{shortage.reason.text}; a place is held for {self._held_for.function}, which has waited longer"
+            return Shortage(Reason(Because.HELD_FOR_OLDER, text), shortage.helps)
+        return shortage
+
+    def _reject(self, pending: Pending, count: int, shortage: Shortage) -> None:
+        self.rejections.append(Rejection(pending=pending, count=count, reason=shortage.reason, helps=shortage.helps))
+
+    def _hold_for(self, pending: Pending, wish: Wish) -> None:
+        """The place that is nearest to coming free is nobody else's any more. It only ever comes nearer: what ends on
+        it is not replaced, and another place is preferred only when it is nearer still.
+        """
+        if _age(pending, self._now) < self._policy.starving_after_s:
+            return
+        nearest = min(
+            (
+                (obstacle.cost, position, obstacle)
+                for position in self._fleet.eligible_positions(wish)
+                if (obstacle := self._fleet.state(position).nearest(wish.name))
+            ),
+            key=lambda each: each[:2],
+            default=None,
+        )
+        if nearest is None:
+            return
+        _, position, obstacle = nearest
+        self._fleet.assign(position, self._fleet.slices(position), held=obstacle.place.mask)
+        self._held_for = pending
+        gpu = self._fleet.gpu(position)
+        self.reasons.append(
+            Reason(
+                Because.HELD_FOR_OLDER,
+                f"{obstacle.place} of {gpu.uuid} is held for {pending.function}, which has waited "
+                f"{_age(pending, self._now):.0f} s: {obstacle.cost[0]} units of it are still busy",
+            )
+        )
+
+
+def _over_quota(pending: Pending) -> Shortage:
+    text = f"namespace {pending.function.namespace} may hold no more {pending.profile}"
+    return Shortage(
+        Reason(Because.QUOTA_EXCEEDED, text),
+        (f"a higher quota of {pending.profile.resource}", "another function of the namespace scaling to zero"),
+    )
+
+
+def _bound(fleet: Fleet, now: float, pendings: Iterable[Pending], steps: Iterable[Step], *, prove: bool) -> Bound:
+    served = sum(step.profile.compute for step in steps)
+    wanted = Counter[ProfileName]()
+    for pending in pendings:
+        wanted[pending.profile] += pending.count
+    asked = sum(name.compute * count for name, count in wanted.items())
+    if served == asked or not prove:
+        return Bound(served=served, at_most=float(asked))
+    policy = fleet.policy
+    at_most = most_compute(fleet, wanted, served, moving=policy.max_moves > 0, wait_until=now + policy.wait_at_most_s)
+    return Bound(served=served, at_most=min(float(asked), at_most))

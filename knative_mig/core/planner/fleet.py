@@ -1,0 +1,249 @@
+"""All GPUs, arranged so that the best place for a profile is found without looking at each of them.
+
+Made by `batch.plan` from an inventory, or kept by a caller that plans again and again and tells it what changed
+(`replace`). While a plan is being made the fleet takes on each step at once (`assign`) and is wound back at the end.
+"""
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from knative_mig.core.geometry import GpuModel, Place
+from knative_mig.core.inventory import Busy, Gpu, Inventory, NodeName, Slice
+from knative_mig.core.planner.flexibility import Flexibility
+from knative_mig.core.planner.gpu_state import Clearing, Fit, GpuState, Key, items_of
+from knative_mig.core.planner.policy import Policy
+from knative_mig.core.planner.ranking import Ranking, by_clearing, by_fit
+from knative_mig.core.planner.startup import ALIKE_EVERYWHERE, StartTimes
+from knative_mig.core.profile import ProfileName
+
+# Up to so many eligible nodes are looked at one by one; more are found faster by walking the ranking.
+_FEW_NODES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """One slice wanted: what, where it may be, how long the function takes to start, how long it may be waited for.
+
+    `closed`: masks by GPU position that are spoken for by the very decision being made. `spares_whole`: the last whole
+    GPUs of a model are not for it (`Policy.reserve_whole`).
+    """
+
+    name: ProfileName
+    nodes: frozenset[NodeName] | None = None
+    starts: StartTimes = ALIKE_EVERYWHERE
+    wait_until: float | None = None
+    closed: Mapping[int, int] = field(default_factory=dict)
+    spares_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A fit on one GPU. Offers are compared by cost, then by position: node and UUID decide between equals."""
+
+    cost: tuple[float, ...]
+    position: int
+    fit: Fit
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    slices: tuple[Slice, ...]
+    held: int
+
+
+class Fleet:
+    def __init__(self, inventory: Inventory, policy: Policy) -> None:
+        self._gpus = sorted(inventory.gpus, key=lambda gpu: (gpu.node, gpu.uuid))
+        self._position = {gpu.uuid: position for position, gpu in enumerate(self._gpus)}
+        self._on_node: dict[NodeName, list[int]] = {}
+        for position, gpu in enumerate(self._gpus):
+            self._on_node.setdefault(gpu.node, []).append(position)
+        self._models: dict[GpuModel, int] = {}
+        for gpu in sorted(self._gpus, key=lambda gpu: (gpu.model.name, gpu.uuid)):
+            self._models.setdefault(gpu.model, len(self._models))
+        self._flexibility = {model: Flexibility(model, policy.demand) for model in self._models}
+        self.policy = policy
+        self._whole = Counter[GpuModel]()
+        self._unused = Counter[GpuModel]()
+        self._states: dict[Key, GpuState] = {}
+        self._members: dict[GpuState, list[int]] = {}
+        self._fits: dict[ProfileName, Ranking[Fit]] = {}
+        self._clearings: dict[ProfileName, Ranking[Clearing]] = {}
+        self._content = [_Content(gpu.slices, 0) for gpu in self._gpus]
+        self._state_of = [self._state(gpu, content) for gpu, content in zip(self._gpus, self._content, strict=True)]
+        for position, state in enumerate(self._state_of):
+            self._members.setdefault(state, []).append(position)
+            self._whole[state.model] += state.is_whole
+            self._unused[state.model] += state.unused_units
+        self._undo: list[tuple[int, _Content]] = []
+
+    def __len__(self) -> int:
+        return len(self._gpus)
+
+    # -- what stands where ------------------------------------------------------------------------------------------
+
+    def gpu(self, position: int) -> Gpu:
+        return self._gpus[position]
+
+    def slices(self, position: int) -> tuple[Slice, ...]:
+        return self._content[position].slices
+
+    def state(self, position: int) -> GpuState:
+        return self._state_of[position]
+
+    def states(self) -> Iterator[GpuState]:
+        """Every state that some GPU is in."""
+        return iter(self._members)
+
+    def members(self, state: GpuState) -> Sequence[int]:
+        """The positions of the GPUs in that state."""
+        return self._members[state]
+
+    def busy_on(self, position: int, place: Place) -> Busy:
+        for each in self._content[position].slices:
+            if each.place.index == place.index and isinstance(each.use, Busy):
+                return each.use
+        raise AssertionError(f"{self._gpus[position].uuid} has no pod on {place}")
+
+    def eligible_positions(self, wish: Wish) -> Iterator[int]:
+        """Where the pod can run and the GPU has the profile, in order."""
+        return (position for position in self._positions_on(wish.nodes) if self._gpus[position].model.has(wish.name))
+
+    def _positions_on(self, nodes: frozenset[NodeName] | None) -> Sequence[int]:
+        if nodes is None:
+            return range(len(self._gpus))
+        return sorted(position for node in nodes for position in self._on_node.get(node, ()))
+
+    def unused_units(self, model: GpuModel) -> int:
+        """Memory units without a pod on them, free or idle, on all GPUs of that model."""
+        return self._unused[model]
+
+    def models_of(self, name: ProfileName) -> list[GpuModel]:
+        return [model for model in self._models if model.has(name)]
+
+    def profiles(self) -> list[ProfileName]:
+        return sorted({profile.name for model in self._models for profile in model.profiles})
+
+    # -- the best place ---------------------------------------------------------------------------------------------
+
+    def best(self, wish: Wish) -> Offer | None:
+        offers = [offer for offer in self._offers(wish) if offer]
+        return min(offers, key=lambda offer: (offer.cost, offer.position), default=None)
+
+    def spared(self, wish: Wish, state: GpuState) -> bool:
+        return wish.spares_whole and state.is_whole and self._whole[state.model] <= self.policy.reserve_whole
+
+    def _offers(self, wish: Wish) -> Iterator[Offer | None]:
+        singly = {*wish.closed}
+        for node in wish.starts.on_node:
+            singly.update(self._on_node.get(node, ()))
+        if wish.nodes is not None and len(wish.nodes) <= _FEW_NODES:
+            singly.update(self._positions_on(wish.nodes))
+        else:
+            yield self._first_offer(wish, singly)
+        for position in singly:
+            if wish.nodes is None or self._gpus[position].node in wish.nodes:
+                yield self._offer(wish, position)
+
+    def _first_offer(self, wish: Wish, singly: set[int]) -> Offer | None:
+        for state, fit in self.fits(wish.name):
+            if not self._in_time(wish, fit) or self.spared(wish, state):
+                continue
+            for position in self._members[state]:
+                if position not in singly and self.eligible(wish, position):
+                    return self._priced(wish, position, fit)
+        return None
+
+    def _offer(self, wish: Wish, position: int) -> Offer | None:
+        state = self._state_of[position]
+        if self.spared(wish, state):
+            return None
+        closed = wish.closed.get(position, 0)
+        fit = (self._with_held(state, closed) if closed else state).fit(wish.name)
+        return self._priced(wish, position, fit) if fit and self._in_time(wish, fit) else None
+
+    def _priced(self, wish: Wish, position: int, fit: Fit) -> Offer:
+        rank, seconds, *rest = fit.cost
+        return Offer((rank, seconds + wish.starts.whole_seconds(self._gpus[position].node), *rest), position, fit)
+
+    def eligible(self, wish: Wish, position: int) -> bool:
+        return wish.nodes is None or self._gpus[position].node in wish.nodes
+
+    @staticmethod
+    def _in_time(wish: Wish, fit: Fit) -> bool:
+        return fit.until is None or (wish.wait_until is not None and fit.until <= wish.wait_until)
+
+    def fits(self, name: ProfileName) -> Ranking[Fit]:
+        ranking = self._fits.get(name)
+        if ranking is None:
+            ranking = self._fits[name] = by_fit(name)
+            for state in self._members:
+                ranking.add(state)
+        return ranking
+
+    def clearings(self, name: ProfileName) -> Ranking[Clearing]:
+        ranking = self._clearings.get(name)
+        if ranking is None:
+            ranking = self._clearings[name] = by_clearing(name)
+            for state in self._members:
+                ranking.add(state)
+        return ranking
+
+    # -- changes ----------------------------------------------------------------------------------------------------
+
+    def replace(self, gpu: Gpu) -> None:
+        """A new observation of a GPU that is in the fleet."""
+        position = self._position[gpu.uuid]
+        self._gpus[position] = gpu
+        self._set(position, _Content(gpu.slices, 0))
+
+    def assign(self, position: int, slices: tuple[Slice, ...], held: int = 0) -> None:
+        """What a GPU would hold after a step of the plan in the making; `held` is added to what is held already."""
+        old = self._content[position]
+        self._undo.append((position, old))
+        self._set(position, _Content(slices, old.held | held))
+
+    def wind_back(self) -> None:
+        """Undo every `assign`."""
+        while self._undo:
+            self._set(*self._undo.pop())
+
+    def _set(self, position: int, content: _Content) -> None:
+        self._content[position] = content
+        old, new = self._state_of[position], self._state(self._gpus[position], content)
+        if new is old:
+            return
+        self._state_of[position] = new
+        members = self._members[old]
+        del members[bisect_left(members, position)]
+        if not members:
+            del self._members[old]
+            for ranking in self._rankings():
+                ranking.remove(old)
+        if new in self._members:
+            insort(self._members[new], position)
+        else:
+            self._members[new] = [position]
+            for ranking in self._rankings():
+                ranking.add(new)
+        self._whole[old.model] += new.is_whole - old.is_whole
+        self._unused[old.model] += new.unused_units - old.unused_units
+
+    def _rankings(self) -> Iterator[Ranking[Fit] | Ranking[Clearing]]:
+        yield from self._fits.values()
+        yield from self._clearings.values()
+
+    def _state(self, gpu: Gpu, content: _Content) -> GpuState:
+        return self._shared((self._models[gpu.model], gpu.static, content.held, items_of(content.slices)), gpu.model)
+
+    def _with_held(self, state: GpuState, held: int) -> GpuState:
+        model, static, already, items = state.key
+        return self._shared((model, static, already | held, items), state.model)
+
+    def _shared(self, key: Key, model: GpuModel) -> GpuState:
+        state = self._states.get(key)
+        if state is None:
+            state = self._states[key] = GpuState(key, model, self._flexibility[model])
+        return state

@@ -1,0 +1,137 @@
+"""Turns what was found into a `Step` with its reasons, and has the fleet take it on for the rest of the plan.
+
+Called by `batch`. After a move the places of both ends stay held: they are given away, but not free before the old pods
+are gone, which is for a later plan to see.
+"""
+
+from knative_mig.core.geometry import Place
+from knative_mig.core.inventory import Busy, Function, Slice
+from knative_mig.core.planner.decisions import Because, How, Reason, Relocation, Step, Target
+from knative_mig.core.planner.fleet import Fleet, Offer, Wish
+from knative_mig.core.planner.gpu_state import Fit
+from knative_mig.core.planner.moves import Rearrangement, Removal
+
+
+def grant(fleet: Fleet, function: Function, wish: Wish, offer: Offer, now: float) -> Step:
+    fit = offer.fit
+    step = Step(
+        how=fit.how,
+        function=function,
+        profile=wish.name,
+        target=_target(fleet, offer.position, fit),
+        until=fit.until,
+        reasons=(_why(fit, now), *_where(fleet, wish, offer)),
+    )
+    if fit.how is How.WAIT:
+        fleet.assign(offer.position, fleet.slices(offer.position), held=fit.place.mask)
+    else:
+        _occupy(fleet, offer.position, fit, Busy(function))
+    return step
+
+
+def grant_by_moving(fleet: Fleet, function: Function, wish: Wish, found: Rearrangement) -> Step:
+    relocations = tuple(_relocation(fleet, removal) for removal in found.removals)
+    gpu = fleet.gpu(found.position)
+    step = Step(
+        how=How.MOVE,
+        function=function,
+        profile=wish.name,
+        target=Target(gpu=gpu.uuid, node=gpu.node, place=found.clearing.place, destroys=found.clearing.destroys),
+        relocations=relocations,
+        reasons=(_why_moved(relocations, found),),
+    )
+    for removal in found.removals:
+        _leave(fleet, removal)
+    fleet.assign(found.position, fleet.slices(found.position), held=found.clearing.place.mask)
+    return step
+
+
+def _occupy(fleet: Fleet, position: int, fit: Fit, busy: Busy) -> None:
+    kept = tuple(each for each in fleet.slices(position) if not each.place.mask & fit.place.mask)
+    fleet.assign(position, (*kept, Slice(fit.place, busy)))
+
+
+def _leave(fleet: Fleet, removal: Removal) -> None:
+    """The moved function takes its new home; nobody moves it again in this plan, nor takes what it leaves."""
+    fixed = Busy(removal.busy.function)
+    slices = tuple(
+        Slice(each.place, fixed) if each.place == removal.source else each for each in fleet.slices(removal.position)
+    )
+    fleet.assign(removal.position, slices, held=removal.source.mask)
+    home = removal.home
+    if home.fit.how is How.MOVE:  # its home is what another function left: held already
+        fleet.assign(home.position, fleet.slices(home.position), held=home.fit.place.mask)
+    else:
+        _occupy(fleet, home.position, home.fit, fixed)
+
+
+def _target(fleet: Fleet, position: int, fit: Fit) -> Target:
+    gpu = fleet.gpu(position)
+    return Target(gpu=gpu.uuid, node=gpu.node, place=fit.place, reuses=fit.how is How.REUSE, destroys=fit.destroys)
+
+
+def _relocation(fleet: Fleet, removal: Removal) -> Relocation:
+    return Relocation(
+        function=removal.busy.function,
+        source=removal.source,
+        source_gpu=fleet.gpu(removal.position).uuid,
+        target=_target(fleet, removal.home.position, removal.home.fit),
+        seconds=removal.busy.move_s,
+    )
+
+
+def _why(fit: Fit, now: float) -> Reason:
+    match fit.how:
+        case How.REUSE:
+            return Reason(Because.IDLE_SLICE, f"{fit.place} is idle: no change to the GPU")
+        case How.CREATE:
+            return Reason(Because.FREE_UNITS, f"units {_units(fit.place)} are free: nothing is destroyed")
+        case How.MERGE:
+            return Reason(
+                Because.CHEAPEST_MERGE,
+                f"destroys idle {_listed(fit.destroys)}, together worth {fit.seconds:.1f} s: no legal place costs less",
+            )
+        case How.WAIT:
+            until = 0.0 if fit.until is None else fit.until - now
+            return Reason(Because.SOON_FREE, f"{fit.place} comes free in {max(0.0, until):.0f} s, sooner than a move")
+        case How.MOVE:
+            raise AssertionError("a move is explained by its relocations")
+
+
+def _where(fleet: Fleet, wish: Wish, offer: Offer) -> tuple[Reason, ...]:
+    reasons = [
+        Reason(
+            Because.KEEPS_FLEXIBILITY,
+            f"costs {offer.fit.flexibility_lost:.2f} slices of future demand, the least of {len(fleet)} GPUs"
+            if len(fleet) > 1
+            else f"costs {offer.fit.flexibility_lost:.2f} slices of future demand, the least of its legal places",
+        )
+    ]
+    if wish.starts.on_node:
+        node = fleet.gpu(offer.position).node
+        reasons.append(
+            Reason(
+                Because.STARTS_FASTEST,
+                f"starts in {wish.starts.whole_seconds(node)} s on {node}, usually in {wish.starts.usual_s:.0f} s",
+            )
+        )
+    return tuple(reasons)
+
+
+def _why_moved(relocations: tuple[Relocation, ...], found: Rearrangement) -> Reason:
+    moved = ", then ".join(
+        f"{each.function} from {each.source} of {each.source_gpu} to {each.target.place} of {each.target.gpu}"
+        for each in relocations
+    )
+    return Reason(
+        Because.FEWEST_MOVES,
+        f"no place without moving: moves {moved}; {found.cost[1]:.1f} s, each new pod Ready before the old one ends",
+    )
+
+
+def _units(place: Place) -> str:
+    return f"{place.start}-{place.end - 1}" if place.end - place.start > 1 else f"{place.start}"
+
+
+def _listed(places: tuple[Place, ...]) -> str:
+    return " and ".join(str(place) for place in places)

@@ -1,0 +1,51 @@
+"""GPU states in the order of what they offer for one profile, kept while GPUs come into and leave a state.
+
+Used by `Fleet`: with 10,000 GPUs in some thousand states, the best offer is the first entry and a change costs two
+binary searches. Only states that some GPU is in are listed.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from knative_mig.core.planner.gpu_state import Clearing, Fit, GpuState, Key
+from knative_mig.core.profile import ProfileName
+
+Offer = TypeVar("Offer", Fit, Clearing)
+Entry = tuple[tuple[float, ...], Key, int, GpuState, Offer]
+
+
+class Ranking(Generic[Offer]):
+    def __init__(self, offers: Callable[[GpuState], tuple[Offer, ...]]) -> None:
+        self._offers: Callable[[GpuState], tuple[Offer, ...]] = offers
+        self._entries: list[Entry[Offer]] = []
+
+    def __iter__(self) -> Iterator[tuple[GpuState, Offer]]:
+        """Cheapest first; of equal cost in the order of the states' keys, which no history changes."""
+        return ((state, offer) for _, _, _, state, offer in self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, state: GpuState) -> None:
+        for entry in self._entries_of(state):
+            insort(self._entries, entry)
+
+    def remove(self, state: GpuState) -> None:
+        for entry in self._entries_of(state):
+            del self._entries[bisect_left(self._entries, entry)]
+
+    def _entries_of(self, state: GpuState) -> Iterator[Entry[Offer]]:
+        return ((offer.cost, state.key, number, state, offer) for number, offer in enumerate(self._offers(state)))
+
+
+def by_fit(name: ProfileName) -> Ranking[Fit]:
+    def offers(state: GpuState) -> tuple[Fit, ...]:
+        fit = state.fit(name)
+        return (fit,) if fit else ()
+
+    return Ranking(offers)
+
+
+def by_clearing(name: ProfileName) -> Ranking[Clearing]:
+    return Ranking(lambda state: state.clearings(name))

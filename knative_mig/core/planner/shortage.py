@@ -1,0 +1,116 @@
+"""Why a slice cannot be had, and what would help: the words of a rejection.
+
+Called by `batch` for what it could not serve. What is free is summed over every eligible GPU; the place that is nearest
+to being free is looked for on the first `_LOOKED_AT` of them, for the sentence is for a person and not for a search.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Final
+
+from knative_mig.core.inventory import Busy, Ending, Slice
+from knative_mig.core.planner.decisions import Because, Reason
+from knative_mig.core.planner.fleet import Fleet, Wish
+from knative_mig.core.planner.gpu_state import Obstacle
+from knative_mig.core.profile import ProfileName
+
+_LOOKED_AT: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    reason: Reason
+    helps: tuple[str, ...]
+
+
+def explain_shortage(fleet: Fleet, wish: Wish, now: float) -> Shortage:
+    models = fleet.models_of(wish.name)
+    if not models:
+        offered = ", ".join(str(name) for name in fleet.profiles()) or "none at all"
+        reason = Reason(Because.NO_SUCH_PROFILE, f"no GPU can be cut into {wish.name}; the GPUs here have {offered}")
+        return Shortage(reason, ("ask for one of the profiles named", "add a GPU that has this profile"))
+    looked_at = list(islice(fleet.eligible_positions(wish), _LOOKED_AT))
+    if not looked_at:
+        return _no_node(fleet, wish)
+    units = models[0].profile(wish.name).memory_units
+    if wish.nodes is None:
+        unused, where = sum(fleet.unused_units(model) for model in models), "all GPUs that have it"
+    else:
+        unused = sum(fleet.state(each).unused_units for each in fleet.eligible_positions(wish))
+        where = "the GPUs where the pod can run"
+    text = f"no place for {wish.name}: {unused} memory units are free or idle on {where}"
+    if unused >= units:
+        text += f", but no {units} together at a legal start"
+    nearest = _nearest(fleet, wish.name, looked_at)
+    helps = []
+    if nearest:
+        position, obstacle = nearest
+        blockers = [_told(each, now) for each in fleet.slices(position) if each.place in obstacle.blockers]
+        text += f"; nearest is {obstacle.place} of {fleet.gpu(position).uuid}, held by {' and '.join(blockers)}"
+        helps.extend(_what_frees(fleet.slices(position), obstacle, now))
+    smaller = _smaller(fleet, wish.name, looked_at)
+    if smaller:
+        helps.append(f"{smaller} could be had now")
+    helps.append(f"another GPU that has {wish.name}")
+    return Shortage(Reason(Because.NO_FREE_PLACE, text), tuple(helps))
+
+
+def _no_node(fleet: Fleet, wish: Wish) -> Shortage:
+    anywhere = fleet.eligible_positions(replace(wish, nodes=None))
+    having = sorted({fleet.gpu(each).node for each in anywhere})
+    text = (
+        f"the pod can run on none of the {len(having)} nodes whose GPUs have {wish.name} ({', '.join(having[:5])}"
+        f"{', …' if len(having) > 5 else ''}): cordon, taint, affinity, CPU or memory"
+    )
+    return Shortage(Reason(Because.NO_ELIGIBLE_NODE, text), ("uncordon, or free CPU and memory on one of them",))
+
+
+def _nearest(fleet: Fleet, name: ProfileName, positions: list[int]) -> tuple[int, Obstacle] | None:
+    found = [
+        (obstacle.cost, position, obstacle)
+        for position in positions
+        if (obstacle := fleet.state(position).nearest(name))
+    ]
+    if not found:
+        return None
+    _, position, obstacle = min(found, key=lambda each: each[:2])
+    return (position, obstacle) if obstacle.blockers else None
+
+
+def _told(each: Slice, now: float) -> str:
+    match each.use:
+        case Busy(function=function, movable=movable):
+            return f"{function} ({each.place}, {'movable' if movable else 'not movable'})"
+        case Ending(function=function, free_at=free_at):
+            return f"{function} ({each.place}, ends in {max(0.0, free_at - now):.0f} s)"
+        case _:
+            raise AssertionError(f"{each.place} is idle and holds nothing")
+
+
+def _what_frees(slices: tuple[Slice, ...], obstacle: Obstacle, now: float) -> list[str]:
+    uses = [each.use for each in slices if each.place in obstacle.blockers]
+    ending = [use for use in uses if isinstance(use, Ending)]
+    busy = [use for use in uses if isinstance(use, Busy)]
+    helps = []
+    if busy:
+        helps.append(f"{' and '.join(str(use.function) for use in busy)} scaling to zero")
+    fixed = [use for use in busy if not use.movable]
+    if fixed and len(busy) <= 2:
+        helps.append(f"knative-mig.dev/movable on {' and '.join(str(use.function) for use in fixed)}")
+    if ending and not busy:
+        helps.append(f"waiting {max(use.free_at for use in ending) - now:.0f} s")
+    return helps
+
+
+def _smaller(fleet: Fleet, name: ProfileName, positions: list[int]) -> ProfileName | None:
+    """The biggest smaller profile with a place now, on the models that have the one asked for."""
+    found = {
+        profile.name
+        for position in positions
+        for profile in fleet.gpu(position).model.profiles
+        if profile.name.attribute is name.attribute
+        and profile.name < name
+        and (fit := fleet.state(position).fit(profile.name))
+        and fit.until is None
+    }
+    return max(found, default=None)
