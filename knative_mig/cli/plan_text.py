@@ -56,7 +56,7 @@ def _relocation(move: Relocation) -> str:
 
 
 def _places(places: Sequence[Place]) -> str:
-    return ", ".join(str(place) for place in places)
+    return ", ".join(str(place) for place in sorted(places, key=lambda place: place.start))
 
 
 def _rejections(rejections: Sequence[Rejection]) -> Iterator[str]:
