@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format bench cluster-up cluster-status cluster-down lock clean
+.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down lock clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ format: $(READY) ## rewrite the code in the project's format
 
 bench: $(READY) ## every benchmark, with the figures that docs/benchmarks.md quotes
 	$(PY) -m bench.planner
+
+gpu-check: $(READY) ## read this machine's GPUs over NVML, check what was read and keep a capture; changes nothing
+	$(PY) -m tests.contract.gpu_check
 
 cluster-up: $(READY) ## boot a real Kubernetes + Knative here (root, Go; EVENTING=1 adds Knative Eventing)
 	$(PY) -m tests.cluster.testbed up $(if $(EVENTING),--eventing)

@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from knative_mig.adapters.nvml import NvmlGpus
 from knative_mig.adapters.sim_gpu import FileStore, SimulatedGpus, SimulationControls
 from knative_mig.core.errors import GpuError, InsufficientResources
 from knative_mig.ports.gpu import GpuDriver, create_slice, destroy_slice
 from tests.contract.gpu_rigs import first, mig_uuid, name
+from tests.nvml_abi import library
 
 
 def main(kind: str, state: str, verb: str, *words: str) -> None:
     store = FileStore(Path(state))
-    driver: GpuDriver = NvmlGpus() if kind == "nvml" else SimulatedGpus(store)
+    driver: GpuDriver = library.open_nvml() if kind == "nvml" else SimulatedGpus(store)
     gpu = first(driver)
     match verb:
         case "show":

@@ -13,7 +13,6 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from knative_mig.adapters.nvml import NvmlGpus
 from knative_mig.adapters.sim_gpu import SimulatedGpus, SimulationControls, StateStore, open_store
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import GpuDriver, GpuInstance, GpuUuid, MigUuid
@@ -38,7 +37,7 @@ class Rig:
         driver: GpuDriver
         if self.kind == "nvml":
             os.environ.update(library.environment(self.path, may_configure=may_configure))
-            driver = NvmlGpus()
+            driver = library.open_nvml()
             self._opened.callback(driver.close)
         else:
             driver = SimulatedGpus(self.store, may_configure=may_configure)
@@ -57,6 +56,7 @@ class Rig:
 def rig(kind: str, spec: str, folder: Path, *, mig_enabled: bool = True) -> Iterator[Rig]:
     """GPUs of that spec, with the same UUIDs in each kind."""
     random = Random(spec)  # noqa: S311  (repeatable, nothing secret)
+    folder.mkdir(exist_ok=True)
     path = folder / f"{kind}.json"
     store = open_store(
         spec,

@@ -15,6 +15,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from knative_mig.adapters.nvml import NvmlGpus
+
 HERE = Path(__file__).parent
 SOURCE = HERE / "libnvidia-ml.c"
 NAME = "libnvidia-ml.so.1"
@@ -41,6 +43,15 @@ def built() -> Path:
 def load() -> ctypes.CDLL:
     """Into this process, before the binding looks for it; it stays as long as the process."""
     return ctypes.CDLL(str(built()), mode=ctypes.RTLD_GLOBAL)
+
+
+def open_nvml() -> NvmlGpus:
+    """The adapter on the ABI library, and never by mistake on this machine's GPUs: tests cut what they open."""
+    driver = NvmlGpus()
+    if not driver.driver_version.endswith("(simulated)"):
+        driver.close()
+        raise RuntimeError(f"the binding found a real driver, {driver.driver_version}: tests keep off its GPUs")
+    return driver
 
 
 def environment(state: Path, **oddities: object) -> dict[str, str]:

@@ -40,7 +40,7 @@ def opened(store: StateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         def make(**oddities: object) -> NvmlGpus:
             for key, value in library.environment(tmp_path / "gpus.json", **oddities).items():
                 monkeypatch.setenv(key, value)
-            driver = NvmlGpus()
+            driver = library.open_nvml()
             stack.callback(driver.close)
             return driver
 
