@@ -61,7 +61,7 @@ def plan_on(
 
 def _turn(fleet: Fleet, policy: Policy, now: float, pending: Pending) -> tuple[object, ...]:
     """Rank grows by one with every `starving_after_s` of age: in the end everybody outranks the newly come. Within a
-    rank the those with the fewest legal starts go first, then the big ones: they are the first to become unplaceable.
+    rank the profiles with the fewest legal starts go first, then the big ones: they become unplaceable first.
     """
     rank = pending.priority + int(_age(pending, now) // policy.starving_after_s)
     starts = max((len(model.profile(pending.profile).starts) for model in fleet.models_of(pending.profile)), default=0)
@@ -130,14 +130,20 @@ class _Batch:
         offer = self._fleet.best(wish)
         if offer:
             return grant(self._fleet, pending.function, wish, offer, self._now)
-        max_moves = min(1, self._policy.max_moves) if wish.spares_whole else self._policy.max_moves
+        max_moves = self._policy.max_moves
+        if max_moves and self._keeps_whole(wish):
+            max_moves = 1  # it could be placed at once: one move is worth a whole GPU, two are not
         found = MoveSearch(self._fleet, self._startup).cheapest(wish, max_moves) if max_moves else None
         if found:
             return grant_by_moving(self._fleet, pending.function, wish, found)
         return None
 
+    def _keeps_whole(self, wish: Wish) -> bool:
+        """It has a place that would break the last whole GPU, and no other."""
+        return wish.spares_whole and self._fleet.best(replace(wish, spares_whole=False)) is not None
+
     def _shortage(self, pending: Pending, wish: Wish) -> Shortage:
-        if wish.spares_whole and self._fleet.best(replace(wish, spares_whole=False)):
+        if self._keeps_whole(wish):
             seconds = self._policy.starving_after_s - _age(pending, self._now)
             return Shortage(
                 Reason(
