@@ -93,6 +93,7 @@ class NvmlGpus:
     """A `ports.gpu.GpuDriver`."""
 
     def __init__(self) -> None:
+        self._session = False
         self._devices: dict[int, _Device | GpuError] = {}
         self._uuids: dict[int, GpuUuid] = {}
         self._models: dict[tuple[str, tuple[Profile, ...]], GpuModel] = {}
@@ -101,14 +102,17 @@ class NvmlGpus:
 
     def _open(self) -> None:
         nvml("start NVML", pynvml.nvmlInit)
+        self._session = True
         self._events = nvml("make an event set", pynvml.nvmlEventSetCreate)
-        for index in range(nvml("count GPUs", pynvml.nvmlDeviceGetCount)):
-            self._devices[index] = self._first_sight(index)
+        self._devices = {
+            index: self._first_sight(index) for index in range(nvml("count GPUs", pynvml.nvmlDeviceGetCount))
+        }
 
     def close(self) -> None:
-        nvml("free the event set", pynvml.nvmlEventSetFree, self._events)
-        nvml("end NVML", pynvml.nvmlShutdown)
-        self._devices.clear()
+        if self._session:
+            self._session = False
+            nvml("free the event set", pynvml.nvmlEventSetFree, self._events)
+            nvml("end NVML", pynvml.nvmlShutdown)
 
     @property
     def driver_version(self) -> str:
@@ -201,7 +205,7 @@ class NvmlGpus:
 
     def _index(self, uuid: GpuUuid) -> int:
         for index, known in self._uuids.items():
-            if known == uuid:
+            if known == uuid and index in self._devices:
                 return index
         raise GpuNotFound(f"no GPU {uuid}: there are {', '.join(self._uuids.values()) or 'none'}")
 

@@ -63,14 +63,12 @@ def gpu_error(error: Any, what: str, errors: dict[int, type[GpuError]]) -> GpuEr
 
 
 def each_profile(count: int, call: Callable[..., Any], handle: Any, *more: int) -> Iterator[tuple[int, Any]]:
-    """By NVML's enum, which has gaps, and ends early in an older driver."""
+    """By NVML's enum: it has gaps where a part lacks a profile, and an older driver refuses what it never heard of."""
     for enum in range(count):
         try:
             yield enum, call(handle, enum, *more)
         except pynvml.NVMLError as error:
-            if error.value == pynvml.NVML_ERROR_INVALID_ARGUMENT:
-                return
-            if error.value != pynvml.NVML_ERROR_NOT_SUPPORTED:
+            if error.value not in (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_INVALID_ARGUMENT):
                 raise gpu_error(error, f"read profile {enum}", ERRORS) from error
 
 

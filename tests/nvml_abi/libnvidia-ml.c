@@ -104,7 +104,7 @@ int nvmlInitWithFlags(unsigned flags) {
     }
     rules = fork();
     if (rules == 0) {
-        /* A driver does nothing for a process that is dead: a kill of ours is a kill of theirs. */
+        /* A driver does nothing for the dead: it ends with the thread that opened NVML. */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(pair[1], 0);
         dup2(pair[1], 1);

@@ -1,5 +1,6 @@
 """The NVML adapter on drivers that are odd: older, foreign, absent. The contract suite has the rest."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +21,7 @@ from knative_mig.adapters.sim_gpu import (
 )
 from knative_mig.core.errors import DriverNotLoaded, GpuError, NotSupported
 from knative_mig.core.profile import ProfileName
-from knative_mig.ports.gpu import create_slice
+from knative_mig.ports.gpu import create_slice, destroy_slice
 from tests.nvml_abi import library
 
 Opener = Callable[..., NvmlGpus]
@@ -140,6 +141,25 @@ def test_the_compute_profiles_that_only_look_right_do_fail(opened: Opener, store
     assert doubled.sliceCount == 7
     with pytest.raises(pynvml.NVMLError):
         pynvml.nvmlGpuInstanceCreateComputeInstance(whole, doubled.id)
+
+
+def test_the_library_has_exactly_the_calls_that_the_adapter_makes(opened: Opener, store: StateStore) -> None:
+    """Fewer would fail somewhere; more would be code that nothing runs."""
+    driver = opened()
+    uuid = driver.inventory().gpus[0].uuid
+    driver.set_mig_mode(uuid, enabled=True)
+    create_slice(driver, uuid, ProfileName.parse("1g.5gb"))
+    made = create_slice(driver, uuid, ProfileName.parse("3g.20gb"), 0)
+    driver.remaining_capacity(uuid, made.place.profile.name)
+    driver.processes(made)
+    SimulationControls(store).raise_xid(uuid, 79)
+    driver.wait_for_event(1)
+    destroy_slice(driver, made)
+    str(pynvml.NVMLError(pynvml.NVML_ERROR_NOT_READY))  # has no text in the binding, so the library is asked
+
+    called = {*pynvml._nvmlGetFunctionPointer_cache, "nvmlShutdown", "nvmlEventSetFree"}
+    exported = set(re.findall(r"^(?:int|const char \*) ?(nvml\w+)\(", library.SOURCE.read_text(), re.MULTILINE))
+    assert called == exported
 
 
 def test_every_error_number_that_matters_has_its_class() -> None:
