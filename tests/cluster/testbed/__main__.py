@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 something failed, 2 this machine or this call is not fit (
 import argparse
 import sys
 
-from tests.cluster.testbed import cluster, pins, status
+from tests.cluster.testbed import cluster, pins, preflight, status
 from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.progress import Progress
 
@@ -28,11 +28,13 @@ def _run(arguments: argparse.Namespace) -> int:
         cluster.down(cluster.Cluster(), progress)
     elif arguments.command == "up":
         running = cluster.up(cluster.Cluster(), progress, with_eventing=arguments.eventing)
+        status.wait_healthy()
         for line in cluster.report(running, progress):
             sys.stdout.write(f"{line}\n")
     elif arguments.command == "pin":
         pins.pin(progress)
     else:
+        preflight.require_root()
         findings = status.look()
         sys.stdout.writelines(f"{finding}\n" for finding in findings)
         return int(any(finding.trouble for finding in findings))

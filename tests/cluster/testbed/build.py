@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ from typing import Final
 from tests.cluster.testbed.errors import BadInputError, ClusterError
 from tests.cluster.testbed.layout import Cache
 from tests.cluster.testbed.progress import Progress
+from tests.cluster.testbed.scratch import drop_unused, publish, scratch
 from tests.cluster.testbed.shell import CommandError, run
 from tests.cluster.testbed.versions import Component, require_agreement, versions
 
@@ -93,19 +93,16 @@ def build(cache: Cache, component: Component, go: str, progress: Progress) -> Bu
     """The build of a component, made now where the cache lacks it."""
     finished = located(cache, component, go)
     if finished.folder.is_dir():
+        finished.folder.touch()
         return finished
+    drop_unused(cache.builds, f"{component.name}-*", days=7)
     require_agreement(component)
-    cache.builds.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{component.name}-", dir=cache.builds) as scratch:
-        half_done = Build(component=component, folder=Path(scratch) / "build")
+    with scratch(cache.builds, component.name) as folder:
+        half_done = Build(component=component, folder=folder / "build")
         with progress.step(f"build {component.name} {component.version}", announce=True):
             _compile(component, half_done)
         _copy_manifests(component, half_done)
-        try:
-            half_done.folder.rename(finished.folder)
-        except OSError:  # another run finished the same build first
-            if not finished.folder.is_dir():
-                raise
+        publish(half_done.folder, finished.folder)
     return finished
 
 

@@ -183,9 +183,9 @@ def up(cluster: Cluster, progress: Progress, *, with_eventing: bool) -> Cluster:
             swept = sweep(cluster)
             if swept:
                 progress.say("cleaned the leftover of an earlier run: " + ", ".join(swept))
-        building = any(not found.folder.is_dir() for found in wanted.values())
-        if running is None or building:
-            preflight.check(cluster.topology, cluster.state, cluster.cache, building=building)
+        missing = [name for name, found in wanted.items() if not found.folder.is_dir()]
+        if running is None or missing:
+            preflight.check(cluster.topology, cluster.state, cluster.cache, missing=missing)
         if running is None:
             cluster.cache.remove_half_done()
         for component in versions().components.values():
@@ -317,9 +317,7 @@ def report(cluster: Cluster, progress: Progress) -> list[str]:
     slowest = sorted(progress.steps, key=lambda step: -step[1])[:8]
     return [
         "versions: " + ", ".join(versions().lines()),
-        "took: "
-        + ", ".join(f"{what} {seconds:.1f} s" for what, seconds in slowest)
-        + f"; all {progress.elapsed:.1f} s",
+        f"took {progress.elapsed:.1f} s" + "".join(f", {what} {seconds:.1f} s" for what, seconds in slowest),
         f"memory: {cgroups.memory_used() / _MIB:.0f} MiB in {len(cgroups.members())} processes",
         f"logs: {cluster.state.logs}",
         f"functions: {cluster.url('<function>', '<namespace>')} (or curl --connect-to ::{topology.gateway}: URL)",

@@ -7,11 +7,11 @@ Debian's signed index. Maintainer scripts do not run: fine for libraries and int
 import hashlib
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from tests.cluster.testbed.errors import BadInputError, ClusterError
+from tests.cluster.testbed.scratch import publish, scratch
 from tests.cluster.testbed.shell import run
 
 # Documentation and build-time files: never opened by what runs on the image.
@@ -50,9 +50,8 @@ def unpacked(names: tuple[str, ...], downloads: Path, *, retry: bool = True) -> 
     finished = downloads / f"debian-{hashlib.sha256(' '.join(files).encode()).hexdigest()[:16]}"
     if finished.is_dir():
         return finished
-    downloads.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".debian-", dir=downloads) as scratch:
-        archives, root = Path(scratch) / "archives", Path(scratch) / "root"
+    with scratch(downloads, "debian") as folder:
+        archives, root = folder / "archives", folder / "root"
         archives.mkdir()
         root.mkdir()
         # apt drops its privileges for a download, and then may not enter this folder; told to keep them, it may.
@@ -66,7 +65,7 @@ def unpacked(names: tuple[str, ...], downloads: Path, *, retry: bool = True) -> 
             return unpacked(names, downloads, retry=False)
         for path in sorted(archives.iterdir()):
             run(["dpkg-deb", "--extract", path, root])
-        for folder in _LEFT_OUT:
-            shutil.rmtree(root / folder, ignore_errors=True)
-        root.rename(finished)
+        for left_out in _LEFT_OUT:
+            shutil.rmtree(root / left_out, ignore_errors=True)
+        publish(root, finished)
     return finished

@@ -10,12 +10,12 @@ import io
 import json
 import os
 import tarfile
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from tests.cluster.testbed.errors import ClusterError
+from tests.cluster.testbed.scratch import drop_unused, scratch
 
 # The registry name that Knative takes as it is: no tag is resolved to a digest, nothing is pulled.
 REGISTRY: Final = "dev.local"
@@ -64,16 +64,18 @@ def of_binary(name: str, binary: Path, **environment: str) -> Image:
 def archive(image: Image, folder: Path) -> Path:
     """The image's archive in `folder`, written now if it is not there."""
     layers = [_entries(part) for part in _chain(image)]
-    finished = folder / f"{image.name.replace('/', '_').replace(':', '_')}-{_key(image, layers)}.tar"
-    if not finished.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{finished.name}-", dir=folder) as scratch:
-            paths = [Path(scratch) / f"layer-{number}.tar" for number in range(len(layers))]
+    stem = image.name.replace("/", "_").replace(":", "_")
+    finished = folder / f"{stem}-{_key(image, layers)}.tar"
+    if finished.exists():
+        finished.touch()
+    else:
+        with scratch(folder, finished.name) as half_done:
+            paths = [half_done / f"layer-{number}.tar" for number in range(len(layers))]
             for entries, path in zip(layers, paths, strict=True):
                 _write_layer(entries, path)
-            half_written = Path(scratch) / "archive.tar"
-            _write_archive(image, paths, half_written)
-            half_written.replace(finished)
+            _write_archive(image, paths, half_done / "archive.tar")
+            (half_done / "archive.tar").replace(finished)
+        drop_unused(folder, f"{stem}-*.tar", days=1)
     return finished
 
 

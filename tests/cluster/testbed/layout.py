@@ -4,10 +4,11 @@ Fixed places (`/run/…`) hold what a sweep must find even when the state folder
 """
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from tests.cluster.testbed.scratch import remove_abandoned
 
 STATE_VARIABLE: Final = "KNATIVE_MIG_TESTBED_STATE"
 CACHE_VARIABLE: Final = "KNATIVE_MIG_TESTBED_CACHE"
@@ -103,13 +104,8 @@ class Cache:
         return cls(root=Path(chosen).absolute() if chosen else base / "knative-mig" / "testbed")
 
     def remove_half_done(self) -> None:
-        """What a killed run left; whatever is being made has a name with a dot in front."""
         for folder in (self.builds, self.images, self.downloads):
-            for path in folder.glob(".*"):
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+            remove_abandoned(folder)
 
     @property
     def builds(self) -> Path:

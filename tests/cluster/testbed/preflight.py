@@ -11,8 +11,9 @@ from tests.cluster.testbed.layout import Cache, State
 from tests.cluster.testbed.topology import Topology
 
 _GIB: Final = 2**30
-# Measured: build cache and module cache of all components, their binaries and images.
-BUILD_SPACE: Final = 12 * _GIB
+# Measured: module cache, build cache, binaries and images of one component, and of the largest.
+BUILD_SPACE: Final = 3 * _GIB // 2
+KUBERNETES_BUILD_SPACE: Final = 5 * _GIB
 # Measured: three nodes with their unpacked images, etcd and logs.
 RUN_SPACE: Final = 3 * _GIB
 MEMORY: Final = 3 * _GIB
@@ -61,14 +62,18 @@ def require_root() -> None:
         )
 
 
-def check(topology: Topology, state: State, cache: Cache, *, building: bool) -> None:
-    """Everything but root (asked first of all) and Go (asked when something must be built)."""
+def build_space(missing: list[str]) -> int:
+    return sum(KUBERNETES_BUILD_SPACE if name == "kubernetes" else BUILD_SPACE for name in missing)
+
+
+def check(topology: Topology, state: State, cache: Cache, *, missing: list[str]) -> None:
+    """Everything but root (asked first of all) and Go (asked by build.py)."""
     check_state_folder(state)
     cgroups.check()
     network.check_addresses(topology)
     require_space(state.root, RUN_SPACE, "a cluster")
-    if building:
-        require_space(cache.root, BUILD_SPACE, "building it")
+    if missing:
+        require_space(cache.root, build_space(missing), f"building {', '.join(missing)}")
     memory = available_memory(Path("/proc/meminfo").read_text())
     if memory < MEMORY:
         raise BadInputError(f"{memory / _GIB:.1f} GiB of memory are free and the cluster needs {MEMORY / _GIB:.0f}")

