@@ -27,11 +27,10 @@ def plan_all(inventory: Inventory, pendings: Sequence[Pending], now: float) -> P
 class KeptPlanner:
     def __init__(self, inventory: Inventory, policy: Policy = POLICY) -> None:
         self._fleet = Fleet(inventory, policy)
-        self._policy = policy
         self._quotas = inventory.quotas
 
     def decide(self, pending: Pending, now: float) -> Plan:
-        return plan_on(self._fleet, (pending,), self._policy, now, quotas=self._quotas)
+        return plan_on(self._fleet, (pending,), now, quotas=self._quotas)
 
     def observe(self, gpu: Gpu) -> None:
         self._fleet.replace(gpu)
