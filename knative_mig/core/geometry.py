@@ -94,6 +94,10 @@ class GpuModel:
     def places_of(self, profile: Profile) -> tuple[Place, ...]:
         return self._places_of[profile.name]
 
+    def places_named(self, name: ProfileName) -> tuple[Place, ...]:
+        """The places of the profile of exactly that name; none when the model has no such profile."""
+        return self._places_of.get(name, ())
+
     def place(self, profile: Profile, start: int) -> Place:
         for place in self.places_of(profile):
             if place.start == start:

@@ -14,7 +14,7 @@ from knative_mig.core.inventory import Busy, Gpu, Inventory, NodeName, Slice
 from knative_mig.core.planner.flexibility import Flexibility
 from knative_mig.core.planner.gpu_state import Clearing, Fit, GpuState, Key, items_of
 from knative_mig.core.planner.policy import Policy
-from knative_mig.core.planner.ranking import Ranking, by_clearing, by_fit
+from knative_mig.core.planner.ranking import Ranked, Ranking, by_clearing, by_fit
 from knative_mig.core.planner.startup import ALIKE_EVERYWHERE, StartTimes
 from knative_mig.core.profile import ProfileName
 
@@ -68,13 +68,14 @@ class Fleet:
         self._whole = Counter[GpuModel]()
         self._unused = Counter[GpuModel]()
         self._states: dict[Key, GpuState] = {}
-        self._members: dict[GpuState, list[int]] = {}
+        self._members: dict[GpuModel, dict[GpuState, list[int]]] = {model: {} for model in self._models}
+        self._rankings: dict[GpuModel, list[Ranking[Fit] | Ranking[Clearing]]] = {model: [] for model in self._models}
         self._fits: dict[ProfileName, Ranking[Fit]] = {}
         self._clearings: dict[ProfileName, Ranking[Clearing]] = {}
         self._content = [_Content(gpu.slices, 0) for gpu in self._gpus]
         self._state_of = [self._state(gpu, content) for gpu, content in zip(self._gpus, self._content, strict=True)]
         for position, state in enumerate(self._state_of):
-            self._members.setdefault(state, []).append(position)
+            self._members[state.model].setdefault(state, []).append(position)
             self._whole[state.model] += state.is_whole
             self._unused[state.model] += state.unused_units
         self._undo: list[tuple[int, _Content]] = []
@@ -95,11 +96,11 @@ class Fleet:
 
     def states(self) -> Iterator[GpuState]:
         """Every state that some GPU is in."""
-        return iter(self._members)
+        return (state for members in self._members.values() for state in members)
 
     def members(self, state: GpuState) -> Sequence[int]:
         """The positions of the GPUs in that state."""
-        return self._members[state]
+        return self._members[state.model][state]
 
     def busy_on(self, position: int, place: Place) -> Busy:
         for each in self._content[position].slices:
@@ -151,7 +152,7 @@ class Fleet:
         for state, fit in self.fits(wish.name):
             if not self._in_time(wish, fit) or self.spared(wish, state):
                 continue
-            for position in self._members[state]:
+            for position in self.members(state):
                 if position not in singly and self.eligible(wish, position):
                     return self._priced(wish, position, fit)
         return None
@@ -176,26 +177,28 @@ class Fleet:
         return fit.until is None or (wish.wait_until is not None and fit.until <= wish.wait_until)
 
     def fits(self, name: ProfileName) -> Ranking[Fit]:
-        ranking = self._fits.get(name)
-        if ranking is None:
-            ranking = self._fits[name] = by_fit(name)
-            for state in self._members:
-                ranking.add(state)
-        return ranking
+        if name not in self._fits:
+            self._fits[name] = self._keep(by_fit(name), name)
+        return self._fits[name]
 
     def clearings(self, name: ProfileName) -> Ranking[Clearing]:
-        ranking = self._clearings.get(name)
-        if ranking is None:
-            ranking = self._clearings[name] = by_clearing(name)
-            for state in self._members:
-                ranking.add(state)
+        if name not in self._clearings:
+            self._clearings[name] = self._keep(by_clearing(name), name)
+        return self._clearings[name]
+
+    def _keep(self, ranking: Ranking[Ranked], name: ProfileName) -> Ranking[Ranked]:
+        models = self.models_of(name)
+        ranking.fill(state for model in models for state in self._members[model])
+        for model in models:
+            self._rankings[model].append(ranking)
         return ranking
 
     # -- changes ----------------------------------------------------------------------------------------------------
 
     def replace(self, gpu: Gpu) -> None:
-        """A new observation of a GPU that is in the fleet."""
+        """A new observation of a GPU that is in the fleet; its model does not change."""
         position = self._position[gpu.uuid]
+        assert gpu.model is self._gpus[position].model
         self._gpus[position] = gpu
         self._set(position, _Content(gpu.slices, 0))
 
@@ -216,24 +219,20 @@ class Fleet:
         if new is old:
             return
         self._state_of[position] = new
-        members = self._members[old]
-        del members[bisect_left(members, position)]
-        if not members:
-            del self._members[old]
-            for ranking in self._rankings():
+        members = self._members[old.model]
+        del members[old][bisect_left(members[old], position)]
+        if not members[old]:
+            del members[old]
+            for ranking in self._rankings[old.model]:
                 ranking.remove(old)
-        if new in self._members:
-            insort(self._members[new], position)
+        if new in members:
+            insort(members[new], position)
         else:
-            self._members[new] = [position]
-            for ranking in self._rankings():
+            members[new] = [position]
+            for ranking in self._rankings[new.model]:
                 ranking.add(new)
         self._whole[old.model] += new.is_whole - old.is_whole
         self._unused[old.model] += new.unused_units - old.unused_units
-
-    def _rankings(self) -> Iterator[Ranking[Fit] | Ranking[Clearing]]:
-        yield from self._fits.values()
-        yield from self._clearings.values()
 
     def _state(self, gpu: Gpu, content: _Content) -> GpuState:
         return self._shared((self._models[gpu.model], gpu.static, content.held, items_of(content.slices)), gpu.model)

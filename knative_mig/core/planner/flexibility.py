@@ -27,13 +27,24 @@ class Flexibility:
             for profile in model.profiles
             if (weight := _weight(model, profile, demand)) > 0
         )
+        self._places = model.places
         self._known: dict[int, float] = {}
+        self._losses: dict[int, tuple[float | None, ...]] = {}
 
     def value(self, busy: int) -> float:
         known = self._known.get(busy)
         if known is None:
             known = sum(weight * _most(masks, busy) for weight, masks in self._weighted)
             self._known[busy] = known
+        return known
+
+    def losses(self, busy: int) -> tuple[float | None, ...]:
+        """What a slice at each place of the model would cost; None where something busy is in the way."""
+        known = self._losses.get(busy)
+        if known is None:
+            known = self._losses[busy] = tuple(
+                None if place.mask & busy else round(self.loss(busy, busy | place.mask), 6) for place in self._places
+            )
         return known
 
     def loss(self, before: int, after: int) -> float:

@@ -4,6 +4,7 @@ GPUs in the same state share one `GpuState`, so each answer is worked out once h
 nothing is searched for: a legal start fixes the slices that it overlaps, and there are at most seven starts.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,7 @@ MOVABLE: Final = 1
 ENDING: Final = 2
 IDLE: Final = 3
 
+_HOW: Final = tuple(How)
 RANK: Final = {how: rank for rank, how in enumerate(How)}
 
 # (rank of how, seconds lost, flexibility lost, slices destroyed, - start): compared in this order.
@@ -84,12 +86,13 @@ class GpuState:
 
     __slots__ = (
         "_clearings",
+        "_covered",
         "_fits",
         "_flexibility",
         "_items",
         "_lasting",
         "_nearest",
-        "_places",
+        "_standing",
         "held",
         "is_whole",
         "key",
@@ -103,10 +106,12 @@ class GpuState:
         self.model = model
         _, self.static, self.held, self._items = key
         self._flexibility = flexibility
-        self._places = tuple(self.model.places[index] for index, _, _ in self._items)
+        self._standing = tuple((model.places[item[0]], item) for item in self._items)
+        self._covered = 0
         self._lasting = self.held  # what is still there when the terminating pods are gone
         used = self.held
-        for place, (_, kind, _) in zip(self._places, self._items, strict=True):
+        for place, (_, kind, _) in self._standing:
+            self._covered |= place.mask
             if kind != IDLE:
                 used |= place.mask
                 if kind != ENDING:
@@ -140,7 +145,7 @@ class GpuState:
         except KeyError:
             obstacles = [
                 self._obstacle(place)
-                for place in (self.model.places_of(self.model.profile(name)) if self.model.has(name) else ())
+                for place in self.model.places_named(name)
                 if not place.mask & self.held and self._may_be_cut(place)
             ]
             found = self._nearest[name] = min(obstacles, key=lambda obstacle: obstacle.cost, default=None)
@@ -149,7 +154,7 @@ class GpuState:
     def fixed(self, *, moving: bool, wait_until: float) -> tuple[int, tuple[ProfileName, ...]]:
         """The mask that no plan can use, and the profiles that a plan with moves could take elsewhere."""
         mask, goes = self.held, []
-        for place, (_, kind, value) in zip(self._places, self._items, strict=True):
+        for place, (_, kind, value) in self._standing:
             if kind == MOVABLE and moving and not self.static:
                 goes.append(place.profile.name)
             elif kind in (FIXED, MOVABLE) or (kind == ENDING and value > wait_until):
@@ -158,15 +163,11 @@ class GpuState:
 
     def reusable(self) -> tuple[ProfileName, ...]:
         """The profiles of the slices without a lasting pod: all that a static layout has to offer."""
-        return tuple(
-            place.profile.name
-            for place, (_, kind, _) in zip(self._places, self._items, strict=True)
-            if kind in (ENDING, IDLE)
-        )
+        return tuple(place.profile.name for place, (_, kind, _) in self._standing if kind in (ENDING, IDLE))
 
     def _obstacle(self, place: Place) -> Obstacle:
         blockers, units, until = [], 0, 0.0
-        for other, (_, kind, value) in zip(self._places, self._items, strict=True):
+        for other, (_, kind, value) in self._standing:
             if kind == IDLE or not other.mask & place.mask:
                 continue
             blockers.append(other)
@@ -180,56 +181,63 @@ class GpuState:
         return not self.static or any(index == place.index for index, _, _ in self._items)
 
     def _best_fit(self, name: ProfileName) -> Fit | None:
-        if not self.model.has(name):
-            return None
-        fits = [
-            fit
-            for place in self.model.places_of(self.model.profile(name))
-            if not place.mask & self._lasting and (fit := self._fit_at(place))
-        ]
-        return min(fits, key=lambda fit: fit.cost, default=None)
-
-    def _fit_at(self, place: Place) -> Fit | None:
-        destroys, worth, until, there = [], 0.0, None, False
-        for other, (index, kind, value) in zip(self._places, self._items, strict=True):
-            if not other.mask & place.mask:
+        losses = self._flexibility.losses(self._lasting)
+        best: tuple[FitCost, Place, float | None] | None = None
+        for place in self.model.places_named(name):
+            lost = losses[place.index]
+            if lost is None:
                 continue
-            if kind == ENDING:
-                until = value if until is None else max(until, value)
-            else:
-                worth += value
-            if index == place.index:
-                there = True
-            else:
-                destroys.append(other)
-        if self.static and not there:
-            return None  # an administrator's layout is used as it is
-        if until is not None:
-            return self._fit(How.WAIT, place, until + worth, tuple(destroys), until)
-        if there:
-            return self._fit(How.REUSE, place, 0.0, ())
-        return self._fit(How.MERGE if destroys else How.CREATE, place, worth, tuple(destroys))
+            how, seconds, destroyed, until = self._way(place)
+            if how is None:
+                continue
+            cost = (RANK[how], seconds, lost, destroyed, -place.start)
+            if best is None or cost < best[0]:
+                best = (cost, place, until)
+        if best is None:
+            return None
+        cost, place, until = best
+        destroys = () if cost[0] == RANK[How.REUSE] else tuple(o for o in self._on(place) if o.index != place.index)
+        return Fit(cost, _HOW[cost[0]], place, destroys, until)
 
-    def _fit(
-        self, how: How, place: Place, seconds: float, destroys: tuple[Place, ...], until: float | None = None
-    ) -> Fit:
-        lost = self._flexibility.loss(self._lasting, self._lasting | place.mask)
-        cost = (RANK[how], round(seconds, 3), round(lost, 6), len(destroys), -place.start)
-        return Fit(cost, how, place, destroys, until)
+    def _way(self, place: Place) -> tuple[How | None, float, int, float | None]:
+        """How a slice comes to a place without a lasting pod, in what time, destroying how many, not before when."""
+        if not place.mask & self._covered:
+            return (None if self.static else How.CREATE), 0.0, 0, None
+        worth, destroyed, until, there = 0.0, 0, None, False
+        for other, (index, kind, value) in self._standing:
+            if other.mask & place.mask:
+                if kind == ENDING:
+                    until = value if until is None else max(until, value)
+                else:
+                    worth += value
+                if index == place.index:
+                    there = True
+                else:
+                    destroyed += 1
+        if self.static and not there:
+            return None, 0.0, 0, None  # an administrator's layout is used as it is
+        if until is not None:
+            return How.WAIT, round(until + worth, 3), destroyed, until
+        if there:
+            return How.REUSE, 0.0, 0, None
+        return How.MERGE, round(worth, 3), destroyed, None
+
+    def _on(self, place: Place) -> Iterator[Place]:
+        return (other for other, _ in self._standing if other.mask & place.mask)
 
     def _all_clearings(self, name: ProfileName) -> tuple[Clearing, ...]:
-        if self.static or not self.model.has(name):
+        if self.static:
             return ()
         found = [
             clearing
-            for place in self.model.places_of(self.model.profile(name))
+            for place in self.model.places_named(name)
             if not place.mask & self.held and (clearing := self._clearing(place))
         ]
         return tuple(sorted(found, key=lambda clearing: clearing.cost))
 
     def _clearing(self, place: Place) -> Clearing | None:
         movers, destroys, seconds, gone = [], [], 0.0, 0
-        for other, (_, kind, value) in zip(self._places, self._items, strict=True):
+        for other, (_, kind, value) in self._standing:
             if not other.mask & place.mask:
                 continue
             if kind == IDLE:

@@ -5,27 +5,30 @@ binary searches. Only states that some GPU is in are listed.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from knative_mig.core.planner.gpu_state import Clearing, Fit, GpuState, Key
 from knative_mig.core.profile import ProfileName
 
-Offer = TypeVar("Offer", Fit, Clearing)
-Entry = tuple[tuple[float, ...], Key, int, GpuState, Offer]
+Ranked = TypeVar("Ranked", Fit, Clearing)
+Entry = tuple[tuple[float, ...], Key, int, GpuState, Ranked]
 
 
-class Ranking(Generic[Offer]):
-    def __init__(self, offers: Callable[[GpuState], tuple[Offer, ...]]) -> None:
-        self._offers: Callable[[GpuState], tuple[Offer, ...]] = offers
-        self._entries: list[Entry[Offer]] = []
+class Ranking(Generic[Ranked]):
+    def __init__(self, offers: Callable[[GpuState], tuple[Ranked, ...]]) -> None:
+        self._offers: Callable[[GpuState], tuple[Ranked, ...]] = offers
+        self._entries: list[Entry[Ranked]] = []
 
-    def __iter__(self) -> Iterator[tuple[GpuState, Offer]]:
+    def __iter__(self) -> Iterator[tuple[GpuState, Ranked]]:
         """Cheapest first; of equal cost in the order of the states' keys, which no history changes."""
         return ((state, offer) for _, _, _, state, offer in self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def fill(self, states: Iterable[GpuState]) -> None:
+        self._entries = sorted(entry for state in states for entry in self._entries_of(state))
 
     def add(self, state: GpuState) -> None:
         for entry in self._entries_of(state):
@@ -35,7 +38,7 @@ class Ranking(Generic[Offer]):
         for entry in self._entries_of(state):
             del self._entries[bisect_left(self._entries, entry)]
 
-    def _entries_of(self, state: GpuState) -> Iterator[Entry[Offer]]:
+    def _entries_of(self, state: GpuState) -> Iterator[Entry[Ranked]]:
         return ((offer.cost, state.key, number, state, offer) for number, offer in enumerate(self._offers(state)))
 
 
