@@ -64,6 +64,7 @@ class Rules:
         self.enums = int(str(config.get("enums", 18)))  # how many profiles the driver knows of
         self.renamed = dict(pair.split("=") for pair in str(config.get("renamed", "")).split())
         self.split = config.get("split")  # a profile whose instances somebody cut in two
+        self.only_doubled = bool(config.get("only_doubled"))  # compute profiles
         self.without_mig = bool(config.get("without_mig"))
         self.verbs: dict[str, Callable[..., list[object]]] = {
             "hello": list,
@@ -177,7 +178,11 @@ class Rules:
         if int(enum) >= len(COMPUTE_SLICES) or engines != "0":
             raise Refused(INVALID_ARGUMENT)
         slices, whole = COMPUTE_SLICES[int(enum)], found.place.profile.compute
-        if slices > whole or (int(enum) in DOUBLED and slices != whole):
+        if (
+            slices > whole
+            or (int(enum) in DOUBLED and slices != whole)
+            or (self.only_doubled and int(enum) not in DOUBLED)
+        ):
             raise Refused(NOT_SUPPORTED)
         return [enum, slices, whole // slices]
 

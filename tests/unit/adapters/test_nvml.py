@@ -143,6 +143,14 @@ def test_the_compute_profiles_that_only_look_right_do_fail(opened: Opener, store
         pynvml.nvmlGpuInstanceCreateComputeInstance(whole, doubled.id)
 
 
+def test_the_adapter_never_makes_one_of_them(opened: Opener, store: StateStore) -> None:
+    driver = opened(only_doubled=True)
+    uuid = driver.inventory().gpus[0].uuid
+    with pytest.raises(NotSupported, match=r"no compute instance profile has the 7 slices of 7g\.40gb"):
+        create_slice(driver, uuid, ProfileName.parse("7g.40gb"), 0)
+    assert store.read().gpus[0].instances == ()
+
+
 def test_the_library_has_exactly_the_calls_that_the_adapter_makes(opened: Opener, store: StateStore) -> None:
     """Fewer would fail somewhere; more would be code that nothing runs."""
     driver = opened()

@@ -1,7 +1,9 @@
 """What is the simulation's own: its spec, its clock, its faults by chance, the pids it trusts."""
 
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import NoReturn
 
 import pytest
@@ -19,7 +21,7 @@ from knative_mig.adapters.sim_gpu import (
 )
 from knative_mig.adapters.sim_gpu.faults import count
 from knative_mig.adapters.sim_gpu.pids import start_time
-from knative_mig.adapters.sim_gpu.state import parse_spec
+from knative_mig.adapters.sim_gpu.state import Holder, State, parse_spec
 from knative_mig.core.errors import BadInput, GpuError, SliceNotFound, UnknownModel
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import GpuUuid, MigUuid, create_slice, destroy_slice
@@ -170,19 +172,27 @@ class TestFaults:
 
 
 class TestPids:
-    def test_a_process_is_told_from_a_later_one_of_the_same_pid(self, store: StateStore) -> None:
-        gpus, controls = SimulatedGpus(store), SimulationControls(store)
+    def test_a_process_is_told_from_an_earlier_one_of_the_same_pid(self, store: StateStore) -> None:
+        gpus = SimulatedGpus(store)
+        made = create_slice(gpus, first(store), HALF, 0)
+        earlier = Holder(pid=os.getpid(), started=(start_time(os.getpid()) or 0) - 1, memory_mib=0)
+
+        def attach(state: State) -> tuple[State, None]:
+            gpu = state.gpus[0]
+            return state.with_gpu(gpu.with_instance(replace(gpu.instances[0], holders=(earlier,)))), None
+
+        store.update(attach)
+        assert gpus.processes(made) == ()
+        destroy_slice(gpus, made)
+
+    def test_a_process_holds_its_slice_until_it_ends(self, store: StateStore) -> None:
+        gpus = SimulatedGpus(store)
         made = create_slice(gpus, first(store), HALF, 0)
         assert made.compute_instance is not None
         with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-            controls.attach(made.compute_instance.mig_uuid, pid=process.pid)
-            started = start_time(process.pid)
-            assert started is not None
-            (holder,) = store.read().gpus[0].instances[0].holders
-            assert holder.started == started
+            SimulationControls(store).attach(made.compute_instance.mig_uuid, pid=process.pid)
             assert [each.pid for each in gpus.processes(made)] == [process.pid]
             process.communicate(b"\n")
-        assert start_time(process.pid) != started
         assert gpus.processes(made) == ()
 
     def test_a_zombie_holds_nothing(self) -> None:

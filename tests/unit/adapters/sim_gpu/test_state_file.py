@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -197,3 +198,15 @@ def test_a_leftover_of_a_killed_writer_is_overwritten(file: Path) -> None:
     store = FileStore(file)
     store.update(lambda state: (replace(state, serial=99), None))
     assert store.read().serial == 99
+
+
+def test_writers_at_the_same_time_lose_nothing(file: Path) -> None:
+    """Each opens the lock by itself, as processes do."""
+
+    def add(_: int) -> None:
+        FileStore(file).update(lambda state: (replace(state, serial=state.serial + 1), None))
+
+    before = FileStore(file).read().serial
+    with ThreadPoolExecutor(max_workers=4) as writers:
+        list(writers.map(add, range(100)))
+    assert FileStore(file).read().serial == before + 100
