@@ -6,7 +6,8 @@ Exit codes: 0 done, 1 something failed, 2 this machine or this call is not fit (
 import argparse
 import sys
 
-from tests.cluster.testbed import cluster, pins, preflight, status
+from tests.cluster.testbed import boot, lifecycle, pins, preflight, status
+from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.progress import Progress
 
@@ -25,11 +26,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> int:
     progress = Progress()
     if arguments.command == "down":
-        cluster.down(cluster.Cluster(), progress)
+        lifecycle.down(Cluster(), progress)
     elif arguments.command == "up":
-        running = cluster.up(cluster.Cluster(), progress, with_eventing=arguments.eventing)
+        running = lifecycle.up(Cluster(), progress, with_eventing=arguments.eventing)
         status.wait_healthy()
-        for line in cluster.report(running, progress):
+        for line in boot.report(running, progress):
             sys.stdout.write(f"{line}\n")
     elif arguments.command == "pin":
         pins.pin(progress)

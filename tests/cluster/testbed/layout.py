@@ -30,6 +30,11 @@ class State:
         return cls(root=Path(chosen).absolute() if chosen else Path("/var/tmp/knative-mig-testbed"))  # noqa: S108
 
     @property
+    def marker(self) -> Path:
+        """A folder without it is never deleted."""
+        return self.root / ".knative-mig-testbed"
+
+    @property
     def ready(self) -> Path:
         """Written when everything is up; holds which add-ons are."""
         return self.root / "ready.json"

@@ -46,6 +46,11 @@ def check_state_folder(state: State) -> None:
             f"the state folder {root} lies where each node mounts its own folders ({', '.join(_HIDDEN)}): "
             "set KNATIVE_MIG_TESTBED_STATE to another, for example /var/tmp/knative-mig-testbed"
         )
+    if state.root.exists() and not state.marker.exists() and any(state.root.iterdir()):
+        raise BadInputError(
+            f"the state folder {root} is not empty and was not made by cluster-up, which deletes it at the end: "
+            "set KNATIVE_MIG_TESTBED_STATE to another"
+        )
 
 
 def available_memory(meminfo: str) -> int:
@@ -67,13 +72,16 @@ def build_space(missing: list[str]) -> int:
 
 
 def check(topology: Topology, state: State, cache: Cache, *, missing: list[str]) -> None:
-    """Everything but root (asked first of all) and Go (asked by build.py)."""
+    """Everything but root (asked first of all), Go (asked by build.py) and memory (asked when no cluster uses it)."""
     check_state_folder(state)
     cgroups.check()
     network.check_addresses(topology)
     require_space(state.root, RUN_SPACE, "a cluster")
     if missing:
         require_space(cache.root, build_space(missing), f"building {', '.join(missing)}")
+
+
+def check_memory() -> None:
     memory = available_memory(Path("/proc/meminfo").read_text())
     if memory < MEMORY:
         raise BadInputError(f"{memory / _GIB:.1f} GiB of memory are free and the cluster needs {MEMORY / _GIB:.0f}")

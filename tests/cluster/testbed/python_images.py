@@ -19,7 +19,8 @@ from tests.cluster.testbed.layout import Cache
 from tests.cluster.testbed.scratch import publish, scratch
 from tests.cluster.testbed.shell import run
 
-_PACKAGES: Final = ("python3.11-minimal", "libpython3.11-stdlib", "ca-certificates")
+# The C++ library is what compiled wheels (numpy, grpcio) are linked against.
+_PACKAGES: Final = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6", "ca-certificates")
 _PYTHON: Final = "/usr/bin/python3.11"
 _SITE: Final = "/usr/local/lib/python3.11/dist-packages"  # on Debian's sys.path
 _PIP: Final = ("-m", "pip", "--quiet", "--disable-pip-version-check")

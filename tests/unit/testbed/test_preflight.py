@@ -1,5 +1,6 @@
 """Each refusal is one line that says what to do."""
 
+import tempfile
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -22,6 +23,18 @@ from tests.cluster.testbed.topology import NETWORK_VARIABLE, Topology
 def test_a_state_folder_that_cannot_work_is_refused(root: str, words: str) -> None:
     with pytest.raises(BadInputError, match=words):
         preflight.check_state_folder(State(root=Path(root)))
+
+
+def test_a_folder_with_somebodys_files_is_refused() -> None:
+    # pytest's own folders have names too long for the sockets below them.
+    with tempfile.TemporaryDirectory() as name:
+        state = State(root=Path(name))
+        preflight.check_state_folder(state)
+        (state.root / "thesis.txt").touch()
+        with pytest.raises(BadInputError, match="is not empty and was not made by cluster-up"):
+            preflight.check_state_folder(state)
+        state.marker.touch()
+        preflight.check_state_folder(state)
 
 
 def test_too_little_disk_says_how_much_is_needed(tmp_path: Path) -> None:

@@ -1,0 +1,132 @@
+"""Up and down.
+
+`up` may be killed at any moment and run again: it knows a whole cluster by `ready.json`, which is written last, and
+sweeps anything less away. One `up` or `down` runs at a time on a machine.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cluster.testbed import cgroups, network, packages, preflight, processes
+from tests.cluster.testbed.boot import add_eventing, boot
+from tests.cluster.testbed.build import Build, build, go_version, located, require_go
+from tests.cluster.testbed.cluster import Cluster, Ready, recorded
+from tests.cluster.testbed.errors import BadInputError
+from tests.cluster.testbed.layout import LOCK, RUN, STATE_POINTER, STATE_VARIABLE, State
+from tests.cluster.testbed.progress import Progress
+from tests.cluster.testbed.versions import versions
+
+
+@contextmanager
+def only_one() -> Iterator[None]:
+    """Holds the machine-wide lock. Ends with the process that holds it, however that ends."""
+    while True:
+        RUN.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 20).decode().strip()
+            os.close(descriptor)
+            raise BadInputError(
+                f"another cluster-up or cluster-down is running (process {holder}): wait for it"
+            ) from None
+        if LOCK.exists() and os.fstat(descriptor).st_ino == LOCK.stat().st_ino:
+            break
+        os.close(descriptor)  # `down` deleted the file between our open and our lock
+    try:
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def down(cluster: Cluster, progress: Progress) -> None:
+    preflight.require_root()
+    with only_one():
+        swept = sweep(cluster)
+        shutil.rmtree(RUN)
+    progress.say("removed " + ", ".join(swept) if swept else "nothing to remove")
+
+
+def sweep(cluster: Cluster) -> list[str]:
+    """Removes whatever a run left, found by names and cgroups, not by what a record says; what it found."""
+    pointed = [State(root=Path(STATE_POINTER.read_text()))] if STATE_POINTER.exists() else []
+    states = {state.root: state for state in (*pointed, cluster.state)}.values()
+    for state in states:
+        state.ready.unlink(missing_ok=True)  # first: from here on nothing is whole
+    found = []
+    if cgroups.exists():
+        found.append(f"{cgroups.kill()} processes")
+    if left := network.leftovers():
+        found.append(", ".join(left))
+        network.remove()
+    if cgroups.exists():
+        cgroups.remove()
+        found.append("cgroups")
+    for state in states:
+        if state.marker.exists():
+            shutil.rmtree(state.root)
+            found.append(str(state.root))
+    STATE_POINTER.unlink(missing_ok=True)
+    return found
+
+
+def up(cluster: Cluster, progress: Progress, *, with_eventing: bool) -> Cluster:
+    """Builds before it sweeps: what cannot be built leaves a running cluster as it is."""
+    preflight.require_root()
+    with only_one():
+        packages.install(progress)
+        go = go_version()
+        require_go(go, versions().go)
+        names = [name for name in versions().components if with_eventing or name != "eventing"]
+        wanted = {name: located(cluster.cache, versions().components[name], go) for name in names}
+        running = _already_up(cluster, wanted, progress)
+        missing = [name for name, found in wanted.items() if not found.folder.is_dir()]
+        if running is None or missing:
+            preflight.check(cluster.topology, cluster.state, cluster.cache, missing=missing)
+        cluster.cache.remove_half_done()
+        for name in names:
+            build(cluster.cache, versions().components[name], go, progress)
+        if running is None:
+            if swept := sweep(cluster):
+                progress.say("cleaned the leftover of an earlier run: " + ", ".join(swept))
+            preflight.check_memory()
+            running = boot(cluster.with_builds(wanted), progress)
+        ready = Ready.read(running.state)
+        if with_eventing and ready is not None and not ready.eventing:
+            running = running.with_builds({**running.builds, **wanted})
+            add_eventing(running, progress)
+        return running
+
+
+def _already_up(cluster: Cluster, wanted: dict[str, Build], progress: Progress) -> Cluster | None:
+    """The cluster that runs, where it is whole and made of what is wanted now."""
+    ready = Ready.read(cluster.state)
+    if ready is None:
+        _refuse_another_state(cluster.state)
+        return None
+    built = recorded(ready)
+    # By the key of a build: the cache may have moved.
+    stale = [name for name in built if name in wanted and built[name].folder.name != wanted[name].folder.name]
+    dead = [component.name for component in processes.components(cluster.state) if not component.alive]
+    if stale or dead or ready.network != str(cluster.topology.network):
+        why = [*(f"{name} is of another version" for name in stale), *(f"{name} is dead" for name in dead)]
+        progress.say(f"the cluster is started anew: {', '.join(why) or 'its network changed'}")
+        return None
+    progress.say("the cluster is up already")
+    return cluster.with_builds(built)
+
+
+def _refuse_another_state(state: State) -> None:
+    """A whole cluster whose state lies elsewhere is no leftover."""
+    if STATE_POINTER.exists() and Ready.read(other := State(root=Path(STATE_POINTER.read_text()))) is not None:
+        raise BadInputError(
+            f"a cluster is up with its state in {other.root}, and a machine has one: `make cluster-down` first, or "
+            f"unset {STATE_VARIABLE}={state.root}"
+        )
