@@ -47,11 +47,23 @@ GPUS_PER_NODE: Final = 8
 ZONES: Final = 4
 NAMESPACES: Final = 50
 
-# What a slice is doing, as shares of the slices made.
-IDLE_SHARE: Final = 0.12
-ENDING_SHARE: Final = 0.02
+ENDING_SHARE: Final = 0.02  # of the slices
 STATIC_NODES: Final = 0.03
 ODD_PROFILES: Final = 0.05  # with media engines or double memory, where the model has them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowd:
+    """`occupied`: the most frequent share of a GPU's memory units that have a slice; `idle`: share of those slices."""
+
+    name: str
+    occupied: float
+    idle: float
+
+
+USUAL: Final = Crowd(name="three quarters busy", occupied=0.85, idle=0.12)
+# Next to nothing is free or idle: most decisions have to look for moves, or find that there is no way.
+CROWDED: Final = Crowd(name="crowded", occupied=9.0, idle=0.002)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +73,8 @@ class Fleet:
     now: float
 
 
-def make_fleet(gpus: int, pendings: int, seed: int, *, now: float = 1_000_000.0, occupied: float = 0.85) -> Fleet:
-    """`occupied` is the share of memory units that have a slice, idle ones included."""
-    maker = _Maker(seed, now, occupied)
+def make_fleet(gpus: int, pendings: int, seed: int, *, crowd: Crowd = USUAL, now: float = 1_000_000.0) -> Fleet:
+    maker = _Maker(seed, now, crowd)
     inventory = maker.inventory(gpus)
     nodes = list(dict.fromkeys(gpu.node for gpu in inventory.gpus))
     zones = [frozenset(nodes[zone::ZONES]) for zone in range(ZONES)]
@@ -71,10 +82,10 @@ def make_fleet(gpus: int, pendings: int, seed: int, *, now: float = 1_000_000.0,
 
 
 class _Maker:
-    def __init__(self, seed: int, now: float, occupied: float) -> None:
+    def __init__(self, seed: int, now: float, crowd: Crowd) -> None:
         self._random = random.Random(seed)
         self._now = now
-        self._occupied = occupied
+        self._crowd = crowd
         self._revisions = count()
         self._replicas: list[Function] = []
 
@@ -116,10 +127,11 @@ class _Maker:
 
     def _slices(self, model: GpuModel) -> tuple[Slice, ...]:
         # Drawn so that some GPUs are full and some nearly empty.
-        wanted = model.memory_units * min(1.0, self._random.triangular(0.1, 1.6, self._occupied))
+        most = max(1.6, self._crowd.occupied)
+        wanted = model.memory_units * min(1.0, self._random.triangular(0.1, most, self._crowd.occupied))
         slices: list[Slice] = []
         taken = 0
-        for _ in range(3 * model.memory_units):
+        for _ in range(4 * model.memory_units):
             if (taken & model.memory_mask).bit_count() >= wanted:
                 break
             profile = self._profile(model)
@@ -132,9 +144,9 @@ class _Maker:
 
     def _use(self) -> Use:
         share = self._random.random()
-        if share < IDLE_SHARE:
+        if share < self._crowd.idle:
             return Idle.from_reuse(self._random.uniform(2, 90), self._random.random())
-        if share < IDLE_SHARE + ENDING_SHARE:
+        if share < self._crowd.idle + ENDING_SHARE:
             return Ending(self._function(), self._now + self._random.uniform(0, 60))
         return Busy(self._function(), movable=self._random.random() < 0.7, move_s=self._random.uniform(5, 90))
 

@@ -6,6 +6,7 @@ two as they saw the same arrivals. (A mean of the seeds' own ratios would let a 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from statistics import fmean, stdev
 
 from scipy.stats import t as student
@@ -31,9 +32,10 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
-    """Of paired values; the denominators' mean must not be 0."""
-    mean = fmean(numerators) / fmean(denominators)
-    residuals = [above - mean * below for above, below in zip(numerators, denominators, strict=True)]
-    off = interval(residuals)
+    """Of paired values; not a number where the denominators leave nothing to divide by."""
     below = fmean(denominators)
+    if below <= 0:
+        return Interval(nan, nan, nan)
+    mean = fmean(numerators) / below
+    off = interval([above - mean * under for above, under in zip(numerators, denominators, strict=True)])
     return Interval(mean, mean + off.low / below, mean + off.high / below)

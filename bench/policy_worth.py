@@ -66,7 +66,7 @@ class Effort:
 
 
 FULL: Final = Effort(seeds=10, arrivals=25_000, other_arrivals=10_000, warm_up=1_000)
-QUICK: Final = Effort(seeds=3, arrivals=2_500, other_arrivals=1_500, warm_up=500)
+QUICK: Final = Effort(seeds=4, arrivals=3_000, other_arrivals=1_500, warm_up=500)
 
 Measure = Callable[[Outcome], float]
 SLOTS: Final[Measure] = attrgetter("slots")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TypeVar
 
 import click
@@ -63,5 +64,5 @@ def print_table(title: str, *rows: Sequence[str]) -> None:
 
 
 def print_json(figures: Mapping[str, float]) -> None:
-    """The last line of a run with `--json`: one flat object."""
-    click.echo(json.dumps({key: round(value, 6) for key, value in figures.items()}))
+    """The last line of a run with `--json`: one flat object. What could not be estimated is null."""
+    click.echo(json.dumps({key: round(value, 6) if isfinite(value) else None for key, value in figures.items()}))

@@ -19,10 +19,10 @@ from knative_mig.core.nvml_placement import default_place
 class FirstFit:
     def __init__(self, gpus: int, choice: Choice) -> None:
         self._fleet = Fleet(gpus)
-        self._choice = choice
+        self.choice = choice
 
     def arrive(self, request: int, kind: int) -> int | None:
-        choice = self._choice[kind]
+        choice = self.choice[kind]
         for gpu, taken in enumerate(self._fleet.taken):
             place = choice[taken]
             if place is not None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
+from bench import ours
 from bench.loss import IllegalFleet, Outcome, Rule, play
 from bench.policy_worth import OTHERS, MakeRule
 from bench.rules import first_fit, hami, nos
@@ -137,3 +138,11 @@ def test_the_check_sees_two_that_would_have_to_trade_places() -> None:
     after = [(0, 0, "3g.20gb@4"), (1, 0, "3g.20gb@0"), (2, 1, "1g.5gb@0")]
     with pytest.raises(IllegalFleet, match="cannot be moved make-before-break"):
         checked(Scripted(2, before[:1], before, after), 2, 2, 0)
+
+
+@pytest.mark.parametrize("make_rule", [ours.Ours, ours.without_moves], ids=["moves", "no moves"])
+def test_our_planner_keeps_a_legal_fleet(make_rule: MakeRule) -> None:
+    outcome = play(make_rule(SMALL.gpus), make_traffic(SMALL, seed=7), check=True)
+
+    assert 0 < outcome.slots < 1
+    assert (outcome.moves > 0) == (make_rule is ours.Ours)
