@@ -77,7 +77,7 @@ def _control_plane(cluster: Cluster) -> ControlPlane:
 
 
 def kill_node(cluster: Cluster, name: str) -> None:
-    """Takes a node's power: daemons, containers and what lay in its memory are gone; its disk stays."""
+    """Takes a node's power: daemons, containers and what lay in memory (/run, CDI files too) go; its disk stays."""
     cluster.topology.node(name)
     cgroups.kill(name)
     network.remove_mounts(name, cluster.state.node(name))

@@ -52,6 +52,7 @@ def down(cluster: Cluster, progress: Progress) -> None:
         swept = sweep(cluster)
         shutil.rmtree(RUN)
     progress.say("removed " + ", ".join(swept) if swept else "nothing to remove")
+    progress.say(f"kept: what was built ({cluster.cache.root}), Go's caches, installed Debian packages")
 
 
 def sweep(cluster: Cluster) -> list[str]:
@@ -117,7 +118,7 @@ def _already_up(cluster: Cluster, wanted: dict[str, Build], progress: Progress) 
     dead = [component.name for component in processes.components(cluster.state) if not component.alive]
     if stale or dead or ready.network != str(cluster.topology.network):
         why = [*(f"{name} is of another version" for name in stale), *(f"{name} is dead" for name in dead)]
-        progress.say(f"the cluster is started anew: {', '.join(why) or 'its network changed'}")
+        progress.say(f"the running cluster must be started anew: {', '.join(why) or 'its network changed'}")
         return None
     progress.say("the cluster is up already")
     return cluster.with_builds(built)

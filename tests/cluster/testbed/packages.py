@@ -25,14 +25,27 @@ PACKAGES: Final = (
 )
 
 
+def require_seccomp(runc_version: str) -> None:
+    """Containerd 2 gives every container a seccomp profile; a runc built without it refuses them all."""
+    if "libseccomp" not in runc_version:
+        raise BadInputError(
+            f"{shutil.which('runc')} was built without libseccomp and would refuse every container: "
+            "take it off PATH, or install Debian's (apt-get install runc)"
+        )
+
+
 def missing() -> list[Package]:
     return [package for package in PACKAGES if shutil.which(package.command) is None]
 
 
 def install(progress: Progress) -> None:
     wanted = missing()
-    if not wanted:
-        return
+    if wanted:
+        _install(wanted, progress)
+    require_seccomp(run(["runc", "--version"]))
+
+
+def _install(wanted: list[Package], progress: Progress) -> None:
     if shutil.which("apt-get") is None:
         commands = ", ".join(f"{p.command} ({p.reason})" for p in wanted)
         raise BadInputError(f"this machine has no apt-get; install by its own means: {commands}")

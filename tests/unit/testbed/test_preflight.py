@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.testbed import build, cgroups, network, preflight
+from tests.cluster.testbed import build, cgroups, network, packages, preflight
 from tests.cluster.testbed.errors import BadInputError
 from tests.cluster.testbed.layout import State
 from tests.cluster.testbed.topology import NETWORK_VARIABLE, Topology
@@ -51,6 +51,16 @@ def test_an_old_go_is_refused(found: str) -> None:
 @pytest.mark.parametrize("found", ["go1.26.6", "go1.26.10", "go1.27rc1", "go2.0"])
 def test_a_newer_go_will_do(found: str) -> None:
     build.require_go(found, "1.26.6")
+
+
+def test_a_runc_without_seccomp_is_refused() -> None:
+    packages.require_seccomp("runc version 1.1.5\nspec: 1.0.2-dev\nlibseccomp: 2.5.4\n")
+    with pytest.raises(BadInputError, match="was built without libseccomp"):
+        packages.require_seccomp("runc version 1.4.0\nspec: 1.3.0\n")
+
+
+def test_every_package_says_why() -> None:
+    assert all(package.reason for package in packages.PACKAGES)
 
 
 def test_a_version_1_tree_without_a_controller_is_refused(tmp_path: Path) -> None:
