@@ -85,7 +85,7 @@ def main() -> int:
         testbed("down").wait()
         down = time.monotonic() - begun
         after = traces()
-        left = {kind: sorted(after[kind] - before[kind]) for kind in before if after[kind] - before[kind]}
+        left = {kind: sorted(after[kind] - before[kind])[:5] for kind in before if after[kind] - before[kind]}
         failed += not works or bool(left)
         sys.stdout.write(
             f"round {number}: killed at {moment:.1f} s; next up {'works' if works else 'FAILS'} ({took:.1f} s); "

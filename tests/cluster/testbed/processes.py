@@ -28,6 +28,14 @@ def _stat(number: int, proc: Path) -> list[str]:
     return text.rpartition(")")[2].split()
 
 
+def _threads(number: int, proc: Path) -> int:
+    """A process is a zombie from the end of its first thread; until the last one ends it still holds its ports."""
+    try:
+        return sum(1 for _ in (proc / str(number) / "task").iterdir())
+    except OSError:
+        return 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pid:
     """A process for good: the number alone is given to another one after its end."""
@@ -39,7 +47,9 @@ class Pid:
     def of(cls, number: int, proc: Path = Path("/proc")) -> "Pid | None":
         """The process that has this number now; None where there is none, or only its remains."""
         fields = _stat(number, proc)
-        return None if not fields or fields[0] in "ZX" else cls(number=number, start_time=int(fields[19]))
+        if not fields or (fields[0] in "ZX" and _threads(number, proc) <= 1):
+            return None
+        return cls(number=number, start_time=int(fields[19]))
 
     def alive(self, proc: Path = Path("/proc")) -> bool:
         return Pid.of(self.number, proc) == self

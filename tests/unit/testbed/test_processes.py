@@ -41,6 +41,13 @@ def test_a_zombie_is_not_alive(tmp_path: Path) -> None:
     assert Pid.of(7, tmp_path) is None
 
 
+def test_a_zombie_whose_other_threads_still_run_is_alive(tmp_path: Path) -> None:
+    fake_process(tmp_path, 7, state="Z")
+    for thread in ("7", "8"):
+        (tmp_path / "7" / "task" / thread).mkdir(parents=True)
+    assert Pid.of(7, tmp_path) is not None
+
+
 def test_a_process_held_by_a_signal_is_stopped(tmp_path: Path) -> None:
     fake_process(tmp_path, 7, state="T")
     assert Pid(number=7, start_time=500).stopped(tmp_path)

@@ -1,0 +1,165 @@
+"""Fixtures of the suite that runs on a real cluster: `make e2e`, or pytest on a file while `make cluster-up` is up.
+
+Each test has a namespace of its own, so tests run side by side; one that breaks the cluster (`disrupts`) waits until
+it is alone, runs last, and leaves behind what `faults.mend` makes of it. Nothing here skips: what is missing fails.
+"""
+
+import contextlib
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import evidence, figures
+from tests.cluster.api import NAMESPACE, NODE, SERVICE, Api
+from tests.cluster.driver import Cluster, attach
+from tests.cluster.function import Function, manifest
+from tests.cluster.gpu_node import GpuNode
+from tests.cluster.kn import Kn
+from tests.cluster.testbed import faults, status
+from tests.cluster.testbed.errors import ClusterError
+from tests.cluster.testbed.kubectl import Kubectl
+from tests.cluster.turns import Turn
+
+DeployFunction = Callable[..., Function]
+_TEST_SECONDS = 240  # of the test itself; waiting for its turn does not count
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "disrupts: breaks the cluster on purpose, so it runs alone")
+    config.addinivalue_line("markers", "slow(seconds): how long it takes about, so that the longest start first")
+    config.addinivalue_line("markers", "testbed_only: needs the nodes' processes or their network; not there on kind")
+    config.option.durations = config.option.durations or 10
+
+
+def pytest_report_header() -> list[str]:
+    try:
+        return list(attach().about)
+    except ClusterError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_TEST_SECONDS, func_only=True))
+    # Slow starters first, so that the last worker does not end alone with one; those that need silence at the end.
+    items.sort(key=lambda item: (item.get_closest_marker("disrupts") is not None, -_weight(item)))
+
+
+def _weight(item: pytest.Item) -> int:
+    marker = item.get_closest_marker("slow")
+    return int(marker.args[0]) if marker else 0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
+    report: pytest.TestReport = yield
+    if report.failed and isinstance(item, pytest.Function):
+        place = item.funcargs.get("namespace")
+        folder = evidence.collect(item.name, str(place) if place else None, str(report.longrepr))
+        report.sections.append(("evidence", str(folder)))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    figures.print_all(terminalreporter)
+
+
+# ---------------------------------------------------------------- the cluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    return attach()
+
+
+@pytest.fixture(scope="session")
+def api(cluster: Cluster) -> Api:
+    return cluster.connect()
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: Cluster) -> Kubectl:
+    return cluster.kubectl
+
+
+@pytest.fixture
+def turn(request: pytest.FixtureRequest) -> Iterator[Turn]:
+    """The test's place on the cluster, beside others or alone. `turn.alone()` in a test has it alone from then on."""
+    with Turn.at(Path("build/e2e/turns")) as mine:
+        if request.node.get_closest_marker("disrupts"):
+            mine.alone()
+        else:
+            mine.side_by_side()
+        yield mine
+
+
+@pytest.fixture
+def broken(cluster: Cluster, turn: Turn) -> Iterator[None]:
+    """For tests that break the cluster: puts right whatever they left, and waits until it is healthy."""
+    try:
+        yield
+    finally:
+        faults.mend(cluster.testbed)
+        status.wait_healthy(120)
+
+
+# ---------------------------------------------------------------- one test's own
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest, api: Api, turn: Turn) -> Iterator[str]:
+    """Deleted without waiting: the next test has another. Its functions' pods drain for 30 s and would be waited for."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-").removeprefix("test-")
+    # Short, as it is part of each function's host name; unique, as the last run's may still be going.
+    name = f"{words[:24].strip('-')}-{uuid.uuid4().hex[:5]}"
+    labels = {"pod-security.kubernetes.io/warn": "restricted", "knative-mig.dev/test": "true"}
+    api.create(NAMESPACE, {"metadata": {"name": name, "labels": labels}})
+    yield name
+    with contextlib.suppress(OSError):
+        api.delete(NAMESPACE, name)
+
+
+@pytest.fixture
+def kn(cluster: Cluster, namespace: str) -> Kn:
+    return Kn(cluster.kn, cluster.kubeconfig, namespace)
+
+
+@pytest.fixture
+def handle(cluster: Cluster, api: Api, namespace: str) -> Callable[[str], Function]:
+    """A function that something else deployed (kn, say), by its name."""
+    return lambda name: Function(
+        name=name, namespace=namespace, api=api, gateway=cluster.gateway, domain=cluster.domain
+    )
+
+
+@pytest.fixture
+def function(api: Api, namespace: str, handle: Callable[[str], Function]) -> DeployFunction:
+    """Deploys one: `function("hello", annotations={…}, limits={…}, timeoutSeconds=5)`; Ready unless `wait=False`."""
+
+    def deploy(name: str = "hello", *, wait: bool = True, **options: Any) -> Function:
+        api.create(SERVICE, manifest(name, **options), namespace)
+        deployed = handle(name)
+        return deployed.wait_ready() if wait else deployed
+
+    return deploy
+
+
+@pytest.fixture
+def gpu_nodes(api: Api, turn: Turn) -> list[GpuNode]:
+    found = api.items(NODE, labelSelector="knative-mig.dev/pool=gpu")
+    return [GpuNode(node["metadata"]["name"], api) for node in found]
+
+
+@pytest.fixture
+def gpu_node(gpu_nodes: list[GpuNode]) -> GpuNode:
+    return gpu_nodes[0]
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> figures.Measured:
+    return figures.recorder(record_property)

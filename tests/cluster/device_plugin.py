@@ -1,0 +1,81 @@
+"""A device plugin as small as the kubelet takes one (v1beta1): devices whose health a test turns, injected as env.
+
+The real one is the node agent's; this one shows what the kubelet makes of it.
+"""
+
+import queue
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from tests.cluster.protobuf import decode, encode, entry
+
+_API: Final = "v1beta1"
+_HEALTHY, _UNHEALTHY = "Healthy", "Unhealthy"
+DEVICE_VARIABLE: Final = "TEST_DEVICES"
+
+
+@dataclass(slots=True)
+class DevicePlugin:
+    """Its devices are `<resource>-0`, `-1` and so on."""
+
+    resource: str
+    health: dict[str, str]
+    _changes: "queue.Queue[None]" = field(default_factory=queue.Queue)
+
+    def turn(self, device: str, *, healthy: bool) -> None:
+        self.health[device] = _HEALTHY if healthy else _UNHEALTHY
+        self._changes.put(None)
+
+    # The service, by method name: each takes and gives raw bytes.
+
+    def options(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        return b""
+
+    def list_and_watch(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        while context.is_active():
+            devices = [encode({1: [name], 2: [health]}) for name, health in self.health.items()]
+            yield encode({1: devices})
+            while context.is_active():
+                try:
+                    self._changes.get(timeout=0.2)
+                    break
+                except queue.Empty:
+                    continue
+
+    def allocate(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        answers = []
+        for container in decode(request).get(1, []):
+            devices = [name.decode() for name in decode(container).get(1, [])]
+            answers.append(encode({1: [entry(DEVICE_VARIABLE, ",".join(devices))]}))
+        return encode({1: answers})
+
+
+@contextmanager
+def running(folder: Path, resource: str, count: int) -> Iterator[DevicePlugin]:
+    """Serves in the kubelet's device-plugin folder, as the host sees it, and registers."""
+    name = resource.rpartition("/")[2]
+    plugin = DevicePlugin(resource, {f"{name}-{number}": _HEALTHY for number in range(count)})
+    endpoint = f"{name}.sock"
+    server = grpc.server(ThreadPoolExecutor(max_workers=4))
+    handlers = {
+        "GetDevicePluginOptions": grpc.unary_unary_rpc_method_handler(plugin.options),
+        "ListAndWatch": grpc.unary_stream_rpc_method_handler(plugin.list_and_watch),
+        "Allocate": grpc.unary_unary_rpc_method_handler(plugin.allocate),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(f"{_API}.DevicePlugin", handlers),))
+    (folder / endpoint).unlink(missing_ok=True)
+    server.add_insecure_port(f"unix://{folder / endpoint}")
+    server.start()
+    try:
+        with grpc.insecure_channel(f"unix://{folder / 'kubelet.sock'}") as kubelet:
+            register = kubelet.unary_unary(f"/{_API}.Registration/Register")
+            register(encode({1: [_API], 2: [endpoint], 3: [resource]}), timeout=10)
+        yield plugin
+    finally:
+        server.stop(grace=1).wait()

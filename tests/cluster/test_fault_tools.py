@@ -1,0 +1,95 @@
+"""Each fault tool does what it says: later parts' tests rely on these."""
+
+import shutil
+
+import pytest
+
+from tests.cluster.api import POD, Api, Object
+from tests.cluster.conftest import DeployFunction
+from tests.cluster.driver import Cluster
+from tests.cluster.figures import Measured
+from tests.cluster.function import MIN_SCALE, Function
+from tests.cluster.gpu_node import GpuNode
+from tests.cluster.testbed import faults, status
+from tests.cluster.testbed.errors import BadInputError
+from tests.cluster.testbed.system_images import SANDBOX_IMAGE
+from tests.cluster.waits import NotSeenError, until
+
+pytestmark = [pytest.mark.disrupts, pytest.mark.testbed_only, pytest.mark.usefixtures("broken")]
+
+_MEBIBYTE = 2**20
+
+
+@pytest.fixture
+def warm(function: DeployFunction, gpu_node: GpuNode) -> Function:
+    """A function with its pod on the node that is broken."""
+    return function("warm", annotations={MIN_SCALE: "1"}, nodeSelector={"kubernetes.io/hostname": gpu_node.name})
+
+
+def test_a_rate_limit_slows_a_node_and_goes_with_its_block(
+    warm: Function, cluster: Cluster, gpu_node: GpuNode, measured: Measured
+) -> None:
+    def megabits_per_second() -> float:
+        answer = warm.ask(f"/?bytes={_MEBIBYTE}")
+        assert len(answer.text) == _MEBIBYTE
+        return 8 * _MEBIBYTE / 1e6 / (answer.ended - answer.asked)
+
+    megabits_per_second()  # the first request may find the activator still in the path
+    with faults.rate_limited(cluster.testbed, gpu_node.name, kilobits=4000):
+        limited = megabits_per_second()
+    free = megabits_per_second()
+    measured("download at a limit of 4 Mbit/s", limited, "Mbit/s")
+    measured("download without", free, "Mbit/s")
+    assert limited < 5
+    assert free > 2 * limited
+
+
+def test_a_delay_is_there_or_the_missing_kernel_option_is_named(cluster: Cluster, gpu_node: GpuNode) -> None:
+    try:
+        with faults.delayed(cluster.testbed, gpu_node.name, milliseconds=20):
+            pass
+    except BadInputError as missing:
+        assert "CONFIG_NET_SCH_NETEM" in str(missing)  # noqa: PT017  # either outcome is right, by the kernel
+
+
+def test_a_frozen_node_answers_nothing_until_it_thaws(warm: Function, cluster: Cluster, gpu_node: GpuNode) -> None:
+    instance = warm.report()["instance"]
+    with faults.frozen(cluster.testbed, gpu_node.name), pytest.raises(TimeoutError):
+        warm.ask(timeout=2)
+    assert warm.answers("/report").json["instance"] == instance
+
+
+def test_a_paused_scheduler_places_nothing_until_it_goes_on(api: Api, namespace: str, cluster: Cluster) -> None:
+    pod: Object = {"metadata": {"name": "waits"}, "spec": {"containers": [{"name": "wait", "image": SANDBOX_IMAGE}]}}
+
+    def placed(seconds: float) -> None:
+        until(api, POD, "waits", namespace, "is placed", lambda item: item["spec"].get("nodeName"), seconds=seconds)
+
+    with faults.paused(cluster.testbed, "kube-scheduler"):
+        api.create(POD, pod, namespace)
+        with pytest.raises(NotSeenError):
+            placed(2)
+    placed(60)
+
+
+def test_a_killed_component_stays_down_until_it_is_started(cluster: Cluster, gpu_node: GpuNode) -> None:
+    component = f"kube-proxy-{gpu_node.name}"
+
+    def trouble() -> str | None:
+        return next(finding.trouble for finding in status.look() if finding.what == component)
+
+    faults.kill(cluster.testbed, component)
+    assert (trouble() or "").startswith("dead")
+    faults.start(cluster.testbed, component)
+    assert trouble() is None
+
+
+def test_a_small_disk_fills_and_is_free_again(cluster: Cluster, gpu_node: GpuNode) -> None:
+    with faults.small_disk(cluster.testbed, gpu_node.name, "/var/lib/test-disk", mebibytes=4) as folder:
+        assert shutil.disk_usage(folder).total == 4 * _MEBIBYTE
+        filled = faults.fill(folder)
+        assert shutil.disk_usage(folder).free == 0
+        with pytest.raises(OSError, match="No space left"):
+            (folder / "more").write_bytes(bytes(_MEBIBYTE))
+        filled.unlink()
+        assert shutil.disk_usage(folder).free > _MEBIBYTE

@@ -1,0 +1,45 @@
+"""Who may use the cluster now: tests side by side, or one alone that breaks it or measures on it.
+
+Test workers are processes, so the turn is a pair of locked files. Who waits to be alone holds the first, which keeps
+newcomers out; the second is shared by those inside.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One test's; `with turn.side_by_side():`, and inside it `turn.alone()` to have the cluster from then on."""
+
+    door: int
+    room: int
+
+    @classmethod
+    @contextmanager
+    def at(cls, folder: Path) -> Iterator["Turn"]:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644) for name in ("door", "room")]
+        try:
+            yield cls(*files)
+        finally:
+            for file in files:
+                os.close(file)
+
+    def side_by_side(self) -> None:
+        self._enter(fcntl.LOCK_SH)
+
+    def alone(self) -> None:
+        fcntl.flock(self.room, fcntl.LOCK_UN)  # two that both hold the room and both want it alone would wait for ever
+        self._enter(fcntl.LOCK_EX)
+
+    def _enter(self, how: int) -> None:
+        fcntl.flock(self.door, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self.room, how)
+        finally:
+            fcntl.flock(self.door, fcntl.LOCK_UN)
