@@ -113,8 +113,10 @@ def test_an_instance_that_somebody_cut_in_two_is_foreign(opened: Opener, store: 
 
 def test_an_unknown_error_in_reading_is_cured_by_a_new_session(opened: Opener, store: StateStore) -> None:
     driver = opened()
+    SimulationControls(store).raise_xid(store.read().gpus[0].uuid, 79)
     SimulationControls(store).inject(Fault(call=Call.INVENTORY, harm=Harm.FAIL))
     assert len(driver.inventory().gpus) == 1
+    assert driver.wait_for_event(0) is None  # the new session has not heard of it
 
 
 def test_an_unknown_error_that_lasts_is_told_with_its_number(opened: Opener, store: StateStore) -> None:

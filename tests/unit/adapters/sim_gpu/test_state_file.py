@@ -193,6 +193,12 @@ def test_a_change_that_fails_is_not_kept(file: Path) -> None:
     assert file.read_bytes() == before
 
 
+def test_reading_writes_nothing(file: Path) -> None:
+    before = file.stat()
+    SimulatedGpus(FileStore(file)).inventory()
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
 def test_a_leftover_of_a_killed_writer_is_overwritten(file: Path) -> None:
     file.with_name("gpus.json.new").write_text("{torn")
     store = FileStore(file)
