@@ -127,23 +127,24 @@ class _Batch:
         )
 
     def _step(self, pending: Pending, wish: Wish) -> Step | None:
-        offer = self._fleet.best(wish)
+        offer = self._fleet.best(replace(wish, spares_whole=False))
+        breaks_whole = offer is not None and self._fleet.spared(wish, self._fleet.state(offer.position))
+        if breaks_whole:
+            # One move is worth a whole GPU, two are not; and a worse place is the next best thing.
+            found = self._moved(pending, wish, 1)
+            offer = None if found else self._fleet.best(wish)
+            return found or (grant(self._fleet, pending.function, wish, offer, self._now) if offer else None)
         if offer:
             return grant(self._fleet, pending.function, wish, offer, self._now)
-        max_moves = self._policy.max_moves
-        if max_moves and self._keeps_whole(wish):
-            max_moves = 1  # it could be placed at once: one move is worth a whole GPU, two are not
-        found = MoveSearch(self._fleet, self._startup).cheapest(wish, max_moves) if max_moves else None
-        if found:
-            return grant_by_moving(self._fleet, pending.function, wish, found)
-        return None
+        return self._moved(pending, wish, self._policy.max_moves)
 
-    def _keeps_whole(self, wish: Wish) -> bool:
-        """It has a place that would break the last whole GPU, and no other."""
-        return wish.spares_whole and self._fleet.best(replace(wish, spares_whole=False)) is not None
+    def _moved(self, pending: Pending, wish: Wish, most: int) -> Step | None:
+        most = min(most, self._policy.max_moves)
+        found = MoveSearch(self._fleet, self._startup).cheapest(wish, most) if most else None
+        return grant_by_moving(self._fleet, pending.function, wish, found) if found else None
 
     def _shortage(self, pending: Pending, wish: Wish) -> Shortage:
-        if self._keeps_whole(wish):
+        if wish.spares_whole and self._fleet.best(replace(wish, spares_whole=False)):
             seconds = self._policy.starving_after_s - _age(pending, self._now)
             return Shortage(
                 Reason(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from knative_mig.core.geometry import GpuModel, Place
-from knative_mig.core.inventory import Busy, Gpu, Inventory, NodeName, Slice
+from knative_mig.core.inventory import Busy, Gpu, Idle, Inventory, NodeName, Slice
 from knative_mig.core.planner.flexibility import Flexibility
 from knative_mig.core.planner.gpu_state import Clearing, Fit, GpuState, Key, items_of
 from knative_mig.core.planner.policy import Policy
@@ -107,6 +107,13 @@ class Fleet:
             if each.place.index == place.index and isinstance(each.use, Busy):
                 return each.use
         raise AssertionError(f"{self._gpus[position].uuid} has no pod on {place}")
+
+    def worth_of(self, position: int, place: Place) -> float:
+        """What destroying a slice loses: nothing unless it is idle."""
+        for each in self._content[position].slices:
+            if each.place.index == place.index and isinstance(each.use, Idle):
+                return each.use.worth_s
+        return 0.0
 
     def eligible_positions(self, wish: Wish) -> Iterator[int]:
         """Where the pod can run and the GPU has the profile, in order."""

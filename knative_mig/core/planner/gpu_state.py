@@ -6,6 +6,7 @@ nothing is searched for: a legal start fixes the slices that it overlaps, and th
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 from knative_mig.core.geometry import GpuModel, Place
@@ -92,6 +93,7 @@ class GpuState:
         "_items",
         "_lasting",
         "_nearest",
+        "_pairs",
         "_standing",
         "held",
         "is_whole",
@@ -120,6 +122,7 @@ class GpuState:
         self.is_whole = not self._lasting and not self.static
         self._fits: dict[ProfileName, Fit | None] = {}
         self._clearings: dict[ProfileName, tuple[Clearing, ...]] = {}
+        self._pairs: dict[tuple[ProfileName, ProfileName], tuple[Fit, Fit] | None] = {}
         self._nearest: dict[ProfileName, Obstacle | None] = {}
 
     def fit(self, name: ProfileName) -> Fit | None:
@@ -129,6 +132,41 @@ class GpuState:
         except KeyError:
             found = self._fits[name] = self._best_fit(name)
             return found
+
+    def fit_together(self, first: ProfileName, second: ProfileName) -> tuple[Fit, Fit] | None:
+        """The cheapest way to get both by destroying idle slices, each of which is paid for once."""
+        known = self._pairs.get((first, second))
+        if known is None and (first, second) not in self._pairs:
+            pairs = self._all_pairs(first, second)
+            known = self._pairs[first, second] = min(pairs, key=lambda pair: (pair[0].cost, pair[1].cost), default=None)
+        return known
+
+    def _all_pairs(self, first: ProfileName, second: ProfileName) -> Iterator[tuple[Fit, Fit]]:
+        for one, two in product(self._open_places(first), self._open_places(second)):
+            if one.mask & two.mask:
+                continue
+            both = {other: value for other, (_, _, value) in self._standing if other.mask & (one.mask | two.mask)}
+            worth = round(sum(value for other, value in both.items() if other not in (one, two)), 3)
+            lost = round(self._flexibility.loss(self._lasting, self._lasting | one.mask | two.mask), 6)
+            yield (
+                self._fit_over(one, worth, lost),
+                self._fit_over(two, 0.0, 0.0),
+            )
+
+    def _open_places(self, name: ProfileName) -> list[Place]:
+        """Where there is nothing, or only what is idle."""
+        if self.static:
+            return []
+        shut = self.held
+        for other, (_, kind, _) in self._standing:
+            shut |= 0 if kind == IDLE else other.mask
+        return [place for place in self.model.places_named(name) if not place.mask & shut]
+
+    def _fit_over(self, place: Place, worth: float, lost: float) -> Fit:
+        destroys = self._others_on(place)
+        there = any(index == place.index for _, (index, _, _) in self._standing)
+        how = How.REUSE if there else How.MERGE if destroys else How.CREATE
+        return Fit((RANK[how], worth, lost, len(destroys), -place.start), how, place, destroys)
 
     def clearings(self, name: ProfileName) -> tuple[Clearing, ...]:
         """The places of that profile that one or two movable functions hold, cheapest first."""
@@ -196,8 +234,7 @@ class GpuState:
         if best is None:
             return None
         cost, place, until = best
-        destroys = () if cost[0] == RANK[How.REUSE] else tuple(o for o in self._on(place) if o.index != place.index)
-        return Fit(cost, _HOW[cost[0]], place, destroys, until)
+        return Fit(cost, _HOW[cost[0]], place, self._others_on(place), until)
 
     def _way(self, place: Place) -> tuple[How | None, float, int, float | None]:
         """How a slice comes to a place without a lasting pod, in what time, destroying how many, not before when."""
@@ -222,8 +259,9 @@ class GpuState:
             return How.REUSE, 0.0, 0, None
         return How.MERGE, round(worth, 3), destroyed, None
 
-    def _on(self, place: Place) -> Iterator[Place]:
-        return (other for other, _ in self._standing if other.mask & place.mask)
+    def _others_on(self, place: Place) -> tuple[Place, ...]:
+        on_it = (other for other, _ in self._standing if other.mask & place.mask and other.index != place.index)
+        return tuple(sorted(on_it, key=lambda other: other.start))
 
     def _all_clearings(self, name: ProfileName) -> tuple[Clearing, ...]:
         if self.static:

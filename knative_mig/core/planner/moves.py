@@ -77,11 +77,10 @@ class MoveSearch:
                 yield position, clearing
 
     def _direct(self, wish: Wish, position: int, clearing: Clearing) -> Rearrangement | None:
-        found = [
-            Rearrangement(self._cost(wish, position, clearing, removals), position, clearing, removals)
-            for order in permutations(clearing.movers)
-            if (removals := self._homes(position, clearing.place, order))
-        ]
+        ways = [self._homes(position, clearing.place, order) for order in permutations(clearing.movers)]
+        if len(clearing.movers) == 2 and any(way and self._destroys_for_both(way) for way in ways):
+            ways.extend(self._homes_together(position, clearing))
+        found = [self._priced(wish, position, clearing, way) for way in ways if way]
         return min(found, key=lambda each: each.cost, default=None)
 
     def _homes(self, position: int, place: Place, movers: tuple[Place, ...]) -> tuple[Removal, ...] | None:
@@ -95,6 +94,28 @@ class MoveSearch:
             closed[home.position] = closed.get(home.position, 0) | home.fit.place.mask
             removals.append(Removal(position, source, busy, home))
         return tuple(removals)
+
+    @staticmethod
+    def _destroys_for_both(way: tuple[Removal, ...]) -> bool:
+        return all(removal.home.fit.destroys for removal in way)
+
+    def _homes_together(self, position: int, clearing: Clearing) -> Iterator[tuple[Removal, ...]]:
+        """Both on one GPU: homes that each destroy something may destroy the same idle slice, and pay for it once."""
+        one, two = clearing.movers
+        busy_one, busy_two = self._fleet.busy_on(position, one), self._fleet.busy_on(position, two)
+        for state in self._fleet.states():
+            pair = state.fit_together(one.profile.name, two.profile.name)
+            if pair is None:
+                continue
+            for home in self._fleet.members(state):
+                if self._left <= 0:
+                    return
+                self._left -= 1
+                node = self._fleet.gpu(home).node
+                if home == position or not (_may_run(busy_one, node) and _may_run(busy_two, node)):
+                    continue
+                first, second = (Offer(fit.cost, home, fit) for fit in pair)
+                yield (Removal(position, one, busy_one, first), Removal(position, two, busy_two, second))
 
     def _home(self, source: Place, busy: Busy, closed: Mapping[int, int]) -> Offer | None:
         name = source.profile.name
@@ -114,54 +135,54 @@ class MoveSearch:
     def _by_chain(self, wish: Wish, best: Rearrangement | None) -> Rearrangement | None:
         """The one that holds the place takes a home that a second function leaves first."""
         for position, clearing in self._clearings(wish, 1):
-            if best and _two(clearing) >= best.cost:
+            if best and (2, *clearing.cost[1:2]) > best.cost[:2]:
                 break
             (source,) = clearing.movers
             busy = self._fleet.busy_on(position, source)
             second = Wish(name=source.profile.name, nodes=busy.nodes, starts=self._extra_start(busy), spares_whole=True)
             for inner_position, inner in self._clearings(second, 1):
-                if best and _two(clearing, inner) >= best.cost:
-                    break
-                if inner_position == position and (inner.place.mask & clearing.place.mask or inner.movers == (source,)):
+                (leaver,) = inner.movers
+                if inner_position == position and (inner.place.mask & clearing.place.mask or leaver == source):
                     continue
-                found = self._chain(wish, (position, clearing, busy), (inner_position, inner))
-                if found and (best is None or found.cost < best.cost):
+                inner_busy = self._fleet.busy_on(inner_position, leaver)
+                if best and _moving_two(busy, inner_busy) > best.cost[:2]:
+                    continue
+                closed = {position: clearing.place.mask}
+                closed[inner_position] = closed.get(inner_position, 0) | inner.place.mask
+                home = self._home(leaver, inner_busy, closed)
+                if home is None:
+                    continue
+                left = Removal(inner_position, leaver, inner_busy, home)
+                taken = Removal(position, source, busy, _left_by(inner_position, inner))
+                found = self._priced(wish, position, clearing, (left, taken))
+                if best is None or found.cost < best.cost:
                     best = found
         return best
 
-    def _chain(
-        self, wish: Wish, outer: tuple[int, Clearing, Busy], inner: tuple[int, Clearing]
-    ) -> Rearrangement | None:
-        position, clearing, busy = outer
-        inner_position, freed = inner
-        (first,) = freed.movers
-        first_busy = self._fleet.busy_on(inner_position, first)
-        closed = {position: clearing.place.mask}
-        closed[inner_position] = closed.get(inner_position, 0) | freed.place.mask
-        first_home = self._home(first, first_busy, closed)
-        if first_home is None:
-            return None
-        fit = Fit(
-            (RANK[How.MOVE], *freed.cost[1:3], len(freed.destroys), -freed.place.start),
-            How.MOVE,
-            freed.place,
-            freed.destroys,
-        )
-        second_home = Offer(fit.cost, inner_position, fit)
-        removals = (
-            Removal(inner_position, first, first_busy, first_home),
-            Removal(position, clearing.movers[0], busy, second_home),
-        )
-        return Rearrangement(self._cost(wish, position, clearing, removals), position, clearing, removals)
+    def _priced(self, wish: Wish, position: int, clearing: Clearing, removals: tuple[Removal, ...]) -> Rearrangement:
+        destroyed = {(position, place) for place in clearing.destroys}
+        destroyed |= {(each.home.position, place) for each in removals for place in each.home.fit.destroys}
+        seconds = float(wish.starts.whole_seconds(self._fleet.gpu(position).node))
+        seconds += sum(each.busy.move_s + self._extra_s(each) for each in removals)
+        seconds += sum(self._fleet.worth_of(where, place) for where, place in destroyed)
+        lost = clearing.cost[2] + sum(each.home.cost[2] for each in removals)
+        cost = (len(removals), round(seconds, 3), round(lost, 6), -clearing.place.start)
+        return Rearrangement(cost, position, clearing, removals)
 
-    def _cost(self, wish: Wish, position: int, clearing: Clearing, removals: tuple[Removal, ...]) -> tuple[float, ...]:
-        _, seconds, lost, start = clearing.cost
-        seconds += wish.starts.whole_seconds(self._fleet.gpu(position).node)
-        seconds += sum(removal.home.cost[1] for removal in removals)
-        lost += sum(removal.home.cost[2] for removal in removals)
-        return (len(removals), round(seconds, 3), round(lost, 6), start)
+    def _extra_s(self, removal: Removal) -> int:
+        return self._extra_start(removal.busy).whole_seconds(self._fleet.gpu(removal.home.position).node)
 
 
-def _two(*clearings: Clearing) -> tuple[float, ...]:
-    """The least that two moves can cost that begin with these."""
-    return (2, round(sum(each.cost[1] for each in clearings), 3), round(sum(each.cost[2] for each in clearings), 6))
+def _left_by(position: int, clearing: Clearing) -> Offer:
+    """The home that another function leaves: not there yet, so no fit of any state."""
+    cost = (RANK[How.MOVE], *clearing.cost[1:3], len(clearing.destroys), -clearing.place.start)
+    return Offer(cost, position, Fit(cost, How.MOVE, clearing.place, clearing.destroys))
+
+
+def _may_run(busy: Busy, node: NodeName) -> bool:
+    return busy.nodes is None or node in busy.nodes
+
+
+def _moving_two(outer: Busy, inner: Busy) -> tuple[float, ...]:
+    """The least that it costs to move these two."""
+    return (2, round(outer.move_s + inner.move_s, 3))

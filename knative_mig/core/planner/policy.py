@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from knative_mig.core.errors import BadInput
 from knative_mig.core.profile import ProfileName
 
 # How often each size was asked for where nothing has been observed yet: small functions are the many.
@@ -20,7 +21,21 @@ class Policy:
     # Slices that come free by themselves within this time are waited for rather than moved for.
     wait_at_most_s: float = 30.0
     # Of each model, so many GPUs without a busy slice are kept for profiles that have a single legal start (4g, 7g).
-    # Another request that would break the last of them moves one function instead, or waits (until it is starving).
+    # A request that fits best on the last of them moves one function instead, takes a worse place, or waits (until it
+    # is starving). While such GPUs are plenty this costs nothing; bench.planner shows what it is worth when not.
     reserve_whole: int = 0
     # Shares of future requests by profile; sizes not named weigh as DEFAULT_DEMAND says.
     demand: Mapping[ProfileName, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.max_moves not in (0, 1, 2):
+            raise BadInput(f"max_moves is {self.max_moves}: legal are 0, 1 and 2")
+        if not self.starving_after_s > 0:
+            raise BadInput(f"starving_after_s is {self.starving_after_s}: legal is more than 0")
+        if not self.wait_at_most_s >= 0:
+            raise BadInput(f"wait_at_most_s is {self.wait_at_most_s}: legal is 0 or more")
+        if self.reserve_whole < 0:
+            raise BadInput(f"reserve_whole is {self.reserve_whole}: legal is 0 or more")
+        for name, share in self.demand.items():
+            if not share >= 0:
+                raise BadInput(f"demand of {name} is {share}: legal is 0 or more")

@@ -93,13 +93,17 @@ def _what_frees(slices: tuple[Slice, ...], obstacle: Obstacle, now: float) -> li
     busy = [use for use in uses if isinstance(use, Busy)]
     helps = []
     if busy:
-        helps.append(f"{' and '.join(str(use.function) for use in busy)} scaling to zero")
+        helps.append(f"{_named(busy)} scaling to zero")
     fixed = [use for use in busy if not use.movable]
     if fixed and len(busy) <= 2:
-        helps.append(f"knative-mig.dev/movable on {' and '.join(str(use.function) for use in fixed)}")
+        helps.append(f"knative-mig.dev/movable on {_named(fixed)}")
     if ending and not busy:
         helps.append(f"waiting {max(use.free_at for use in ending) - now:.0f} s")
     return helps
+
+
+def _named(uses: list[Busy]) -> str:
+    return " and ".join(sorted({str(use.function) for use in uses}))
 
 
 def _smaller(fleet: Fleet, name: ProfileName, positions: list[int]) -> ProfileName | None:
