@@ -37,6 +37,25 @@ class Kind:
         place = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         return f"{root}{place}/{self.plural}{f'/{name}' if name else ''}"
 
+    def named(self, name: str, namespace: str | None = None) -> "Named":
+        return Named(self, name, namespace)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One object."""
+
+    kind: Kind
+    name: str
+    namespace: str | None
+
+    def __str__(self) -> str:
+        return f"{self.kind.plural}/{self.name}"
+
+    @property
+    def query(self) -> dict[str, str]:
+        return {"fieldSelector": f"metadata.name={self.name}"}
+
 
 POD: Final = Kind("v1", "pods")
 NODE: Final = Kind("v1", "nodes", namespaced=False)
@@ -147,7 +166,7 @@ class Api:
                 raise
 
     def watch(self, path: str, *, seconds: float, **query: str) -> Iterator[tuple[str, Object]]:
-        """(ADDED | MODIFIED | DELETED | ERROR, object), as they arrive; ends after so many seconds of silence or all."""
+        """(ADDED | MODIFIED | DELETED | ERROR, object), as they arrive, for so many seconds."""
         query = {"watch": "1", "timeoutSeconds": str(max(1, int(seconds))), **query}
         with self._answer("GET", f"{path}?{urllib.parse.urlencode(query)}", None, "", seconds + 5) as answer:
             while line := answer.readline():

@@ -18,8 +18,10 @@ PHASES: Final = ("pod created", "scheduled", "containers started", "pod ready", 
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """Seconds from the request to the end of each phase. The activator may have its first byte before kubelet's Ready:
-    it probes the pod itself."""
+    """Seconds from the request to the end of each phase.
+
+    The first byte may come before the kubelet's Ready: the activator probes the pod itself.
+    """
 
     reached: dict[str, float] = field(default_factory=dict)
 

@@ -7,7 +7,7 @@ it is alone, runs last, and leaves behind what `faults.mend` makes of it. Nothin
 import contextlib
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,10 @@ def _weight(item: pytest.Item) -> int:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
-    report: pytest.TestReport = yield
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
     if report.failed and isinstance(item, pytest.Function):
         place = item.funcargs.get("namespace")
         folder = evidence.collect(item.name, str(place) if place else None, str(report.longrepr))
@@ -113,7 +115,7 @@ def broken(cluster: Cluster, turn: Turn) -> Iterator[None]:
 
 @pytest.fixture
 def namespace(request: pytest.FixtureRequest, api: Api, turn: Turn) -> Iterator[str]:
-    """Deleted without waiting: the next test has another. Its functions' pods drain for 30 s and would be waited for."""
+    """Deleted without waiting: the next test has another, and its functions' pods drain for 30 s."""
     words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-").removeprefix("test-")
     # Short, as it is part of each function's host name; unique, as the last run's may still be going.
     name = f"{words[:24].strip('-')}-{uuid.uuid4().hex[:5]}"

@@ -32,12 +32,12 @@ class DevicePlugin:
         self.health[device] = _HEALTHY if healthy else _UNHEALTHY
         self._changes.put(None)
 
-    # The service, by method name: each takes and gives raw bytes.
+    # The service's methods: each takes and gives raw bytes.
 
-    def options(self, request: bytes, context: grpc.ServicerContext) -> bytes:
-        return b""
+    def options(self, _request: bytes, _context: grpc.ServicerContext) -> bytes:
+        return b""  # every option at its default
 
-    def list_and_watch(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+    def list_and_watch(self, _request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         while context.is_active():
             devices = [encode({1: [name], 2: [health]}) for name, health in self.health.items()]
             yield encode({1: devices})
@@ -48,7 +48,7 @@ class DevicePlugin:
                 except queue.Empty:
                     continue
 
-    def allocate(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def allocate(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         answers = []
         for container in decode(request).get(1, []):
             devices = [name.decode() for name in decode(container).get(1, [])]

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -63,9 +64,9 @@ def _parts(cluster: Cluster, namespace: str | None) -> dict[str, Callable[[], st
         parts["events.txt"] = asked("get", "events", place, "--sort-by=.lastTimestamp", "--output=wide")
         parts["objects.txt"] = asked("get", _OBJECTS, place, "--output=wide")
         parts["objects.yaml"] = asked("get", _OBJECTS, place, "--output=yaml")
-        parts["logs.txt"] = lambda: _pod_logs(cluster, namespace)
+        parts["logs.txt"] = partial(_pod_logs, cluster, namespace)
     for system in _SYSTEM:
-        parts[f"logs-{system}.txt"] = lambda system=system: _pod_logs(cluster, system)
+        parts[f"logs-{system}.txt"] = partial(_pod_logs, cluster, system)
     return parts
 
 

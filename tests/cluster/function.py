@@ -69,7 +69,10 @@ class Function:
     def answers(self, path: str = "/", *, seconds: float = PATIENCE_SECONDS) -> Answer:
         """Asks until it answers 200; a request may be lost while something is broken on purpose."""
         return eventually(
-            f"{self.name} answers", lambda: self.ask(path, timeout=10), lambda answer: answer.status == 200, seconds=seconds
+            f"{self.name} answers",
+            lambda: self.ask(path, timeout=10),
+            lambda answer: answer.status == 200,
+            seconds=seconds,
         )
 
     # ------------------------------------------------------------ looking
@@ -86,7 +89,7 @@ class Function:
     def revision(self) -> str:
         """The newest one that was created, Ready or not."""
         found = until(
-            self.api, SERVICE, self.name, self.namespace, "has a revision",
+            self.api, SERVICE.named(self.name, self.namespace), "has a revision",
             lambda item: item.get("status", {}).get("latestCreatedRevisionName"),
         )  # fmt: skip
         return str(found)
@@ -103,7 +106,7 @@ class Function:
     # ------------------------------------------------------------ waiting
 
     def wait_ready(self, *, seconds: float = PATIENCE_SECONDS) -> "Function":
-        until(self.api, SERVICE, self.name, self.namespace, "is Ready", is_true, seconds=seconds)
+        until(self.api, SERVICE.named(self.name, self.namespace), "is Ready", is_true, seconds=seconds)
         return self
 
     def wait_pods(self, number: int, *, seconds: float = PATIENCE_SECONDS) -> list[str]:
@@ -122,7 +125,7 @@ class Function:
         """No pod but those being deleted, and the activator in the path: the next request is a cold start."""
         self.wait_pods(0, seconds=seconds)
         until(
-            self.api, SERVERLESS_SERVICE, self.revision, self.namespace, "is in Proxy mode",
+            self.api, SERVERLESS_SERVICE.named(self.revision, self.namespace), "is in Proxy mode",
             lambda item: item["spec"]["mode"] == "Proxy", seconds=seconds,
         )  # fmt: skip
 

@@ -10,17 +10,18 @@ from tests.cluster.conftest import DeployFunction
 from tests.cluster.driver import Cluster
 from tests.cluster.figures import Measured
 from tests.cluster.function import ask
-from tests.cluster.testbed import cluster as testbed
+from tests.cluster.testbed import lifecycle
 from tests.cluster.testbed.progress import Progress
+from tests.cluster.turns import Turn
 from tests.cluster.waits import eventually, is_true, until
 
 _ASKED, _ANSWERED = "com.example.asked", "com.example.answered"
 
 
-@pytest.fixture(scope="module")
-def eventing(cluster: Cluster) -> None:
-    """Adds Knative Eventing to the running cluster; only these tests pay for it."""
-    testbed.up(testbed.Cluster(), Progress(), with_eventing=True)
+@pytest.fixture
+def eventing(cluster: Cluster, turn: Turn) -> None:
+    """Adds Knative Eventing to the running cluster where it is not there yet; only these tests pay for it."""
+    lifecycle.up(cluster.testbed, Progress(), with_eventing=True)
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def send(api: Api, namespace: str, eventing: None) -> Callable[[str, str], int]:
     """Sends an event to the namespace's Broker; the status it gets. Tests reach Services as pods do."""
     ingress = api.get(CORE_SERVICE, "broker-ingress", "knative-eventing")["spec"]["clusterIP"]
     api.create(BROKER, {"metadata": {"name": "default"}, **_of(BROKER.group, "Broker")}, namespace)
-    until(api, BROKER, "default", namespace, "is Ready", is_true)
+    until(api, BROKER.named("default", namespace), "is Ready", is_true)
 
     def post(kind: str, identity: str) -> int:
         headers = {"Ce-Specversion": "1.0", "Ce-Id": identity, "Ce-Source": "/tests", "Ce-Type": kind}
@@ -46,7 +47,7 @@ def _subscribe(api: Api, namespace: str, function: str, event: str) -> None:
     subscriber = {"ref": {**_of("serving.knative.dev/v1", "Service"), "name": function}}
     spec = {"broker": "default", "filter": {"attributes": {"type": event}}, "subscriber": subscriber}
     api.create(TRIGGER, {"metadata": {"name": function}, "spec": spec, **_of(TRIGGER.group, "Trigger")}, namespace)
-    until(api, TRIGGER, function, namespace, "is Ready", is_true)
+    until(api, TRIGGER.named(function, namespace), "is Ready", is_true)
 
 
 @pytest.mark.testbed_only

@@ -1,5 +1,4 @@
-"""What the design relies on when it makes and takes slices under pods, each fact seen on the real scheduler, kubelet
-and queue-proxy."""
+"""What the design relies on when it makes and takes slices under pods: scheduler, kubelet and queue-proxy."""
 
 import time
 from statistics import median
@@ -14,7 +13,7 @@ from tests.cluster.driver import Cluster
 from tests.cluster.figures import Measured
 from tests.cluster.function import MIN_SCALE, Function
 from tests.cluster.gpu_node import GpuNode
-from tests.cluster.testbed.system_images import SANDBOX_IMAGE
+from tests.cluster.testbed.node import SANDBOX_IMAGE
 from tests.cluster.waits import condition, until, until_gone
 
 _TRIES = 5
@@ -29,7 +28,7 @@ def _pod(name: str, resource: str) -> Object:
 
 def _wait_refused(api: Api, name: str, namespace: str) -> None:
     until(
-        api, POD, name, namespace, "finds no node",
+        api, POD.named(name, namespace), "finds no node",
         lambda pod: condition(pod, "PodScheduled").get("reason") == "Unschedulable",
     )  # fmt: skip
 
@@ -38,7 +37,7 @@ def _placed_after(api: Api, name: str, namespace: str, node: GpuNode, resource: 
     """Seconds from just before the node's patch to the news that the pod has a node."""
     offered = time.monotonic()
     node.offer(resource, 1)
-    until(api, POD, name, namespace, "is placed", lambda pod: pod["spec"].get("nodeName"))
+    until(api, POD.named(name, namespace), "is placed", lambda pod: pod["spec"].get("nodeName"))
     return time.monotonic() - offered
 
 
@@ -91,8 +90,8 @@ def test_a_deleted_pod_drains_for_thirty_seconds_or_its_timeout_whichever_is_sho
         return name, deleted
 
     (patient_pod, patient_since), (hasty_pod, hasty_since) = delete(patient), delete(hasty)
-    hasty_drained = until_gone(api, POD, hasty_pod, namespace) - hasty_since
-    patient_drained = until_gone(api, POD, patient_pod, namespace) - patient_since
+    hasty_drained = until_gone(api, POD.named(hasty_pod, namespace)) - hasty_since
+    patient_drained = until_gone(api, POD.named(patient_pod, namespace)) - patient_since
 
     measured("idle pod gone after its deletion, timeoutSeconds 300", patient_drained, "s")
     measured("idle pod gone after its deletion, timeoutSeconds 6", hasty_drained, "s")
@@ -103,14 +102,14 @@ def test_a_deleted_pod_drains_for_thirty_seconds_or_its_timeout_whichever_is_sho
 @pytest.mark.testbed_only
 @pytest.mark.slow(30)
 def test_a_device_that_turns_unhealthy_lowers_allocatable_and_leaves_its_pod_running(
-    function: DeployFunction, api: Api, cluster: Cluster, namespace: str, gpu_node: GpuNode, measured: Measured
+    function: DeployFunction, api: Api, cluster: Cluster, gpu_node: GpuNode, measured: Measured
 ) -> None:
     resource = "nvidia.com/mig-test-plugin"
     folder = cluster.testbed.node(gpu_node.name).folder.device_plugins
 
     def shows(kind: str, count: str) -> float:
         until(
-            api, NODE, gpu_node.name, None, f"shows {kind} {count} of {resource}",
+            api, NODE.named(gpu_node.name), f"shows {kind} {count} of {resource}",
             lambda node: node["status"][kind].get(resource) == count,
         )  # fmt: skip
         return time.monotonic()

@@ -18,7 +18,7 @@ def test_a_floor_on_the_revision_reaches_the_autoscaler_without_a_new_revision_a
 
     hello.annotate_revision({MIN_SCALE: "2"})
     until(
-        api, AUTOSCALER, revision, namespace, "has the floor",
+        api, AUTOSCALER.named(revision, namespace), "has the floor",
         lambda item: item["metadata"]["annotations"].get(MIN_SCALE) == "2",
     )  # fmt: skip
     assert first_pod in hello.wait_pods(2)
@@ -26,7 +26,7 @@ def test_a_floor_on_the_revision_reaches_the_autoscaler_without_a_new_revision_a
     # A change of the Service that makes no Revision, so that its reconcilers pass over everything.
     patch = {"spec": {"traffic": [{"latestRevision": True, "percent": 100, "tag": "now"}]}}
     api.merge(SERVICE, hello.name, patch, namespace)
-    until(api, SERVICE, hello.name, namespace, "is reconciled", is_true)
+    until(api, SERVICE.named(hello.name, namespace), "is reconciled", is_true)
     assert api.get(REVISION, revision, namespace)["metadata"]["annotations"][MIN_SCALE] == "2"
     assert hello.autoscaler()["metadata"]["annotations"][MIN_SCALE] == "2"
     assert hello.revisions() == [revision]
@@ -34,7 +34,7 @@ def test_a_floor_on_the_revision_reaches_the_autoscaler_without_a_new_revision_a
 
     hello.annotate_revision({MIN_SCALE: None})
     until(
-        api, AUTOSCALER, revision, namespace, "lost the floor",
+        api, AUTOSCALER.named(revision, namespace), "lost the floor",
         lambda item: MIN_SCALE not in item["metadata"]["annotations"],
     )  # fmt: skip
     hello.wait_zero()
@@ -48,7 +48,7 @@ def test_a_floor_on_the_autoscaler_is_reverted_and_a_note_under_another_prefix_s
     written = api.annotate(AUTOSCALER, revision, {MIN_SCALE: "3", _FOREIGN: "kept"}, namespace)
     assert written["metadata"]["annotations"][MIN_SCALE] == "3"
     reverted = until(
-        api, AUTOSCALER, revision, namespace, "is reverted",
+        api, AUTOSCALER.named(revision, namespace), "is reverted",
         lambda item: item if MIN_SCALE not in item["metadata"]["annotations"] else None,
     )  # fmt: skip
     assert reverted["metadata"]["annotations"][_FOREIGN] == "kept"
@@ -77,7 +77,10 @@ def test_burst_capacity_of_minus_one_keeps_the_activator_in_the_path(
     out = function("out", annotations={BURST_CAPACITY: "0", MIN_SCALE: "1"})
     # The control: without burst capacity the ingress goes straight to the pods once one is Ready.
     until(
-        api, SERVERLESS_SERVICE, out.revision, namespace, "is in Serve mode", lambda item: item["spec"]["mode"] == "Serve"
+        api,
+        SERVERLESS_SERVICE.named(out.revision, namespace),
+        "is in Serve mode",
+        lambda item: item["spec"]["mode"] == "Serve",
     )
     assert api.get(SERVERLESS_SERVICE, kept.revision, namespace)["spec"]["mode"] == "Proxy"
     (pod,) = kept.pods()

@@ -12,7 +12,7 @@ from tests.cluster.function import MIN_SCALE, Function
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.testbed import faults, status
 from tests.cluster.testbed.errors import BadInputError
-from tests.cluster.testbed.system_images import SANDBOX_IMAGE
+from tests.cluster.testbed.node import SANDBOX_IMAGE
 from tests.cluster.waits import NotSeenError, until
 
 pytestmark = [pytest.mark.disrupts, pytest.mark.testbed_only, pytest.mark.usefixtures("broken")]
@@ -63,7 +63,9 @@ def test_a_paused_scheduler_places_nothing_until_it_goes_on(api: Api, namespace:
     pod: Object = {"metadata": {"name": "waits"}, "spec": {"containers": [{"name": "wait", "image": SANDBOX_IMAGE}]}}
 
     def placed(seconds: float) -> None:
-        until(api, POD, "waits", namespace, "is placed", lambda item: item["spec"].get("nodeName"), seconds=seconds)
+        until(
+            api, POD.named("waits", namespace), "is placed", lambda item: item["spec"].get("nodeName"), seconds=seconds
+        )
 
     with faults.paused(cluster.testbed, "kube-scheduler"):
         api.create(POD, pod, namespace)

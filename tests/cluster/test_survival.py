@@ -30,16 +30,16 @@ def test_a_function_on_a_lost_node_answers_from_the_other_and_the_node_comes_bac
 
     cut = time.monotonic()
     with faults.unplugged(cluster.testbed, lost):
-        until(api, NODE, lost, None, "is not Ready", lambda node: condition(node)["status"] != "True")
+        until(api, NODE.named(lost), "is not Ready", lambda node: condition(node)["status"] != "True")
         measured("cut node seen as lost after", time.monotonic() - cut, "s")
         until_all(api, POD, namespace, "its pod is Ready on the other node", elsewhere)
         hello.answers()
         measured("function of the cut node answers from the other after", time.monotonic() - cut, "s")
     healed = time.monotonic()
-    until(api, NODE, lost, None, "is Ready again", is_true)
+    until(api, NODE.named(lost), "is Ready again", is_true)
     measured("healed node Ready after", time.monotonic() - healed, "s")
     # The kubelet hears now that its pod was taken away. It drains as any pod does.
-    until_gone(api, POD, before["metadata"]["name"], namespace)
+    until_gone(api, POD.named(before["metadata"]["name"], namespace))
     hello.answers()
 
 

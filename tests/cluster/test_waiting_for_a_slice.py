@@ -20,13 +20,18 @@ def test_a_function_waits_for_its_slice_without_failing_and_is_served_when_it_is
     revision = llm.revision
 
     def unschedulable(world: dict[str, dict[str, object]]) -> str | None:
-        return next((name for name, pod in world.items() if condition(pod, "PodScheduled").get("status") == "False"), None)
+        return next(
+            (name for name, pod in world.items() if condition(pod, "PodScheduled").get("status") == "False"), None
+        )
 
     pod = until_all(api, POD, namespace, "the pod finds no node", unschedulable)
     message = condition(api.get(POD, pod, namespace), "PodScheduled")["message"]
     assert f"Insufficient {_SLICE}" in message
     until(
-        api, AUTOSCALER, revision, namespace, "is Queued", lambda item: condition(item, "Active").get("reason") == "Queued"
+        api,
+        AUTOSCALER.named(revision, namespace),
+        "is Queued",
+        lambda item: condition(item, "Active").get("reason") == "Queued",
     )
     # `pod-is-always-schedulable`: neither the Revision nor the Service may fail while the slice is being made.
     assert condition(api.get(REVISION, revision, namespace))["status"] == "Unknown"

@@ -58,5 +58,3 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that leaves, or whose certificate is refused, is what tests do on purpose."""
-
-

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
-from tests.cluster.api import Api, Kind, Object, RefusedError
+from tests.cluster.api import Api, Kind, Named, Object, RefusedError
+from tests.cluster.testbed.errors import ClusterError
 
 T = TypeVar("T")
 
@@ -48,9 +49,7 @@ def until_all(
 
 def until(
     api: Api,
-    kind: Kind,
-    name: str,
-    namespace: str | None,
+    where: Named,
     what: str,
     look: Callable[[Object], T | None],
     *,
@@ -59,18 +58,19 @@ def until(
     """Watches one object."""
 
     def look_at_it(world: World) -> T | None:
-        return look(world[name]) if name in world else None
+        return look(world[where.name]) if where.name in world else None
 
-    told = f"{kind.plural}/{name} {what}"
-    query = {"fieldSelector": f"metadata.name={name}"}
-    return until_all(api, kind, namespace, told, look_at_it, seconds=seconds, **query)
+    told = f"{where} {what}"
+    return until_all(api, where.kind, where.namespace, told, look_at_it, seconds=seconds, **where.query)
 
 
-def until_gone(api: Api, kind: Kind, name: str, namespace: str, *, seconds: float = PATIENCE_SECONDS) -> float:
+def until_gone(api: Api, where: Named, *, seconds: float = PATIENCE_SECONDS) -> float:
     """When it went, on the monotonic clock."""
-    query = {"fieldSelector": f"metadata.name={name}"}
-    told = f"{kind.plural}/{name} is gone"
-    until_all(api, kind, namespace, told, lambda world: name not in world, seconds=seconds, **query)
+
+    def gone(world: World) -> bool:
+        return where.name not in world
+
+    until_all(api, where.kind, where.namespace, f"{where} is gone", gone, seconds=seconds, **where.query)
     return time.monotonic()
 
 
@@ -117,7 +117,7 @@ def eventually(
     while True:
         try:
             last: T | Exception = attempt()
-        except (OSError, RefusedError, AssertionError) as trouble:
+        except (OSError, RefusedError, ClusterError, AssertionError) as trouble:
             last = trouble
         if not isinstance(last, Exception) and accept(last):
             return last

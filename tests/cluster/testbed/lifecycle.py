@@ -49,13 +49,13 @@ def only_one() -> Iterator[None]:
 def down(cluster: Cluster, progress: Progress) -> None:
     preflight.require_root()
     with only_one():
-        swept = sweep(cluster)
+        swept = sweep(cluster, progress)
         shutil.rmtree(RUN)
     progress.say("removed " + ", ".join(swept) if swept else "nothing to remove")
     progress.say(f"kept: what was built ({cluster.cache.root}), Go's caches, installed Debian packages")
 
 
-def sweep(cluster: Cluster) -> list[str]:
+def sweep(cluster: Cluster, progress: Progress) -> list[str]:
     """Removes whatever a run left, found by names and cgroups, not by what a record says; what it found."""
     pointed = [State(root=Path(STATE_POINTER.read_text()))] if STATE_POINTER.exists() else []
     states = {state.root: state for state in (*pointed, cluster.state)}.values()
@@ -63,16 +63,19 @@ def sweep(cluster: Cluster) -> list[str]:
         state.ready.unlink(missing_ok=True)  # first: from here on nothing is whole
     found = []
     if cgroups.exists():
-        found.append(f"{cgroups.kill()} processes")
+        with progress.step("processes ended"):
+            found.append(f"{cgroups.kill()} processes")
     if left := network.leftovers():
         found.append(", ".join(left))
-        network.remove()
+        with progress.step("namespaces, mounts and links removed"):
+            network.remove()
     if cgroups.exists():
         cgroups.remove()
         found.append("cgroups")
     for state in states:
         if state.marker.exists():
-            shutil.rmtree(state.root)
+            with progress.step(f"{state.root} deleted"):
+                shutil.rmtree(state.root)
             found.append(str(state.root))
     STATE_POINTER.unlink(missing_ok=True)
     return found
@@ -95,7 +98,7 @@ def up(cluster: Cluster, progress: Progress, *, with_eventing: bool) -> Cluster:
         for name in names:
             build(cluster.cache, versions().components[name], go, progress)
         if running is None:
-            if swept := sweep(cluster):
+            if swept := sweep(cluster, progress):
                 progress.say("cleaned the leftover of an earlier run: " + ", ".join(swept))
             preflight.check_memory()
             running = boot(cluster.with_builds(wanted), progress)
