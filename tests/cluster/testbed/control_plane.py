@@ -38,7 +38,7 @@ class ControlPlane:
         self._run("kube-controller-manager", kubernetes.binary("kube-controller-manager"), self._controller_manager())
         self._run("kube-scheduler", kubernetes.binary("kube-scheduler"), self._client("scheduler"))
         corefile = self.state.root / "Corefile"
-        corefile.write_text(self._corefile())
+        corefile.write_text(self.corefile())
         self._run("coredns", self.builds["coredns"].binary("coredns"), [f"-conf={corefile}"])
 
     def _run(self, name: str, binary: Path, flags: list[str]) -> Component:
@@ -129,7 +129,7 @@ class ControlPlane:
             "--kube-api-burst=400",
         ]
 
-    def _corefile(self) -> str:
+    def corefile(self) -> str:
         """The cluster's names; the functions' public names, whose address is part of the name; nothing else.
 
         There is no upstream to ask, so the rest is answered NXDOMAIN instead of timing out.

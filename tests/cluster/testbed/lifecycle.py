@@ -4,12 +4,15 @@
 sweeps anything less away. One `up` or `down` runs at a time on a machine.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from tests.cluster.testbed import cgroups, network, packages, preflight, processes
 from tests.cluster.testbed.boot import add_eventing, boot
@@ -20,24 +23,17 @@ from tests.cluster.testbed.layout import LOCK, RUN, STATE_POINTER, STATE_VARIABL
 from tests.cluster.testbed.progress import Progress
 from tests.cluster.testbed.versions import versions
 
+# As long as a build from nothing may take: who waits longer waits for something that hangs.
+_LONGEST_RUN: Final = 1200.0
+
 
 @contextmanager
-def only_one() -> Iterator[None]:
-    """Holds the machine-wide lock. Ends with the process that holds it, however that ends."""
-    while True:
-        RUN.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 20).decode().strip()
-            os.close(descriptor)
-            raise BadInputError(
-                f"another cluster-up or cluster-down is running (process {holder}): wait for it"
-            ) from None
-        if LOCK.exists() and os.fstat(descriptor).st_ino == LOCK.stat().st_ino:
-            break
-        os.close(descriptor)  # `down` deleted the file between our open and our lock
+def only_one(progress: Progress) -> Iterator[None]:
+    """Holds the machine-wide lock, which ends with the process that holds it, however that ends.
+
+    Waits for another run: one whose `make` was killed goes on to its end all the same.
+    """
+    descriptor = _take_lock(progress)
     try:
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
@@ -46,9 +42,31 @@ def only_one() -> Iterator[None]:
         os.close(descriptor)
 
 
+def _take_lock(progress: Progress) -> int:
+    deadline = time.monotonic() + _LONGEST_RUN
+    told = False
+    while True:
+        RUN.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # `down` deletes the folder at its end
+            descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_ino == LOCK.stat().st_ino:
+                    return descriptor
+            except BlockingIOError:
+                holder = os.pread(descriptor, 20, 0).decode() or "unknown"
+                if time.monotonic() > deadline:
+                    raise BadInputError(f"another run (process {holder}) does not end: end it and try again") from None
+                if not told:
+                    progress.say(f"waiting for another run (process {holder}) to end")
+                told = True
+                time.sleep(0.2)
+            os.close(descriptor)
+
+
 def down(cluster: Cluster, progress: Progress) -> None:
     preflight.require_root()
-    with only_one():
+    with only_one(progress):
         swept = sweep(cluster, progress)
         shutil.rmtree(RUN)
     progress.say("removed " + ", ".join(swept) if swept else "nothing to remove")
@@ -84,7 +102,7 @@ def sweep(cluster: Cluster, progress: Progress) -> list[str]:
 def up(cluster: Cluster, progress: Progress, *, with_eventing: bool) -> Cluster:
     """Builds before it sweeps: what cannot be built leaves a running cluster as it is."""
     preflight.require_root()
-    with only_one():
+    with only_one(progress):
         packages.install(progress)
         go = go_version()
         require_go(go, versions().go)

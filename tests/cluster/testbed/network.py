@@ -12,6 +12,7 @@ other's pods; the host routes to pods and Services too, so tests can talk to the
 """
 
 import contextlib
+import shlex
 import shutil
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -121,7 +122,7 @@ def create_mounts(node: str, folder: NodeFolder) -> None:
         path.mkdir(parents=True, exist_ok=True)
     pin = Path(mount_namespace(node))
     pin.touch()
-    binds = " && ".join(f"mount --bind {source} {target}" for target, source in folder.mounts.items())
+    binds = " && ".join(f"mount --bind {shlex.quote(str(path))} {place}" for place, path in folder.mounts.items())
     run(["unshare", f"--mount={pin}", "--propagation", "private", "sh", "-c", binds])
 
 
@@ -168,9 +169,10 @@ def remove() -> None:
     if left := leftovers():
         raise ClusterError(f"cannot remove {', '.join(left)}")
     if _NETNS.is_dir() and not any(_NETNS.iterdir()):  # `ip netns add` makes it, and mounts it on itself
-        if str(_NETNS) in _mounted():
-            run(["umount", _NETNS])
-        _NETNS.rmdir()
+        with contextlib.suppress(ClusterError, OSError):  # somebody else just makes a namespace there
+            if str(_NETNS) in _mounted():
+                run(["umount", _NETNS])
+            _NETNS.rmdir()
 
 
 def check_addresses(topology: Topology) -> None:

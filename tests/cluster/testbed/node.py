@@ -57,10 +57,10 @@ class NodeProcesses:
     def start_containerd(self) -> None:
         """Starts containerd and waits until it answers."""
         network.create_mounts(self.node.name, self.folder)
-        self._write("cni/10-testbed.conflist", self._cni())
+        self._write("cni/10-testbed.conflist", self.cni_settings())
         bin_folder = self.builds["containerd"].bin
         path = f"{bin_folder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # finds the shim and runc
-        settings = self._write("containerd.toml", self._containerd())
+        settings = self._write("containerd.toml", self.containerd_settings())
         self._run("containerd", bin_folder / "containerd", [f"--config={settings}"], PATH=path)
         self.wait_containerd()
 
@@ -84,7 +84,7 @@ class NodeProcesses:
         """Starts kubelet and kube-proxy; the API server must answer."""
         kubernetes, pki = self.builds["kubernetes"], self.state.pki
         self._write("resolv.conf", f"nameserver {self.topology.control}\n")
-        settings = self._write("kubelet.json", json.dumps(self._kubelet(), indent=1))
+        settings = self._write("kubelet.json", json.dumps(self.kubelet_settings(), indent=1))
         labels = ",".join(f"{key}={value}" for key, value in self.node.labels.items())
         flags = [
             f"--config={settings}",
@@ -97,7 +97,7 @@ class NodeProcesses:
         settings = self._write("kube-proxy.json", json.dumps(self._kube_proxy(), indent=1))
         self._run("kube-proxy", kubernetes.binary("kube-proxy"), [f"--config={settings}"])
 
-    def _cni(self) -> str:
+    def cni_settings(self) -> str:
         # Point-to-point links: pods are routed, not bridged, so Services work without the bridge's netfilter hooks.
         ipam = {
             "type": "host-local",
@@ -110,7 +110,7 @@ class NodeProcesses:
         ]
         return json.dumps({"cniVersion": "1.0.0", "name": "testbed", "plugins": plugins}, indent=1)
 
-    def _containerd(self) -> str:
+    def containerd_settings(self) -> str:
         return f"""version = 3
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -146,7 +146,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt"]
       SystemdCgroup = false
 """
 
-    def _kubelet(self) -> dict[str, object]:
+    def kubelet_settings(self) -> dict[str, object]:
         taints = []
         if self.node.gpu and self.topology.gpu_taint:
             key, _, rest = GPU_TAINT.partition("=")
