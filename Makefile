@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down lock clean
+.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down e2e lock clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ cluster-status: $(READY) ## what of the test cluster is healthy, and why not
 
 cluster-down: $(READY) ## remove everything that cluster-up made
 	$(PY) -m tests.cluster.testbed down
+
+e2e: $(READY) ## the suite on a real cluster, which comes and goes with it (KEEP=1: stays; KIND=1: on kind; E2E=pytest's words)
+	$(PY) -m tests.cluster.e2e $(if $(KEEP),--keep) $(if $(KIND),--kind) $(E2E)
 
 lock: $(READY) ## pin the development environment anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -63,7 +63,7 @@ def running(folder: Path, resource: str, count: int) -> Iterator[DevicePlugin]:
     plugin = DevicePlugin(resource, {f"{name}-{number}": _HEALTHY for number in range(count)})
     endpoint = f"{name}.sock"
     server = grpc.server(ThreadPoolExecutor(max_workers=4))
-    handlers = {
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "GetDevicePluginOptions": grpc.unary_unary_rpc_method_handler(plugin.options),
         "ListAndWatch": grpc.unary_stream_rpc_method_handler(plugin.list_and_watch),
         "Allocate": grpc.unary_unary_rpc_method_handler(plugin.allocate),
@@ -74,7 +74,7 @@ def running(folder: Path, resource: str, count: int) -> Iterator[DevicePlugin]:
     server.start()
     try:
         with grpc.insecure_channel(f"unix://{folder / 'kubelet.sock'}") as kubelet:
-            register = kubelet.unary_unary(f"/{_API}.Registration/Register")
+            register: grpc.UnaryUnaryMultiCallable[bytes, bytes] = kubelet.unary_unary(f"/{_API}.Registration/Register")
             register(encode({1: [_API], 2: [endpoint], 3: [resource]}), timeout=10)
         yield plugin
     finally:

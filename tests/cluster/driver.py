@@ -59,7 +59,7 @@ def _testbed() -> Cluster:
 
 
 def _kind() -> Cluster:
-    found = kind.attach()
+    found = kind.Kind().attach()
     return Cluster(
         kubectl=Kubectl(binary=found.kubectl, kubeconfig=found.kubeconfig),
         kn=found.kn,

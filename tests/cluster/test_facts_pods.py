@@ -13,7 +13,7 @@ from tests.cluster.driver import Cluster
 from tests.cluster.figures import Measured
 from tests.cluster.function import MIN_SCALE, Function
 from tests.cluster.gpu_node import GpuNode
-from tests.cluster.testbed.node import SANDBOX_IMAGE
+from tests.cluster.testbed.system_images import FUNCTION_IMAGE
 from tests.cluster.waits import condition, until, until_gone
 
 _TRIES = 5
@@ -22,7 +22,7 @@ _PLACED_WITHIN_SECONDS = 0.3
 
 def _pod(name: str, resource: str) -> Object:
     resources = {"limits": {resource: "1"}}
-    containers = [{"name": "wait", "image": SANDBOX_IMAGE, "resources": resources}]
+    containers = [{"name": "wait", "image": FUNCTION_IMAGE, "resources": resources}]
     return {"metadata": {"name": name}, "spec": {"containers": containers, "terminationGracePeriodSeconds": 0}}
 
 

@@ -12,7 +12,7 @@ from tests.cluster.function import MIN_SCALE, Function
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.testbed import faults, status
 from tests.cluster.testbed.errors import BadInputError
-from tests.cluster.testbed.node import SANDBOX_IMAGE
+from tests.cluster.testbed.system_images import FUNCTION_IMAGE
 from tests.cluster.waits import NotSeenError, until
 
 pytestmark = [pytest.mark.disrupts, pytest.mark.testbed_only, pytest.mark.usefixtures("broken")]
@@ -60,7 +60,7 @@ def test_a_frozen_node_answers_nothing_until_it_thaws(warm: Function, cluster: C
 
 
 def test_a_paused_scheduler_places_nothing_until_it_goes_on(api: Api, namespace: str, cluster: Cluster) -> None:
-    pod: Object = {"metadata": {"name": "waits"}, "spec": {"containers": [{"name": "wait", "image": SANDBOX_IMAGE}]}}
+    pod: Object = {"metadata": {"name": "waits"}, "spec": {"containers": [{"name": "wait", "image": FUNCTION_IMAGE}]}}
 
     def placed(seconds: float) -> None:
         until(
