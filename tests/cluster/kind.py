@@ -100,7 +100,7 @@ class Kind:
             ]
             self.run(["kind", "create", "cluster", "--name", NAME, *settings])
         image: list[str | Path] = ["--build-arg", f"GO={versions().go}", "--file", self.overlay / "function.Dockerfile"]
-        self.run(["docker", "build", "--tag", FUNCTION_IMAGE, *image, SOURCES / "modules/own/function"])
+        self.run(["docker", "build", "--tag", FUNCTION_IMAGE, *image, SOURCES / "modules/own"])
         self.run(["kind", "load", "docker-image", "--name", NAME, FUNCTION_IMAGE])
         for what, manifest in released().items():
             self._kubectl("apply", "--filename", manifest)

@@ -65,7 +65,7 @@ def test_an_event_wakes_a_function_and_its_reply_reaches_the_next_one(
     sent = time.monotonic()
     assert send(_ASKED, "question-1") == 202
     # Reading the log wakes the listener too, so first see that the event has woken it.
-    listener.wait_pods(1)
+    listener.wait_pods(1, seconds=200)  # a delivery that fails is repeated after 0.2 s, 0.4 s and so on
     (event,) = eventually("the reply arrives", lambda: listener.report()["events"])
     measured("event to the reply seen, both functions from zero", time.monotonic() - sent, "s")
 

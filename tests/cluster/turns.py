@@ -6,18 +6,20 @@ newcomers out; the second is shared by those inside.
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Turn:
-    """One test's; `with turn.side_by_side():`, and inside it `turn.alone()` to have the cluster from then on."""
+    """One test's. After `side_by_side` it may still ask to be `alone` from then on."""
 
     door: int
     room: int
+    waited: float = 0.0  # seconds, which are not the test's own
 
     @classmethod
     @contextmanager
@@ -38,8 +40,10 @@ class Turn:
         self._enter(fcntl.LOCK_EX)
 
     def _enter(self, how: int) -> None:
+        came = time.monotonic()
         fcntl.flock(self.door, fcntl.LOCK_EX)
         try:
             fcntl.flock(self.room, how)
         finally:
             fcntl.flock(self.door, fcntl.LOCK_UN)
+            self.waited += time.monotonic() - came

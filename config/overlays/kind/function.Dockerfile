@@ -3,7 +3,7 @@ ARG GO
 FROM golang:${GO} AS build
 WORKDIR /source
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -o /function .
+RUN CGO_ENABLED=0 go build -trimpath -o /function ./function
 
 FROM scratch
 COPY --from=build /function /app/function

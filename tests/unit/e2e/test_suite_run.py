@@ -1,0 +1,17 @@
+from tests.cluster import figures
+from tests.cluster.e2e import pytest_command
+
+
+def test_kind_leaves_out_what_only_the_test_bed_can_do() -> None:
+    assert "not testbed_only" in pytest_command(on_kind=True, arguments=[])
+    assert "not testbed_only" not in pytest_command(on_kind=False, arguments=[])
+
+
+def test_words_of_the_caller_reach_pytest() -> None:
+    assert pytest_command(on_kind=False, arguments=["-k", "recorder"])[-2:] == ["-k", "recorder"]
+
+
+def test_a_figure_of_several_tries_is_told_by_its_median_and_range() -> None:
+    assert figures.told([0.25, 0.5, 4], "s") == "0.5 s (0.25-4, 3 times)"
+    assert figures.told([2.0], "s") == "2 s"
+    assert figures.told(1.23456, "s") == "1.23 s"
