@@ -1,6 +1,6 @@
 """The planner of knative-mig as the benchmarks use it: kept between decisions, in one call, and as a rule.
 
-As a rule a request is a pending that is planned alone, `move_s` is the same for all, and a slice is destroyed when its
+As a rule a request is a pending that is planned alone, a move takes every function the same 30 s, and a slice is destroyed when its
 request ends: like the other rules it remembers nothing, so reusing idle slices cannot help it here.
 """
 
@@ -52,7 +52,7 @@ class Ours:
         if not decided.steps:
             return None
         (step,) = decided.steps
-        for gpu in self._world.carry_out(step, Busy(function, movable=True, move_s=1.0)):
+        for gpu in self._world.carry_out(step, Busy(function, movable=True, move_s=30.0)):
             self._observe(gpu)
         for relocation in step.relocations:
             self._where[relocation.function] = relocation.target.gpu, relocation.target.place
