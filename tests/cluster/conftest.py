@@ -1,7 +1,7 @@
 """Fixtures of the suite that runs on a real cluster: `make e2e`, or pytest on a file while `make cluster-up` is up.
 
-Each test has a namespace of its own, so tests run side by side; one that breaks the cluster (`disrupts`) waits until
-it is alone, runs last, and leaves behind what `faults.mend` makes of it. Nothing here skips: what is missing fails.
+Each test has a namespace of its own, so tests run side by side; one that breaks the cluster or times it is marked
+`alone`: it runs last, by itself, and what it broke is mended. Nothing here skips: what is missing fails.
 """
 
 import contextlib
@@ -29,17 +29,24 @@ _TEST_SECONDS = 240  # of the test itself; waiting for its turn does not count
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "disrupts: breaks the cluster on purpose, so it runs alone")
+    config.addinivalue_line(
+        "markers", "alone: breaks the cluster on purpose or times it, so it runs last and by itself"
+    )
     config.addinivalue_line("markers", "slow(seconds): how long it takes about, so that the longest start first")
     config.addinivalue_line("markers", "testbed_only: needs the nodes' processes or their network; not there on kind")
     config.option.durations = config.option.durations or 10
 
 
-def pytest_report_header() -> list[str]:
+def pytest_sessionstart() -> None:
+    """One line where no cluster is up, instead of a failure for each test."""
     try:
-        return list(attach().about)
+        attach()
     except ClusterError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def pytest_report_header() -> list[str]:
+    return list(attach().about)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -47,7 +54,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_TEST_SECONDS, func_only=True))
     # Slow starters first, so that the last worker does not end alone with one; those that need silence at the end.
-    items.sort(key=lambda item: (item.get_closest_marker("disrupts") is not None, -_weight(item)))
+    items.sort(key=lambda item: (item.get_closest_marker("alone") is not None, -_weight(item)))
 
 
 def _weight(item: pytest.Item) -> int:
@@ -103,7 +110,7 @@ def kubectl(cluster: Cluster) -> Kubectl:
 def turn(request: pytest.FixtureRequest) -> Iterator[Turn]:
     """The test's place on the cluster, beside others or alone. `turn.alone()` in a test has it alone from then on."""
     with Turn.at(Path("build/e2e/turns")) as mine:
-        if request.node.get_closest_marker("disrupts"):
+        if request.node.get_closest_marker("alone"):
             mine.alone()
         else:
             mine.side_by_side()

@@ -41,6 +41,7 @@ def _placed_after(api: Api, name: str, namespace: str, node: GpuNode, resource: 
     return time.monotonic() - offered
 
 
+@pytest.mark.alone
 def test_a_raised_allocatable_places_the_waiting_pod_at_once_however_lately_it_was_refused(
     api: Api, namespace: str, gpu_node: GpuNode, measured: Measured
 ) -> None:

@@ -15,7 +15,7 @@ from tests.cluster.testbed.errors import BadInputError
 from tests.cluster.testbed.system_images import FUNCTION_IMAGE
 from tests.cluster.waits import NotSeenError, until
 
-pytestmark = [pytest.mark.disrupts, pytest.mark.testbed_only, pytest.mark.usefixtures("broken")]
+pytestmark = [pytest.mark.alone, pytest.mark.testbed_only, pytest.mark.usefixtures("broken")]
 
 _MEBIBYTE = 2**20
 

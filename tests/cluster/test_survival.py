@@ -14,7 +14,7 @@ from tests.cluster.testbed import faults, processes
 from tests.cluster.testbed.node import component_name
 from tests.cluster.waits import condition, is_true, until, until_all, until_gone
 
-pytestmark = [pytest.mark.disrupts, pytest.mark.testbed_only, pytest.mark.usefixtures("broken")]
+pytestmark = [pytest.mark.alone, pytest.mark.testbed_only, pytest.mark.usefixtures("broken")]
 
 
 def test_a_function_on_a_lost_node_answers_from_the_other_and_the_node_comes_back(

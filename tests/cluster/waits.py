@@ -40,11 +40,13 @@ def until_all(
     """Watches a collection until `look` finds what it wants in it (anything but None and False)."""
     deadline = time.monotonic() + seconds
     world: World = {}
-    for world in _worlds(api, kind.path(namespace), deadline, query):
+    troubles: list[Exception] = []
+    for world in _worlds(api, kind.path(namespace), deadline, query, troubles):
         if (found := look(world)) not in (None, False):
             assert found is not None
             return found
-    raise NotSeenError(f"{what}: not after {seconds:.0f} s; seen last: {_told(world)}")
+    trouble = f"; last trouble with the API server: {troubles[-1]}" if troubles else ""
+    raise NotSeenError(f"{what}: not after {seconds:.0f} s; seen last: {_told(world)}{trouble}")
 
 
 def until(
@@ -74,7 +76,7 @@ def until_gone(api: Api, where: Named, *, seconds: float = PATIENCE_SECONDS) -> 
     return time.monotonic()
 
 
-def _worlds(api: Api, path: str, deadline: float, query: dict[str, str]) -> Iterator[World]:
+def _worlds(api: Api, path: str, deadline: float, query: dict[str, str], troubles: list[Exception]) -> Iterator[World]:
     """The collection after each change, until the deadline; survives a restart of the API server."""
     while (left := deadline - time.monotonic()) > 0:
         try:
@@ -97,6 +99,7 @@ def _worlds(api: Api, path: str, deadline: float, query: dict[str, str]) -> Iter
         except (OSError, RefusedError, json.JSONDecodeError) as trouble:
             if isinstance(trouble, RefusedError) and trouble.code < 500 and trouble.code not in (404, 429, _GONE):
                 raise
+            troubles.append(trouble)
             time.sleep(_AGAIN_SECONDS)
 
 
