@@ -1,7 +1,7 @@
 """The planner of knative-mig as the benchmarks use it: kept between decisions, in one call, and as a rule.
 
-As a rule a request is a pending that is planned alone, a move takes every function the same 30 s, and a slice is destroyed when its
-request ends: like the other rules it remembers nothing, so reusing idle slices cannot help it here.
+As a rule a request is a pending that is planned alone, a move takes every function the same 30 s, and a slice is
+destroyed when its request ends: like the other rules it remembers nothing, so reusing idle slices cannot help it here.
 """
 
 from collections.abc import Iterable, Sequence
