@@ -136,8 +136,7 @@ def namespace(request: pytest.FixtureRequest, api: Api, turn: Turn) -> Iterator[
     words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-").removeprefix("test-")
     # Short, as it is part of each function's host name; unique, as the last run's may still be going.
     name = f"{words[:24].strip('-')}-{uuid.uuid4().hex[:5]}"
-    labels = {"pod-security.kubernetes.io/warn": "restricted", "knative-mig.dev/test": "true"}
-    api.create(NAMESPACE, {"metadata": {"name": name, "labels": labels}})
+    api.create(NAMESPACE, {"metadata": {"name": name, "labels": {"knative-mig.dev/test": "true"}}})
     yield name
     with contextlib.suppress(OSError):
         api.delete(NAMESPACE, name)

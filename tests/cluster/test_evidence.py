@@ -4,10 +4,11 @@ import shutil
 
 from tests.cluster import evidence
 from tests.cluster.conftest import DeployFunction
+from tests.cluster.function import MIN_SCALE
 
 
 def test_the_evidence_of_a_failure_holds_events_logs_and_objects(function: DeployFunction, namespace: str) -> None:
-    hello = function()
+    hello = function(annotations={MIN_SCALE: "1"})
     folder = evidence.collect("evidence[of this]", namespace, "the failure as pytest tells it")
     try:
         assert (folder / "failure.txt").read_text() == "the failure as pytest tells it"

@@ -11,7 +11,7 @@ _FOREIGN = "tests.example.com/note"
 def test_a_floor_on_the_revision_reaches_the_autoscaler_without_a_new_revision_and_stays(
     function: DeployFunction, api: Api, namespace: str
 ) -> None:
-    hello = function()
+    hello = function(annotations={MIN_SCALE: "1"})
     (revision,) = hello.revisions()
     (first_pod,) = hello.wait_pods(1)
     template = api.get(DEPLOYMENT, f"{revision}-deployment", namespace)["spec"]["template"]

@@ -1,10 +1,26 @@
-"""A function's life with the real kn: created, listed, updated with its traffic split, deleted without a trace."""
+"""A function's life with the real kn: created, listed, updated with its traffic split, deleted without a trace.
+
+And that functions run at the pod security level that the design asks of everything but the node agent.
+"""
 
 import time
 from collections import Counter
 from collections.abc import Callable
 
-from tests.cluster.api import AUTOSCALER, DEPLOYMENT, REVISION, SERVERLESS_SERVICE, SERVICE, Api
+import pytest
+
+from tests.cluster.api import (
+    AUTOSCALER,
+    DEPLOYMENT,
+    NAMESPACE,
+    POD,
+    REVISION,
+    SERVERLESS_SERVICE,
+    SERVICE,
+    Api,
+    RefusedError,
+)
+from tests.cluster.conftest import DeployFunction
 from tests.cluster.figures import Measured
 from tests.cluster.function import Function
 from tests.cluster.kn import Kn
@@ -39,6 +55,17 @@ def test_kn_creates_lists_splits_and_deletes_a_function(
         until_all(api, kind, namespace, f"no {kind.plural} left", lambda world: not world)
     eventually("its host is unknown to the gateway", lambda: hello.ask().status, lambda status: status == 404)
     assert "No services found" in kn("service", "list")
+
+
+def test_a_function_runs_where_the_restricted_pod_security_level_is_enforced(
+    function: DeployFunction, api: Api, namespace: str
+) -> None:
+    api.merge(NAMESPACE, namespace, {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
+    assert function().ask().status == 200
+    with pytest.raises(RefusedError, match="violates PodSecurity"):  # the control: it is enforced indeed
+        api.create(
+            POD, {"metadata": {"name": "lax"}, "spec": {"containers": [{"name": "lax", "image": "x"}]}}, namespace
+        )
 
 
 def _asked(function: Function, times: int) -> Counter[str]:

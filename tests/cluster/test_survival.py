@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.alone, pytest.mark.testbed_only, pytest.mark.usefixtur
 def test_a_function_on_a_lost_node_answers_from_the_other_and_the_node_comes_back(
     function: DeployFunction, api: Api, namespace: str, cluster: Cluster, measured: Measured
 ) -> None:
-    hello = function(annotations={MIN_SCALE: "1"}, nodeSelector={"knative-mig.dev/pool": "gpu"})
+    hello = function(annotations={MIN_SCALE: "1"}, nodeSelector={"knative-mig.dev/pool": "gpu"}, timeoutSeconds=10)
     before = hello.pods()[0]
     lost = before["spec"]["nodeName"]
 
@@ -38,7 +38,7 @@ def test_a_function_on_a_lost_node_answers_from_the_other_and_the_node_comes_bac
     healed = time.monotonic()
     until(api, NODE.named(lost), "is Ready again", is_true)
     measured("healed node Ready after", time.monotonic() - healed, "s")
-    # The kubelet hears now that its pod was taken away. It drains as any pod does.
+    # The kubelet hears now that its pod was taken away, and drains it for no longer than timeoutSeconds.
     until_gone(api, POD.named(before["metadata"]["name"], namespace))
     hello.answers()
 

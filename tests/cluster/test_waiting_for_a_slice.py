@@ -6,7 +6,7 @@ This is the control for the parts that make slices; here the node's capacity is 
 from tests.cluster.api import AUTOSCALER, POD, REVISION, Api
 from tests.cluster.conftest import DeployFunction
 from tests.cluster.figures import Measured
-from tests.cluster.function import BURST_CAPACITY
+from tests.cluster.function import BURST_CAPACITY, MIN_SCALE
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.waits import condition, is_true, until, until_all
 
@@ -14,9 +14,9 @@ _SLICE = "nvidia.com/mig-3g.20gb"
 
 
 def test_a_function_waits_for_its_slice_without_failing_and_is_served_when_it_is_there(
-    function: DeployFunction, api: Api, namespace: str, gpu_node: GpuNode, measured: Measured
+    function: DeployFunction, api: Api, namespace: str, gpu_node: GpuNode
 ) -> None:
-    llm = function("llm", limits={_SLICE: "1"}, wait=False)
+    llm = function("llm", limits={_SLICE: "1"}, annotations={MIN_SCALE: "1"}, wait=False)
     revision = llm.revision
 
     def unschedulable(world: dict[str, dict[str, object]]) -> str | None:
@@ -40,8 +40,9 @@ def test_a_function_waits_for_its_slice_without_failing_and_is_served_when_it_is
     with gpu_node.offering(_SLICE):
         llm.wait_ready()
         assert llm.ask().text == f"hello from {revision}\n"
-        assert api.get(POD, pod, namespace)["spec"]["nodeName"] == gpu_node.name
-        assert is_true(api.get(POD, pod, namespace))
+        served = api.get(POD, pod, namespace)
+        assert served["spec"]["nodeName"] == gpu_node.name
+        assert is_true(served)
 
 
 def test_a_request_is_held_until_its_timeout_and_then_gets_504(
