@@ -32,6 +32,9 @@ class KeptPlanner:
     def decide(self, pending: Pending, now: float) -> Plan:
         return plan_on(self._fleet, (pending,), now, quotas=self._quotas)
 
+    def decide_all(self, pendings: Sequence[Pending], now: float) -> Plan:
+        return plan_on(self._fleet, pendings, now, quotas=self._quotas, prove=True)
+
     def observe(self, gpu: Gpu) -> None:
         self._fleet.replace(gpu)
 
