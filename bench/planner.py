@@ -66,7 +66,7 @@ def _time(effort: Effort, seed: int) -> tuple[dict[str, float], list[Goal]]:
     size = f"{effort.batch_pendings:,} pendings x {effort.batch_gpus:,} GPUs"
     click.echo(
         f"\n{size} in one call: {batch.ms:.0f} ms ({batch.wall_ms:.0f} ms wall), {batch.kept_ms:.0f} ms on a kept "
-        f"fleet; {batch.granted} slices granted, {batch.refused} refused, {100 * batch.gap:.2f} % below the proven bound"
+        f"fleet; {batch.granted} granted, {batch.refused} refused, {100 * batch.gap:.2f} % below the proven bound"
     )
     click.echo(f"Kept in memory for {last.gpus:,} GPUs: {kept_mib(KeptPlanner, last.gpus, seed):.0f} MiB")
     found = {
