@@ -6,6 +6,7 @@ planning. A slice with a pod on it is busy, whatever the pod does: it can be mov
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf, isfinite
 from typing import NewType
 
 from knative_mig.core.errors import BadInput
@@ -34,6 +35,9 @@ class Idle:
 
     worth_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        _finite("worth_s", self.worth_s)
+
     @classmethod
     def from_reuse(cls, next_start_s: float, likelihood: float) -> "Idle":
         return cls(next_start_s * likelihood)
@@ -48,6 +52,9 @@ class Busy:
     move_s: float = 0.0
     nodes: frozenset[NodeName] | None = None
 
+    def __post_init__(self) -> None:
+        _finite("move_s", self.move_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -55,6 +62,15 @@ class Ending:
 
     function: Function
     free_at: float
+
+    def __post_init__(self) -> None:
+        _finite("free_at", self.free_at, least=-inf)
+
+
+def _finite(what: str, seconds: float, least: float = 0.0) -> None:
+    """Costs are compared and added: one that is not a number, or negative, would make nonsense of all of them."""
+    if not (isfinite(seconds) and seconds >= least):
+        raise BadInput(f"{what} is {seconds}: legal are finite seconds{'' if least == -inf else ', 0 or more'}")
 
 
 Use = Idle | Busy | Ending
@@ -96,6 +112,7 @@ class Pending:
     def __post_init__(self) -> None:
         if self.count < 1:
             raise BadInput(f"{self.function}: count is {self.count}, legal is 1 or more")
+        _finite("since", self.since, least=-inf)
 
 
 # How many more slices of a profile a namespace may hold; a profile that is not named is not limited.

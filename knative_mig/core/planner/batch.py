@@ -9,13 +9,15 @@ after it, so that an old 7g request ends up with a GPU however many small ones t
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
-from knative_mig.core.inventory import Inventory, NodeName, Pending, Quotas
+from knative_mig.core.inventory import Function, Inventory, NodeName, Pending, Quotas
 from knative_mig.core.planner.bound import most_compute
 from knative_mig.core.planner.decisions import Because, Bound, Plan, Reason, Rejection, Step
 from knative_mig.core.planner.fleet import Fleet, Wish
 from knative_mig.core.planner.grants import grant, grant_by_moving
 from knative_mig.core.planner.moves import MoveSearch
+from knative_mig.core.planner.obstacles import nearest
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.planner.shortage import Shortage, explain_shortage
 from knative_mig.core.planner.startup import MeasuredStarts, StartupEstimate
@@ -65,7 +67,9 @@ def _turn(fleet: Fleet, policy: Policy, now: float, pending: Pending) -> tuple[o
     """
     rank = pending.priority + int(_age(pending, now) // policy.starving_after_s)
     starts = max((len(model.profile(pending.profile).starts) for model in fleet.models_of(pending.profile)), default=0)
-    return (-rank, starts, -pending.profile.memory_gb, pending.since, pending.function, pending.profile)
+    where = () if pending.nodes is None else tuple(sorted(pending.nodes))
+    who = (pending.function, pending.profile, pending.count, where)
+    return (-rank, starts, -pending.profile.memory_gb, pending.since, *who)
 
 
 def _age(pending: Pending, now: float) -> float:
@@ -97,21 +101,19 @@ class _Batch:
     def serve(self, pending: Pending) -> None:
         wish = self._wish(pending)
         for served in range(pending.count):
-            quota = self._quota_left.get((pending.function.namespace, pending.profile))
-            if quota is not None and quota <= 0:
+            if not self._has_quota(pending.function, pending.profile):
                 self._reject(pending, pending.count - served, _over_quota(pending))
                 return
             refusal = _Refusal(wish.name, wish.nodes, wish.spares_whole)
             step = None if refusal in self._refused else self._step(pending, wish)
             if step is None:
-                shortage = self._refused.get(refusal) or self._shortage(pending, wish)
+                shortage = self._refused.get(refusal) or self._shortage(wish)
                 self._refused[refusal] = shortage
                 self._reject(pending, pending.count - served, shortage)
                 self._hold_for(pending, wish)
                 return
             self.steps.append(step)
-            if quota is not None:
-                self._quota_left[pending.function.namespace, pending.profile] = quota - 1
+            self._spend_quota(pending.function, pending.profile)
 
     def _wish(self, pending: Pending) -> Wish:
         single_start = any(
@@ -122,41 +124,64 @@ class _Batch:
             name=pending.profile,
             nodes=pending.nodes,
             starts=self._startup(pending.function),
-            wait_until=self._now + self._policy.wait_at_most_s,
+            waits=(self._now - self._policy.wait_at_most_s, self._now + self._policy.wait_at_most_s),
             spares_whole=not (single_start or starving) and self._policy.reserve_whole > 0,
         )
 
     def _step(self, pending: Pending, wish: Wish) -> Step | None:
-        offer = self._fleet.best(replace(wish, spares_whole=False))
-        breaks_whole = offer is not None and self._fleet.spared(wish, self._fleet.state(offer.position))
-        if breaks_whole:
-            # One move is worth a whole GPU, two are not; and a worse place is the next best thing.
-            found = self._moved(pending, wish, 1)
-            offer = None if found else self._fleet.best(wish)
-            return found or (grant(self._fleet, pending.function, wish, offer, self._now) if offer else None)
-        if offer:
-            return grant(self._fleet, pending.function, wish, offer, self._now)
-        return self._moved(pending, wish, self._policy.max_moves)
+        offer = self._fleet.best(wish)
+        if offer is None:
+            most = 1 if self._breaks_whole(wish) else self._policy.max_moves
+            return self._moved(pending, wish, most)
+        lost = offer.cost[2]
+        if lost >= self._policy.move_to_save:
+            found = self._moved(pending, wish, 1, lost_at_most=lost - self._policy.move_to_save, instead_of=lost)
+            if found:
+                return found
+        return grant(self._fleet, pending.function, wish, offer, self._now)
 
-    def _moved(self, pending: Pending, wish: Wish, most: int) -> Step | None:
+    def _breaks_whole(self, wish: Wish) -> bool:
+        """It has a place, on the last whole GPU: one move is worth such a GPU, two are not."""
+        return wish.spares_whole and self._fleet.best(replace(wish, spares_whole=False)) is not None
+
+    def _moved(
+        self, pending: Pending, wish: Wish, most: int, lost_at_most: float = inf, instead_of: float | None = None
+    ) -> Step | None:
         most = min(most, self._policy.max_moves)
-        found = MoveSearch(self._fleet, self._startup).cheapest(wish, most) if most else None
-        return grant_by_moving(self._fleet, pending.function, wish, found) if found else None
+        if not most:
+            return None
+        found = MoveSearch(self._fleet, self._startup, self._has_quota).cheapest(wish, most, lost_at_most)
+        if found is None:
+            return None
+        for removal in found.removals:
+            self._spend_quota(removal.busy.function, removal.source.profile.name)
+        saved = None if instead_of is None else instead_of - found.cost[2]
+        return grant_by_moving(self._fleet, pending.function, wish, found, saved)
 
-    def _shortage(self, pending: Pending, wish: Wish) -> Shortage:
+    def _has_quota(self, function: Function, name: ProfileName) -> bool:
+        return self._quota_left.get((function.namespace, name), 1) > 0
+
+    def _spend_quota(self, function: Function, name: ProfileName) -> None:
+        key = (function.namespace, name)
+        if key in self._quota_left:
+            self._quota_left[key] -= 1
+
+    def _shortage(self, wish: Wish) -> Shortage:
         if wish.spares_whole and self._fleet.best(replace(wish, spares_whole=False)):
-            seconds = self._policy.starving_after_s - _age(pending, self._now)
             return Shortage(
                 Reason(
                     Because.KEPT_FOR_BIGGER,
                     f"{wish.name} would break the last whole GPU, which is kept for profiles with a single legal start "
                     f"(reserve_whole: {self._policy.reserve_whole})",
                 ),
-                (f"waiting {seconds:.0f} s more: a starving request may take it", "a smaller reserve_whole"),
+                (
+                    f"waiting: after {self._policy.starving_after_s:.0f} s a request may take it",
+                    "a smaller reserve_whole",
+                ),
             )
         shortage = explain_shortage(self._fleet, wish, self._now)
         if self._held_for and shortage.reason.code is Because.NO_FREE_PLACE:
-            text = f"{shortage.reason.text}; a place is held for {self._held_for.function}, which has waited longer"
+            text = f"{shortage.reason.text}; a place is held for {self._held_for.function}, which comes first"
             return Shortage(Reason(Because.HELD_FOR_OLDER, text), shortage.helps)
         return shortage
 
@@ -169,18 +194,18 @@ class _Batch:
         """
         if _age(pending, self._now) < self._policy.starving_after_s:
             return
-        nearest = min(
+        closest = min(
             (
                 (obstacle.cost, position, obstacle)
                 for position in self._fleet.eligible_positions(wish)
-                if (obstacle := self._fleet.state(position).nearest(wish.name))
+                if (obstacle := nearest(self._fleet.state(position), wish.name))
             ),
             key=lambda each: each[:2],
             default=None,
         )
-        if nearest is None:
+        if closest is None:
             return
-        _, position, obstacle = nearest
+        _, position, obstacle = closest
         self._fleet.assign(position, self._fleet.slices(position), held=obstacle.place.mask)
         self._held_for = pending
         gpu = self._fleet.gpu(position)

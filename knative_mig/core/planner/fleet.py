@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 
 from knative_mig.core.geometry import GpuModel, Place
 from knative_mig.core.inventory import Busy, Gpu, Idle, Inventory, NodeName, Slice
+from knative_mig.core.planner.fits import Tier, fits
 from knative_mig.core.planner.flexibility import Flexibility
-from knative_mig.core.planner.gpu_state import Clearing, Fit, GpuState, Key, items_of
+from knative_mig.core.planner.gpu_state import GpuState, Key, items_of
+from knative_mig.core.planner.offers import Clearing, Fit
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.planner.ranking import Ranked, Ranking, by_clearing, by_fit
 from knative_mig.core.planner.startup import ALIKE_EVERYWHERE, StartTimes
@@ -20,12 +22,15 @@ from knative_mig.core.profile import ProfileName
 
 # Up to so many eligible nodes are looked at one by one; more are found faster by walking the ranking.
 _FEW_NODES = 32
+# States beyond two a GPU that are kept although no GPU is in them: one plan makes and undoes hundreds.
+_SPARE_STATES = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """One slice wanted: what, where it may be, how long the function takes to start, how long it may be waited for.
+    """One slice wanted: what, where it may be, how long the function takes to start.
 
+    `waits`: the times between which an ending pod must be due; what is overdue for longer is not believed any more.
     `closed`: masks by GPU position that are spoken for by the very decision being made. `spares_whole`: the last whole
     GPUs of a model are not for it (`Policy.reserve_whole`).
     """
@@ -33,9 +38,12 @@ class Wish:
     name: ProfileName
     nodes: frozenset[NodeName] | None = None
     starts: StartTimes = ALIKE_EVERYWHERE
-    wait_until: float | None = None
+    waits: tuple[float, float] | None = None
     closed: Mapping[int, int] = field(default_factory=dict)
     spares_whole: bool = False
+
+    def believes(self, fit: Fit) -> bool:
+        return fit.until is None or (self.waits is not None and self.waits[0] <= fit.until <= self.waits[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,10 @@ class Offer:
     cost: tuple[float, ...]
     position: int
     fit: Fit
+
+
+def _in_order(offer: Offer) -> tuple[tuple[float, ...], int]:
+    return offer.cost, offer.position
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,7 @@ class Fleet:
         self._states: dict[Key, GpuState] = {}
         self._members: dict[GpuModel, dict[GpuState, list[int]]] = {model: {} for model in self._models}
         self._rankings: dict[GpuModel, list[Ranking[Fit] | Ranking[Clearing]]] = {model: [] for model in self._models}
-        self._fits: dict[ProfileName, Ranking[Fit]] = {}
+        self._fits: dict[tuple[Tier, ProfileName], Ranking[Fit]] = {}
         self._clearings: dict[ProfileName, Ranking[Clearing]] = {}
         self._content = [_Content(gpu.slices, 0) for gpu in self._gpus]
         self._state_of = [self._state(gpu, content) for gpu, content in zip(self._gpus, self._content, strict=True)]
@@ -137,40 +149,52 @@ class Fleet:
     # -- the best place ---------------------------------------------------------------------------------------------
 
     def best(self, wish: Wish) -> Offer | None:
-        offers = [offer for offer in self._offers(wish) if offer]
-        return min(offers, key=lambda offer: (offer.cost, offer.position), default=None)
+        singly, ranked = self._looked_at_singly(wish)
+        offers = (offer for position in singly if (offer := self._offer(wish, position)))
+        best = min(offers, key=_in_order, default=None)
+        for tier in Tier if ranked else ():
+            if best and best.cost[0] < tier:
+                break
+            first = self._first_offer(wish, tier, singly)
+            if first:
+                return min(first, best, key=_in_order) if best else first
+        return best
 
     def spared(self, wish: Wish, state: GpuState) -> bool:
         return wish.spares_whole and state.is_whole and self._whole[state.model] <= self.policy.reserve_whole
 
-    def _offers(self, wish: Wish) -> Iterator[Offer | None]:
+    def _looked_at_singly(self, wish: Wish) -> tuple[set[int], bool]:
+        """The GPUs that no ranking can answer for, and whether there are others."""
         singly = {*wish.closed}
         for node in wish.starts.on_node:
             singly.update(self._on_node.get(node, ()))
-        if wish.nodes is not None and len(wish.nodes) <= _FEW_NODES:
-            singly.update(self._positions_on(wish.nodes))
-        else:
-            yield self._first_offer(wish, singly)
-        for position in singly:
-            if wish.nodes is None or self._gpus[position].node in wish.nodes:
-                yield self._offer(wish, position)
+        if wish.nodes is None:
+            return singly, True
+        if len(wish.nodes) <= _FEW_NODES:
+            return set(self._positions_on(wish.nodes)), False
+        return {position for position in singly if self.eligible(wish, position)}, True
 
-    def _first_offer(self, wish: Wish, singly: set[int]) -> Offer | None:
-        for state, fit in self.fits(wish.name):
-            if not self._in_time(wish, fit) or self.spared(wish, state):
+    def _first_offer(self, wish: Wish, tier: Tier, singly: set[int]) -> Offer | None:
+        best: Offer | None = None
+        for state, fit in self.fits(tier, wish.name):
+            if best and fit.cost > best.fit.cost:
+                break
+            if not wish.believes(fit) or self.spared(wish, state):
                 continue
             for position in self.members(state):
                 if position not in singly and self.eligible(wish, position):
-                    return self._priced(wish, position, fit)
-        return None
+                    if best is None or position < best.position:
+                        best = self._priced(wish, position, fit)
+                    break
+        return best
 
     def _offer(self, wish: Wish, position: int) -> Offer | None:
         state = self._state_of[position]
         if self.spared(wish, state):
             return None
         closed = wish.closed.get(position, 0)
-        fit = (self._with_held(state, closed) if closed else state).fit(wish.name)
-        return self._priced(wish, position, fit) if fit and self._in_time(wish, fit) else None
+        offered = fits(self._with_held(state, closed) if closed else state, wish.name)
+        return next((self._priced(wish, position, fit) for fit in offered if wish.believes(fit)), None)
 
     def _priced(self, wish: Wish, position: int, fit: Fit) -> Offer:
         rank, seconds, *rest = fit.cost
@@ -179,14 +203,10 @@ class Fleet:
     def eligible(self, wish: Wish, position: int) -> bool:
         return wish.nodes is None or self._gpus[position].node in wish.nodes
 
-    @staticmethod
-    def _in_time(wish: Wish, fit: Fit) -> bool:
-        return fit.until is None or (wish.wait_until is not None and fit.until <= wish.wait_until)
-
-    def fits(self, name: ProfileName) -> Ranking[Fit]:
-        if name not in self._fits:
-            self._fits[name] = self._keep(by_fit(name), name)
-        return self._fits[name]
+    def fits(self, tier: Tier, name: ProfileName) -> Ranking[Fit]:
+        if (tier, name) not in self._fits:
+            self._fits[tier, name] = self._keep(by_fit(tier, name), name)
+        return self._fits[tier, name]
 
     def clearings(self, name: ProfileName) -> Ranking[Clearing]:
         if name not in self._clearings:
@@ -203,11 +223,12 @@ class Fleet:
     # -- changes ----------------------------------------------------------------------------------------------------
 
     def replace(self, gpu: Gpu) -> None:
-        """A new observation of a GPU that is in the fleet; its model does not change."""
+        """A new observation of a GPU that is in the fleet; its model and node do not change."""
         position = self._position[gpu.uuid]
-        assert gpu.model is self._gpus[position].model
+        assert (gpu.model, gpu.node) == (self._gpus[position].model, self._gpus[position].node)
         self._gpus[position] = gpu
         self._set(position, _Content(gpu.slices, 0))
+        self._forget_states()
 
     def assign(self, position: int, slices: tuple[Slice, ...], held: int = 0) -> None:
         """What a GPU would hold after a step of the plan in the making; `held` is added to what is held already."""
@@ -219,6 +240,12 @@ class Fleet:
         """Undo every `assign`."""
         while self._undo:
             self._set(*self._undo.pop())
+        self._forget_states()
+
+    def _forget_states(self) -> None:
+        """Those that no GPU is in, once they are the most: worths and times change, and no state may come back."""
+        if len(self._states) > 2 * len(self._gpus) + _SPARE_STATES:
+            self._states = {state.key: state for state in self.states()}
 
     def _set(self, position: int, content: _Content) -> None:
         self._content[position] = content

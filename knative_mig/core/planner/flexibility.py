@@ -17,6 +17,10 @@ from knative_mig.core.profile import Attribute, ProfileName
 WHOLE_GPU_RESERVE: Final = 4.0
 SINGLE_START_RESERVE: Final = 2.0
 
+# Slices of future demand that a wholly empty GPU counts for over a full one when places are compared. The values below
+# look at one GPU at a time and so are blind to spreading; with 0 the planner without moves is behind plain best fit.
+PACKING: Final = 0.4
+
 
 class Flexibility:
     """Of one model under one forecast of demand. Values are in compute slices of expected demand."""

@@ -4,12 +4,14 @@ Called by `batch`. After a move the places of both ends stay held: they are give
 are gone, which is for a later plan to see.
 """
 
+from dataclasses import replace
+
 from knative_mig.core.geometry import Place
 from knative_mig.core.inventory import Busy, Function, Slice
 from knative_mig.core.planner.decisions import Because, How, Reason, Relocation, Step, Target
 from knative_mig.core.planner.fleet import Fleet, Offer, Wish
-from knative_mig.core.planner.gpu_state import Fit
 from knative_mig.core.planner.moves import Rearrangement, Removal
+from knative_mig.core.planner.offers import Fit
 
 
 def grant(fleet: Fleet, function: Function, wish: Wish, offer: Offer, now: float) -> Step:
@@ -29,8 +31,9 @@ def grant(fleet: Fleet, function: Function, wish: Wish, offer: Offer, now: float
     return step
 
 
-def grant_by_moving(fleet: Fleet, function: Function, wish: Wish, found: Rearrangement) -> Step:
-    relocations = tuple(_relocation(fleet, removal) for removal in found.removals)
+def grant_by_moving(fleet: Fleet, function: Function, wish: Wish, found: Rearrangement, saved: float | None) -> Step:
+    """`saved`: slices of future demand over the best place without moving, where there was one."""
+    relocations = _relocations(fleet, found)
     gpu = fleet.gpu(found.position)
     step = Step(
         how=How.MOVE,
@@ -38,11 +41,11 @@ def grant_by_moving(fleet: Fleet, function: Function, wish: Wish, found: Rearran
         profile=wish.name,
         target=Target(gpu=gpu.uuid, node=gpu.node, place=found.clearing.place, destroys=found.clearing.destroys),
         relocations=relocations,
-        reasons=(_why_moved(relocations, found),),
+        reasons=(_why_moved(relocations, found, saved),),
     )
     for removal in found.removals:
         _leave(fleet, removal)
-    fleet.assign(found.position, fleet.slices(found.position), held=found.clearing.place.mask)
+    _give_away(fleet, found.position, found.clearing.place, found.clearing.destroys)
     return step
 
 
@@ -60,9 +63,15 @@ def _leave(fleet: Fleet, removal: Removal) -> None:
     fleet.assign(removal.position, slices, held=removal.source.mask)
     home = removal.home
     if home.fit.how is How.MOVE:  # its home is what another function left: held already
-        fleet.assign(home.position, fleet.slices(home.position), held=home.fit.place.mask)
+        _give_away(fleet, home.position, home.fit.place, home.fit.destroys)
     else:
         _occupy(fleet, home.position, home.fit, fixed)
+
+
+def _give_away(fleet: Fleet, position: int, place: Place, destroys: tuple[Place, ...]) -> None:
+    """Held, and what is destroyed for it is not offered to anybody else."""
+    kept = tuple(each for each in fleet.slices(position) if each.place not in destroys)
+    fleet.assign(position, kept, held=place.mask)
 
 
 def _target(fleet: Fleet, position: int, fit: Fit) -> Target:
@@ -70,14 +79,24 @@ def _target(fleet: Fleet, position: int, fit: Fit) -> Target:
     return Target(gpu=gpu.uuid, node=gpu.node, place=fit.place, reuses=fit.how is How.REUSE, destroys=fit.destroys)
 
 
-def _relocation(fleet: Fleet, removal: Removal) -> Relocation:
-    return Relocation(
-        function=removal.busy.function,
-        source=removal.source,
-        source_gpu=fleet.gpu(removal.position).uuid,
-        target=_target(fleet, removal.home.position, removal.home.fit),
-        seconds=removal.busy.move_s,
-    )
+def _relocations(fleet: Fleet, found: Rearrangement) -> tuple[Relocation, ...]:
+    """An idle slice that two new homes lie on is destroyed by the first."""
+    gone = {(found.position, place) for place in found.clearing.destroys}
+    relocations = []
+    for removal in found.removals:
+        target = _target(fleet, removal.home.position, removal.home.fit)
+        destroys = tuple(place for place in target.destroys if (removal.home.position, place) not in gone)
+        gone.update((removal.home.position, place) for place in destroys)
+        relocations.append(
+            Relocation(
+                function=removal.busy.function,
+                source=removal.source,
+                source_gpu=fleet.gpu(removal.position).uuid,
+                target=replace(target, destroys=destroys),
+                seconds=removal.busy.move_s,
+            )
+        )
+    return tuple(relocations)
 
 
 def _why(fit: Fit, now: float) -> Reason:
@@ -118,15 +137,15 @@ def _where(fleet: Fleet, wish: Wish, offer: Offer) -> tuple[Reason, ...]:
     return tuple(reasons)
 
 
-def _why_moved(relocations: tuple[Relocation, ...], found: Rearrangement) -> Reason:
+def _why_moved(relocations: tuple[Relocation, ...], found: Rearrangement, saved: float | None) -> Reason:
     moved = ", then ".join(
         f"{each.function} from {each.source} of {each.source_gpu} to {each.target.place} of {each.target.gpu}"
         for each in relocations
     )
-    return Reason(
-        Because.FEWEST_MOVES,
-        f"no place without moving: moves {moved}; {found.cost[1]:.1f} s, each new pod Ready before the old one ends",
-    )
+    how = f"{moved}; {found.cost[1]:.1f} s, each new pod Ready before the old one ends"
+    if saved is not None:
+        return Reason(Because.KEEPS_FLEXIBILITY, f"saves {saved:.2f} slices of future demand by moving {how}")
+    return Reason(Because.FEWEST_MOVES, f"no place without moving: moves {how}")
 
 
 def _units(place: Place) -> str:

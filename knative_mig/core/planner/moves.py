@@ -2,25 +2,34 @@
 
 Three shapes are searched, cheapest first, and they are all there are with two moves: one function holds the place and
 finds a home; two functions hold it and both find one; one holds it and its only home is held by another, which goes
-first. Slices nest or are apart, so no other order of two moves can free more.
+first. Slices nest or are apart, so no other order of two moves frees more (but for the media engines: that `+me` might
+hand its place on to another `+me` is not looked for).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations
+from math import inf
 from typing import Final
 
 from knative_mig.core.geometry import Place
-from knative_mig.core.inventory import Busy, NodeName
+from knative_mig.core.inventory import Busy, Function, NodeName
 from knative_mig.core.planner.decisions import How
+from knative_mig.core.planner.fits import fits_together
 from knative_mig.core.planner.fleet import Fleet, Offer, Wish
-from knative_mig.core.planner.gpu_state import RANK, Clearing, Fit
+from knative_mig.core.planner.offers import RANK, Clearing, Fit
 from knative_mig.core.planner.startup import StartTimes, StartupEstimate
 from knative_mig.core.profile import ProfileName
 
 # Places looked at before the best found so far is taken. A count and not a time, so that the plan is always the same;
 # 256 take about 5 ms, and a fleet that has a move at all shows one within the first few.
 BUDGET: Final = 256
+
+# A move makes its function one pod bigger for a while: whether its namespace's quota has room for that.
+MaySurge = Callable[[Function, ProfileName], bool]
+
+# What every new home has in common: it is there now, and no whole GPU is broken for it.
+_HOME: Final = Wish(name=ProfileName(1, 1), spares_whole=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +55,36 @@ class Rearrangement:
 class MoveSearch:
     """One search for one slice; made anew for each, because the budget and what is known to be homeless are its own."""
 
-    def __init__(self, fleet: Fleet, startup: StartupEstimate) -> None:
+    def __init__(self, fleet: Fleet, startup: StartupEstimate, may_surge: MaySurge) -> None:
         self._fleet = fleet
         self._startup = startup
+        self._may_surge = may_surge
         self._left = BUDGET
         self._homeless: set[tuple[ProfileName, frozenset[NodeName] | None]] = set()
 
-    def cheapest(self, wish: Wish, max_moves: int) -> Rearrangement | None:
+    @property
+    def cut_short(self) -> bool:
+        return self._left <= 0
+
+    def cheapest(self, wish: Wish, max_moves: int, lost_at_most: float = inf) -> Rearrangement | None:
+        """`lost_at_most`: of future demand; more than that is not worth moving for."""
         best: Rearrangement | None = None
-        for position, clearing in self._clearings(wish, max_moves):
+        for position, clearing in self._clearings(wish, max_moves, lost_at_most):
             if best and clearing.cost >= best.cost:
                 break
             found = self._direct(wish, position, clearing)
-            if found and (best is None or found.cost < best.cost):
+            if found and found.cost[2] <= lost_at_most and (best is None or found.cost < best.cost):
                 best = found
         if max_moves >= 2 and (best is None or best.cost[0] == 2):
             best = self._by_chain(wish, best)
         return best
 
-    def _clearings(self, wish: Wish, max_moves: int) -> Iterator[tuple[int, Clearing]]:
+    def _clearings(self, wish: Wish, max_moves: int, lost_at_most: float = inf) -> Iterator[tuple[int, Clearing]]:
         for state, clearing in self._fleet.clearings(wish.name):
             if clearing.cost[0] > max_moves:
                 return
+            if clearing.cost[2] > lost_at_most:
+                continue
             for position in self._fleet.members(state):
                 if not self._fleet.eligible(wish, position):
                     continue
@@ -104,8 +121,8 @@ class MoveSearch:
         one, two = clearing.movers
         busy_one, busy_two = self._fleet.busy_on(position, one), self._fleet.busy_on(position, two)
         for state in self._fleet.states():
-            pair = state.fit_together(one.profile.name, two.profile.name)
-            if pair is None:
+            pair = fits_together(state, one.profile.name, two.profile.name)
+            if pair is None or self._fleet.spared(_HOME, state):
                 continue
             for home in self._fleet.members(state):
                 if self._left <= 0:
@@ -119,9 +136,9 @@ class MoveSearch:
 
     def _home(self, source: Place, busy: Busy, closed: Mapping[int, int]) -> Offer | None:
         name = source.profile.name
-        if (name, busy.nodes) in self._homeless:
+        if (name, busy.nodes) in self._homeless or not self._may_surge(busy.function, name):
             return None
-        wish = Wish(name=name, nodes=busy.nodes, starts=self._extra_start(busy), spares_whole=True)
+        wish = replace(_HOME, name=name, nodes=busy.nodes, starts=self._extra_start(busy))
         home = self._fleet.best(replace(wish, closed=closed))
         if home is None and self._fleet.best(wish) is None:
             self._homeless.add((name, busy.nodes))
@@ -139,7 +156,7 @@ class MoveSearch:
                 break
             (source,) = clearing.movers
             busy = self._fleet.busy_on(position, source)
-            second = Wish(name=source.profile.name, nodes=busy.nodes, starts=self._extra_start(busy), spares_whole=True)
+            second = replace(_HOME, name=source.profile.name, nodes=busy.nodes, starts=self._extra_start(busy))
             for inner_position, inner in self._clearings(second, 1):
                 (leaver,) = inner.movers
                 if inner_position == position and (inner.place.mask & clearing.place.mask or leaver == source):
@@ -150,7 +167,7 @@ class MoveSearch:
                 closed = {position: clearing.place.mask}
                 closed[inner_position] = closed.get(inner_position, 0) | inner.place.mask
                 home = self._home(leaver, inner_busy, closed)
-                if home is None:
+                if home is None or not self._may_surge(busy.function, source.profile.name):
                     continue
                 left = Removal(inner_position, leaver, inner_busy, home)
                 taken = Removal(position, source, busy, _left_by(inner_position, inner))
@@ -176,7 +193,7 @@ class MoveSearch:
 def _left_by(position: int, clearing: Clearing) -> Offer:
     """The home that another function leaves: not there yet, so no fit of any state."""
     cost = (RANK[How.MOVE], *clearing.cost[1:3], len(clearing.destroys), -clearing.place.start)
-    return Offer(cost, position, Fit(cost, How.MOVE, clearing.place, clearing.destroys))
+    return Offer(cost, position, Fit(cost, How.MOVE, clearing.place, clearing.destroys, clearing.cost[2]))
 
 
 def _may_run(busy: Busy, node: NodeName) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from types import MappingProxyType
 from typing import Final
 
@@ -20,9 +21,12 @@ class Policy:
     starving_after_s: float = 120.0
     # Slices that come free by themselves within this time are waited for rather than moved for.
     wait_at_most_s: float = 30.0
+    # A function is moved although there is a place when that keeps so many slices of future demand placeable. Whether a
+    # slice is worth a cold start is the operator's to say, so this is off; 3 pays well in bench.planner.
+    move_to_save: float = inf
     # Of each model, so many GPUs without a busy slice are kept for profiles that have a single legal start (4g, 7g).
-    # A request that fits best on the last of them moves one function instead, takes a worse place, or waits (until it
-    # is starving). While such GPUs are plenty this costs nothing; bench.planner shows what it is worth when not.
+    # A request that fits only there has one function moved instead, or waits until it is starving. While such GPUs are
+    # plenty this costs nothing; bench.planner shows what it is worth when they are not.
     reserve_whole: int = 0
     # Shares of future requests by profile; sizes not named weigh as DEFAULT_DEMAND says.
     demand: Mapping[ProfileName, float] = field(default_factory=dict)
@@ -30,12 +34,14 @@ class Policy:
     def __post_init__(self) -> None:
         if self.max_moves not in (0, 1, 2):
             raise BadInput(f"max_moves is {self.max_moves}: legal are 0, 1 and 2")
-        if not self.starving_after_s > 0:
-            raise BadInput(f"starving_after_s is {self.starving_after_s}: legal is more than 0")
-        if not self.wait_at_most_s >= 0:
-            raise BadInput(f"wait_at_most_s is {self.wait_at_most_s}: legal is 0 or more")
+        if not 0 < self.starving_after_s < inf:
+            raise BadInput(f"starving_after_s is {self.starving_after_s}: legal is more than 0 seconds")
+        if not 0 <= self.wait_at_most_s < inf:
+            raise BadInput(f"wait_at_most_s is {self.wait_at_most_s}: legal is 0 seconds or more")
+        if not self.move_to_save > 0:
+            raise BadInput(f"move_to_save is {self.move_to_save}: legal is more than 0 slices")
         if self.reserve_whole < 0:
             raise BadInput(f"reserve_whole is {self.reserve_whole}: legal is 0 or more")
         for name, share in self.demand.items():
-            if not share >= 0:
+            if not 0 <= share < inf:
                 raise BadInput(f"demand of {name} is {share}: legal is 0 or more")

@@ -8,7 +8,10 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from knative_mig.core.planner.gpu_state import Clearing, Fit, GpuState, Key
+from knative_mig.core.planner.clearings import clearings
+from knative_mig.core.planner.fits import Tier, fits_of
+from knative_mig.core.planner.gpu_state import GpuState, Key
+from knative_mig.core.planner.offers import Clearing, Fit
 from knative_mig.core.profile import ProfileName
 
 Ranked = TypeVar("Ranked", Fit, Clearing)
@@ -42,13 +45,9 @@ class Ranking(Generic[Ranked]):
         return ((offer.cost, state.key, number, state, offer) for number, offer in enumerate(self._offers(state)))
 
 
-def by_fit(name: ProfileName) -> Ranking[Fit]:
-    def offers(state: GpuState) -> tuple[Fit, ...]:
-        fit = state.fit(name)
-        return (fit,) if fit else ()
-
-    return Ranking(offers)
+def by_fit(tier: Tier, name: ProfileName) -> Ranking[Fit]:
+    return Ranking(lambda state: fits_of(tier, state, name))
 
 
 def by_clearing(name: ProfileName) -> Ranking[Clearing]:
-    return Ranking(lambda state: state.clearings(name))
+    return Ranking(lambda state: clearings(state, name))

@@ -10,8 +10,10 @@ from typing import Final
 
 from knative_mig.core.inventory import Busy, Ending, Slice
 from knative_mig.core.planner.decisions import Because, Reason
+from knative_mig.core.planner.fits import fits
 from knative_mig.core.planner.fleet import Fleet, Wish
-from knative_mig.core.planner.gpu_state import Obstacle
+from knative_mig.core.planner.obstacles import nearest
+from knative_mig.core.planner.offers import Obstacle
 from knative_mig.core.profile import ProfileName
 
 _LOOKED_AT: Final = 64
@@ -41,10 +43,10 @@ def explain_shortage(fleet: Fleet, wish: Wish, now: float) -> Shortage:
     text = f"no place for {wish.name}: {unused} memory units are free or idle on {where}"
     if unused >= units:
         text += f", but no {units} together at a legal start"
-    nearest = _nearest(fleet, wish.name, looked_at)
+    closest = _closest(fleet, wish.name, looked_at)
     helps = []
-    if nearest:
-        position, obstacle = nearest
+    if closest:
+        position, obstacle = closest
         blockers = [_told(each, now) for each in fleet.slices(position) if each.place in obstacle.blockers]
         text += f"; nearest is {obstacle.place} of {fleet.gpu(position).uuid}, held by {' and '.join(blockers)}"
         helps.extend(_what_frees(fleet.slices(position), obstacle, now))
@@ -65,11 +67,11 @@ def _no_node(fleet: Fleet, wish: Wish) -> Shortage:
     return Shortage(Reason(Because.NO_ELIGIBLE_NODE, text), ("uncordon, or free CPU and memory on one of them",))
 
 
-def _nearest(fleet: Fleet, name: ProfileName, positions: list[int]) -> tuple[int, Obstacle] | None:
+def _closest(fleet: Fleet, name: ProfileName, positions: list[int]) -> tuple[int, Obstacle] | None:
     found = [
         (obstacle.cost, position, obstacle)
         for position in positions
-        if (obstacle := fleet.state(position).nearest(name))
+        if (obstacle := nearest(fleet.state(position), name))
     ]
     if not found:
         return None
@@ -114,7 +116,7 @@ def _smaller(fleet: Fleet, name: ProfileName, positions: list[int]) -> ProfileNa
         for profile in fleet.gpu(position).model.profiles
         if profile.name.attribute is name.attribute
         and profile.name < name
-        and (fit := fleet.state(position).fit(profile.name))
-        and fit.until is None
+        and (offered := fits(fleet.state(position), profile.name))
+        and offered[0].until is None
     }
     return max(found, default=None)
