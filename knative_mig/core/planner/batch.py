@@ -97,6 +97,7 @@ class _Batch:
         self._quota_left = {(ns, name): left for ns, by_name in quotas.items() for name, left in by_name.items()}
         self._refused: dict[_Refusal, Shortage] = {}
         self._held_for: Pending | None = None
+        self._search_cut_short = False
 
     def serve(self, pending: Pending) -> None:
         wish = self._wish(pending)
@@ -150,7 +151,9 @@ class _Batch:
         most = min(most, self._policy.max_moves)
         if not most:
             return None
-        found = MoveSearch(self._fleet, self._startup, self._has_quota).cheapest(wish, most, lost_at_most)
+        search = MoveSearch(self._fleet, self._startup, self._has_quota)
+        found = search.cheapest(wish, most, lost_at_most)
+        self._search_cut_short = search.cut_short
         if found is None:
             return None
         for removal in found.removals:
@@ -179,7 +182,7 @@ class _Batch:
                     "a smaller reserve_whole",
                 ),
             )
-        shortage = explain_shortage(self._fleet, wish, self._now)
+        shortage = explain_shortage(self._fleet, wish, self._now, search_cut_short=self._search_cut_short)
         if self._held_for and shortage.reason.code is Because.NO_FREE_PLACE:
             text = f"{shortage.reason.text}; a place is held for {self._held_for.function}, which comes first"
             return Shortage(Reason(Because.HELD_FOR_OLDER, text), shortage.helps)
@@ -233,7 +236,7 @@ def _bound(fleet: Fleet, now: float, pendings: Iterable[Pending], steps: Iterabl
         wanted[pending.profile] += pending.count
     asked = sum(name.compute * count for name, count in wanted.items())
     if served == asked or not prove:
-        return Bound(served=served, at_most=float(asked))
+        return Bound(served=served, at_most=asked)
     policy = fleet.policy
     at_most = most_compute(fleet, wanted, served, moving=policy.max_moves > 0, wait_until=now + policy.wait_at_most_s)
-    return Bound(served=served, at_most=min(float(asked), at_most))
+    return Bound(served=served, at_most=min(asked, at_most))

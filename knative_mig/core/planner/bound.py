@@ -9,6 +9,7 @@ only make it loose, never wrong. Nodes, quotas and priorities are left out, whic
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from math import floor
 from typing import Final
 
 import numpy as np
@@ -27,28 +28,30 @@ Packing = tuple[int, ...]
 
 def most_compute(
     fleet: Fleet, wanted: Mapping[ProfileName, int], served: int, *, moving: bool, wait_until: float
-) -> float:
+) -> int:
     """No plan serves more compute slices of `wanted`. `served`: what some plan does serve, which aims the search."""
     movable = Counter[ProfileName]()
-    kinds = Counter[tuple[GpuModel, bool, int, tuple[ProfileName, ...]]]()
+    kinds = Counter[tuple[int, bool, int, tuple[ProfileName, ...]]]()
+    models: dict[int, GpuModel] = {}
     for state in fleet.states():
         fixed, goes = state.fixed(moving=moving, wait_until=wait_until)
         count = len(fleet.members(state))
-        kinds[state.model, state.static, fixed, state.reusable() if state.static else ()] += count
+        models[state.key[0]] = state.model
+        kinds[state.key[0], state.static, fixed, state.reusable() if state.static else ()] += count
         for name in goes:
             movable[name] += count
     names = sorted({*wanted, *movable})
     rows: list[Packing] = []
     starts, counts = [], []
-    for (model, static, fixed, offered), count in kinds.items():
-        packings = _static_packing(offered, names) if static else _packings_of(model, fixed, names)
+    for (number, static, fixed, offered), count in sorted(kinds.items()):  # no history of the fleet in the sums
+        packings = _static_packing(offered, names) if static else _packings_of(models[number], fixed, names)
         if packings:
             starts.append(len(rows))
             counts.append(count)
             rows.extend(packings)
     if not rows:
-        return 0.0
-    return _least_dual(
+        return 0
+    least = _least_dual(
         np.array(rows, dtype=float),
         np.array(starts),
         gpus=np.array(counts, dtype=float),
@@ -57,6 +60,7 @@ def most_compute(
         value=np.array([name.compute for name in names], dtype=float),
         served=served,
     )
+    return floor(least + 1e-6)  # what is served is a whole number of compute slices
 
 
 def _least_dual(

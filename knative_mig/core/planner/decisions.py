@@ -93,7 +93,7 @@ class Bound:
     """No plan serves more than `at_most` compute slices to these pendings (configuration LP); this one `served`."""
 
     served: int
-    at_most: float
+    at_most: int
 
     @property
     def gap(self) -> float:

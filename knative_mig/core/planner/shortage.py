@@ -12,6 +12,7 @@ from knative_mig.core.inventory import Busy, Ending, Slice
 from knative_mig.core.planner.decisions import Because, Reason
 from knative_mig.core.planner.fits import fits
 from knative_mig.core.planner.fleet import Fleet, Wish
+from knative_mig.core.planner.moves import BUDGET
 from knative_mig.core.planner.obstacles import nearest
 from knative_mig.core.planner.offers import Obstacle
 from knative_mig.core.profile import ProfileName
@@ -25,7 +26,7 @@ class Shortage:
     helps: tuple[str, ...]
 
 
-def explain_shortage(fleet: Fleet, wish: Wish, now: float) -> Shortage:
+def explain_shortage(fleet: Fleet, wish: Wish, now: float, *, search_cut_short: bool = False) -> Shortage:
     models = fleet.models_of(wish.name)
     if not models:
         offered = ", ".join(str(name) for name in fleet.profiles()) or "none at all"
@@ -43,6 +44,8 @@ def explain_shortage(fleet: Fleet, wish: Wish, now: float) -> Shortage:
     text = f"no place for {wish.name}: {unused} memory units are free or idle on {where}"
     if unused >= units:
         text += f", but no {units} together at a legal start"
+    if search_cut_short:
+        text += f"; moves were sought at the {BUDGET} cheapest places only"
     closest = _closest(fleet, wish.name, looked_at)
     helps = []
     if closest:
