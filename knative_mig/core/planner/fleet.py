@@ -4,19 +4,19 @@ Made by `batch.plan` from an inventory, or kept by a caller that plans again and
 (`replace`). While a plan is being made the fleet takes on each step at once (`assign`) and is wound back at the end.
 """
 
-from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from knative_mig.core.geometry import GpuModel, Place
 from knative_mig.core.inventory import Busy, Gpu, Idle, Inventory, NodeName, Slice
+from knative_mig.core.planner.arrangement import Arrangement
 from knative_mig.core.planner.fits import Tier, fits
 from knative_mig.core.planner.flexibility import Flexibility
-from knative_mig.core.planner.gpu_state import GpuState, Key, items_of
+from knative_mig.core.planner.gpu_state import GpuState, Key, items_of, outline_of
 from knative_mig.core.planner.offers import Clearing, Fit
 from knative_mig.core.planner.policy import Policy
-from knative_mig.core.planner.ranking import Ranked, Ranking, by_clearing, by_fit
+from knative_mig.core.planner.ranking import Ranking, by_clearing, by_fit
 from knative_mig.core.planner.startup import ALIKE_EVERYWHERE, StartTimes
 from knative_mig.core.profile import ProfileName
 
@@ -80,16 +80,20 @@ class Fleet:
         self._whole = Counter[GpuModel]()
         self._unused = Counter[GpuModel]()
         self._states: dict[Key, GpuState] = {}
-        self._members: dict[GpuModel, dict[GpuState, list[int]]] = {model: {} for model in self._models}
-        self._rankings: dict[GpuModel, list[Ranking[Fit] | Ranking[Clearing]]] = {model: [] for model in self._models}
         self._fits: dict[tuple[Tier, ProfileName], Ranking[Fit]] = {}
         self._clearings: dict[ProfileName, Ranking[Clearing]] = {}
         self._content = [_Content(gpu.slices, 0) for gpu in self._gpus]
-        self._state_of = [self._state(gpu, content) for gpu, content in zip(self._gpus, self._content, strict=True)]
-        for position, state in enumerate(self._state_of):
-            self._members[state.model].setdefault(state, []).append(position)
-            self._whole[state.model] += state.is_whole
-            self._unused[state.model] += state.unused_units
+        self._of_model: dict[GpuModel, list[int]] = {model: [] for model in self._models}
+        for position, gpu in enumerate(self._gpus):
+            self._of_model[gpu.model].append(position)
+        self._outlines = [self._outline(position) for position in range(len(self._gpus))]
+        self._fine_states: list[GpuState | None] = [None] * len(self._gpus)  # made when somebody asks
+        self._coarse, self._fine = Arrangement(), Arrangement()
+        for model, positions in self._of_model.items():
+            self._coarse.arrange(model, ((position, self._outlines[position]) for position in positions))
+        for outline in self._outlines:
+            self._whole[outline.model] += outline.is_whole
+            self._unused[outline.model] += outline.unused_units
         self._undo: list[tuple[int, _Content]] = []
 
     def __len__(self) -> int:
@@ -104,15 +108,20 @@ class Fleet:
         return self._content[position].slices
 
     def state(self, position: int) -> GpuState:
-        return self._state_of[position]
+        state = self._fine_states[position]
+        if state is None:
+            gpu, content = self._gpus[position], self._content[position]
+            key = (self._models[gpu.model], gpu.static, content.held, items_of(content.slices))
+            state = self._fine_states[position] = self._shared(key, gpu.model)
+        return state
 
     def states(self) -> Iterator[GpuState]:
         """Every state that some GPU is in."""
-        return (state for members in self._members.values() for state in members)
+        return self._finely(self._models).states()
 
-    def members(self, state: GpuState) -> Sequence[int]:
+    def members(self, state: GpuState) -> Collection[int]:
         """The positions of the GPUs in that state."""
-        return self._members[state.model][state]
+        return self._fine.members(state)
 
     def busy_on(self, position: int, place: Place) -> Busy:
         for each in self._content[position].slices:
@@ -176,12 +185,13 @@ class Fleet:
 
     def _first_offer(self, wish: Wish, tier: Tier, singly: set[int]) -> Offer | None:
         best: Offer | None = None
+        arrangement = self._fine if tier is Tier.MERGE_OR_WAIT else self._coarse
         for state, fit in self.fits(tier, wish.name):
             if best and fit.cost > best.fit.cost:
                 break
             if not wish.believes(fit) or self.spared(wish, state):
                 continue
-            for position in self.members(state):
+            for position in arrangement.members(state):
                 if position not in singly and self.eligible(wish, position):
                     if best is None or position < best.position:
                         best = self._priced(wish, position, fit)
@@ -189,7 +199,7 @@ class Fleet:
         return best
 
     def _offer(self, wish: Wish, position: int) -> Offer | None:
-        state = self._state_of[position]
+        state = self.state(position)
         if self.spared(wish, state):
             return None
         closed = wish.closed.get(position, 0)
@@ -205,20 +215,22 @@ class Fleet:
 
     def fits(self, tier: Tier, name: ProfileName) -> Ranking[Fit]:
         if (tier, name) not in self._fits:
-            self._fits[tier, name] = self._keep(by_fit(tier, name), name)
+            models = self.models_of(name)
+            arrangement = self._finely(models) if tier is Tier.MERGE_OR_WAIT else self._coarse
+            self._fits[tier, name] = arrangement.keep(by_fit(tier, name), models)
         return self._fits[tier, name]
 
     def clearings(self, name: ProfileName) -> Ranking[Clearing]:
         if name not in self._clearings:
-            self._clearings[name] = self._keep(by_clearing(name), name)
+            models = self.models_of(name)
+            self._clearings[name] = self._finely(models).keep(by_clearing(name), models)
         return self._clearings[name]
 
-    def _keep(self, ranking: Ranking[Ranked], name: ProfileName) -> Ranking[Ranked]:
-        models = self.models_of(name)
-        ranking.fill(state for model in models for state in self._members[model])
+    def _finely(self, models: Iterable[GpuModel]) -> Arrangement:
         for model in models:
-            self._rankings[model].append(ranking)
-        return ranking
+            if model not in self._fine:
+                self._fine.arrange(model, ((position, self.state(position)) for position in self._of_model[model]))
+        return self._fine
 
     # -- changes ----------------------------------------------------------------------------------------------------
 
@@ -245,31 +257,26 @@ class Fleet:
     def _forget_states(self) -> None:
         """Those that no GPU is in, once they are the most: worths and times change, and no state may come back."""
         if len(self._states) > 2 * len(self._gpus) + _SPARE_STATES:
-            self._states = {state.key: state for state in self.states()}
+            kept = (*self._coarse.states(), *self._fine.states())
+            self._states = {state.key: state for state in kept}
 
     def _set(self, position: int, content: _Content) -> None:
+        model = self._gpus[position].model
+        was = self.state(position) if model in self._fine else None
+        old = self._outlines[position]
         self._content[position] = content
-        old, new = self._state_of[position], self._state(self._gpus[position], content)
-        if new is old:
-            return
-        self._state_of[position] = new
-        members = self._members[old.model]
-        del members[old][bisect_left(members[old], position)]
-        if not members[old]:
-            del members[old]
-            for ranking in self._rankings[old.model]:
-                ranking.remove(old)
-        if new in members:
-            insort(members[new], position)
-        else:
-            members[new] = [position]
-            for ranking in self._rankings[new.model]:
-                ranking.add(new)
-        self._whole[old.model] += new.is_whole - old.is_whole
-        self._unused[old.model] += new.unused_units - old.unused_units
+        self._fine_states[position] = None
+        new = self._outlines[position] = self._outline(position)
+        self._coarse.move(position, old, new)
+        if was:
+            self._fine.move(position, was, self.state(position))
+        self._whole[model] += new.is_whole - old.is_whole
+        self._unused[model] += new.unused_units - old.unused_units
 
-    def _state(self, gpu: Gpu, content: _Content) -> GpuState:
-        return self._shared((self._models[gpu.model], gpu.static, content.held, items_of(content.slices)), gpu.model)
+    def _outline(self, position: int) -> GpuState:
+        gpu, content = self._gpus[position], self._content[position]
+        lasting, items = outline_of(content.slices)
+        return self._shared((self._models[gpu.model], gpu.static, content.held | lasting, items), gpu.model)
 
     def _with_held(self, state: GpuState, held: int) -> GpuState:
         model, static, already, items = state.key

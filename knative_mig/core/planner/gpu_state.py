@@ -27,6 +27,18 @@ def items_of(slices: tuple[Slice, ...]) -> tuple[Item, ...]:
     return tuple(sorted(_item(each.place, each.use) for each in slices))
 
 
+def outline_of(slices: tuple[Slice, ...]) -> tuple[int, tuple[Item, ...]]:
+    """The mask of all that lasts, and the rest without its values: enough to reuse and to create."""
+    lasting, items = 0, []
+    for each in slices:
+        if isinstance(each.use, Busy):
+            lasting |= each.place.mask
+        else:
+            items.append((each.place.index, ENDING if isinstance(each.use, Ending) else IDLE, 0.0))
+    items.sort()
+    return lasting, tuple(items)
+
+
 def _item(place: Place, use: Use) -> Item:
     if isinstance(use, Busy):
         return (place.index, MOVABLE, use.move_s) if use.movable else (place.index, FIXED, 0.0)
