@@ -64,7 +64,9 @@ class Function:
         return ask(self.gateway, host or self.host, path, body=body, headers=headers, timeout=timeout)
 
     def report(self) -> Object:
-        return self.ask("/report").json
+        answer = self.ask("/report")
+        assert answer.status == 200, f"{answer.status} {answer.text}"
+        return answer.json
 
     def answers(self, path: str = "/", *, seconds: float = PATIENCE_SECONDS) -> Answer:
         """Asks until it answers 200; a request may be lost while something is broken on purpose."""

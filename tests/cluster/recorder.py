@@ -173,7 +173,7 @@ class _Proxy(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _pass_on  # noqa: N815  # the names are http.server's
 
     def _give(self, answer: http.client.HTTPResponse, exchange: Exchange) -> None:
-        self.send_response(answer.status)
+        self.send_response_only(answer.status)
         for key, value in answer.getheaders():
             if key.lower() not in _DROPPED:
                 self.send_header(key, value)
@@ -206,7 +206,12 @@ def _shape_of(body: bytes) -> Any:
 
 
 def main() -> int:
-    file, _, *command = sys.argv[1:]
+    match sys.argv[1:]:
+        case [file, "--", *command] if command:
+            pass
+        case _:
+            sys.stderr.write("usage: python -m tests.cluster.recorder FILE -- COMMAND …\n")
+            return 2
     with recording(attach().connect(), Path(file)) as (_recorded, kubeconfig):
         environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
         return subprocess.run(command, env=environment, check=False).returncode
