@@ -7,7 +7,7 @@ after it, so that an old 7g request ends up with a GPU however many small ones t
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -57,7 +57,7 @@ def plan_on(
         steps=tuple(batch.steps),
         rejections=tuple(batch.rejections),
         reasons=tuple(batch.reasons),
-        bound=_bound(fleet, now, pendings, batch.steps, prove=prove),
+        bound=_bound(fleet, now, _wanted(pendings, quotas or {}), batch.steps, prove=prove),
     )
 
 
@@ -229,14 +229,22 @@ def _over_quota(pending: Pending) -> Shortage:
     )
 
 
-def _bound(fleet: Fleet, now: float, pendings: Iterable[Pending], steps: Iterable[Step], *, prove: bool) -> Bound:
+def _bound(fleet: Fleet, now: float, wanted: Mapping[ProfileName, int], steps: Iterable[Step], *, prove: bool) -> Bound:
     served = sum(step.profile.compute for step in steps)
-    wanted = Counter[ProfileName]()
-    for pending in pendings:
-        wanted[pending.profile] += pending.count
     asked = sum(name.compute * count for name, count in wanted.items())
     if served == asked or not prove:
         return Bound(served=served, at_most=asked)
     policy = fleet.policy
     at_most = most_compute(fleet, wanted, served, moving=policy.max_moves > 0, wait_until=now + policy.wait_at_most_s)
     return Bound(served=served, at_most=min(asked, at_most))
+
+
+def _wanted(pendings: Iterable[Pending], quotas: Quotas) -> Mapping[ProfileName, int]:
+    """What is asked for, as far as quotas allow it."""
+    asked = Counter[tuple[str, ProfileName]]()
+    for pending in pendings:
+        asked[pending.function.namespace, pending.profile] += pending.count
+    wanted = Counter[ProfileName]()
+    for (namespace, name), count in asked.items():
+        wanted[name] += min(count, quotas.get(namespace, {}).get(name, count))
+    return wanted

@@ -3,7 +3,7 @@
 Called by `batch` when something had to be rejected. Each GPU takes one of the packings that fit beside its fixed
 slices; movable functions may go anywhere but must stay somewhere. Relaxing "no more of a profile than the chosen
 packings hold" with a price per profile gives an upper bound at *any* prices, so the few steps of price search below can
-only make it loose, never wrong. Nodes, quotas and priorities are left out, which can only raise it.
+only make it loose, never wrong. Nodes and priorities are left out, which can only raise it.
 """
 
 from collections import Counter

@@ -24,7 +24,7 @@ Key = tuple[int, bool, int, tuple[Item, ...]]
 
 
 def items_of(slices: tuple[Slice, ...]) -> tuple[Item, ...]:
-    return tuple(sorted(_item(each.place, each.use) for each in slices))
+    return tuple(sorted([_item(each.place, each.use) for each in slices]))
 
 
 def outline_of(slices: tuple[Slice, ...]) -> tuple[int, tuple[Item, ...]]:
