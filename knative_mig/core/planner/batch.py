@@ -9,7 +9,6 @@ after it, so that an old 7g request ends up with a GPU however many small ones t
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf
 
 from knative_mig.core.inventory import Function, Inventory, NodeName, Pending, Quotas
 from knative_mig.core.planner.bound import most_compute
@@ -131,35 +130,26 @@ class _Batch:
 
     def _step(self, pending: Pending, wish: Wish) -> Step | None:
         offer = self._fleet.best(wish)
-        if offer is None:
-            most = 1 if self._breaks_whole(wish) else self._policy.max_moves
-            return self._moved(pending, wish, most)
-        lost = offer.cost[2]
-        if lost >= self._policy.move_to_save:
-            found = self._moved(pending, wish, 1, lost_at_most=lost - self._policy.move_to_save, instead_of=lost)
-            if found:
-                return found
-        return grant(self._fleet, pending.function, wish, offer, self._now)
+        if offer:
+            return grant(self._fleet, pending.function, wish, offer, self._now)
+        return self._moved(pending, wish, 1 if self._breaks_whole(wish) else self._policy.max_moves)
 
     def _breaks_whole(self, wish: Wish) -> bool:
         """It has a place, on the last whole GPU: one move is worth such a GPU, two are not."""
         return wish.spares_whole and self._fleet.best(replace(wish, spares_whole=False)) is not None
 
-    def _moved(
-        self, pending: Pending, wish: Wish, most: int, lost_at_most: float = inf, instead_of: float | None = None
-    ) -> Step | None:
+    def _moved(self, pending: Pending, wish: Wish, most: int) -> Step | None:
         most = min(most, self._policy.max_moves)
         if not most:
             return None
         search = MoveSearch(self._fleet, self._startup, self._has_quota)
-        found = search.cheapest(wish, most, lost_at_most)
+        found = search.cheapest(wish, most)
         self._search_cut_short = search.cut_short
         if found is None:
             return None
         for removal in found.removals:
             self._spend_quota(removal.busy.function, removal.source.profile.name)
-        saved = None if instead_of is None else instead_of - found.cost[2]
-        return grant_by_moving(self._fleet, pending.function, wish, found, saved)
+        return grant_by_moving(self._fleet, pending.function, wish, found)
 
     def _has_quota(self, function: Function, name: ProfileName) -> bool:
         return self._quota_left.get((function.namespace, name), 1) > 0

@@ -31,8 +31,7 @@ def grant(fleet: Fleet, function: Function, wish: Wish, offer: Offer, now: float
     return step
 
 
-def grant_by_moving(fleet: Fleet, function: Function, wish: Wish, found: Rearrangement, saved: float | None) -> Step:
-    """`saved`: slices of future demand over the best place without moving, where there was one."""
+def grant_by_moving(fleet: Fleet, function: Function, wish: Wish, found: Rearrangement) -> Step:
     relocations = _relocations(fleet, found)
     gpu = fleet.gpu(found.position)
     step = Step(
@@ -41,7 +40,7 @@ def grant_by_moving(fleet: Fleet, function: Function, wish: Wish, found: Rearran
         profile=wish.name,
         target=Target(gpu=gpu.uuid, node=gpu.node, place=found.clearing.place, destroys=found.clearing.destroys),
         relocations=relocations,
-        reasons=(_why_moved(relocations, found, saved),),
+        reasons=(_why_moved(relocations, found),),
     )
     for removal in found.removals:
         _leave(fleet, removal)
@@ -137,15 +136,15 @@ def _where(fleet: Fleet, wish: Wish, offer: Offer) -> tuple[Reason, ...]:
     return tuple(reasons)
 
 
-def _why_moved(relocations: tuple[Relocation, ...], found: Rearrangement, saved: float | None) -> Reason:
+def _why_moved(relocations: tuple[Relocation, ...], found: Rearrangement) -> Reason:
     moved = ", then ".join(
         f"{each.function} from {each.source} of {each.source_gpu} to {each.target.place} of {each.target.gpu}"
         for each in relocations
     )
-    how = f"{moved}; {found.cost[1]:.1f} s, each new pod Ready before the old one ends"
-    if saved is not None:
-        return Reason(Because.KEEPS_FLEXIBILITY, f"saves {saved:.2f} slices of future demand by moving {how}")
-    return Reason(Because.FEWEST_MOVES, f"no place without moving: moves {how}")
+    return Reason(
+        Because.FEWEST_MOVES,
+        f"no place without moving: moves {moved}; {found.cost[1]:.1f} s, each new pod Ready before the old one ends",
+    )
 
 
 def _units(place: Place) -> str:

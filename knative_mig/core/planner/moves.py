@@ -9,7 +9,6 @@ hand its place on to another `+me` is not looked for).
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations
-from math import inf
 from typing import Final
 
 from knative_mig.core.geometry import Place
@@ -66,25 +65,22 @@ class MoveSearch:
     def cut_short(self) -> bool:
         return self._left <= 0
 
-    def cheapest(self, wish: Wish, max_moves: int, lost_at_most: float = inf) -> Rearrangement | None:
-        """`lost_at_most`: of future demand; more than that is not worth moving for."""
+    def cheapest(self, wish: Wish, max_moves: int) -> Rearrangement | None:
         best: Rearrangement | None = None
-        for position, clearing in self._clearings(wish, max_moves, lost_at_most):
+        for position, clearing in self._clearings(wish, max_moves):
             if best and clearing.cost >= best.cost:
                 break
             found = self._direct(wish, position, clearing)
-            if found and found.cost[2] <= lost_at_most and (best is None or found.cost < best.cost):
+            if found and (best is None or found.cost < best.cost):
                 best = found
         if max_moves >= 2 and (best is None or best.cost[0] == 2):
             best = self._by_chain(wish, best)
         return best
 
-    def _clearings(self, wish: Wish, max_moves: int, lost_at_most: float = inf) -> Iterator[tuple[int, Clearing]]:
+    def _clearings(self, wish: Wish, max_moves: int) -> Iterator[tuple[int, Clearing]]:
         for state, clearing in self._fleet.clearings(wish.name):
             if clearing.cost[0] > max_moves:
                 return
-            if clearing.cost[2] > lost_at_most:
-                continue
             for position in self._fleet.members(state):
                 if not self._fleet.eligible(wish, position):
                     continue

@@ -21,9 +21,6 @@ class Policy:
     starving_after_s: float = 120.0
     # Slices that come free by themselves within this time are waited for rather than moved for.
     wait_at_most_s: float = 30.0
-    # A function is moved although there is a place when that keeps so many slices of future demand placeable. Whether a
-    # slice is worth a cold start is the operator's to say, so this is off; 3 pays well in bench.planner.
-    move_to_save: float = inf
     # Of each model, so many GPUs without a busy slice are kept for profiles that have a single legal start (4g, 7g).
     # A request that fits only there has one function moved instead, or waits until it is starving. While such GPUs are
     # plenty this costs nothing; bench.planner shows what it is worth when they are not.
@@ -38,8 +35,6 @@ class Policy:
             raise BadInput(f"starving_after_s is {self.starving_after_s}: legal is more than 0 seconds")
         if not 0 <= self.wait_at_most_s < inf:
             raise BadInput(f"wait_at_most_s is {self.wait_at_most_s}: legal is 0 seconds or more")
-        if not self.move_to_save > 0:
-            raise BadInput(f"move_to_save is {self.move_to_save}: legal is more than 0 slices")
         if self.reserve_whole < 0:
             raise BadInput(f"reserve_whole is {self.reserve_whole}: legal is 0 or more")
         for name, share in self.demand.items():
