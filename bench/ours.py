@@ -1,7 +1,8 @@
 """The planner of knative-mig as the benchmarks use it: kept between decisions, in one call, and as a rule.
 
-As a rule a request is a pending that is planned alone, a move takes every function the same 30 s, and a slice is
-destroyed when its request ends: like the other rules it remembers nothing, so reusing idle slices cannot help it here.
+As a rule a request is a pending that is planned alone, and a move takes every function the same 30 s. As on a cluster a
+slice stays when its request ends, idle, until somebody reuses it or it is merged away; all are worth the same. One
+whole GPU is reserved (`Policy.reserve_whole`): what that costs small requests and gives big ones is in the figures.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,8 @@ from knative_mig.core.planner.fleet import Fleet
 from knative_mig.core.planner.policy import Policy
 
 POLICY: Final = Policy()
+RESERVING: Final = Policy(reserve_whole=1)
+IDLE_WORTH_S: Final = 1.0  # making and destroying a slice
 
 
 def plan_all(inventory: Inventory, pendings: Sequence[Pending], now: float) -> Plan:
@@ -40,7 +43,7 @@ class KeptPlanner:
 
 
 class Ours:
-    def __init__(self, gpus: int, policy: Policy = POLICY) -> None:
+    def __init__(self, gpus: int, policy: Policy = RESERVING) -> None:
         fleet = tuple(
             Gpu(uuid=GpuUuid(f"GPU-{number:03}"), node=NodeName(f"node-{number:03}"), model=MODEL)
             for number in range(gpus)
@@ -56,7 +59,7 @@ class Ours:
             return None
         (step,) = decided.steps
         for gpu in self._world.carry_out(step, Busy(function, movable=True, move_s=30.0)):
-            self._observe(gpu)
+            self._planner.observe(gpu)
         for relocation in step.relocations:
             self._where[relocation.function] = relocation.target.gpu, relocation.target.place
         self._where[function] = step.target.gpu, step.target.place
@@ -64,7 +67,7 @@ class Ours:
 
     def depart(self, request: int) -> None:
         uuid, place = self._where.pop(_function(request))
-        self._planner.observe(self._world.destroy(uuid, place))
+        self._planner.observe(self._world.end(uuid, place, worth_s=IDLE_WORTH_S))
 
     def running(self) -> Iterable[tuple[int, int, Place]]:
         return (
@@ -72,16 +75,13 @@ class Ours:
             for function, (uuid, place) in self._where.items()
         )
 
-    def _observe(self, gpu: Gpu) -> None:
-        """Slices that a move left empty are destroyed like those of requests that ended."""
-        for each in gpu.slices:
-            if not isinstance(each.use, Busy):
-                gpu = self._world.destroy(gpu.uuid, each.place)
-        self._planner.observe(gpu)
-
 
 def without_moves(gpus: int) -> Ours:
-    return Ours(gpus, replace(POLICY, max_moves=0))
+    return Ours(gpus, replace(RESERVING, max_moves=0))
+
+
+def without_reserve(gpus: int) -> Ours:
+    return Ours(gpus, POLICY)
 
 
 def _function(request: int) -> Function:

@@ -36,7 +36,14 @@ OTHERS: Final[Mapping[str, MakeRule]] = {
 OURS: Final = "ours"
 STILL: Final = "ours without moves"
 BOUND: Final = "full repack (bound)"
-RULES: Final[Mapping[str, MakeRule]] = {**OTHERS, STILL: ours.without_moves, OURS: ours.Ours, BOUND: repack.FullRepack}
+UNRESERVED: Final = "ours without reserve"
+RULES: Final[Mapping[str, MakeRule]] = {
+    **OTHERS,
+    STILL: ours.without_moves,
+    UNRESERVED: ours.without_reserve,
+    OURS: ours.Ours,
+    BOUND: repack.FullRepack,
+}
 
 LOADS: Final = (0.8, 1.0)
 STANDARD: Final = "standard"
@@ -174,7 +181,7 @@ def print_comparison(comparison: Comparison) -> None:
             str(comparison.spread(rule, WHOLE_GPUS)),
             f"{comparison.mean(rule, REQUESTS):.3f}",
             f"{comparison.mean(rule, MOVES):.3f}",
-            "" if rule not in (OURS, STILL) else str(comparison.gap_closed(rule)),
+            "" if rule not in (OURS, STILL, UNRESERVED) else str(comparison.gap_closed(rule)),
         )
         for rule in comparison.outcomes
     ]
