@@ -1,6 +1,6 @@
 """Small worlds in words, for tests of the planner.
 
-gpu("A", "3g.20gb@0 is chat", "1g.5gb@4 is mail, moves in 10", "2g.10gb@4 idle, worth 0.5", "1g.5gb@6 is old, ends at 12")
+gpu("A", "3g.20gb@0 is chat", "1g.5gb@4 is mail, moves in 10", "1g.5gb@5 idle, worth 0.5", "1g.5gb@6 is x, ends at 9")
 """
 
 import re

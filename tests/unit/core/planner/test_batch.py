@@ -106,7 +106,8 @@ def test_a_function_takes_the_home_that_another_leaves_first() -> None:
         pending("whole", "7g.40gb"),
     )
     assert told(plan.steps[0]) == (
-        "whole: move A:7g.40gb@0, moving tiny from B:1g.5gb@0 to C:1g.5gb@6, moving huge from A:4g.20gb@0 to B:4g.20gb@0"
+        "whole: move A:7g.40gb@0, moving tiny from B:1g.5gb@0 to C:1g.5gb@6, "
+        "moving huge from A:4g.20gb@0 to B:4g.20gb@0"
     )
 
 
