@@ -61,7 +61,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    chance = random.Random(arguments.seed)  # noqa: S311
+    chance = random.Random(arguments.seed)
     failed = 0
     testbed("down").wait()
     before = traces()

@@ -55,7 +55,7 @@ class Rig:
 @contextmanager
 def rig(kind: str, spec: str, folder: Path, *, mig_enabled: bool = True) -> Iterator[Rig]:
     """GPUs of that spec, with the same UUIDs in each kind."""
-    random = Random(spec)  # noqa: S311  (repeatable, nothing secret)
+    random = Random(spec)
     folder.mkdir(exist_ok=True)
     path = folder / f"{kind}.json"
     store = open_store(
