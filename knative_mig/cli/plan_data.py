@@ -3,7 +3,6 @@
 Keys are part of the command's interface: add, never rename.
 """
 
-import math
 from collections.abc import Sequence
 
 from knative_mig.core.geometry import Place
@@ -17,7 +16,7 @@ def data_of(plan: Plan) -> Data:
         "steps": [_step(each) for each in plan.steps],
         "rejections": [_rejection(each) for each in plan.rejections],
         "reasons": _reasons(plan.reasons),
-        "bound": {"served": plan.bound.served, "at_most": _finite(plan.bound.at_most), "gap": plan.bound.gap},
+        "bound": {"served": plan.bound.served, "at_most": plan.bound.at_most, "gap": plan.bound.gap},
     }
 
 
@@ -28,7 +27,7 @@ def _step(step: Step) -> Data:
         "profile": str(step.profile),
         "target": _target(step.target),
         "relocations": [_relocation(each) for each in step.relocations],
-        "until_s": None if step.until is None else _finite(step.until),
+        "until_s": step.until,
         "reasons": _reasons(step.reasons),
     }
 
@@ -48,7 +47,7 @@ def _relocation(move: Relocation) -> Data:
         "function": str(move.function),
         "source": {"gpu": move.source_gpu, **_place(move.source)},
         "target": _target(move.target),
-        "seconds": _finite(move.seconds),
+        "seconds": move.seconds,
     }
 
 
@@ -68,8 +67,3 @@ def _reasons(reasons: Sequence[Reason]) -> list[Data]:
 
 def _place(place: Place) -> Data:
     return {"profile": str(place.profile), "start": place.start}
-
-
-def _finite(number: float) -> float | None:
-    """JSON has no infinity."""
-    return number if math.isfinite(number) else None

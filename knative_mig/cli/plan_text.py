@@ -81,7 +81,7 @@ def _overall(plan: Plan) -> Iterator[str]:
 
 def _bound(bound: Bound) -> str:
     return (
-        f"it serves {bound.served} compute slices; no plan serves more than {bound.at_most:g} "
+        f"it serves {bound.served} compute slices; no plan serves more than {bound.at_most} "
         f"(gap {100 * bound.gap:.1f} %)"
     )
 
