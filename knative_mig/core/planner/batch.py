@@ -9,6 +9,7 @@ after it, so that an old 7g request ends up with a GPU however many small ones t
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from knative_mig.core.inventory import Function, Inventory, NodeName, Pending, Quotas
 from knative_mig.core.planner.bound import most_compute
@@ -101,19 +102,20 @@ class _Batch:
     def serve(self, pending: Pending) -> None:
         wish = self._wish(pending)
         for served in range(pending.count):
-            if not self._has_quota(pending.function, pending.profile):
+            if self._quota_of(pending.function.namespace, pending.profile) <= 0:
                 self._reject(pending, pending.count - served, _over_quota(pending))
                 return
             refusal = _Refusal(wish.name, wish.nodes, wish.spares_whole)
+            self._spend_quota(pending.function, pending.profile, 1)
             step = None if refusal in self._refused else self._step(pending, wish)
             if step is None:
+                self._spend_quota(pending.function, pending.profile, -1)
                 shortage = self._refused.get(refusal) or self._shortage(wish)
                 self._refused[refusal] = shortage
                 self._reject(pending, pending.count - served, shortage)
                 self._hold_for(pending, wish)
                 return
             self.steps.append(step)
-            self._spend_quota(pending.function, pending.profile)
 
     def _wish(self, pending: Pending) -> Wish:
         single_start = any(
@@ -142,22 +144,22 @@ class _Batch:
         most = min(most, self._policy.max_moves)
         if not most:
             return None
-        search = MoveSearch(self._fleet, self._startup, self._has_quota)
+        search = MoveSearch(self._fleet, self._startup, self._quota_of)
         found = search.cheapest(wish, most)
         self._search_cut_short = search.cut_short
         if found is None:
             return None
         for removal in found.removals:
-            self._spend_quota(removal.busy.function, removal.source.profile.name)
+            self._spend_quota(removal.busy.function, removal.source.profile.name, 1)
         return grant_by_moving(self._fleet, pending.function, wish, found)
 
-    def _has_quota(self, function: Function, name: ProfileName) -> bool:
-        return self._quota_left.get((function.namespace, name), 1) > 0
+    def _quota_of(self, namespace: str, name: ProfileName) -> float:
+        return self._quota_left.get((namespace, name), inf)
 
-    def _spend_quota(self, function: Function, name: ProfileName) -> None:
+    def _spend_quota(self, function: Function, name: ProfileName, count: int) -> None:
         key = (function.namespace, name)
         if key in self._quota_left:
-            self._quota_left[key] -= 1
+            self._quota_left[key] -= count
 
     def _shortage(self, wish: Wish) -> Shortage:
         if wish.spares_whole and self._fleet.best(replace(wish, spares_whole=False)):

@@ -257,7 +257,7 @@ class Fleet:
     def _forget_states(self) -> None:
         """Those that no GPU is in, once they are the most: worths and times change, and no state may come back."""
         if len(self._states) > 2 * len(self._gpus) + _SPARE_STATES:
-            kept = (*self._coarse.states(), *self._fine.states())
+            kept = (*self._outlines, *(state for state in self._fine_states if state))
             self._states = {state.key: state for state in kept}
 
     def _set(self, position: int, content: _Content) -> None:

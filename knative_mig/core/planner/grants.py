@@ -32,13 +32,14 @@ def grant(fleet: Fleet, function: Function, wish: Wish, offer: Offer, now: float
 
 
 def grant_by_moving(fleet: Fleet, function: Function, wish: Wish, found: Rearrangement) -> Step:
-    relocations = _relocations(fleet, found)
+    relocations, gone = _relocations(fleet, found)
+    destroys = tuple(place for place in found.clearing.destroys if (found.position, place) not in gone)
     gpu = fleet.gpu(found.position)
     step = Step(
         how=How.MOVE,
         function=function,
         profile=wish.name,
-        target=Target(gpu=gpu.uuid, node=gpu.node, place=found.clearing.place, destroys=found.clearing.destroys),
+        target=Target(gpu=gpu.uuid, node=gpu.node, place=found.clearing.place, destroys=destroys),
         relocations=relocations,
         reasons=(_why_moved(relocations, found),),
     )
@@ -78,9 +79,9 @@ def _target(fleet: Fleet, position: int, fit: Fit) -> Target:
     return Target(gpu=gpu.uuid, node=gpu.node, place=fit.place, reuses=fit.how is How.REUSE, destroys=fit.destroys)
 
 
-def _relocations(fleet: Fleet, found: Rearrangement) -> tuple[Relocation, ...]:
-    """An idle slice that two new homes lie on is destroyed by the first."""
-    gone = {(found.position, place) for place in found.clearing.destroys}
+def _relocations(fleet: Fleet, found: Rearrangement) -> tuple[tuple[Relocation, ...], set[tuple[int, Place]]]:
+    """Also what they destroy: an idle slice that several places lie on is destroyed by the first to be made."""
+    gone: set[tuple[int, Place]] = set()
     relocations = []
     for removal in found.removals:
         target = _target(fleet, removal.home.position, removal.home.fit)
@@ -95,7 +96,7 @@ def _relocations(fleet: Fleet, found: Rearrangement) -> tuple[Relocation, ...]:
                 seconds=removal.busy.move_s,
             )
         )
-    return tuple(relocations)
+    return tuple(relocations), gone
 
 
 def _why(fit: Fit, now: float) -> Reason:

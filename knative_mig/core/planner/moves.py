@@ -6,7 +6,7 @@ first. Slices nest or are apart, so no other order of two moves frees more (but 
 hand its place on to another `+me` is not looked for).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Final
@@ -24,8 +24,8 @@ from knative_mig.core.profile import ProfileName
 # 256 take about 5 ms, and a fleet that has a move at all shows one within the first few.
 BUDGET: Final = 256
 
-# A move makes its function one pod bigger for a while: whether its namespace's quota has room for that.
-MaySurge = Callable[[Function, ProfileName], bool]
+# How many more slices of a profile a namespace may hold: a move makes its function one pod bigger for a while.
+QuotaLeft = Callable[[str, ProfileName], float]
 
 # What every new home has in common: it is there now, and no whole GPU is broken for it.
 _HOME: Final = Wish(name=ProfileName(1, 1), spares_whole=True)
@@ -54,10 +54,10 @@ class Rearrangement:
 class MoveSearch:
     """One search for one slice; made anew for each, because the budget and what is known to be homeless are its own."""
 
-    def __init__(self, fleet: Fleet, startup: StartupEstimate, may_surge: MaySurge) -> None:
+    def __init__(self, fleet: Fleet, startup: StartupEstimate, quota_left: QuotaLeft) -> None:
         self._fleet = fleet
         self._startup = startup
-        self._may_surge = may_surge
+        self._quota_left = quota_left
         self._left = BUDGET
         self._homeless: set[tuple[ProfileName, frozenset[NodeName] | None]] = set()
 
@@ -98,11 +98,11 @@ class MoveSearch:
 
     def _homes(self, position: int, place: Place, movers: tuple[Place, ...]) -> tuple[Removal, ...] | None:
         closed = {position: place.mask}
-        removals = []
+        removals: list[Removal] = []
         for source in movers:
             busy = self._fleet.busy_on(position, source)
             home = self._home(source, busy, closed)
-            if home is None:
+            if home is None or not self._may_surge(busy.function, source, removals):
                 return None
             closed[home.position] = closed.get(home.position, 0) | home.fit.place.mask
             removals.append(Removal(position, source, busy, home))
@@ -130,9 +130,17 @@ class MoveSearch:
                 first, second = (Offer(fit.cost, home, fit) for fit in pair)
                 yield (Removal(position, one, busy_one, first), Removal(position, two, busy_two, second))
 
+    def _may_surge(self, function: Function, source: Place, before: Sequence[Removal] = ()) -> bool:
+        same = (
+            each
+            for each in before
+            if each.busy.function.namespace == function.namespace and each.source.profile.name == source.profile.name
+        )
+        return self._quota_left(function.namespace, source.profile.name) > sum(1 for _ in same)
+
     def _home(self, source: Place, busy: Busy, closed: Mapping[int, int]) -> Offer | None:
         name = source.profile.name
-        if (name, busy.nodes) in self._homeless or not self._may_surge(busy.function, name):
+        if (name, busy.nodes) in self._homeless:
             return None
         wish = replace(_HOME, name=name, nodes=busy.nodes, starts=self._extra_start(busy))
         home = self._fleet.best(replace(wish, closed=closed))
@@ -163,9 +171,13 @@ class MoveSearch:
                 closed = {position: clearing.place.mask}
                 closed[inner_position] = closed.get(inner_position, 0) | inner.place.mask
                 home = self._home(leaver, inner_busy, closed)
-                if home is None or not self._may_surge(busy.function, source.profile.name):
+                if home is None:
                     continue
                 left = Removal(inner_position, leaver, inner_busy, home)
+                if not (
+                    self._may_surge(inner_busy.function, leaver) and self._may_surge(busy.function, source, [left])
+                ):
+                    continue
                 taken = Removal(position, source, busy, _left_by(inner_position, inner))
                 found = self._priced(wish, position, clearing, (left, taken))
                 if best is None or found.cost < best.cost:

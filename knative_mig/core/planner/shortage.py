@@ -103,7 +103,12 @@ def _what_frees(slices: tuple[Slice, ...], obstacle: Obstacle, now: float) -> li
     if fixed and len(busy) <= 2:
         helps.append(f"knative-mig.dev/movable on {_named(fixed)}")
     if ending and not busy:
-        helps.append(f"waiting {max(use.free_at for use in ending) - now:.0f} s")
+        seconds = max(use.free_at for use in ending) - now
+        helps.append(
+            f"waiting {seconds:.0f} s"
+            if seconds >= 0
+            else f"a look at the pod that should have ended {-seconds:.0f} s ago"
+        )
     return helps
 
 
