@@ -60,6 +60,9 @@ def command() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """What the console script calls; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
+        if stream is None:  # closed by the caller (`>&-`): Python has no object for it
+            return _say(f"standard stream {number} is closed: legal is open, /dev/null if need be", FAILED)
     try:
         code = command.main(given, prog_name="knative-mig", standalone_mode=False)
         sys.stdout.flush()

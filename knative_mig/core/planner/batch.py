@@ -96,7 +96,7 @@ class _Batch:
         self._startup = startup
         self._quota_left = {(ns, name): left for ns, by_name in quotas.items() for name, left in by_name.items()}
         self._refused: dict[_Refusal, Shortage] = {}
-        self._held_for: Pending | None = None
+        self._held_for: list[tuple[Pending, int]] = []
         self._search_cut_short = False
 
     def serve(self, pending: Pending) -> None:
@@ -175,8 +175,9 @@ class _Batch:
                 ),
             )
         shortage = explain_shortage(self._fleet, wish, self._now, search_cut_short=self._search_cut_short)
-        if self._held_for and shortage.reason.code is Because.NO_FREE_PLACE:
-            text = f"{shortage.reason.text}; a place is held for {self._held_for.function}, which comes first"
+        older = next((each for each, position in self._held_for if self._fleet.fits_unheld(position, wish)), None)
+        if older:
+            text = f"{shortage.reason.text}; a place is held for {older.function}, which comes first"
             return Shortage(Reason(Because.HELD_FOR_OLDER, text), shortage.helps)
         return shortage
 
@@ -202,7 +203,7 @@ class _Batch:
             return
         _, position, obstacle = closest
         self._fleet.assign(position, self._fleet.slices(position), held=obstacle.place.mask)
-        self._held_for = pending
+        self._held_for.append((pending, position))
         gpu = self._fleet.gpu(position)
         self.reasons.append(
             Reason(

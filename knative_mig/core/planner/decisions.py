@@ -56,6 +56,7 @@ class Target:
     place: Place
     reuses: bool = False  # the slice is there already
     destroys: tuple[Place, ...] = ()
+    awaits: tuple[Place, ...] = ()  # slices there whose pods are ending: gone, or idle, by `Step.until`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,8 +54,8 @@ def _merge_or_wait(state: GpuState, places: tuple[Place, ...]) -> tuple[Fit, ...
         worth, destroyed, until = 0.0, 0, None
         for other, (index, kind, value) in state.standing:
             if other.mask & place.mask:
-                destroyed += index != place.index
                 if kind == IDLE:
+                    destroyed += index != place.index
                     worth += value
                 else:
                     until = value if until is None else max(until, value)
@@ -82,7 +82,11 @@ def _best(state: GpuState, how: How, ways: Iterable[tuple[Place, float, int]]) -
 def _fit(state: GpuState, how: How, place: Place, *, seconds: float, destroyed: int, until: float | None = None) -> Fit:
     lost = 0.0 if state.static else state.flexibility.losses(state.lasting)[place.index] or 0.0
     cost = (RANK[how], round(seconds, 3), round(lost + state.packing, 6), destroyed, -place.start)
-    return Fit(cost, how, place, state.others_on(place) if destroyed else (), lost, until)
+    there = state.stands(place)
+    if until is None:
+        return Fit(cost, how, place, state.on(place, IDLE) if destroyed else (), lost, there)
+    awaited = (place,) if there else state.on(place, ENDING)
+    return Fit(cost, how, place, state.on(place, IDLE), lost, there, awaited, until)
 
 
 _SEARCHES = {Tier.REUSE: _reuse, Tier.CREATE: _create, Tier.MERGE_OR_WAIT: _merge_or_wait}
@@ -120,7 +124,7 @@ def _open_places(state: GpuState, name: ProfileName) -> list[Place]:
 
 
 def _over_idle(state: GpuState, place: Place, worth: float, lost: float) -> Fit:
-    destroys = state.others_on(place)
-    how = How.REUSE if state.stands(place) else How.MERGE if destroys else How.CREATE
+    destroys, there = state.on(place, IDLE), state.stands(place)
+    how = How.REUSE if there else How.MERGE if destroys else How.CREATE
     cost = (RANK[how], round(worth, 3), round(lost, 6), len(destroys), -place.start)
-    return Fit(cost, how, place, destroys, round(lost, 6))
+    return Fit(cost, how, place, destroys, round(lost, 6), there)

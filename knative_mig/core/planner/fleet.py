@@ -206,6 +206,13 @@ class Fleet:
         offered = fits(self._with_held(state, closed) if closed else state, wish.name)
         return next((self._priced(wish, position, fit) for fit in offered if wish.believes(fit)), None)
 
+    def fits_unheld(self, position: int, wish: Wish) -> bool:
+        """Whether the GPU would do if nothing on it were held."""
+        gpu, content = self._gpus[position], self._content[position]
+        key = (self._models[gpu.model], gpu.static, 0, items_of(content.slices))
+        offered = fits(self._shared(key, gpu.model), wish.name)
+        return self.eligible(wish, position) and any(wish.believes(fit) for fit in offered)
+
     def _priced(self, wish: Wish, position: int, fit: Fit) -> Offer:
         rank, seconds, *rest = fit.cost
         return Offer((rank, seconds + wish.starts.whole_seconds(self._gpus[position].node), *rest), position, fit)

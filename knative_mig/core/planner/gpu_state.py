@@ -92,9 +92,13 @@ class GpuState:
         self.known_pairs: dict[tuple[ProfileName, ProfileName], tuple[Fit, Fit] | None] = {}
         self.known_nearest: dict[ProfileName, Obstacle | None] = {}
 
-    def others_on(self, place: Place) -> tuple[Place, ...]:
-        """What would have to go: all that stands on a place but a slice of just that place."""
-        on_it = (other for other, _ in self.standing if other.mask & place.mask and other.index != place.index)
+    def on(self, place: Place, kind: int) -> tuple[Place, ...]:
+        """The slices of that kind on a place, but for one of just that place."""
+        on_it = (
+            other
+            for other, (index, its_kind, _) in self.standing
+            if its_kind == kind and other.mask & place.mask and index != place.index
+        )
         return tuple(sorted(on_it, key=lambda other: other.start))
 
     def stands(self, place: Place) -> bool:

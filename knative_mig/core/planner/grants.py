@@ -76,7 +76,14 @@ def _give_away(fleet: Fleet, position: int, place: Place, destroys: tuple[Place,
 
 def _target(fleet: Fleet, position: int, fit: Fit) -> Target:
     gpu = fleet.gpu(position)
-    return Target(gpu=gpu.uuid, node=gpu.node, place=fit.place, reuses=fit.how is How.REUSE, destroys=fit.destroys)
+    return Target(
+        gpu=gpu.uuid,
+        node=gpu.node,
+        place=fit.place,
+        reuses=fit.reuses,
+        destroys=fit.destroys,
+        awaits=fit.awaits,
+    )
 
 
 def _relocations(fleet: Fleet, found: Rearrangement) -> tuple[tuple[Relocation, ...], set[tuple[int, Place]]]:
@@ -108,24 +115,18 @@ def _why(fit: Fit, now: float) -> Reason:
         case How.MERGE:
             return Reason(
                 Because.CHEAPEST_MERGE,
-                f"destroys idle {_listed(fit.destroys)}, together worth {fit.seconds:.1f} s: no legal place costs less",
+                f"destroys idle {_listed(fit.destroys)}, together worth {fit.seconds:.1f} s",
             )
         case How.WAIT:
             until = 0.0 if fit.until is None else fit.until - now
-            return Reason(Because.SOON_FREE, f"{fit.place} comes free in {max(0.0, until):.0f} s, sooner than a move")
+            return Reason(Because.SOON_FREE, f"{fit.place} comes free in {max(0.0, until):.0f} s")
         case How.MOVE:
             raise AssertionError("a move is explained by its relocations")
 
 
 def _where(fleet: Fleet, wish: Wish, offer: Offer) -> tuple[Reason, ...]:
-    reasons = [
-        Reason(
-            Because.KEEPS_FLEXIBILITY,
-            f"costs {offer.fit.flexibility_lost:.2f} slices of future demand, the least of {len(fleet)} GPUs"
-            if len(fleet) > 1
-            else f"costs {offer.fit.flexibility_lost:.2f} slices of future demand, the least of its legal places",
-        )
-    ]
+    lost = offer.fit.flexibility_lost
+    reasons = [Reason(Because.KEEPS_FLEXIBILITY, f"takes {lost:.2f} slices of future demand from this GPU")]
     if wish.starts.on_node:
         node = fleet.gpu(offer.position).node
         reasons.append(

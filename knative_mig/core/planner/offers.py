@@ -24,6 +24,8 @@ class Fit:
     place: Place
     destroys: tuple[Place, ...]
     flexibility_lost: float
+    reuses: bool = False
+    awaits: tuple[Place, ...] = ()
     until: float | None = None
 
     @property

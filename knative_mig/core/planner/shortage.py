@@ -55,7 +55,7 @@ def explain_shortage(fleet: Fleet, wish: Wish, now: float, *, search_cut_short: 
         helps.extend(_what_frees(fleet.slices(position), obstacle, now))
     smaller = _smaller(fleet, wish.name, looked_at)
     if smaller:
-        helps.append(f"{smaller} could be had now")
+        helps.append(f"{smaller}, which had a place when {wish.name} was refused")
     helps.append(f"another GPU that has {wish.name}")
     return Shortage(Reason(Because.NO_FREE_PLACE, text), tuple(helps))
 
