@@ -1,8 +1,8 @@
 """The planner of knative-mig as the benchmarks use it: kept between decisions, in one call, and as a rule.
 
-As a rule a request is a pending that is planned alone, and a move takes every function the same 30 s. As on a cluster a
-slice stays when its request ends, idle, until somebody reuses it or it is merged away; all are worth the same. One
-whole GPU is reserved (`Policy.reserve_whole`): what that costs small requests and gives big ones is in the figures.
+As a rule a request is a pending that is planned alone, and a move takes every function the same 30 s. A slice is
+destroyed when its request ends: like the other rules it remembers nothing. One whole GPU is reserved, as
+`Policy.reserve_whole` has it. The variants show what that, moves, and idle slices that stay are worth.
 """
 
 from collections.abc import Iterable, Sequence
@@ -43,13 +43,14 @@ class KeptPlanner:
 
 
 class Ours:
-    def __init__(self, gpus: int, policy: Policy = RESERVING) -> None:
+    def __init__(self, gpus: int, policy: Policy = RESERVING, *, keeps_idle: bool = False) -> None:
         fleet = tuple(
             Gpu(uuid=GpuUuid(f"GPU-{number:03}"), node=NodeName(f"node-{number:03}"), model=MODEL)
             for number in range(gpus)
         )
         self._world = World(Inventory(gpus=fleet))
         self._planner = KeptPlanner(self._world.inventory, policy)
+        self._keeps_idle = keeps_idle
         self._where: dict[Function, tuple[GpuUuid, Place]] = {}
 
     def arrive(self, request: int, kind: int) -> int | None:
@@ -59,7 +60,7 @@ class Ours:
             return None
         (step,) = decided.steps
         for gpu in self._world.carry_out(step, Busy(function, movable=True, move_s=30.0)):
-            self._planner.observe(gpu)
+            self._planner.observe(gpu if self._keeps_idle else self._without_idle(gpu))
         for relocation in step.relocations:
             self._where[relocation.function] = relocation.target.gpu, relocation.target.place
         self._where[function] = step.target.gpu, step.target.place
@@ -67,7 +68,14 @@ class Ours:
 
     def depart(self, request: int) -> None:
         uuid, place = self._where.pop(_function(request))
-        self._planner.observe(self._world.end(uuid, place, worth_s=IDLE_WORTH_S))
+        gpu = self._world.end(uuid, place, worth_s=IDLE_WORTH_S)
+        self._planner.observe(gpu if self._keeps_idle else self._without_idle(gpu))
+
+    def _without_idle(self, gpu: Gpu) -> Gpu:
+        for each in gpu.slices:
+            if not isinstance(each.use, Busy):
+                gpu = self._world.destroy(gpu.uuid, each.place)
+        return gpu
 
     def running(self) -> Iterable[tuple[int, int, Place]]:
         return (
@@ -78,6 +86,11 @@ class Ours:
 
 def without_moves(gpus: int) -> Ours:
     return Ours(gpus, replace(RESERVING, max_moves=0))
+
+
+def keeping_idle(gpus: int) -> Ours:
+    """As on a cluster: an idle slice stays until it is reused or merged away, so reuse decides many places."""
+    return Ours(gpus, keeps_idle=True)
 
 
 def without_reserve(gpus: int) -> Ours:

@@ -37,10 +37,12 @@ OURS: Final = "ours"
 STILL: Final = "ours without moves"
 BOUND: Final = "full repack (bound)"
 UNRESERVED: Final = "ours without reserve"
+KEEPING: Final = "ours, idle slices stay"
 RULES: Final[Mapping[str, MakeRule]] = {
     **OTHERS,
     STILL: ours.without_moves,
     UNRESERVED: ours.without_reserve,
+    KEEPING: ours.keeping_idle,
     OURS: ours.Ours,
     BOUND: repack.FullRepack,
 }
@@ -181,7 +183,7 @@ def print_comparison(comparison: Comparison) -> None:
             str(comparison.spread(rule, WHOLE_GPUS)),
             f"{comparison.mean(rule, REQUESTS):.3f}",
             f"{comparison.mean(rule, MOVES):.3f}",
-            "" if rule not in (OURS, STILL, UNRESERVED) else str(comparison.gap_closed(rule)),
+            "" if rule not in (OURS, STILL, UNRESERVED, KEEPING) else str(comparison.gap_closed(rule)),
         )
         for rule in comparison.outcomes
     ]
