@@ -69,7 +69,7 @@ def test_of_one_or_two_holders_it_is_said_that_they_might_be_movable() -> None:
     assert one.helps == (
         "default/b and default/c scaling to zero",
         "knative-mig.dev/movable on default/b and default/c",
-        "1g.10gb could be had now",
+        "1g.10gb, which had a place when 2g.10gb was refused",
         "another GPU that has 2g.10gb",
     )
 
@@ -100,7 +100,7 @@ def test_a_pod_that_terminates_is_worth_waiting_for_unless_another_stays() -> No
 
 def test_the_biggest_smaller_profile_is_offered() -> None:
     found = rejected([gpu("A", "4g.20gb@0 is a", "1g.5gb@6 is b")], pending("f", "3g.20gb"))
-    assert "2g.10gb could be had now" in found.helps
+    assert "2g.10gb, which had a place when 3g.20gb was refused" in found.helps
 
 
 def test_a_static_layout_is_asked_for_what_it_has_and_no_more() -> None:
