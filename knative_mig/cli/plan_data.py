@@ -39,6 +39,7 @@ def _target(target: Target) -> Data:
         **_place(target.place),
         "reuses": target.reuses,
         "destroys": [_place(each) for each in target.destroys],
+        "awaits": [_place(each) for each in target.awaits],
     }
 
 

@@ -38,7 +38,7 @@ def _steps(steps: Sequence[Step], *, explain: bool) -> Iterator[str]:
         for move in step.relocations:
             yield _INDENT + _relocation(move)
         if step.how is How.WAIT and step.until is not None:
-            yield f"{_INDENT}in {step.until:g} s, when the pods that end there are gone"
+            yield f"{_INDENT}in {step.until:g} s, when the pods on {_places(target.awaits)} are gone"
         if target.destroys:
             yield f"{_INDENT}destroys idle {_places(target.destroys)}"
         if explain:

@@ -66,6 +66,7 @@ def step(
     *,
     reuses: bool = False,
     destroys: tuple[Place, ...] = (),
+    awaits: tuple[Place, ...] = (),
     relocations: tuple[Relocation, ...] = (),
     until: float | None = None,
     reasons: tuple[Reason, ...] = (),
@@ -74,7 +75,7 @@ def step(
         how=how,
         function=CHAT,
         profile=place.profile.name,
-        target=Target(gpu=gpu, node=NODE, place=place, reuses=reuses, destroys=destroys),
+        target=Target(gpu=gpu, node=NODE, place=place, reuses=reuses, destroys=destroys, awaits=awaits),
         relocations=relocations,
         until=until,
         reasons=reasons,
@@ -101,7 +102,7 @@ MOVE = step(
         ),
     ),
 )
-WAIT = step(How.WAIT, at("3g.20gb@4"), GPU_B, destroys=(at("1g.5gb@6"),), until=12.0)
+WAIT = step(How.WAIT, at("3g.20gb@4"), GPU_B, destroys=(at("1g.5gb@6"),), awaits=(at("2g.10gb@4"),), until=12.0)
 REUSE = step(How.REUSE, at("2g.10gb@0"), reuses=True)
 
 
@@ -165,7 +166,7 @@ GPU-b, A100-40GB on node-1
   after   |1g~~~~|      |      |      |3g+++++++++++++++++++++++++|
 
 1. wait: shop/chat gets 3g.20gb@4 of GPU-b on node-1
-    in 12 s, when the pods that end there are gone
+    in 12 s, when the pods on 2g.10gb@4 are gone
     destroys idle 1g.5gb@6
 2. reuse: shop/chat gets 2g.10gb@0 of GPU-a on node-1
 
@@ -219,6 +220,7 @@ def test_data_holds_the_whole_plan() -> None:
                 "start": 0,
                 "reuses": False,
                 "destroys": [{"profile": "2g.10gb", "start": 0}, {"profile": "1g.5gb", "start": 2}],
+                "awaits": [],
             },
             "relocations": [],
             "until_s": None,
@@ -235,6 +237,7 @@ def test_data_holds_the_whole_plan() -> None:
                 "start": 0,
                 "reuses": False,
                 "destroys": [],
+                "awaits": [],
             },
             "relocations": [
                 {
@@ -247,6 +250,7 @@ def test_data_holds_the_whole_plan() -> None:
                         "start": 2,
                         "reuses": True,
                         "destroys": [],
+                        "awaits": [],
                     },
                     "seconds": 6,
                 }
@@ -265,6 +269,7 @@ def test_data_holds_the_whole_plan() -> None:
                 "start": 4,
                 "reuses": False,
                 "destroys": [{"profile": "1g.5gb", "start": 6}],
+                "awaits": [{"profile": "2g.10gb", "start": 4}],
             },
             "relocations": [],
             "until_s": 12.0,
