@@ -225,8 +225,13 @@ class NvmlGpus:
         except GpuError as error:
             if getattr(error.__cause__, "value", None) != pynvml.NVML_ERROR_UNKNOWN:
                 raise
+        uuid = self._uuids.get(index)
         self.close()
         self._open()
+        if uuid is not None:
+            index = self._index(uuid)  # a GPU may be gone since, and the others be counted anew
+        elif index not in self._devices:
+            raise GpuNotFound(f"GPU {index} is gone since NVML was opened anew")
         return self._read_once(self._device_at(index))
 
     def _first_sight(self, index: int) -> _Device | GpuError:

@@ -11,7 +11,7 @@ from typing import Final
 from knative_mig.cli.yaml_input import Field
 from knative_mig.cli.yaml_tree import quoted
 from knative_mig.core.errors import BadInput
-from knative_mig.core.geometry import GpuModel, Place
+from knative_mig.core.geometry import GpuModel, Place, Profile
 from knative_mig.core.inventory import (
     Busy,
     Ending,
@@ -119,7 +119,7 @@ def _slices(field: Field, model: GpuModel, nodes: tuple[NodeName, ...]) -> tuple
 
 
 def _place(fields: dict[str, Field], model: GpuModel) -> Place:
-    profile = fields["profile"].parsed(lambda text: model.profile(_profile_name(text)))
+    profile = fields["profile"].parsed(lambda text: _profile_of(model, _profile_name(text)))
     start = fields["start"].integer(0, model.memory_units - 1)
     try:
         return model.place(profile, start)
@@ -191,6 +191,11 @@ def _nodes(field: Field, known: tuple[NodeName, ...]) -> frozenset[NodeName]:
 
 def _profile_name(text: str) -> ProfileName:
     return ProfileName.from_resource(text) if text.startswith(RESOURCE_PREFIX) else ProfileName.parse(text)
+
+
+def _profile_of(model: GpuModel, name: ProfileName) -> Profile:
+    """By the table's name, or by the one that the GPU's own driver gives it."""
+    return model.resolve(name) or model.profile(name)
 
 
 def _asked_profile(field: Field) -> ProfileName:

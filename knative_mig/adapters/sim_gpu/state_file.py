@@ -21,15 +21,15 @@ T = TypeVar("T")
 
 class FileStore:
     def __init__(self, path: Path) -> None:
-        """For a file that is there: `open` makes it first."""
-        self.path = path
+        """For a file that is there: `open` makes it first. A link is followed, or replacing the file would cut it."""
+        self.path = path.resolve()
 
     @classmethod
     def open(cls, path: Path, spec: str, fresh: Callable[[], State]) -> Self:
         """The GPUs in that file, made by `fresh` if there is no file yet; BadInput if it holds others than `spec`."""
         store = cls(path)
         with store._locked():
-            if not path.exists():
+            if not store.path.exists():
                 store._replace(fresh())
         found = [gpu.model.name for gpu in store.read().gpus]
         if found != [model.name for model in parse_spec(spec)]:

@@ -9,6 +9,7 @@ after it, so that an old 7g request ends up with a GPU however many small ones t
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 from math import inf
 
 from knative_mig.core.inventory import Function, Inventory, NodeName, Pending, Quotas
@@ -57,7 +58,7 @@ def plan_on(
         steps=tuple(batch.steps),
         rejections=tuple(batch.rejections),
         reasons=tuple(batch.reasons),
-        bound=_bound(fleet, now, _wanted(pendings, quotas or {}), batch.steps, prove=prove),
+        bound=_bound(fleet, now, _wanted(fleet, pendings, quotas or {}), batch.steps, prove=prove),
     )
 
 
@@ -66,7 +67,8 @@ def _turn(fleet: Fleet, policy: Policy, now: float, pending: Pending) -> tuple[o
     rank the profiles with the fewest legal starts go first, then the big ones: they become unplaceable first.
     """
     rank = pending.priority + int(_age(pending, now) // policy.starving_after_s)
-    starts = max((len(model.profile(pending.profile).starts) for model in fleet.models_of(pending.profile)), default=0)
+    name = fleet.name_here(pending.profile)
+    starts = max((len(model.profile(name).starts) for model in fleet.models_of(name)), default=0)
     where = () if pending.nodes is None else tuple(sorted(pending.nodes))
     who = (pending.function, pending.profile, pending.count, where)
     return (-rank, starts, -pending.profile.memory_gb, pending.since, *who)
@@ -118,12 +120,11 @@ class _Batch:
             self.steps.append(step)
 
     def _wish(self, pending: Pending) -> Wish:
-        single_start = any(
-            len(model.profile(pending.profile).starts) == 1 for model in self._fleet.models_of(pending.profile)
-        )
+        name = self._fleet.name_here(pending.profile)
+        single_start = any(len(model.profile(name).starts) == 1 for model in self._fleet.models_of(name))
         starving = _age(pending, self._now) >= self._policy.starving_after_s
         return Wish(
-            name=pending.profile,
+            name=name,
             nodes=pending.nodes,
             starts=self._startup(pending.function),
             waits=(self._now - self._policy.wait_at_most_s, self._now + self._policy.wait_at_most_s),
@@ -185,33 +186,25 @@ class _Batch:
         self.rejections.append(Rejection(pending=pending, count=count, reason=shortage.reason, helps=shortage.helps))
 
     def _hold_for(self, pending: Pending, wish: Wish) -> None:
-        """The place that is nearest to coming free is nobody else's any more. It only ever comes nearer: what ends on
-        it is not replaced, and another place is preferred only when it is nearer still.
+        """The place that is nearest to coming free is nobody else's any more, and after each further
+        `starving_after_s` one more: the nearest may be held by a pod that never ends, but not all of them are.
         """
-        if _age(pending, self._now) < self._policy.starving_after_s:
-            return
-        closest = min(
-            (
-                (obstacle.cost, position, obstacle)
-                for position in self._fleet.eligible_positions(wish)
-                if (obstacle := nearest(self._fleet.state(position), wish.name))
-            ),
-            key=lambda each: each[:2],
-            default=None,
+        places = int(_age(pending, self._now) // self._policy.starving_after_s)
+        obstacles = (
+            (obstacle.cost, position, obstacle)
+            for position in (self._fleet.eligible_positions(wish) if places else ())
+            if (obstacle := nearest(self._fleet.state(position), wish.name))
         )
-        if closest is None:
-            return
-        _, position, obstacle = closest
-        self._fleet.assign(position, self._fleet.slices(position), held=obstacle.place.mask)
-        self._held_for.append((pending, position))
-        gpu = self._fleet.gpu(position)
-        self.reasons.append(
-            Reason(
-                Because.HELD_FOR_OLDER,
-                f"{obstacle.place} of {gpu.uuid} is held for {pending.function}, which has waited "
-                f"{_age(pending, self._now):.0f} s: {obstacle.cost[0]} units of it are still busy",
+        for cost, position, obstacle in nsmallest(places, obstacles, key=lambda each: each[:2]):
+            self._fleet.assign(position, self._fleet.slices(position), held=obstacle.place.mask)
+            self._held_for.append((pending, position))
+            self.reasons.append(
+                Reason(
+                    Because.HELD_FOR_OLDER,
+                    f"{obstacle.place} of {self._fleet.gpu(position).uuid} is held for {pending.function}, which has "
+                    f"waited {_age(pending, self._now):.0f} s: {cost[0]} units of it are still busy",
+                )
             )
-        )
 
 
 def _over_quota(pending: Pending) -> Shortage:
@@ -232,12 +225,12 @@ def _bound(fleet: Fleet, now: float, wanted: Mapping[ProfileName, int], steps: I
     return Bound(served=served, at_most=min(asked, at_most))
 
 
-def _wanted(pendings: Iterable[Pending], quotas: Quotas) -> Mapping[ProfileName, int]:
+def _wanted(fleet: Fleet, pendings: Iterable[Pending], quotas: Quotas) -> Mapping[ProfileName, int]:
     """What is asked for, as far as quotas allow it."""
     asked = Counter[tuple[str, ProfileName]]()
     for pending in pendings:
         asked[pending.function.namespace, pending.profile] += pending.count
     wanted = Counter[ProfileName]()
     for (namespace, name), count in asked.items():
-        wanted[name] += min(count, quotas.get(namespace, {}).get(name, count))
+        wanted[fleet.name_here(name)] += min(count, quotas.get(namespace, {}).get(name, count))
     return wanted

@@ -152,6 +152,13 @@ class Fleet:
     def models_of(self, name: ProfileName) -> list[GpuModel]:
         return [model for model in self._models if model.has(name)]
 
+    def name_here(self, name: ProfileName) -> ProfileName:
+        """What the GPUs here call that profile: by its own name, or as another driver rounds it, if that is plain."""
+        if any(model.has(name) for model in self._models):
+            return name
+        resolved = {near.name for model in self._models if (near := model.resolve(name))}
+        return resolved.pop() if len(resolved) == 1 else name
+
     def profiles(self) -> list[ProfileName]:
         return sorted({profile.name for model in self._models for profile in model.profiles})
 

@@ -25,7 +25,7 @@ def grant(fleet: Fleet, function: Function, wish: Wish, offer: Offer, now: float
         reasons=(_why(fit, now), *_where(fleet, wish, offer)),
     )
     if fit.how is How.WAIT:
-        fleet.assign(offer.position, fleet.slices(offer.position), held=fit.place.mask)
+        _give_away(fleet, offer.position, fit.place, fit.destroys)
     else:
         _occupy(fleet, offer.position, fit, Busy(function))
     return step

@@ -50,7 +50,8 @@ def explain_shortage(fleet: Fleet, wish: Wish, now: float, *, search_cut_short: 
     helps = []
     if closest:
         position, obstacle = closest
-        blockers = [_told(each, now) for each in fleet.slices(position) if each.place in obstacle.blockers]
+        in_the_way = sorted(fleet.slices(position), key=lambda each: each.place.start)
+        blockers = [_told(each, now) for each in in_the_way if each.place in obstacle.blockers]
         text += f"; nearest is {obstacle.place} of {fleet.gpu(position).uuid}, held by {' and '.join(blockers)}"
         helps.extend(_what_frees(fleet.slices(position), obstacle, now))
     smaller = _smaller(fleet, wish.name, looked_at)

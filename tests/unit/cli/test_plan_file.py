@@ -186,10 +186,6 @@ BAD = {
         piece("profile: 3g.40gb, start: 0, idle: {}"),
         f"{SLICE}.profile: 3g.40gb is not a profile of A100-40GB: it has {A100}",
     ),
-    "profile-of-another-driver": (
-        piece("profile: 7g.39gb, start: 0, idle: {}"),
-        f"{SLICE}.profile: 7g.39gb is not a profile of A100-40GB (another driver's name of 7g.40gb): it has {A100}",
-    ),
     "profile-without-unit": (
         piece("profile: 3g.20, start: 0, idle: {}"),
         f"{SLICE}.profile: '3g.20' is not a MIG profile: {PROFILE_FORM}",

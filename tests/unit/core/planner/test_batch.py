@@ -186,6 +186,16 @@ def test_an_old_big_request_keeps_its_gpu_from_small_ones() -> None:
     )
 
 
+def test_who_starves_on_is_held_a_second_gpu_for_the_pod_on_the_first_may_never_end() -> None:
+    gpus = [gpu("A", "1g.5gb@0 is forever"), gpu("B", "1g.5gb@0 is code", "1g.5gb@1 is docs")]
+    small = pending("small", "1g.5gb", since=250)
+    whole = pending("whole", "7g.40gb", since=0)
+    policy = Policy(starving_after_s=120)
+
+    assert [step.target.gpu for step in planned(gpus, whole, small, now=130, policy=policy).steps] == ["B"]
+    assert not planned(gpus, whole, small, now=250, policy=policy).steps
+
+
 def test_the_last_whole_gpu_is_kept_for_profiles_with_one_start() -> None:
     gpus = [gpu("A"), gpu("B", "4g.20gb@0 is code", "3g.20gb@4 is docs")]
     policy = Policy(reserve_whole=1, starving_after_s=60)
@@ -241,6 +251,11 @@ def test_a_name_that_two_models_have_lands_where_it_costs_least() -> None:
 
     plan = planned([small], pending("f", "1g.10gb"))
     assert (plan.steps[0].target.gpu, plan.steps[0].target.place.profile.memory_units) == ("A", 2)
+
+
+def test_another_drivers_name_of_a_profile_finds_it() -> None:
+    plan = planned([gpu("A", model="A100-80GB")], pending("f", "3g.39gb"))
+    assert told(plan.steps[0]) == "f: create A:3g.40gb@4"
 
 
 def test_the_same_input_gives_the_same_plan_in_any_order() -> None:
