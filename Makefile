@@ -5,10 +5,10 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down e2e lock clean
+.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down e2e campaign-kill-nine lock clean
 
 help: ## what each target does
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "knative-mig needs Python 3.11 or newer; try make PYTHON=python3.11")'
@@ -49,6 +49,9 @@ cluster-down: $(READY) ## remove everything that cluster-up made
 
 e2e: $(READY) ## the suite on a real cluster, which comes and goes with it (KEEP=1: stays; KIND=1: on kind; E2E=pytest's words)
 	$(PY) -m tests.cluster.e2e $(if $(KEEP),--keep) $(if $(KIND),--kind) $(E2E)
+
+campaign-kill-nine: $(READY) ## kill -9 cluster-up at ROUNDS random moments (10): the next one works, cluster-down leaves nothing
+	$(PY) -m tests.cluster.kill_nine --rounds $(or $(ROUNDS),10) --seed $(or $(SEED),1)
 
 lock: $(READY) ## pin the development environment anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

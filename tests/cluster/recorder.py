@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from typing import Any, Final
 
 from tests.cluster.api import Api
 from tests.cluster.driver import attach
+from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.tls import listen, self_signed
 
 _KEPT: Final = frozenset({"kind", "apiVersion"})  # their values say which of many shapes it is
@@ -212,7 +214,17 @@ def main() -> int:
         case _:
             sys.stderr.write("usage: python -m tests.cluster.recorder FILE -- COMMAND …\n")
             return 2
-    with recording(attach().connect(), Path(file)) as (_recorded, kubeconfig):
+    if shutil.which(command[0]) is None:
+        sys.stderr.write(
+            f"recorder: `{command[0]}` is not on PATH; cluster-up prints how to have kn and kubectl there\n"
+        )
+        return 2
+    try:
+        upstream = attach().connect()
+    except (ClusterError, OSError) as error:
+        sys.stderr.write(f"recorder: {error}\n")
+        return 2
+    with recording(upstream, Path(file)) as (_recorded, kubeconfig):
         environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
         return subprocess.run(command, env=environment, check=False).returncode
 

@@ -14,6 +14,10 @@ from tests.cluster.testbed.topology import Node
 from tests.cluster.testbed.versions import versions
 
 _MIB: Final = 2**20
+# What a run may take on two cores; printed beside what it took.
+_BUILD_BUDGET: Final = 1200
+_BOOT_BUDGET: Final = 90
+_MEMORY_BUDGET: Final = 2560
 
 
 def boot(cluster: Cluster, progress: Progress) -> Cluster:
@@ -109,10 +113,14 @@ def report(cluster: Cluster, progress: Progress) -> list[str]:
     """What `up` prints at its end."""
     topology = cluster.topology
     slowest = sorted(progress.steps, key=lambda step: -step[1])[:8]
+    built = any(what.startswith("build ") for what, _ in progress.steps)
+    memory = cgroups.memory_used() / _MIB
+    budget = f"{_BUILD_BUDGET} s from empty caches" if built else f"{_BOOT_BUDGET} s with built binaries"
     return [
         "versions: " + ", ".join(versions().lines()),
-        f"took {progress.elapsed:.1f} s" + "".join(f", {what} {seconds:.1f} s" for what, seconds in slowest),
-        f"memory: {cgroups.memory_used() / _MIB:.0f} MiB in {len(cgroups.members())} processes",
+        f"took {progress.elapsed:.1f} s (budget {budget})"
+        + "".join(f", {what} {seconds:.1f} s" for what, seconds in slowest),
+        f"memory: {memory:.0f} MiB (budget {_MEMORY_BUDGET} MiB) in {len(cgroups.members())} processes",
         f"logs: {cluster.state.logs}",
         f"functions: {cluster.url('<function>', '<namespace>')} (or curl --connect-to ::{topology.gateway}: URL)",
         f"kubectl and kn: . {cluster.state.environment}",

@@ -24,9 +24,12 @@ from tests.cluster.testbed.versions import Component, require_agreement, version
 _LINKER_FLAGS: Final = "-s -w"
 # The caller's GOFLAGS and workspace must not decide what is built; a missing toolchain is said, not downloaded.
 GO_ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+# Whatever a proxy answers but the file (`reading https://…: 404 Not Found`, `Get "https://…": EOF`), and what stands in
+# GOPROXY and is no proxy. A checksum that differs is none of these: another proxy would not help.
 _UNREACHABLE: Final = re.compile(
-    r"dial tcp|no such host|i/o timeout|connection refused|proxyconnect|TLS handshake timeout|"
-    r"network is unreachable|module lookup disabled|Bad Gateway|403 Forbidden"
+    r'reading https?://|(?:Get|Head) "https?://|invalid proxy URL|GOPROXY|git ls-remote|module lookup disabled|'
+    r"dial tcp|no such host|i/o timeout|connection refused|connection reset|unexpected EOF|proxyconnect|x509|"
+    r"TLS handshake timeout|network is unreachable"
 )
 
 
@@ -112,19 +115,23 @@ def _compile(component: Component, target: Build) -> None:
     try:
         run(argv, cwd=component.folder, env=GO_ENVIRONMENT, timeout=1800)
     except CommandError as error:
-        if _UNREACHABLE.search(error.output):
-            proxy = run(["go", "env", "GOPROXY"], env=GO_ENVIRONMENT).strip()
-            raise BadInputError(
-                f"modules of {component.name} are not in the module cache and the module proxy (GOPROXY={proxy}) does "
-                f"not serve them: set GOPROXY to one that is reachable from here. Go says: {_last_line(error.output)}"
-            ) from None
-        if "no space left" in error.output:
-            raise BadInputError(f"the disk is full while building {component.name}: free some space") from None
+        if trouble := told(component.name, error.output):
+            raise BadInputError(trouble) from None
         raise
 
 
-def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1]
+def told(component: str, output: str) -> str | None:
+    """What to do about a build that failed for want of something on this machine; None where it is bad itself."""
+    if "no space left" in output:
+        return f"the disk is full while building {component}: free some space"
+    unreachable = [line.strip() for line in output.splitlines() if _UNREACHABLE.search(line)]
+    if not unreachable:
+        return None
+    proxy = run(["go", "env", "GOPROXY"], env=GO_ENVIRONMENT).strip()
+    return (
+        f"module proxy unreachable: modules of {component} are not in the module cache and GOPROXY={proxy} does not "
+        f"serve them: set GOPROXY to a proxy that is reachable from here. Go says: {unreachable[-1]}"
+    )
 
 
 def _copy_manifests(component: Component, target: Build) -> None:

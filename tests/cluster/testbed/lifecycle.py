@@ -18,13 +18,14 @@ from tests.cluster.testbed import cgroups, network, packages, preflight, process
 from tests.cluster.testbed.boot import add_eventing, boot
 from tests.cluster.testbed.build import Build, build, go_version, located, require_go
 from tests.cluster.testbed.cluster import Cluster, Ready, recorded
-from tests.cluster.testbed.errors import BadInputError
+from tests.cluster.testbed.errors import BadInputError, ClusterError
 from tests.cluster.testbed.layout import LOCK, RUN, STATE_POINTER, STATE_VARIABLE, State
 from tests.cluster.testbed.progress import Progress
 from tests.cluster.testbed.versions import versions
 
 # As long as a build from nothing may take: who waits longer waits for something that hangs.
 _LONGEST_RUN: Final = 1200.0
+_DOWN_BUDGET: Final = 15
 
 
 @contextmanager
@@ -70,6 +71,7 @@ def down(cluster: Cluster, progress: Progress) -> None:
         swept = sweep(cluster, progress)
         shutil.rmtree(RUN)
     progress.say("removed " + ", ".join(swept) if swept else "nothing to remove")
+    progress.say(f"took {progress.elapsed:.1f} s (budget {_DOWN_BUDGET} s)")
     progress.say(f"kept: what was built ({cluster.cache.root}), Go's caches, installed Debian packages")
 
 
@@ -119,12 +121,23 @@ def up(cluster: Cluster, progress: Progress, *, with_eventing: bool) -> Cluster:
             if swept := sweep(cluster, progress):
                 progress.say("cleaned the leftover of an earlier run: " + ", ".join(swept))
             preflight.check_memory()
-            running = boot(cluster.with_builds(wanted), progress)
+            running = _booted(cluster.with_builds(wanted), progress)
         ready = Ready.read(running.state)
         if with_eventing and ready is not None and not ready.eventing:
             running = running.with_builds({**running.builds, **wanted})
             add_eventing(running, progress)
         return running
+
+
+def _booted(cluster: Cluster, progress: Progress) -> Cluster:
+    """A boot that fails leaves what it started and says so: never exit code 2, which means that nothing was."""
+    try:
+        return boot(cluster, progress)
+    except ClusterError as error:
+        raise ClusterError(
+            f"{error}; what was started is left to be looked at (logs: {cluster.state.logs}), and `make cluster-down` "
+            "removes it"
+        ) from error
 
 
 def _already_up(cluster: Cluster, wanted: dict[str, Build], progress: Progress) -> Cluster | None:
