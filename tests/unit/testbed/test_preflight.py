@@ -113,7 +113,41 @@ def test_a_network_that_does_not_fit_is_refused(value: str, words: str, monkeypa
 
 
 def test_memory_is_read_from_meminfo() -> None:
-    assert preflight.available_memory("MemTotal: 9 kB\nMemAvailable:    2048 kB\n") == 2 * 2**20
+    assert preflight.memory("MemTotal: 9 kB\nMemAvailable:    2048 kB\n") == 2 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("machine", "capabilities", "gibibytes", "words"),
+    [
+        ("aarch64", "1ffffffffff", 8, "this machine is aarch64"),
+        ("x86_64", "1ffffdfffff", 8, r"root has no CAP_SYS_ADMIN here"),
+        ("x86_64", "00000000", 8, r"no CAP_NET_ADMIN and no CAP_SYS_ADMIN here"),
+        ("x86_64", "1ffffffffff", 1, r"has 1\.0 GiB of memory and the cluster needs 3"),
+    ],
+)
+def test_a_machine_that_cannot_do_it_is_refused_before_anything_is_built(
+    machine: str, capabilities: str, gibibytes: int, words: str
+) -> None:
+    meminfo = f"MemTotal: {gibibytes * 2**20} kB\n"
+    with pytest.raises(BadInputError, match=words):
+        preflight.check_machine(machine, f"Name:\tpython\nCapEff:\t{capabilities}\n", meminfo)
+    preflight.check_machine("x86_64", "CapEff:\t1fffeffffff\n", "MemTotal: 8388608 kB\n")
+
+
+def test_a_file_where_a_folder_should_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    preflight.require_folder(tmp_path / "new" / "folder", "VARIABLE")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(BadInputError, match=r"file is a file, .* set VARIABLE to another path"):
+            preflight.require_folder(path, "VARIABLE")
+
+
+def test_a_link_into_a_folder_that_nodes_hide_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        link = Path(name) / "state"
+        link.symlink_to("/var/lib/elsewhere")
+        with pytest.raises(BadInputError, match="lies where each node mounts its own folders"):
+            preflight.check_state_folder(State(root=link))
 
 
 def test_the_space_asked_for_follows_what_must_be_built() -> None:
