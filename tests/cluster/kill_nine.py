@@ -2,7 +2,8 @@
 
     python -m tests.cluster.kill_nine --rounds 10 --seed 1
 
-Takes some minutes and the machine's one cluster, so it is run by hand and before a release, not with the suite.
+Takes some minutes and the machine's one cluster, so it is run by hand (`make campaign-kill-nine`) and before a release,
+not with the suite.
 """
 
 import argparse
@@ -16,6 +17,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.cluster.testbed import preflight
+from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.shell import run
 from tests.cluster.testbed.topology import CGROUP
 
@@ -61,6 +64,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    try:
+        preflight.require_root()
+    except ClusterError as error:
+        sys.stderr.write(f"kill_nine: {error}\n")
+        return error.exit_code
     chance = random.Random(arguments.seed)
     failed = 0
     testbed("down").wait()

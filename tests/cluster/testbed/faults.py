@@ -5,7 +5,6 @@ puts right whatever a test that died left broken. A component is named as its lo
 """
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,21 +38,13 @@ def start(cluster: Cluster, component: str) -> Component:
     return started
 
 
-def restart(cluster: Cluster, component: str, *, down_seconds: float = 0) -> Component:
-    """Ends a component in order (SIGTERM) and starts it again, after a while if wanted."""
-    processes.end([processes.find(cluster.state, component)], grace=10)
-    time.sleep(down_seconds)
-    return start(cluster, component)
+def restart(cluster: Cluster, component: str) -> Component:
+    """Ends a component as a crash does and starts it again. The API server is ready again when this returns.
 
-
-def restart_api_server(cluster: Cluster, *, down_seconds: float = 0) -> None:
-    """Ends the API server as a crash does and waits until the new one is ready.
-
-    In order it would first wait for its long-running requests, watches among them: not what a fault looks like.
+    Ended in order, an API server would first wait for its watches: not what a fault looks like.
     """
-    kill(cluster, API_SERVER)
-    time.sleep(down_seconds)
-    start(cluster, API_SERVER)
+    kill(cluster, component)
+    return start(cluster, component)
 
 
 @contextmanager

@@ -92,9 +92,7 @@ def check_machine(machine: str, status: str, meminfo: str) -> None:
 
 def require_root() -> None:
     if os.geteuid() != 0:
-        raise BadInputError(
-            "the test cluster makes namespaces, mounts and cgroups: run it as root (sudo make cluster-up)"
-        )
+        raise BadInputError("the test cluster makes namespaces, mounts and cgroups: run it as root")
 
 
 def build_space(missing: list[str]) -> int:

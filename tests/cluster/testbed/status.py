@@ -27,7 +27,11 @@ class Finding:
 def look() -> list[Finding]:
     if Ready.read(State.from_environment()) is None:
         left = network.leftovers() or (["cgroups"] if cgroups.exists() else [])
-        trouble = f"half-way up or down ({', '.join(left)}); run make cluster-up or cluster-down" if left else "not up"
+        trouble = (
+            f"half-way up or down ({', '.join(left)}); run make cluster-up or cluster-down"
+            if left
+            else "not up: run make cluster-up"
+        )
         return [Finding(what="cluster", trouble=trouble)]
     cluster = Cluster.attach()
     findings = [_process(component) for component in processes.components(cluster.state)]
