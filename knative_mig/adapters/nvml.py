@@ -93,7 +93,7 @@ class NvmlGpus:
     """A `ports.gpu.GpuDriver`."""
 
     def __init__(self) -> None:
-        self._session = False
+        self._session = self._lost = False
         self._devices: dict[int, _Device | GpuError] = {}
         self._uuids: dict[int, GpuUuid] = {}
         self._models: dict[tuple[str, tuple[Profile, ...]], GpuModel] = {}
@@ -114,11 +114,21 @@ class NvmlGpus:
             nvml("free the event set", pynvml.nvmlEventSetFree, self._events)
             nvml("end NVML", pynvml.nvmlShutdown)
 
+    def _reopen(self) -> None:
+        """A driver that is away stays so until it answers again: the next question asks it anew."""
+        with suppress(GpuError):
+            self.close()
+        self._lost = True
+        self._open()
+        self._lost = False
+
     @property
     def driver_version(self) -> str:
         return text(nvml("read the driver's version", pynvml.nvmlSystemGetDriverVersion))
 
     def inventory(self) -> Inventory:
+        if self._lost:
+            self._reopen()
         gpus: list[Gpu] = []
         unusable: list[UnusableGpu] = []
         for index in sorted(self._devices):
@@ -204,6 +214,8 @@ class NvmlGpus:
         return self._device_at(self._index(uuid))
 
     def _index(self, uuid: GpuUuid) -> int:
+        if self._lost:
+            self._reopen()
         for index, known in self._uuids.items():
             if known == uuid and index in self._devices:
                 return index
@@ -226,8 +238,7 @@ class NvmlGpus:
             if getattr(error.__cause__, "value", None) != pynvml.NVML_ERROR_UNKNOWN:
                 raise
         uuid = self._uuids.get(index)
-        self.close()
-        self._open()
+        self._reopen()
         if uuid is not None:
             index = self._index(uuid)  # a GPU may be gone since, and the others be counted anew
         elif index not in self._devices:

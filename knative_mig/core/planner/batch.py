@@ -100,6 +100,7 @@ class _Batch:
         self._refused: dict[_Refusal, Shortage] = {}
         self._held_for: list[tuple[Pending, int]] = []
         self._search_cut_short = False
+        self._hindrances: Mapping[Function, str] | None = {}  # of the last search; None: moves are switched off
 
     def serve(self, pending: Pending) -> None:
         wish = self._wish(pending)
@@ -143,11 +144,13 @@ class _Batch:
 
     def _moved(self, pending: Pending, wish: Wish, most: int) -> Step | None:
         most = min(most, self._policy.max_moves)
+        self._hindrances = {} if most else None
         if not most:
             return None
         search = MoveSearch(self._fleet, self._startup, self._quota_of)
         found = search.cheapest(wish, most)
         self._search_cut_short = search.cut_short
+        self._hindrances = search.hindrances
         if found is None:
             return None
         for removal in found.removals:
@@ -175,7 +178,9 @@ class _Batch:
                     "a smaller reserve_whole",
                 ),
             )
-        shortage = explain_shortage(self._fleet, wish, self._now, search_cut_short=self._search_cut_short)
+        shortage = explain_shortage(
+            self._fleet, wish, self._now, hindrances=self._hindrances, search_cut_short=self._search_cut_short
+        )
         older = next((each for each, position in self._held_for if self._fleet.fits_unheld(position, wish)), None)
         if older:
             text = f"{shortage.reason.text}; a place is held for {older.function}, which comes first"

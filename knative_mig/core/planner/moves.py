@@ -60,6 +60,7 @@ class MoveSearch:
         self._quota_left = quota_left
         self._left = BUDGET
         self._homeless: set[tuple[ProfileName, frozenset[NodeName] | None]] = set()
+        self.hindrances: dict[Function, str] = {}  # why a function that holds a place did not go
 
     @property
     def cut_short(self) -> bool:
@@ -136,16 +137,21 @@ class MoveSearch:
             for each in before
             if each.busy.function.namespace == function.namespace and each.source.profile.name == source.profile.name
         )
-        return self._quota_left(function.namespace, source.profile.name) > sum(1 for _ in same)
+        if self._quota_left(function.namespace, source.profile.name) > sum(1 for _ in same):
+            return True
+        self.hindrances.setdefault(function, "a move would take its namespace over its quota")
+        return False
 
     def _home(self, source: Place, busy: Busy, closed: Mapping[int, int]) -> Offer | None:
         name = source.profile.name
         if (name, busy.nodes) in self._homeless:
+            self.hindrances.setdefault(busy.function, f"there is no other place for its {name}")
             return None
         wish = replace(_HOME, name=name, nodes=busy.nodes, starts=self._extra_start(busy))
         home = self._fleet.best(replace(wish, closed=closed))
         if home is None and self._fleet.best(wish) is None:
             self._homeless.add((name, busy.nodes))
+            self.hindrances.setdefault(busy.function, f"there is no other place for its {name}")
         return home
 
     def _extra_start(self, busy: Busy) -> StartTimes:

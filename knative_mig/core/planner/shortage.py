@@ -4,11 +4,12 @@ Called by `batch` for what it could not serve. What is free is summed over every
 to being free is looked for on the first `_LOOKED_AT` of them, for the sentence is for a person and not for a search.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
-from knative_mig.core.inventory import Busy, Ending, Slice
+from knative_mig.core.inventory import Busy, Ending, Function, Slice
 from knative_mig.core.planner.decisions import Because, Reason
 from knative_mig.core.planner.fits import fits
 from knative_mig.core.planner.fleet import Fleet, Wish
@@ -26,7 +27,15 @@ class Shortage:
     helps: tuple[str, ...]
 
 
-def explain_shortage(fleet: Fleet, wish: Wish, now: float, *, search_cut_short: bool = False) -> Shortage:
+def explain_shortage(
+    fleet: Fleet,
+    wish: Wish,
+    now: float,
+    *,
+    hindrances: Mapping[Function, str] | None,
+    search_cut_short: bool = False,
+) -> Shortage:
+    """`hindrances`: why movable functions did not move, by function; None where moves are switched off."""
     models = fleet.models_of(wish.name)
     if not models:
         offered = ", ".join(str(name) for name in fleet.profiles()) or "none at all"
@@ -53,6 +62,7 @@ def explain_shortage(fleet: Fleet, wish: Wish, now: float, *, search_cut_short: 
         in_the_way = sorted(fleet.slices(position), key=lambda each: each.place.start)
         blockers = [_told(each, now) for each in in_the_way if each.place in obstacle.blockers]
         text += f"; nearest is {obstacle.place} of {fleet.gpu(position).uuid}, held by {' and '.join(blockers)}"
+        text += _why_unmoved(fleet.slices(position), obstacle, hindrances)
         helps.extend(_what_frees(fleet.slices(position), obstacle, now))
     smaller = _smaller(fleet, wish.name, looked_at)
     if smaller:
@@ -91,6 +101,16 @@ def _told(each: Slice, now: float) -> str:
             return f"{function} ({each.place}, ends in {max(0.0, free_at - now):.0f} s)"
         case _:
             raise AssertionError(f"{each.place} is idle and holds nothing")
+
+
+def _why_unmoved(slices: tuple[Slice, ...], obstacle: Obstacle, hindrances: Mapping[Function, str] | None) -> str:
+    """Of the movable functions on the nearest place."""
+    uses = [each.use for each in slices if each.place in obstacle.blockers]
+    movable = sorted({use.function for use in uses if isinstance(use, Busy) and use.movable})
+    if movable and hindrances is None:
+        return "; moves are switched off (max_moves: 0)"
+    told = [f"{each} stays: {hindrances[each]}" for each in movable if hindrances and each in hindrances]
+    return "".join(f"; {each}" for each in told)
 
 
 def _what_frees(slices: tuple[Slice, ...], obstacle: Obstacle, now: float) -> list[str]:
