@@ -178,6 +178,17 @@ def test_a_gpu_neither_changes_its_model_nor_its_node() -> None:
             fleet.replace(changed)
 
 
+@pytest.mark.parametrize(
+    ("ends_at", "is_waited_for"), [(70.0, True), (70.1, False), (10.0, True), (9.9, False)], ids=str
+)
+def test_a_pod_is_waited_for_as_long_as_it_is_late_by_no_more_than_that(ends_at: float, *, is_waited_for: bool) -> None:
+    fleet = Fleet(Inventory(gpus=(gpu("A", f"7g.40gb@0 is old, ends at {ends_at}"),)), Policy())
+    for nodes in (None, frozenset({NodeName("n1")})):
+        wish = Wish(name=ProfileName.parse("3g.20gb"), nodes=nodes, waits=(10.0, 70.0))
+        assert (fleet.best(wish) is not None) == is_waited_for
+        assert fleet.best(replace(wish, waits=None)) is None
+
+
 def test_states_that_no_gpu_is_in_are_forgotten() -> None:
     """Worths and times never come back: a fleet that is kept for months would keep every one of them."""
     fleet = Fleet(Inventory(gpus=(gpu("A"), gpu("B"))), Policy())
@@ -185,3 +196,19 @@ def test_states_that_no_gpu_is_in_are_forgotten() -> None:
         fleet.replace(gpu("A", f"2g.10gb@4 idle, worth {number / 7:.4f}", f"1g.5gb@6 is old, ends at {ENDS_SOON}"))
         fleet.best(Wish(name=ProfileName.parse("3g.20gb"), waits=WAITS))
     assert len(fleet._states) < 1500
+
+
+def test_a_state_that_was_forgotten_and_comes_again_is_the_same_state() -> None:
+    """A is looked at and left as it is; B passes through more states than are kept, and ends up like A."""
+    merges = ("4g.20gb@0 is x", "2g.10gb@4 idle, worth 7")
+    fleet = Fleet(Inventory(gpus=(gpu("A", *merges, node="n1"), gpu("B", node="n2"))), Policy())
+    half = Wish(name=ProfileName.parse("3g.20gb"))
+    fleet.best(replace(half, nodes=frozenset({NodeName("n1")})))
+    for number in range(1500):
+        fleet.replace(gpu("B", "4g.20gb@0 is x", f"2g.10gb@4 idle, worth {number / 7:.4f}", node="n2"))
+        fleet.best(replace(half, nodes=frozenset({NodeName("n2")})))
+    fleet.replace(gpu("B", *merges, node="n2"))
+    best = fleet.best(half)
+    assert best is not None
+    assert fleet.gpu(best.position).uuid == "A"
+    assert fleet.state(0) is fleet.state(1)
