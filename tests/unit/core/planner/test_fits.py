@@ -26,6 +26,8 @@ def test_of_places_that_cost_the_same_the_highest_is_taken() -> None:
     """All four quarters of an A30 are alike."""
     (fit,) = fits(state(model=A30), name("1g.6gb"))
     assert str(fit.place) == "1g.6gb@3"
+    waiting = fits(state("4g.24gb@0 is old, ends at 5", model=A30), name("1g.6gb"))
+    assert [fit.place.start for fit in waiting] == [3, 2, 1, 0]
 
 
 def test_a_better_tier_hides_the_others() -> None:

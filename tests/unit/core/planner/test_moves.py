@@ -151,3 +151,14 @@ def test_what_functions_leave_and_take_is_nobodys_for_the_rest_of_the_plan() -> 
     plan = planned(gpus, pending("big", "3g.20gb"), pending("f", "1g.5gb"), pending("g", "1g.5gb"))
     assert [step.function.name for step in plan.steps] == ["big"]
     assert {each.pending.function.name for each in plan.rejections} == {"f", "g"}
+
+
+def test_nobody_is_moved_twice_in_a_plan() -> None:
+    """After mail has left A for B, it could leave B for C: then two moves would serve f too."""
+    gpus = [
+        gpu("A", "3g.20gb@0 is chat", "1g.5gb@4 is mail, moves in 10", node="n1"),
+        gpu("B", "4g.20gb@0 is code", "2g.10gb@4 is docs", node="n2"),
+        gpu("C", "4g.20gb@0 is team", "2g.10gb@4 is play", node="n3"),
+    ]
+    plan = planned(gpus, pending("big", "3g.20gb"), pending("f", "1g.5gb", nodes=("n2",)))
+    assert [told(step) for step in plan.steps] == ["big: move A:3g.20gb@4, moving mail from A:1g.5gb@4 to B:1g.5gb@6"]
