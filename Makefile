@@ -55,7 +55,7 @@ campaign-kill-nine: $(READY) ## kill -9 cluster-up at ROUNDS random moments (10)
 
 lock: $(READY) ## pin the development environment anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-annotate --no-header --extra agent --group dev pyproject.toml --output-file requirements/dev.txt
+	  --no-annotate --no-header --no-strip-extras --extra agent --group dev pyproject.toml --output-file requirements/dev.txt
 
 clean: ## remove what the other targets made in this folder
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist build
