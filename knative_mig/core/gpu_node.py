@@ -1,0 +1,175 @@
+"""`GpuNode` as values: what the planner wants of a node's GPUs, and what its agent read there.
+
+The planner writes the spec, the agent writes the status; each reads the other's. The YAML that people see is the
+business of `adapters.kube.gpu_node_codec`. The subtle thing is a GPU that the spec does not name: nothing is wanted of
+it, so its slices stay as they are; a GPU that is named with no slices is to be emptied.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from knative_mig.core.geometry import GpuModel
+from knative_mig.core.inventory import GpuUuid, NodeName
+from knative_mig.core.profile import ProfileName
+
+LAYOUT_LABEL: Final = "knative-mig.dev/layout"  # `static`: an administrator chose the layout, nobody changes it
+GATE: Final = "knative-mig.dev/slice"  # a pod's scheduling gate, lifted when a slice is kept for it
+
+
+class Layout(StrEnum):
+    DYNAMIC = "dynamic"
+    STATIC = "static"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class SliceKey:
+    """A slice within its GPU."""
+
+    profile: ProfileName
+    start: int
+
+    def __str__(self) -> str:
+        return f"{self.profile}@{self.start}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class WantedSlice:
+    profile: ProfileName
+    start: int
+    size: int  # memory units; redundant on purpose: a reader of the YAML sees what is taken, the agent refuses a lie
+
+    @property
+    def key(self) -> SliceKey:
+        return SliceKey(profile=self.profile, start=self.start)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedGpu:
+    uuid: GpuUuid
+    slices: tuple[WantedSlice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuNodeSpec:
+    """`fencing_token` only grows: the API server refuses a write with an older leader's."""
+
+    fencing_token: int = 0
+    gpus: tuple[WantedGpu, ...] = ()
+
+    def wanted(self, uuid: GpuUuid) -> WantedGpu | None:
+        return next((gpu for gpu in self.gpus if gpu.uuid == uuid), None)
+
+
+class SliceState(StrEnum):
+    """What a slice is to everybody else. Only `Idle` may be given to a pod, only `Idle` may be merged away."""
+
+    BUSY = "Busy"  # a pod holds it, or a process is on it
+    IDLE = "Idle"
+    RELEASED = "Released"  # its engine has gone, its pod still relays: the place is free, the device id is not
+    DRAINING = "Draining"  # taken back from the scheduler, to be destroyed
+    BROKEN = "Broken"  # it cannot be used: half made, an XID, a mismatch; `why` says so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Holder:
+    """A container that holds a slice, as the kubelet says."""
+
+    namespace: str
+    pod: str
+    container: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceStatus:
+    key: SliceKey
+    size: int
+    state: SliceState
+    mig_uuid: str | None
+    holders: tuple[Holder, ...] = ()
+    pids: tuple[int, ...] = ()
+    idle_since: float | None = None
+    last_holder: Holder | None = None  # of an idle slice: what its worth is judged by
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignStatus:
+    """Memory units taken by something that was not made here."""
+
+    start: int
+    size: int
+    why: str
+
+
+class GpuHealth(StrEnum):
+    HEALTHY = "Healthy"
+    MODE_PENDING = "ModePending"  # its MIG mode waits for a reset: nothing can be made or destroyed
+    NO_MIG = "NoMig"
+    RESET_REQUIRED = "ResetRequired"
+    LOST = "Lost"
+    UNREADABLE = "Unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuStatus:
+    uuid: GpuUuid
+    product: str
+    model: str  # one of GpuNodeStatus.models; empty for a GPU that could not be read
+    health: GpuHealth
+    slices: tuple[SliceStatus, ...] = ()
+    foreign: tuple[ForeignStatus, ...] = ()
+    why: str = ""
+
+
+class JournalState(StrEnum):
+    CLEAN = "Clean"
+    RECOVERING = "Recovering"
+    REBUILT = "Rebuilt"  # it could not be read, and was made anew from the GPUs and the kubelet
+    UNWRITABLE = "Unwritable"  # nothing is made or destroyed until it can be written
+
+
+class ConditionType(StrEnum):
+    READY = "Ready"  # the node can be planned on: GPUs read, kubelet connected, journal writable
+    SPEC_APPLIED = "SpecApplied"  # the GPUs are as the spec says
+    GPUS_HEALTHY = "GpusHealthy"
+    KUBELET_CONNECTED = "KubeletConnected"
+    JOURNAL_WRITABLE = "JournalWritable"
+    NO_OTHER_OWNER = "NoOtherOwner"  # no second device plugin serves these resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    type: str
+    status: bool | None  # None: unknown
+    reason: str
+    message: str = ""
+    since: float = 0.0  # lastTransitionTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuNodeStatus:
+    observed_generation: int = 0
+    layout: Layout = Layout.DYNAMIC
+    agent_version: str = ""
+    boot_id: str = ""
+    models: tuple[GpuModel, ...] = ()
+    gpus: tuple[GpuStatus, ...] = ()
+    journal: JournalState = JournalState.CLEAN
+    open_intents: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+    def condition(self, kind: str) -> Condition | None:
+        return next((each for each in self.conditions if each.type == kind), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuNode:
+    name: NodeName
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    spec: GpuNodeSpec = GpuNodeSpec()
+    status: GpuNodeStatus | None = None  # None: its agent has not reported yet
