@@ -8,8 +8,9 @@ it, so its slices stay as they are; a GPU that is named with no slices is to be 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
+from knative_mig.core.errors import BadInput
 from knative_mig.core.geometry import GpuModel
 from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.core.profile import ProfileName
@@ -32,6 +33,31 @@ class SliceKey:
 
     def __str__(self) -> str:
         return f"{self.profile}@{self.start}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class SliceId:
+    """A slice among all: it stays the same when the slice is made anew at its place. Its text is the device's id."""
+
+    gpu: GpuUuid
+    profile: ProfileName
+    start: int
+
+    @property
+    def key(self) -> SliceKey:
+        return SliceKey(profile=self.profile, start=self.start)
+
+    def __str__(self) -> str:
+        return f"{self.gpu}/{self.profile}/{self.start}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """BadInput: it is no slice's id."""
+        gpu, _, rest = text.partition("/")
+        profile, _, start = rest.partition("/")
+        if not gpu or not start.isascii() or not start.isdecimal():
+            raise BadInput(f"{text!r} is not the id of a slice: it is written like GPU-…/3g.20gb/4")
+        return cls(gpu=GpuUuid(gpu), profile=ProfileName.parse(profile), start=int(start))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

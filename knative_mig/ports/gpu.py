@@ -14,22 +14,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType, Protocol
 
+from knative_mig.core import gpu_node, inventory
 from knative_mig.core.errors import GpuError
 from knative_mig.core.geometry import GpuModel, Place
 from knative_mig.core.profile import ProfileName
 
-GpuUuid = NewType("GpuUuid", str)
+GpuUuid = inventory.GpuUuid
+SliceId = gpu_node.SliceId
 MigUuid = NewType("MigUuid", str)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class SliceId:
-    gpu: GpuUuid
-    profile: ProfileName
-    start: int
-
-    def __str__(self) -> str:
-        return f"{self.gpu}/{self.profile}/{self.start}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

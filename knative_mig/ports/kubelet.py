@@ -10,13 +10,15 @@ status says so up to ten seconds later. Whoever destroys a slice, or tells the s
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NewType, Protocol
+from typing import Protocol
 
+from knative_mig.core.agent import readings
 from knative_mig.core.errors import KnativeMigError
-from knative_mig.core.gpu_node import Holder
 from knative_mig.core.profile import ProfileName
 
-DeviceId = NewType("DeviceId", str)
+DeviceId = readings.DeviceId
+Device = readings.Device
+KubeletView = readings.KubeletView
 
 
 class KubeletUnreachable(KnativeMigError):
@@ -29,21 +31,6 @@ class AllocationRefused(KnativeMigError):
     """What a slice's `hand_out` or `before_start` raises: the kubelet then fails the pod, with this message."""
 
     reason = "AllocationRefused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
-    id: DeviceId
-    healthy: bool
-    numa_node: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KubeletView:
-    """One reading of PodResources. `allocatable`: devices that the kubelet holds for healthy now."""
-
-    holders: Mapping[DeviceId, tuple[Holder, ...]] = field(default_factory=dict)
-    allocatable: frozenset[DeviceId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,244 @@
+"""What the threads of a node agent know together: the spec, the readings, and a mark for each slice.
+
+Written by the GPU loops, the node loop, the spec's mirror, the slice desk and the slice sockets; read by all of them.
+What goes in and out is immutable, so a snapshot is consistent for as long as it is kept.
+
+The subtle thing is the three questions that are a decision and a note in one step, under one lock: `hand_out`,
+`withdraw` and `release`. A slice is either handed out or withdrawn, never both, however the threads run; so after a
+`withdraw` nobody new can come, and one that came just before is known by its `handed_out_at`.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TypeVar
+
+from knative_mig.core.agent.readings import (
+    UNMARKED,
+    Complaint,
+    GpuReading,
+    KubeletReading,
+    KubeletView,
+    Mark,
+    NodeReading,
+    Release,
+)
+from knative_mig.core.geometry import GpuModel
+from knative_mig.core.gpu_node import GpuHealth, GpuNode, JournalState, SliceId
+from knative_mig.core.inventory import GpuUuid
+from knative_mig.core.profile import ProfileName
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a GPU's loop is: `doing` is empty when the GPU is as the spec says, or nothing can be done."""
+
+    settled: bool = False
+    doing: str = ""
+    complaints: tuple[Complaint, ...] = ()
+    spec_generation: int = 0  # of the spec that this was judged by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journalled:
+    state: JournalState = JournalState.RECOVERING
+    open_intents: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    version: int = 0
+    spec: GpuNode | None = None  # None: the API server has not told yet
+    readings: Mapping[GpuUuid, GpuReading] = field(default_factory=dict)
+    progress: Mapping[GpuUuid, Progress] = field(default_factory=dict)
+    kubelet: KubeletReading | None = None  # None: it has not answered since it was last away
+    node: NodeReading | None = None  # None: its status has not been read yet
+    marks: Mapping[SliceId, Mark] = field(default_factory=dict)
+    models: tuple[GpuModel, ...] = ()  # all that were ever read, one object each
+    journal: Journalled = Journalled()
+    processes_verified: bool = False  # a process known to be there was seen: an empty list of pids counts from then on
+
+    def mark(self, slice_id: SliceId) -> Mark:
+        return self.marks.get(slice_id, UNMARKED)
+
+
+class Board:
+    def __init__(self, *, marks: Mapping[SliceId, Mark] | None = None) -> None:
+        self._changed = threading.Condition()
+        self._now = Snapshot(marks=MappingProxyType(dict(marks or {})))
+
+    # Reading
+
+    def snapshot(self) -> Snapshot:
+        return self._now
+
+    def wait(self, since_version: int, timeout_s: float) -> int:
+        """The version there is, as soon as it is newer than `since_version` or the time is up."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._now.version > since_version, timeout_s)
+            return self._now.version
+
+    # What was read. None of these wakes anybody when it says what was known.
+
+    def put_spec(self, node: GpuNode | None) -> None:
+        self._change(lambda now: replace(now, spec=node))
+
+    def put_reading(self, reading: GpuReading) -> None:
+        """A reading that differs in nothing but its time is kept without waking anybody."""
+
+        def change(now: Snapshot) -> Snapshot:
+            models = now.models
+            if reading.model is not None and not any(_same_model(reading.model, each) for each in models):
+                models = (*models, reading.model)
+            return replace(now, readings=_with(now.readings, reading.uuid, reading), models=models)
+
+        known = self._now.readings.get(reading.uuid)
+        self._change(change, quiet=known is not None and _same_reading(known, reading))
+
+    def put_progress(self, gpu: GpuUuid, progress: Progress) -> None:
+        self._change(lambda now: replace(now, progress=_with(now.progress, gpu, progress)))
+
+    def put_kubelet(self, view: KubeletView, asked_at: float) -> None:
+        """Wakes everybody each time: a newer view is what a withdrawn slice waits for, whatever it says."""
+        self._change(lambda now: replace(now, kubelet=KubeletReading(view=view, asked_at=asked_at)))
+
+    def kubelet_away(self) -> None:
+        self._change(lambda now: replace(now, kubelet=None))
+
+    def put_node(self, allocatable: Mapping[ProfileName, int], asked_at: float) -> None:
+        """What the API server says that the node offers, read or answered to a write after `asked_at`."""
+        told = NodeReading(allocatable=MappingProxyType(dict(allocatable)), asked_at=asked_at)
+        self._change(lambda now: replace(now, node=told))
+
+    def put_journal(self, journal: Journalled) -> None:
+        self._change(lambda now: replace(now, journal=journal))
+
+    def put_processes_verified(self, *, verified: bool) -> None:
+        self._change(lambda now: replace(now, processes_verified=verified))
+
+    # Marks
+
+    def hand_out(self, slice_id: SliceId, now_s: float) -> str:
+        """The MIG UUID of a slice that the kubelet gives to a container; from here on it is not withdrawn before its
+        holder had time to show. Why not, as an exception's text, where it may not be given.
+        """
+        with self._changed:
+            refusal = self._refusal(slice_id)
+            if refusal:
+                raise NotToBeGiven(refusal)
+            seen = self._now.readings[slice_id.gpu].find(slice_id)
+            assert seen is not None
+            assert seen.mig_uuid is not None
+            self._mark(slice_id, lambda mark: replace(mark, handed_out_at=now_s))
+            return seen.mig_uuid
+
+    def refusal(self, slice_id: SliceId) -> str:
+        """Why this slice may not be given to a container now; empty: it may."""
+        with self._changed:
+            return self._refusal(slice_id)
+
+    def withdraw(self, slice_id: SliceId, now_s: float) -> None:
+        """To be destroyed: the kubelet is told that it is unhealthy. Repeated, it keeps its first time."""
+        with self._changed:
+            self._mark(
+                slice_id,
+                lambda mark: mark if mark.withdrawn_since is not None else replace(mark, withdrawn_since=now_s),
+            )
+
+    def restore(self, slice_id: SliceId) -> None:
+        """It is not to be destroyed after all, or it has been."""
+        with self._changed:
+            self._mark(slice_id, lambda mark: replace(mark, withdrawn_since=None))
+
+    def release(self, slice_id: SliceId, mig_uuid: str, now_s: float) -> bool:
+        """Its engine has gone, its pod goes on. False: that slice is not there any more. Whoever calls has seen that
+        no process is on it; whether one came back is looked at before anything is destroyed.
+        """
+        with self._changed:
+            reading = self._now.readings.get(slice_id.gpu)
+            seen = reading.find(slice_id) if reading else None
+            if seen is None or seen.mig_uuid != mig_uuid:
+                return False
+            released = Release(since=now_s, mig_uuid=mig_uuid)
+            self._mark(slice_id, lambda mark: mark if mark.release else replace(mark, release=released))
+            return True
+
+    def end_release(self, slice_id: SliceId) -> None:
+        """The kubelet has dropped its pod, or a process came back."""
+        with self._changed:
+            self._mark(slice_id, lambda mark: replace(mark, release=None))
+
+    def break_slice(self, slice_id: SliceId, why: str) -> None:
+        """Nobody may be given it until it is mended or made anew; the first reason is kept."""
+        with self._changed:
+            self._mark(slice_id, lambda mark: mark if mark.broken else replace(mark, broken=why))
+
+    def mend(self, slice_id: SliceId) -> None:
+        with self._changed:
+            self._mark(slice_id, lambda mark: replace(mark, broken=""))
+
+    def forget(self, slice_id: SliceId) -> None:
+        """The slice has been destroyed: what was true of it is not of a successor. A release outlives it: its pod
+        still holds the id.
+        """
+        with self._changed:
+            self._mark(slice_id, lambda mark: Mark(release=mark.release))
+
+    # The one writer of `_now`
+
+    def _refusal(self, slice_id: SliceId) -> str:
+        now = self._now
+        reading, mark = now.readings.get(slice_id.gpu), now.mark(slice_id)
+        seen = reading.find(slice_id) if reading else None
+        if reading is None or seen is None:
+            return f"{slice_id} is not there"
+        if reading.health is not GpuHealth.HEALTHY:
+            return f"{slice_id}: its GPU is {reading.health}: {reading.why}"
+        if mark.release is not None:
+            return f"{slice_id} was released by its last pod, which the kubelet has not dropped yet"
+        if mark.broken:
+            return f"{slice_id} is broken: {mark.broken}"
+        if mark.withdrawn_since is not None:
+            return f"{slice_id} is being taken back to be destroyed"
+        if seen.half_made:
+            return f"{slice_id} is half made"
+        return ""
+
+    def _mark(self, slice_id: SliceId, change: Callable[[Mark], Mark]) -> None:
+        def marked(now: Snapshot) -> Snapshot:
+            after = change(now.mark(slice_id))
+            rest = {each: mark for each, mark in now.marks.items() if each != slice_id}
+            return replace(now, marks=MappingProxyType(rest if after.empty else {**rest, slice_id: after}))
+
+        self._change(marked)
+
+    def _change(self, change: Callable[[Snapshot], Snapshot], *, quiet: bool = False) -> None:
+        with self._changed:
+            before = self._now
+            after = change(before)
+            if after == before:
+                return
+            self._now = after if quiet else replace(after, version=before.version + 1)
+            if not quiet:
+                self._changed.notify_all()
+
+
+class NotToBeGiven(Exception):
+    """Why a slice may not be handed out; the desk answers the kubelet with it."""
+
+
+def _with(mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:
+    return MappingProxyType({**mapping, key: value})
+
+
+def _same_reading(one: GpuReading, other: GpuReading) -> bool:
+    return replace(one, read_at=0.0) == replace(other, read_at=0.0)
+
+
+def _same_model(one: GpuModel, other: GpuModel) -> bool:
+    return (one.name, one.profiles) == (other.name, other.profiles)
