@@ -53,9 +53,12 @@ e2e: $(READY) ## the suite on a real cluster, which comes and goes with it (KEEP
 campaign-kill-nine: $(READY) ## kill -9 cluster-up at ROUNDS random moments (10): the next one works, cluster-down leaves nothing
 	$(PY) -m tests.cluster.kill_nine --rounds $(or $(ROUNDS),10) --seed $(or $(SEED),1)
 
-lock: $(READY) ## pin the development environment anew (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-annotate --no-header --no-strip-extras --extra agent --group dev pyproject.toml --output-file requirements/dev.txt
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-annotate --no-header --no-strip-extras --extra agent pyproject.toml
+
+lock: $(READY) ## pin the development environment and what our images hold anew (needs uv)
+	$(LOCK) --group dev --output-file requirements/dev.txt
+	$(LOCK) --constraint requirements/dev.txt --output-file requirements/runtime.txt
 
 clean: ## remove what the other targets made in this folder
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist build

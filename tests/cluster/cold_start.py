@@ -4,7 +4,6 @@ Kubernetes writes its times in whole seconds, so a phase ends when its change ar
 after it was written). Request and first byte are the client's own.
 """
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -63,7 +62,3 @@ def measure(function: Function, api: Api) -> ColdStart:
 
 def by_phase(starts: Sequence[ColdStart]) -> dict[str, list[float]]:
     return {phase: [start.reached[phase] for start in starts if phase in start.reached] for phase in PHASES}
-
-
-def median(starts: Sequence[ColdStart]) -> float:
-    return statistics.median(start.total for start in starts)

@@ -26,6 +26,7 @@ class DevicePlugin:
 
     resource: str
     health: dict[str, str]
+    cdi_names: tuple[str, ...] = ()  # given to a container beside the variable
     _changes: "queue.Queue[None]" = field(default_factory=queue.Queue)
 
     def turn(self, device: str, *, healthy: bool) -> None:
@@ -52,15 +53,16 @@ class DevicePlugin:
         answers = []
         for container in decode(request).get(1, []):
             devices = [name.decode() for name in decode(container).get(1, [])]
-            answers.append(encode({1: [entry(DEVICE_VARIABLE, ",".join(devices))]}))
+            cdi = [encode({1: [name]}) for name in self.cdi_names]
+            answers.append(encode({1: [entry(DEVICE_VARIABLE, ",".join(devices))], 5: cdi}))
         return encode({1: answers})
 
 
 @contextmanager
-def running(folder: Path, resource: str, count: int) -> Iterator[DevicePlugin]:
+def running(folder: Path, resource: str, count: int, *, cdi_names: tuple[str, ...] = ()) -> Iterator[DevicePlugin]:
     """Serves in the kubelet's device-plugin folder, as the host sees it, and registers."""
     name = resource.rpartition("/")[2]
-    plugin = DevicePlugin(resource, {f"{name}-{number}": _HEALTHY for number in range(count)})
+    plugin = DevicePlugin(resource, {f"{name}-{number}": _HEALTHY for number in range(count)}, cdi_names)
     endpoint = f"{name}.sock"
     server = grpc.server(ThreadPoolExecutor(max_workers=4))
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {

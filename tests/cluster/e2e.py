@@ -7,15 +7,17 @@ Exit codes: pytest's; 2 where this machine or this call is not fit, with a line 
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.cluster import kind
 from tests.cluster.driver import DRIVER_VARIABLE
 from tests.cluster.testbed import boot, lifecycle, status
 from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.errors import ClusterError
+from tests.cluster.testbed.errors import BadInputError, ClusterError
 from tests.cluster.testbed.progress import Progress
 
 # More workers than cores: tests mostly wait, for a window to pass or a pod to drain.
@@ -23,10 +25,13 @@ _WORKERS = 4
 
 
 def pytest_command(*, on_kind: bool, arguments: Sequence[str]) -> list[str]:
+    """The whole suite, or the files and tests that the arguments name."""
     # Tests are handed out one at a time, in their order: the long ones first, those that must be alone last.
     spread = [f"--numprocesses={_WORKERS}", "--dist=load", "--maxschedchunk=1"]
     marks = ["-m", "not testbed_only"] if on_kind else []
-    return [sys.executable, "-m", "pytest", "tests/cluster", *spread, *marks, *arguments]
+    named = any(Path(word.partition("::")[0]).exists() for word in arguments)
+    suite = [] if named else ["tests/cluster"]
+    return [sys.executable, "-m", "pytest", *suite, *spread, *marks, *arguments]
 
 
 def _suite(*, on_kind: bool, arguments: Sequence[str]) -> int:
@@ -47,17 +52,32 @@ def _on_kind(*, keep: bool, arguments: Sequence[str]) -> int:
 
 def _on_testbed(*, keep: bool, arguments: Sequence[str]) -> int:
     progress = Progress()
-    running = lifecycle.up(Cluster(), progress, with_eventing=False)
-    status.wait_healthy()
-    sys.stdout.writelines(f"{line}\n" for line in boot.report(running, progress))
-    sys.stdout.flush()
+    cluster = Cluster()
     try:
+        running = lifecycle.up(cluster, progress, with_eventing=False)
+        status.wait_healthy()
+        sys.stdout.writelines(f"{line}\n" for line in boot.report(running, progress))
+        sys.stdout.flush()
         return _suite(on_kind=False, arguments=arguments)
+    except ClusterError as error:
+        keep = keep or isinstance(error, BadInputError)  # nothing was started: leave what is there as it is
+        if not keep:
+            _keep_logs(cluster.state.logs)
+        raise
     finally:
         if keep:
-            sys.stdout.write(f"the cluster stays up: . {running.state.environment}; make cluster-down\n")
+            sys.stdout.write(f"the cluster stays as it is: . {cluster.state.environment}; make cluster-down\n")
         else:
-            lifecycle.down(Cluster(), Progress())
+            lifecycle.down(cluster.state, cluster.cache, Progress())
+
+
+def _keep_logs(logs: Path) -> None:
+    """The sweep that follows takes them, and they say why the cluster did not come up."""
+    kept = Path("build/e2e/failed-boot")
+    shutil.rmtree(kept, ignore_errors=True)
+    if logs.is_dir():
+        shutil.copytree(logs, kept)
+        sys.stdout.write(f"logs of the components: {kept}\n")
 
 
 def main() -> int:

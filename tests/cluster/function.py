@@ -17,7 +17,6 @@ from tests.cluster.testbed.system_images import FUNCTION_IMAGE
 from tests.cluster.waits import PATIENCE_SECONDS, eventually, is_true, until, until_all
 
 MIN_SCALE: Final = "autoscaling.knative.dev/min-scale"
-MAX_SCALE: Final = "autoscaling.knative.dev/max-scale"
 BURST_CAPACITY: Final = "autoscaling.knative.dev/target-burst-capacity"
 
 

@@ -1,5 +1,6 @@
 """What the design relies on when it makes and takes slices under pods: scheduler, kubelet and queue-proxy."""
 
+import json
 import time
 from statistics import median
 
@@ -98,6 +99,32 @@ def test_a_deleted_pod_drains_for_thirty_seconds_or_its_timeout_whichever_is_sho
     measured("idle pod gone after its deletion, timeoutSeconds 6", hasty_drained, "s")
     assert 29 <= patient_drained < 60
     assert 5 <= hasty_drained < 20
+
+
+@pytest.mark.testbed_only
+@pytest.mark.slow(20)
+def test_a_device_plugin_may_name_a_cdi_device_whose_spec_says_what_the_container_gets(
+    function: DeployFunction, cluster: Cluster, gpu_node: GpuNode
+) -> None:
+    resource = "nvidia.com/mig-test-cdi"
+    node = cluster.testbed.node(gpu_node.name).folder
+    spec = node.cdi / "tests.knative-mig.dev-slice.json"
+    edits = {"env": ["FROM_CDI=the spec file's word"]}
+    spec.write_text(
+        json.dumps(
+            {
+                "cdiVersion": "0.6.0",
+                "kind": "tests.knative-mig.dev/slice",
+                "devices": [{"name": "first", "containerEdits": edits}],
+            }
+        )
+    )
+    try:
+        with device_plugin.running(node.device_plugins, resource, 1, cdi_names=("tests.knative-mig.dev/slice=first",)):
+            llm = function("llm", limits={resource: "1"}, annotations={MIN_SCALE: "1"})
+            assert llm.report()["environment"]["FROM_CDI"] == "the spec file's word"
+    finally:
+        spec.unlink()
 
 
 @pytest.mark.testbed_only

@@ -1,19 +1,21 @@
 """Each fault tool does what it says: later parts' tests rely on these."""
 
 import shutil
+import time
 
 import pytest
 
-from tests.cluster.api import POD, Api, Object
+from tests.cluster.api import NODE, POD, Api, Object
 from tests.cluster.conftest import DeployFunction
 from tests.cluster.driver import Cluster
 from tests.cluster.figures import Measured
 from tests.cluster.function import MIN_SCALE, Function
 from tests.cluster.gpu_node import GpuNode
-from tests.cluster.testbed import faults, status
+from tests.cluster.testbed import faults, processes, status
 from tests.cluster.testbed.errors import BadInputError
+from tests.cluster.testbed.processes import Component
 from tests.cluster.testbed.system_images import FUNCTION_IMAGE
-from tests.cluster.waits import NotSeenError, until
+from tests.cluster.waits import NotSeenError, condition, is_true, until
 
 pytestmark = [pytest.mark.alone, pytest.mark.testbed_only, pytest.mark.usefixtures("broken")]
 
@@ -44,12 +46,45 @@ def test_a_rate_limit_slows_a_node_and_goes_with_its_block(
     assert free > 2 * limited
 
 
-def test_a_delay_is_there_or_the_missing_kernel_option_is_named(cluster: Cluster, gpu_node: GpuNode) -> None:
+def test_a_delay_slows_each_packet_or_the_missing_kernel_option_is_named(
+    warm: Function, cluster: Cluster, gpu_node: GpuNode, measured: Measured
+) -> None:
+    warm.ask()  # the first request may find the activator still in the path
     try:
-        with faults.delayed(cluster.testbed, gpu_node.name, milliseconds=20):
-            pass
+        with faults.delayed(cluster.testbed, gpu_node.name, milliseconds=200):
+            answer = warm.ask()
     except BadInputError as missing:
         assert "CONFIG_NET_SCH_NETEM" in str(missing)  # noqa: PT017  # either outcome is right, by the kernel
+    else:
+        measured("answer over a cable that delays by 200 ms", answer.ended - answer.asked, "s")
+        assert answer.ended - answer.asked > 0.2
+
+
+def test_a_node_that_lost_its_power_comes_back_and_its_function_answers(
+    warm: Function, api: Api, cluster: Cluster, gpu_node: GpuNode, measured: Measured
+) -> None:
+    before = warm.report()["instance"]
+    faults.kill_node(cluster.testbed, gpu_node.name)
+    assert not any(component.alive for component in _daemons(cluster, gpu_node))
+    until(api, NODE.named(gpu_node.name), "is not Ready", lambda node: condition(node)["status"] != "True")
+    started = time.monotonic()
+    faults.start_node(cluster.testbed, gpu_node.name)
+    until(api, NODE.named(gpu_node.name), "is Ready again", is_true)
+    measured("node has power again to Ready", time.monotonic() - started, "s")
+    assert warm.answers("/report").json["instance"] != before
+    measured("node has power again to its function's answer", time.monotonic() - started, "s")
+
+
+def _daemons(cluster: Cluster, gpu_node: GpuNode) -> list[Component]:
+    return [found for found in processes.components(cluster.testbed.state) if found.name.endswith(gpu_node.name)]
+
+
+def test_a_restarted_component_is_another_process_with_the_flags_it_had(cluster: Cluster) -> None:
+    before = processes.find(cluster.testbed.state, "kube-scheduler")
+    after = faults.restart(cluster.testbed, "kube-scheduler")
+    assert after.alive
+    assert not before.alive
+    assert after.command == before.command
 
 
 def test_a_frozen_node_answers_nothing_until_it_thaws(warm: Function, cluster: Cluster, gpu_node: GpuNode) -> None:

@@ -11,6 +11,7 @@ from tests.cluster.gpu_node import GpuNode
 from tests.cluster.waits import condition, is_true, until, until_all
 
 _SLICE = "nvidia.com/mig-3g.20gb"
+_LATE_SECONDS = 10  # a busy machine; the default limit, which must not be what counts here, is 300 s
 
 
 def test_a_function_waits_for_its_slice_without_failing_and_is_served_when_it_is_there(
@@ -61,5 +62,5 @@ def test_a_request_is_held_until_its_timeout_and_then_gets_504(
         waited = answer.ended - answer.asked
         assert answer.status == 504
         assert "activator request timeout" in answer.text
-        assert waited >= seconds
+        assert seconds <= waited < seconds + _LATE_SECONDS
         measured(f"held with a limit of {seconds} s", waited, "s")

@@ -9,6 +9,7 @@ import sys
 from tests.cluster.testbed import boot, lifecycle, pins, preflight, status
 from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.testbed.errors import ClusterError
+from tests.cluster.testbed.layout import Cache, State
 from tests.cluster.testbed.progress import Progress
 
 
@@ -26,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> int:
     progress = Progress()
     if arguments.command == "down":
-        lifecycle.down(Cluster(), progress)
+        lifecycle.down(State.from_environment(), Cache.from_environment(), progress)
     elif arguments.command == "up":
         running = lifecycle.up(Cluster(), progress, with_eventing=arguments.eventing)
         status.wait_healthy()

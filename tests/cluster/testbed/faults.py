@@ -71,6 +71,7 @@ def kill_node(cluster: Cluster, name: str) -> None:
     """Takes a node's power: daemons, containers and what lay in memory (/run, CDI files too) go; its disk stays."""
     cluster.topology.node(name)
     cgroups.kill(name)
+    cgroups.remove_pods(name)
     network.remove_mounts(name, cluster.state.node(name))
 
 

@@ -19,7 +19,7 @@ from tests.cluster.testbed.boot import add_eventing, boot
 from tests.cluster.testbed.build import Build, build, go_version, located, require_go
 from tests.cluster.testbed.cluster import Cluster, Ready, recorded
 from tests.cluster.testbed.errors import BadInputError, ClusterError
-from tests.cluster.testbed.layout import LOCK, RUN, STATE_POINTER, STATE_VARIABLE, State
+from tests.cluster.testbed.layout import LOCK, RUN, STATE_POINTER, STATE_VARIABLE, Cache, State
 from tests.cluster.testbed.progress import Progress
 from tests.cluster.testbed.versions import versions
 
@@ -39,6 +39,22 @@ def only_one(progress: Progress) -> Iterator[None]:
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def runs_now() -> str | None:
+    """The process that is bringing the cluster up or down, if one is."""
+    try:
+        descriptor = os.open(LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 20, 0).decode() or "unknown"
+    else:
+        return None
     finally:
         os.close(descriptor)
 
@@ -65,20 +81,20 @@ def _take_lock(progress: Progress) -> int:
             os.close(descriptor)
 
 
-def down(cluster: Cluster, progress: Progress) -> None:
+def down(state: State, cache: Cache, progress: Progress) -> None:
     preflight.require_root()
     with only_one(progress):
-        swept = sweep(cluster, progress)
+        swept = sweep(state, progress)
         shutil.rmtree(RUN)
     progress.say("removed " + ", ".join(swept) if swept else "nothing to remove")
     progress.say(f"took {progress.elapsed:.1f} s (budget {_DOWN_BUDGET} s)")
-    progress.say(f"kept: what was built ({cluster.cache.root}), Go's caches, installed Debian packages")
+    progress.say(f"kept: what was built ({cache.root}), Go's caches, installed Debian packages")
 
 
-def sweep(cluster: Cluster, progress: Progress) -> list[str]:
+def sweep(own: State, progress: Progress) -> list[str]:
     """Removes whatever a run left, found by names and cgroups, not by what a record says; what it found."""
     pointed = [State(root=Path(STATE_POINTER.read_text()))] if STATE_POINTER.exists() else []
-    states = {state.root: state for state in (*pointed, cluster.state)}.values()
+    states = {state.root: state for state in (*pointed, own)}.values()
     for state in states:
         state.ready.unlink(missing_ok=True)  # first: from here on nothing is whole
     found = []
@@ -118,7 +134,7 @@ def up(cluster: Cluster, progress: Progress, *, with_eventing: bool) -> Cluster:
         for name in names:
             build(cluster.cache, versions().components[name], go, progress)
         if running is None:
-            if swept := sweep(cluster, progress):
+            if swept := sweep(cluster.state, progress):
                 progress.say("cleaned the leftover of an earlier run: " + ", ".join(swept))
             preflight.check_memory()
             running = _booted(cluster.with_builds(wanted), progress)

@@ -22,10 +22,16 @@ from tests.cluster.testbed.errors import BadInputError, ClusterError
 from tests.cluster.testbed.layout import NAMESPACE_PINS, NodeFolder
 from tests.cluster.testbed.processes import Home
 from tests.cluster.testbed.shell import run
-from tests.cluster.testbed.topology import CONTROL, FABRIC, HOST_LINK, PREFIX, Topology, namespace
+from tests.cluster.testbed.topology import CONTROL, FABRIC, HOST_LINK, NETWORK_VARIABLE, PREFIX, Topology, namespace
 
 _SWITCH = "switch"
 _NETNS = Path("/run/netns")
+_PRIVATE = tuple(
+    each
+    for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+    for each in IPv4Network(block).subnets(new_prefix=16)
+)
+_ROUTE_TYPES = frozenset({"local", "broadcast", "unreachable", "blackhole", "prohibit", "throw"})
 
 
 def port(member: str) -> str:
@@ -51,8 +57,9 @@ def routed_elsewhere(routes: str) -> list[IPv4Network]:
     """The networks in the output of `ip route` that lead somewhere else than to us."""
     found = []
     for line in routes.splitlines():
-        words = [word for word in line.split() if word not in ("local", "broadcast", "unreachable", "blackhole")]
-        if words and words[0] != "default" and f"dev {HOST_LINK}" not in line:
+        words = [word for word in line.split() if word not in _ROUTE_TYPES]
+        ours = f" dev {HOST_LINK} " in f" {line} "
+        if words and words[0] != "default" and not ours:
             with contextlib.suppress(ValueError):
                 found.append(IPv4Network(words[0], strict=False))
     return found
@@ -182,7 +189,9 @@ def check_addresses(topology: Topology) -> None:
 def require_free(topology: Topology, routes: list[IPv4Network]) -> None:
     for route in routes:
         if route.overlaps(topology.network):
-            raise BadInputError(
-                f"{topology.network} is in use on this machine ({route} is routed elsewhere): choose a free /16, "
-                "for example KNATIVE_MIG_TESTBED_NETWORK=10.211.0.0/16"
+            free = next((each for each in _PRIVATE if not any(each.overlaps(taken) for taken in routes)), None)
+            advice = (
+                f"for example {NETWORK_VARIABLE}={free}" if free else f"no private one is free; set {NETWORK_VARIABLE}"
             )
+            where = f"{topology.network} is in use on this machine ({route} is routed elsewhere)"
+            raise BadInputError(f"{where}: choose a free /16, {advice}")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.testbed import cgroups, knative, network, preflight, processes
+from tests.cluster.testbed import cgroups, knative, lifecycle, network, preflight, processes
 from tests.cluster.testbed.cluster import Cluster, Ready
 from tests.cluster.testbed.control_plane import ControlPlane, last_words
 from tests.cluster.testbed.errors import ClusterError
@@ -26,6 +26,8 @@ class Finding:
 
 def look() -> list[Finding]:
     if Ready.read(State.from_environment()) is None:
+        if process := lifecycle.runs_now():
+            return [Finding(what="cluster", trouble=f"process {process} is just bringing it up or down: wait for it")]
         left = network.leftovers() or (["cgroups"] if cgroups.exists() else [])
         trouble = (
             f"half-way up or down ({', '.join(left)}); run make cluster-up or cluster-down"

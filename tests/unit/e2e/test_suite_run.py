@@ -11,6 +11,12 @@ def test_words_of_the_caller_reach_pytest() -> None:
     assert pytest_command(on_kind=False, arguments=["-k", "recorder"])[-2:] == ["-k", "recorder"]
 
 
+def test_a_test_that_the_caller_names_runs_instead_of_the_suite() -> None:
+    named = pytest_command(on_kind=False, arguments=["tests/cluster/test_recorder.py::test_x"])
+    assert "tests/cluster" not in named
+    assert "tests/cluster" in pytest_command(on_kind=False, arguments=["-k", "recorder"])
+
+
 def test_a_figure_of_several_tries_is_told_by_its_median_and_range() -> None:
     assert figures.told([0.25, 0.5, 4], "s") == "0.5 s (0.25-4, 3 times)"
     assert figures.told([2.0], "s") == "2 s"

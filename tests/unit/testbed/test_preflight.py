@@ -86,6 +86,8 @@ def test_a_network_that_the_machine_routes_is_refused() -> None:
     with pytest.raises(BadInputError, match=r"10\.210\.0\.0/16 is in use .* for example KNATIVE_MIG_TESTBED_NETWORK="):
         network.require_free(Topology(), [IPv4Network("10.210.7.0/24")])
     network.require_free(Topology(), [IPv4Network("10.0.0.0/9"), IPv4Network("192.0.2.0/24")])
+    with pytest.raises(BadInputError, match=r"KNATIVE_MIG_TESTBED_NETWORK=172\.16\.0\.0/16"):  # all of 10 is a VPN's
+        network.require_free(Topology(), [IPv4Network("10.0.0.0/8")])
 
 
 def test_routes_are_read_but_for_ours_and_the_default() -> None:

@@ -122,6 +122,9 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("X-Instance", instance)
 	status := number(r, "status", http.StatusOK)
+	if status < 200 || status > 999 {
+		status = http.StatusBadRequest
+	}
 	switch {
 	case r.Header.Get("Ce-Id") != "":
 		receive(w, r)
