@@ -1,4 +1,7 @@
-"""Kills `up` at random moments and checks that the next one works, and that `down` then leaves nothing.
+"""Kills `make cluster-up` at random moments and checks that the next one works, and that `cluster-down` leaves nothing.
+
+Half of the kills take the whole process group, as a closed terminal or an out-of-memory killer does; the others take
+`make` alone, whose child then goes on to its end while the next one already waits for it.
 
     python -m tests.cluster.kill_nine --rounds 10 --seed 1
 
@@ -55,8 +58,16 @@ def _processes() -> set[str]:
     return found
 
 
-def testbed(*arguments: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "tests.cluster.testbed", *arguments])
+def make(target: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(["make", "--no-print-directory", target], start_new_session=True)
+
+
+def kill(running: "subprocess.Popen[bytes]", *, whole_group: bool) -> None:
+    if whole_group:
+        os.killpg(running.pid, signal.SIGKILL)
+    else:
+        running.kill()
+    running.wait()
 
 
 def main() -> int:
@@ -71,33 +82,31 @@ def main() -> int:
         return error.exit_code
     chance = random.Random(arguments.seed)
     failed = 0
-    testbed("down").wait()
+    make("cluster-down").wait()
     before = traces()
     for number in range(1, arguments.rounds + 1):
-        moment = chance.uniform(0.1, _LATEST)
-        killed = testbed("up")
+        moment, whole_group = chance.uniform(0.1, _LATEST), chance.random() < 0.5
+        killed = make("cluster-up")
         time.sleep(moment)
-        killed.send_signal(signal.SIGKILL)
-        killed.wait()
+        kill(killed, whole_group=whole_group)
         begun = time.monotonic()
-        works = testbed("up").wait() == 0 and testbed("status").wait() == 0
+        works = make("cluster-up").wait() == 0 and make("cluster-status").wait() == 0
         took = time.monotonic() - begun
         # Every other round ends a half-way run instead of a whole one.
         if number % 2 == 0:
-            testbed("down").wait()
-            halfway = testbed("up")
+            make("cluster-down").wait()
+            halfway = make("cluster-up")
             time.sleep(chance.uniform(0.1, _LATEST))
-            halfway.kill()
-            halfway.wait()
+            kill(halfway, whole_group=True)
         begun = time.monotonic()
-        testbed("down").wait()
+        make("cluster-down").wait()
         down = time.monotonic() - begun
         after = traces()
         left = {kind: sorted(after[kind] - before[kind])[:5] for kind in before if after[kind] - before[kind]}
         failed += not works or bool(left)
         sys.stdout.write(
-            f"round {number}: killed at {moment:.1f} s; next up {'works' if works else 'FAILS'} ({took:.1f} s); "
-            f"down {down:.1f} s leaves {left or 'nothing'}\n"
+            f"round {number}: {'all' if whole_group else 'make'} killed at {moment:.1f} s; "
+            f"next up {'works' if works else 'FAILS'} ({took:.1f} s); down {down:.1f} s leaves {left or 'nothing'}\n"
         )
         sys.stdout.flush()
     sys.stdout.write(f"{arguments.rounds - failed} of {arguments.rounds} rounds are clean\n")
