@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down e2e campaign-kill-nine lock clean
+.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down e2e campaign-kill-nine stubs lock clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ campaign-kill-nine: $(READY) ## kill -9 cluster-up at ROUNDS random moments (10)
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-annotate --no-header --no-strip-extras --extra agent pyproject.toml
+
+stubs: $(READY) ## write the messages of the kubelet's gRPC anew from the .proto files
+	$(PY) knative_mig/adapters/kubelet/stubs/generate.py
 
 lock: $(READY) ## pin the development environment and what our images hold anew (needs uv)
 	$(LOCK) --group dev --output-file requirements/dev.txt
