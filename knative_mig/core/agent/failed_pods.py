@@ -1,0 +1,96 @@
+"""Which pods of a node have to go so that their function gets another one: failed at admission, or on a dead slice.
+
+Called by the agent's pod loop. The kubelet leaves a pod that it could not admit lying there as Failed, and leaves a pod
+whose device has become Unhealthy running: neither comes right by itself. The first is deleted, as nothing runs in it;
+the second is evicted, so that disruption budgets are kept. The subtle thing is that a pod is named by its UID: its
+successor may have the same name.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from knative_mig.core.agent.readings import KubeletView
+from knative_mig.core.cluster.objects import Phase, PodFacts
+from knative_mig.core.gpu_node import SliceId
+from knative_mig.core.inventory import NodeName
+from knative_mig.core.profile import RESOURCE_PREFIX
+
+UNEXPECTED_ADMISSION: Final = "UnexpectedAdmissionError"
+OUT_OF: Final = f"OutOf{RESOURCE_PREFIX}"
+
+
+class Why(StrEnum):
+    ADMISSION_FAILED = "SliceAdmissionFailed"  # the kubelet refused it: no device, or `hand_out` said no
+    SLICE_CHANGED = "SliceChanged"  # its container would restart on another slice than it was given
+    SLICE_BROKEN = "SliceBroken"  # an XID, or the slice is dead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    namespace: str
+    pod: str
+    uid: str
+    why: Why
+    message: str
+    evict: bool  # as disruption budgets allow; otherwise it is deleted at once
+
+    def __str__(self) -> str:
+        return f"pod {self.namespace}/{self.pod}"
+
+
+def failed_at_admission(pods: Iterable[PodFacts], node: NodeName) -> tuple[Removal, ...]:
+    return tuple(
+        Removal(
+            namespace=pod.namespace,
+            pod=pod.name,
+            uid=pod.uid,
+            why=Why.ADMISSION_FAILED,
+            message=f"deleted, so that its function is tried anew: the kubelet of {node} answered {pod.reason}",
+            evict=False,
+        )
+        for pod in pods
+        if pod.node == node
+        and pod.phase is Phase.FAILED
+        and pod.wants
+        and pod.ends_at is None
+        and (pod.reason == UNEXPECTED_ADMISSION or pod.reason.startswith(OUT_OF))
+    )
+
+
+def on_broken_slices(pods: Iterable[PodFacts], broken: Mapping[SliceId, str], view: KubeletView) -> tuple[Removal, ...]:
+    """`broken`: why, by slice. A pod that holds several broken slices goes once, for the first of them."""
+    return _of_holders(pods, broken, view, Why.SLICE_BROKEN, evict=True)
+
+
+def on_changed_slices(
+    pods: Iterable[PodFacts], changed: Mapping[SliceId, str], view: KubeletView
+) -> tuple[Removal, ...]:
+    """`changed`: slices that `before_start` refused. Such a pod cannot run again, so no budget is asked."""
+    return _of_holders(pods, changed, view, Why.SLICE_CHANGED, evict=False)
+
+
+def _of_holders(
+    pods: Iterable[PodFacts],
+    slices: Mapping[SliceId, str],
+    view: KubeletView,
+    why: Why,
+    *,
+    evict: bool,
+) -> tuple[Removal, ...]:
+    by_name = {(pod.namespace, pod.name): pod for pod in pods if not pod.over and pod.ends_at is None}
+    found: dict[str, Removal] = {}
+    for slice_id in sorted(slices):
+        for holder in view.holders_of(slice_id):
+            pod = by_name.get((holder.namespace, holder.pod))
+            if pod and pod.uid not in found:
+                found[pod.uid] = Removal(
+                    namespace=pod.namespace,
+                    pod=pod.name,
+                    uid=pod.uid,
+                    why=why,
+                    message=f"{'evicted' if evict else 'deleted'} from slice {slice_id}: {slices[slice_id]}",
+                    evict=evict,
+                )
+    return tuple(found.values())
