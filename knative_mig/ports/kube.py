@@ -60,6 +60,7 @@ class TooManyRequests(ClusterError):
     """Among others an eviction that a disruption budget holds up."""
 
     reason = "TooManyRequests"
+    retry_after_s: float | None = None  # where the API server said so
 
 
 @dataclass(frozen=True, slots=True, order=True)

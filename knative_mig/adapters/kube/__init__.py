@@ -1,0 +1,3 @@
+"""The Kubernetes API, for the planner process and the node agent: `client` speaks HTTP, `reflector` mirrors, the rest
+are the few writes that each may do. No JSON leaves this package.
+"""

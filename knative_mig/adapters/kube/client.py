@@ -1,0 +1,244 @@
+"""Speaks HTTP with a Kubernetes API server: JSON objects in and out, its refusals as the errors of `ports.kube`.
+
+Called by everything else in this package. Of the `kubernetes` library only what knows about credentials is used (a
+kubeconfig's many forms, the token that the kubelet renews); its generated models refuse fields newer than themselves.
+
+The subtle things: nothing is sent twice that could count twice, so only reads are repeated, once, after a connection
+that the server had closed; and a 401 reads the credentials anew once, for tokens, certificates and the CA are replaced
+while a process runs, and the library's own clock for that is a wall clock. Any thread may call.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+from urllib.parse import urlencode
+
+import urllib3
+from kubernetes.client import Configuration
+from kubernetes.client.rest import should_bypass_proxies
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.utils.keepalive import tcp_keepalive_socket_options
+from urllib3.exceptions import HTTPError, ProtocolError
+
+from knative_mig.adapters.kube.answers import answered_no
+from knative_mig.adapters.kube.kinds import Kind
+from knative_mig.adapters.kube.stream import Stream
+from knative_mig.core.errors import BadInput
+from knative_mig.ports.kube import ApiUnreachable, Key
+
+Object = dict[str, Any]
+
+JSON_PATCH: Final = "application/json-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+
+CONNECT_S: Final = 3.0
+ANSWER_S: Final = 10.0  # an API server that takes longer for one object is as good as away
+LIST_S: Final = 30.0  # for one page
+# A watch's server is asked to end it after a while; what is silent for so much longer is a dead connection.
+WATCH_GRACE_S: Final = 10.0
+_POOL: Final = 16  # connections that are kept; more are made when more threads call
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    items: list[Object]
+    resource_version: str
+    next_page: str  # empty: it was the last
+
+
+class _Transport:
+    """A pool of connections with the credentials they were made for."""
+
+    def __init__(self, config: Configuration) -> None:
+        self.host = str(config.host).rstrip("/")
+        self._config = config
+        self._lock = threading.Lock()
+        arguments: dict[str, Any] = {
+            "cert_reqs": "CERT_REQUIRED" if config.verify_ssl else "CERT_NONE",
+            "ca_certs": config.ssl_ca_cert,
+            "cert_file": config.cert_file,
+            "key_file": config.key_file,
+            "maxsize": _POOL,
+            "retries": False,
+            "socket_options": tcp_keepalive_socket_options(idle=15, interval=5, count=3),
+        }
+        if config.tls_server_name:
+            arguments["server_hostname"] = config.tls_server_name
+        proxy = config.proxy
+        if proxy and should_bypass_proxies(self.host, config.no_proxy or ""):
+            proxy = None
+        self.pool = urllib3.ProxyManager(proxy, **arguments) if proxy else urllib3.PoolManager(**arguments)
+
+    def authorization(self) -> Mapping[str, str]:
+        """The token as of now: the library reads its file again every minute."""
+        with self._lock:
+            setting = self._config.auth_settings().get("BearerToken")
+        if setting and setting["value"]:
+            return {"Authorization": str(setting["value"]).strip()}
+        if self._config.username:
+            return {"Authorization": str(self._config.get_basic_auth_token())}
+        return {}
+
+
+class KubeClient:
+    """`credentials` gives a fresh Configuration each time it is called."""
+
+    def __init__(self, credentials: Callable[[], Configuration], *, user_agent: str = "knative-mig") -> None:
+        self._credentials = credentials
+        self._headers = {"Accept": "application/json", "User-Agent": user_agent}
+        self._lock = threading.Lock()
+        self._transport = _Transport(credentials())
+
+    @classmethod
+    def in_cluster(cls, *, user_agent: str = "knative-mig") -> Self:
+        """As the pod's service account. BadInput where this is no pod."""
+        return cls(lambda: _loaded(load_incluster_config), user_agent=user_agent)
+
+    @classmethod
+    def of_kubeconfig(
+        cls, path: str | None = None, context: str | None = None, *, user_agent: str = "knative-mig"
+    ) -> Self:
+        """As kubectl would: `path` None takes $KUBECONFIG or ~/.kube/config."""
+
+        def load(client_configuration: Configuration) -> None:
+            load_kube_config(path, context, client_configuration, persist_config=False)  # type: ignore[no-untyped-call]
+
+        return cls(lambda: _loaded(load), user_agent=user_agent)
+
+    @classmethod
+    def of_url(cls, url: str, *, user_agent: str = "knative-mig") -> Self:
+        """Without credentials: `kubectl proxy`, and tests."""
+        return cls(lambda: Configuration(host=url), user_agent=user_agent)
+
+    def get(self, kind: Kind, key: Key) -> Object:
+        return self._json("GET", kind.path(key))
+
+    def create(self, kind: Kind, namespace: str, body: Object) -> Object:
+        return self._json("POST", kind.path(Key(namespace, "")), body)
+
+    def create_below(self, kind: Kind, key: Key, subresource: str, body: Object) -> Object:
+        return self._json("POST", kind.path(key, subresource), body)
+
+    def replace(self, kind: Kind, key: Key, body: Object) -> Object:
+        return self._json("PUT", kind.path(key), body)
+
+    def merge(self, kind: Kind, key: Key, patch: Object, *, subresource: str = "") -> Object:
+        """RFC 7396: None removes a field, a list is replaced whole."""
+        return self._json("PATCH", kind.path(key, subresource), patch, content_type=MERGE_PATCH)
+
+    def patch(self, kind: Kind, key: Key, operations: list[Object], *, subresource: str = "") -> Object:
+        """RFC 6902; a `test` that fails is Refused."""
+        return self._json("PATCH", kind.path(key, subresource), operations, content_type=JSON_PATCH)
+
+    def delete(self, kind: Kind, key: Key, options: Object | None = None) -> None:
+        self._json("DELETE", kind.path(key), options)
+
+    def page(self, kind: Kind, namespace: str, query: Mapping[str, str]) -> Page:
+        found = self._json("GET", kind.path(Key(namespace, "")), query=query, answer_s=LIST_S)
+        about = found.get("metadata") or {}
+        return Page(found.get("items") or [], str(about.get("resourceVersion", "")), str(about.get("continue") or ""))
+
+    def watch(self, kind: Kind, namespace: str, query: Mapping[str, str], *, seconds: float) -> Stream:
+        """What happens from now on; the caller closes it. Raises as soon as the server says no."""
+        asked = {**query, "watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(max(1, round(seconds)))}
+        path = f"{kind.path(Key(namespace, ''))}?{urlencode(asked)}"
+        return Stream(self._send("GET", path, None, {}, seconds + WATCH_GRACE_S))
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        body: Object | list[Object] | None = None,
+        *,
+        content_type: str = "application/json",
+        query: Mapping[str, str] | None = None,
+        answer_s: float = ANSWER_S,
+    ) -> Object:
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        headers = {} if data is None else {"Content-Type": content_type}
+        response = self._send(method, f"{path}?{urlencode(query)}" if query else path, data, headers, answer_s)
+        try:
+            found = json.loads(response.read())
+        except (HTTPError, OSError) as error:
+            raise ApiUnreachable(f"{method} {path}: the answer broke off: {error}") from error
+        except ValueError as error:
+            raise ApiUnreachable(f"{method} {path}: the answer is not JSON: {error}") from error
+        finally:
+            response.release_conn()
+        if not isinstance(found, dict):
+            raise ApiUnreachable(f"{method} {path}: the answer is not an object")
+        return found
+
+    def _send(
+        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], answer_s: float
+    ) -> urllib3.BaseHTTPResponse:
+        """The answer, its body not yet read, where it is a yes."""
+
+        def send(transport: _Transport) -> urllib3.BaseHTTPResponse:
+            return transport.pool.request(
+                method,
+                transport.host + path,
+                body=data,
+                headers={**self._headers, **transport.authorization(), **headers},
+                timeout=urllib3.Timeout(connect=CONNECT_S, read=answer_s),
+                preload_content=False,
+                redirect=False,
+                retries=False,
+            )
+
+        what = f"{method} {path.partition('?')[0]}"
+        transport = self._transport
+        response = _answer(what, send, transport, again=method == "GET")
+        if response.status == 401:
+            response.drain_conn()
+            response.release_conn()
+            response = _answer(what, send, self._renewed(transport), again=method == "GET")
+        if response.status >= 300:
+            try:
+                text = response.read()
+            except (HTTPError, OSError):
+                text = b""
+            response.release_conn()
+            raise answered_no(what, response.status, response.headers, text)
+        return response
+
+    def _renewed(self, refused: _Transport) -> _Transport:
+        """With the credentials as they stand now, read once however many threads were refused."""
+        with self._lock:
+            if self._transport is refused:
+                log.info("the API server does not know us any more: reading the credentials again")
+                try:
+                    self._transport = _Transport(self._credentials())
+                except BadInput as error:
+                    raise ApiUnreachable(str(error)) from error
+            return self._transport
+
+
+def _answer(
+    what: str, send: Callable[[_Transport], urllib3.BaseHTTPResponse], transport: _Transport, *, again: bool
+) -> urllib3.BaseHTTPResponse:
+    try:
+        try:
+            return send(transport)
+        except ProtocolError:
+            if not again:
+                raise
+            return send(transport)
+    except (HTTPError, OSError) as error:
+        raise ApiUnreachable(f"{what} at {transport.host}: {error}") from error
+    except ConfigException as error:
+        raise ApiUnreachable(f"the credentials cannot be read: {error}") from error
+
+
+def _loaded(load: Callable[[Configuration], None]) -> Configuration:
+    config = Configuration()
+    try:
+        load(config)
+    except ConfigException as error:
+        raise BadInput(f"no credentials for a Kubernetes API server: {error}") from error
+    return config
