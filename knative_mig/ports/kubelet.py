@@ -15,6 +15,7 @@ from typing import Protocol
 from knative_mig.core.agent import readings
 from knative_mig.core.errors import KnativeMigError
 from knative_mig.core.profile import ProfileName
+from knative_mig.ports.gpu import SliceId
 
 DeviceId = readings.DeviceId
 Device = readings.Device
@@ -67,7 +68,14 @@ class DevicePlugins(Protocol):
         registered, with no devices where it is no longer named.
         """
 
-    def stop(self) -> None: ...
+    def observe(self, view: KubeletView) -> None:
+        """Each reading of PodResources: what the kubelet believes shows another plugin, and a registration lost."""
+
+    def run(self) -> None:
+        """Registers, and keeps registered, until `stop`: on a thread of its own, which also makes the callbacks."""
+
+    def stop(self) -> None:
+        """Within a second, whatever the kubelet does."""
 
 
 class PodResources(Protocol):
@@ -75,4 +83,10 @@ class PodResources(Protocol):
         """KubeletUnreachable: try again."""
 
 
-ConnectionChanged = Callable[[bool], None]
+ConnectionChanged = Callable[[bool], None]  # to the kubelet: every profile that is served is registered and listened to
+OwnersChanged = Callable[[Mapping[ProfileName, str]], None]  # profiles that another plugin serves too, and how it shows
+
+
+def plain_name(slice_id: SliceId) -> str:
+    """A slice's identity where neither `/` nor `+` is legal: in the name of a file or of a CDI device."""
+    return f"{slice_id.gpu}-{slice_id.profile}-{slice_id.start}".replace("+", ".")
