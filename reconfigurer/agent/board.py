@@ -105,7 +105,16 @@ class Board:
 
     def put_kubelet(self, view: KubeletView, asked_at: float) -> None:
         """Wakes everybody each time: a newer view is what a withdrawn slice waits for, whatever it says."""
-        self._change(lambda now: replace(now, kubelet=KubeletReading(view=view, asked_at=asked_at)))
+
+        def change(now: Snapshot) -> Snapshot:
+            marks = dict(now.marks)
+            for slice_id in (SliceId.parse(each) for each, holders in view.holders.items() if holders):
+                if not now.mark(slice_id).held_before:
+                    marks[slice_id] = replace(now.mark(slice_id), held_before=True)
+            kubelet = KubeletReading(view=view, asked_at=asked_at)
+            return replace(now, kubelet=kubelet, marks=MappingProxyType(marks))
+
+        self._change(change)
 
     def kubelet_away(self) -> None:
         self._change(lambda now: replace(now, kubelet=None))
@@ -134,7 +143,7 @@ class Board:
             seen = self._now.readings[slice_id.gpu].find(slice_id)
             assert seen is not None
             assert seen.mig_uuid is not None
-            self._mark(slice_id, lambda mark: replace(mark, handed_out_at=now_s))
+            self._mark(slice_id, lambda mark: replace(mark, handed_out_at=now_s, held_before=True))
             return seen.mig_uuid
 
     def refusal(self, slice_id: SliceId) -> str:
@@ -142,18 +151,25 @@ class Board:
         with self._changed:
             return self._refusal(slice_id)
 
-    def withdraw(self, slice_id: SliceId, now_s: float) -> None:
-        """To be destroyed: the kubelet is told that it is unhealthy. Repeated, it keeps its first time."""
+    def withdraw(self, slice_id: SliceId, now_s: float) -> bool:
+        """To be destroyed: the kubelet is told that it is unhealthy. Repeated, it keeps its first time. False: it was
+        handed out a moment ago, and whoever got it has not had time to show.
+        """
         with self._changed:
-            self._mark(
-                slice_id,
-                lambda mark: mark if mark.withdrawn_since is not None else replace(mark, withdrawn_since=now_s),
-            )
+            mark = self._now.mark(slice_id)
+            if mark.withdrawn_since is None:
+                if mark.just_handed_out(now_s):
+                    return False
+                self._mark(slice_id, lambda mark: replace(mark, withdrawn_since=now_s))
+            return True
+
+    def note_lowered(self, slice_id: SliceId, at: float) -> None:
+        """Kubelet and node status offer a withdrawn slice no more; `at`: when the later of them had been asked."""
+        self._mark(slice_id, lambda mark: replace(mark, lowered_at=at))
 
     def restore(self, slice_id: SliceId) -> None:
-        """It is not to be destroyed after all, or it has been."""
-        with self._changed:
-            self._mark(slice_id, lambda mark: replace(mark, withdrawn_since=None))
+        """It is not to be destroyed after all."""
+        self._mark(slice_id, lambda mark: replace(mark, withdrawn_since=None, lowered_at=None))
 
     def release(self, slice_id: SliceId, mig_uuid: str, now_s: float) -> bool:
         """Its engine has gone, its pod goes on. False: that slice is not there any more. Whoever calls has seen that
@@ -170,24 +186,20 @@ class Board:
 
     def end_release(self, slice_id: SliceId) -> None:
         """The kubelet has dropped its pod, or a process came back."""
-        with self._changed:
-            self._mark(slice_id, lambda mark: replace(mark, release=None))
+        self._mark(slice_id, lambda mark: replace(mark, release=None))
 
     def break_slice(self, slice_id: SliceId, why: str) -> None:
         """Nobody may be given it until it is mended or made anew; the first reason is kept."""
-        with self._changed:
-            self._mark(slice_id, lambda mark: mark if mark.broken else replace(mark, broken=why))
+        self._mark(slice_id, lambda mark: mark if mark.broken else replace(mark, broken=why))
 
     def mend(self, slice_id: SliceId) -> None:
-        with self._changed:
-            self._mark(slice_id, lambda mark: replace(mark, broken=""))
+        self._mark(slice_id, lambda mark: replace(mark, broken=""))
 
     def forget(self, slice_id: SliceId) -> None:
         """The slice has been destroyed: what was true of it is not of a successor. A release outlives it: its pod
         still holds the id.
         """
-        with self._changed:
-            self._mark(slice_id, lambda mark: Mark(release=mark.release))
+        self._mark(slice_id, lambda mark: Mark(release=mark.release))
 
     # The one writer of `_now`
 

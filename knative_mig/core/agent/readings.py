@@ -7,12 +7,15 @@ time at which it was *asked*, and only views asked after an event count as havin
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NewType
+from typing import Final, NewType
 
 from knative_mig.core.geometry import GpuModel, Place
 from knative_mig.core.gpu_node import GpuHealth, Holder, SliceId
 from knative_mig.core.inventory import GpuUuid
 from knative_mig.core.profile import ProfileName
+
+# Between the kubelet's Allocate call and its holder in PodResources lie milliseconds, more where a kubelet starves.
+HOLDER_SHOWS_WITHIN_S: Final = 5.0
 
 DeviceId = NewType("DeviceId", str)  # a slice's id as the kubelet knows it, str(SliceId)
 
@@ -124,9 +127,14 @@ class Mark:
     """What the agent remembers of a slice id beyond what can be read."""
 
     withdrawn_since: float | None = None  # taken back from the kubelet, to be destroyed
+    lowered_at: float | None = None  # when kubelet and node status were both seen to offer it no more
     release: Release | None = None
     broken: str = ""  # why nobody may be given it
     handed_out_at: float | None = None  # the kubelet asked for it: its holder shows a moment later
+    held_before: bool = False  # a container had it since it was made: a process of it may still be there
+
+    def just_handed_out(self, now: float) -> bool:
+        return self.handed_out_at is not None and now < self.handed_out_at + HOLDER_SHOWS_WITHIN_S
 
     @property
     def empty(self) -> bool:
