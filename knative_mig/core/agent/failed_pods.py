@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from knative_mig.core.agent.readings import KubeletView
+from knative_mig.core.agent.readings import UNMARKED, GpuReading, KubeletView, Mark
 from knative_mig.core.cluster.objects import Phase, PodFacts
-from knative_mig.core.gpu_node import SliceId
-from knative_mig.core.inventory import NodeName
+from knative_mig.core.gpu_node import GpuHealth, SliceId
+from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.core.profile import RESOURCE_PREFIX
 
 UNEXPECTED_ADMISSION: Final = "UnexpectedAdmissionError"
@@ -94,3 +94,22 @@ def _of_holders(
                     evict=evict,
                 )
     return tuple(found.values())
+
+
+def dead_slices(
+    readings: Mapping[GpuUuid, GpuReading], marks: Mapping[SliceId, Mark], view: KubeletView
+) -> Mapping[SliceId, str]:
+    """Held slices on which nothing can run any more, and why. A GPU that merely cannot be read now is waited for."""
+    found: dict[SliceId, str] = {}
+    for device in view.holders:
+        slice_id = SliceId.parse(device)
+        reading, mark = readings.get(slice_id.gpu), marks.get(slice_id, UNMARKED)
+        if mark.broken:
+            found[slice_id] = mark.broken
+        elif reading is None or reading.health is GpuHealth.UNREADABLE or mark.release is not None:
+            continue
+        elif reading.health in (GpuHealth.LOST, GpuHealth.RESET_REQUIRED):
+            found[slice_id] = f"its GPU is {reading.health}: {reading.why}"
+        elif reading.health is GpuHealth.HEALTHY and reading.find(slice_id) is None:
+            found[slice_id] = "the slice is not there any more"
+    return found
