@@ -51,6 +51,9 @@ class Journal(Protocol):
     def done(self, intent: Intent) -> None:
         """It was carried out, or given up: recovery has nothing to do with it any more."""
 
+    def open_intents(self) -> int:
+        """How many have no end yet."""
+
     def writable(self) -> bool:
         """Tries, so that a full disk that has room again is noticed."""
 
