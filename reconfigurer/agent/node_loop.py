@@ -1,0 +1,121 @@
+"""The agent's side of its kubelet: serves the devices there are, reads what the kubelet believes and who holds them.
+
+One thread runs `run`; nothing here waits for the API server, so pods start and slices are served while it is away.
+PodResources cannot be watched, so they are polled: quickly while an answer is waited for, slowly otherwise. The subtle
+thing is the kubelet's own limit of 100 calls a second over all its clients; a reading takes two.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from knative_mig.core.agent.devices import devices_to_serve
+from knative_mig.core.agent.node_resources import Served, profile_of
+from knative_mig.core.agent.readings import KubeletView
+from knative_mig.core.agent.static_layout import in_our_ids
+from knative_mig.ports.kubelet import DevicePlugins, KubeletUnreachable, PodResources
+from reconfigurer.agent.board import Board, Snapshot
+from reconfigurer.agent.metrics import AgentMetrics
+
+_log = logging.getLogger(__name__)
+FAST_S: Final = 0.025
+PATIENT_S: Final = 0.1  # what has not come within IMPATIENT_FOR_S hangs on something slower than a kubelet
+SLOW_S: Final = 1.0
+AWAY_S: Final = 0.25
+IMPATIENT_FOR_S: Final = 5.0
+NOTICE_STOP_WITHIN_S: Final = 0.5
+
+
+class NodeLoop:
+    def __init__(
+        self,
+        board: Board,
+        pod_resources: PodResources,
+        plugins: DevicePlugins | None,
+        metrics: AgentMetrics,
+        *,
+        clock: Callable[[], float],
+        may_serve: Callable[[Snapshot], bool],
+    ) -> None:
+        """Without `plugins` the node's layout is static: it is read, nothing is served. `may_serve` holds back the
+        first devices until all GPUs have been read: with fewer than there are, running pods' devices would vanish.
+        """
+        self._board = board
+        self._pod_resources = pod_resources
+        self._plugins = plugins
+        self._metrics = metrics
+        self._clock = clock
+        self._may_serve = may_serve
+        self._served: Served | None = None
+        self._connected: bool | None = None
+        self._asked_at = float("-inf")
+        self._outstanding_since: float | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            version = self._board.snapshot().version
+            wait_s = self.step()
+            # What this step put on the board itself ends the wait at once, and the next step finds nothing to do.
+            self._board.wait(version, min(wait_s, NOTICE_STOP_WITHIN_S))
+
+    def step(self) -> float:
+        """Seconds until the kubelet is to be asked again, if nothing changes before."""
+        changed = self._serve(self._board.snapshot())
+        due_in = self._asked_at + (FAST_S if changed else self._pace()) - self._clock()
+        if due_in > 0:
+            return due_in
+        self._ask()
+        return self._pace()
+
+    def _serve(self, now: Snapshot) -> bool:
+        if self._plugins is None or (self._served is None and not self._may_serve(now)):
+            return False
+        devices = devices_to_serve(now.readings.values(), now.marks, now.models)
+        if devices == self._served:
+            return False
+        self._plugins.serve(devices)
+        self._served = devices
+        return True
+
+    def _ask(self) -> None:
+        self._asked_at = self._clock()
+        try:
+            view = self._pod_resources.view()
+        except KubeletUnreachable as error:
+            if self._connected is not False:
+                _log.warning("the kubelet does not answer: %s; nothing is destroyed until it does", error)
+                self._connected = False
+                self._metrics.kubelet_connected.set(0)
+                self._board.kubelet_away()
+            return
+        if self._connected is False:
+            _log.info("the kubelet answers again")
+            self._metrics.kubelet_reconnects.inc()
+        self._connected = True
+        self._metrics.kubelet_connected.set(1)
+        # Also on a dynamic node: another plugin's devices are no slices of ours, and are left out.
+        self._board.put_kubelet(in_our_ids(view, self._board.snapshot().readings.values()), self._asked_at)
+
+    def _pace(self) -> float:
+        now = self._board.snapshot()
+        if self._connected is False:
+            return AWAY_S
+        if now.kubelet is None or not self._outstanding(now, now.kubelet.view):
+            self._outstanding_since = None
+            return SLOW_S
+        if self._outstanding_since is None:
+            self._outstanding_since = self._clock()
+        return FAST_S if self._clock() - self._outstanding_since < IMPATIENT_FOR_S else PATIENT_S
+
+    def _outstanding(self, now: Snapshot, view: KubeletView) -> bool:
+        """Whether the kubelet has yet to believe something, or to say who got a slice, or somebody waits for it to."""
+        for slice_id, mark in now.marks.items():
+            if mark.withdrawn_since is not None:
+                return True
+            if mark.just_handed_out(self._clock()) and not view.holders_of(slice_id):
+                return True
+        if self._served is None:
+            return False
+        healthy = {device.id for devices in self._served.values() for device in devices if device.healthy}
+        return healthy != {each for each in view.allocatable if profile_of(each) is not None}

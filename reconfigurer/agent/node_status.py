@@ -1,0 +1,148 @@
+"""Writes how many slices the Node offers, as soon as its kubelet believes it: the scheduler knows at once.
+
+A thread of its own runs `run`, since a write waits for the API server and serving must not. The answer to each read and
+write goes onto the board, where the GPU loops see that a withdrawn slice is offered no more. The subtle thing is the
+kubelet's own push, which may bring back what it computed before a change: so for a while after each change the Node is
+read again, and written again where it differs.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from knative_mig.core.agent.devices import devices_to_serve
+from knative_mig.core.agent.node_resources import Served, SliceCounts, believed_counts, next_write
+from knative_mig.core.agent.readings import device_id
+from knative_mig.core.inventory import NodeName
+from knative_mig.core.profile import ProfileName
+from knative_mig.ports.kube import ClusterError, NodeSlices, NodeStatuses
+from reconfigurer.agent.board import Board, Snapshot
+from reconfigurer.agent.metrics import AgentMetrics
+from reconfigurer.agent.retry import Retry
+
+_log = logging.getLogger(__name__)
+REASSERT_FOR_S: Final = 15.0  # the kubelet pushes each 10 s
+REASSERT_EACH_S: Final = 1.0
+LOOK_EACH_S: Final = 30.0
+NOTICE_STOP_WITHIN_S: Final = 0.5
+
+
+class NodeStatusLoop:
+    def __init__(
+        self,
+        node: NodeName,
+        board: Board,
+        statuses: NodeStatuses,
+        metrics: AgentMetrics,
+        retry: Retry,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._node = node
+        self._board = board
+        self._statuses = statuses
+        self._metrics = metrics
+        self._retry = retry
+        self._clock = clock
+        self._says: SliceCounts | None = None
+        self._look_at = float("-inf")
+        self._not_before = float("-inf")  # while the API server is away
+        self._right: SliceCounts | None = None
+        self._reassert_until = float("-inf")
+        self._spec_seen: tuple[int, float] | None = None  # a generation on its way, and when it came
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            version = self._board.snapshot().version
+            wait_s = self.step()
+            self._board.wait(version, min(wait_s, NOTICE_STOP_WITHIN_S))
+
+    def node_changed(self, offers: Callable[[], dict[ProfileName, int]]) -> None:
+        """Called on a mirror's thread when the Node changed: it is read again if it offers something else."""
+        says = self._says
+        if says is not None and any(says.allocatable.get(each, 0) != count for each, count in offers().items()):
+            self._look_at = float("-inf")
+
+    def step(self) -> float:
+        """Seconds until there is something to do, if nothing changes before."""
+        now, at = self._board.snapshot(), self._clock()
+        self._note_spec(now, at)
+        if now.kubelet is None:
+            return LOOK_EACH_S
+        if at < self._not_before:
+            return self._not_before - at
+        served = devices_to_serve(now.readings.values(), now.marks, now.models)
+        right = believed_counts(served, now.kubelet.view)
+        if right != self._right:
+            self._right = right
+            self._reassert_until = at + REASSERT_FOR_S
+            self._look_at = min(self._look_at, at + REASSERT_EACH_S)
+        try:
+            if self._says is None or at >= self._look_at or self._awaited(now):
+                self._keep(self._statuses.read_slices(self._node), at)
+            write = next_write(served, now.kubelet.view, self._says or SliceCounts())
+            if write is not None:
+                at = self._clock()
+                asked = NodeSlices(capacity=write.capacity, allocatable=write.allocatable)
+                self._keep(self._statuses.write_slices(self._node, asked), at)
+                _log.info("node %s offers %s", self._node, _in_words(write))
+        except ClusterError as error:
+            return self._failed(error)
+        self._retry.worked()
+        self._observe(now, served)
+        return max(self._look_at - self._clock(), 0.0)
+
+    def _awaited(self, now: Snapshot) -> bool:
+        """Whether a GPU loop waits to hear that the Node does not offer a slice that the kubelet has let go."""
+        if now.kubelet is None:
+            return False
+        for slice_id, mark in now.marks.items():
+            since = mark.withdrawn_since
+            if since is None or mark.lowered_at is not None or now.kubelet.asked_at <= since:
+                continue
+            let_go = device_id(slice_id) not in now.kubelet.view.allocatable
+            if let_go and (now.node is None or now.node.asked_at <= since):
+                return True
+        return False
+
+    def _keep(self, answer: NodeSlices, asked_at: float) -> None:
+        self._says = SliceCounts(capacity=answer.capacity, allocatable=answer.allocatable)
+        self._look_at = asked_at + (REASSERT_EACH_S if asked_at < self._reassert_until else LOOK_EACH_S)
+        self._board.put_node(answer.allocatable, asked_at)
+
+    def _failed(self, error: ClusterError) -> float:
+        self._metrics.status_write_errors.labels("node", error.reason).inc()
+        if not self._retry.failing:
+            _log.warning("the status of node %s cannot be read or written: %s", self._node, error)
+        wait_s = self._retry.next_wait_s()
+        self._not_before = self._clock() + wait_s
+        self._look_at = float("-inf")  # what was known of the Node is old when the API server is back
+        return wait_s
+
+    def _note_spec(self, now: Snapshot, at: float) -> None:
+        if now.spec is not None and (self._spec_seen is None or self._spec_seen[0] < now.spec.generation):
+            self._spec_seen = (now.spec.generation, at)
+
+    def _observe(self, now: Snapshot, served: Served) -> None:
+        """The first time that all GPUs are as a spec says, the kubelet believes it, and so the Node says it."""
+        if self._spec_seen is None or self._spec_seen[1] == float("inf") or now.spec is None or now.kubelet is None:
+            return
+        if any(
+            device.healthy and device.id not in now.kubelet.view.allocatable
+            for each in served.values()
+            for device in each
+        ):
+            return
+        generation, came_at = self._spec_seen
+        named = [now.progress.get(gpu.uuid) for gpu in now.spec.spec.gpus if gpu.uuid in now.readings]
+        if all(each is not None and each.settled and each.spec_generation >= generation for each in named):
+            self._metrics.spec_to_allocatable_seconds.observe(self._clock() - came_at)
+            self._spec_seen = (generation, float("inf"))
+
+
+def _in_words(counts: SliceCounts) -> str:
+    return ", ".join(
+        f"{counts.allocatable[profile]} of {counts.capacity[profile]} {profile}"
+        for profile in sorted(counts.allocatable)
+    )

@@ -1,0 +1,123 @@
+"""Writes `GpuNode.status`: what the planner and people know of this node.
+
+A thread of its own runs `run`. It is written when it differs from what was written last, changes that come together in
+one write, and once a minute in any case. The subtle thing is the first one: what was reported before a restart is read
+back, so that nobody sees a slice's idle time or a condition begin anew.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from knative_mig.core.agent.status import Applied, Known, gpu_node_status
+from knative_mig.core.gpu_node import GpuNodeStatus, Layout
+from knative_mig.core.inventory import NodeName
+from knative_mig.ports.kube import ClusterError, GpuNodes, ObjectNotFound
+from reconfigurer.agent.board import Board, Snapshot
+from reconfigurer.agent.metrics import AgentMetrics
+from reconfigurer.agent.retry import Retry
+
+_log = logging.getLogger(__name__)
+DEBOUNCE_S: Final = 0.05
+AT_LEAST_EACH_S: Final = 60.0
+NOTICE_STOP_WITHIN_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What of a report does not change while the agent runs."""
+
+    node: NodeName
+    layout: Layout
+    agent_version: str
+    boot_id: str
+
+
+class Publisher:
+    def __init__(
+        self,
+        identity: Identity,
+        board: Board,
+        gpu_nodes: GpuNodes,
+        metrics: AgentMetrics,
+        retry: Retry,
+        *,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        other_owners: Callable[[], tuple[str, ...] | None],
+    ) -> None:
+        self._identity = identity
+        self._board = board
+        self._gpu_nodes = gpu_nodes
+        self._metrics = metrics
+        self._retry = retry
+        self._clock = clock
+        self._wall = wall
+        self._other_owners = other_owners
+        self._previous: GpuNodeStatus | None = None
+        self._there = False  # the GpuNode, as far as is known
+        self._written: GpuNodeStatus | None = None
+        self._written_at = float("-inf")
+        self._not_before = float("-inf")
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            version = self._board.snapshot().version
+            wait_s = self.step()
+            if self._board.wait(version, min(wait_s, NOTICE_STOP_WITHIN_S)) > version:
+                stop.wait(DEBOUNCE_S)
+
+    def step(self) -> float:
+        """Seconds until it is written again, if nothing changes before."""
+        at = self._clock()
+        if at < self._not_before:
+            return self._not_before - at
+        try:
+            if not self._there:
+                found = self._gpu_nodes.ensure(self._identity.node).status
+                self._previous = self._previous or found
+                self._there = True
+            status = gpu_node_status(self._known(self._board.snapshot()), self._previous, self._wall())
+            self._previous = status
+            if status != self._written or at - self._written_at >= AT_LEAST_EACH_S:
+                self._gpu_nodes.write_status(self._identity.node, status)
+                self._written, self._written_at = status, at
+        except ClusterError as error:
+            if isinstance(error, ObjectNotFound):
+                self._there = False
+            self._metrics.status_write_errors.labels("gpunode", error.reason).inc()
+            if not self._retry.failing:
+                _log.warning("the status of GpuNode %s cannot be written: %s", self._identity.node, error)
+            wait_s = self._retry.next_wait_s()
+            self._not_before = at + wait_s
+            return wait_s
+        self._retry.worked()
+        return max(self._written_at + AT_LEAST_EACH_S - self._clock(), 0.0)
+
+    def _known(self, now: Snapshot) -> Known:
+        return Known(
+            readings=now.readings,
+            marks=now.marks,
+            applied={
+                uuid: Applied(
+                    settled=each.settled,
+                    doing=each.doing,
+                    complaints=each.complaints,
+                    spec_generation=each.spec_generation,
+                )
+                for uuid, each in now.progress.items()
+            },
+            spec=now.spec,
+            kubelet=now.kubelet,
+            models=now.models,
+            layout=self._identity.layout,
+            agent_version=self._identity.agent_version,
+            boot_id=self._identity.boot_id,
+            journal=now.journal.state,
+            open_intents=now.journal.open_intents,
+            journal_why=now.journal.why,
+            other_owners=self._other_owners(),
+            processes_verified=now.processes_verified,
+        )
