@@ -32,6 +32,13 @@ class ProcPods:
                     found[uid].add(pid)
         return {uid: frozenset(pids) for uid, pids in found.items()}
 
+    def descends(self, pid: int, ancestor: int) -> bool:
+        while pid > 1:
+            pid = self._parent(pid)
+            if pid == ancestor:
+                return True
+        return False
+
     def sees_the_host(self) -> bool:
         return any(self._name(pid) in _OF_THE_HOST for pid in self._pids())
 
@@ -43,6 +50,11 @@ class ProcPods:
 
     def _name(self, pid: int) -> str:
         return self._read(pid, "comm").strip()
+
+    def _parent(self, pid: int) -> int:
+        """0 where there is none, or it is not known. The program's name, in brackets, may itself hold brackets."""
+        fields = self._read(pid, "stat").rpartition(")")[2].split()
+        return int(fields[1]) if len(fields) > 1 else 0
 
     def _read(self, pid: int, name: str) -> str:
         try:

@@ -2,12 +2,15 @@
 
 Composed in the node agent with `--gpus simulated:…`; a thread of its own runs it each `EACH_S` and after each change.
 A pod that holds a simulated slice is its process, so a slice in use is refused by the driver, not by bookkeeping. The
-subtle thing is the relay of a pod that releases its slice early: it lives on and is not on the slice, which on hardware
-the driver would know and here it says itself (`leaves`).
+subtle thing is a relay that releases its pod's slice early: it lives on, beside the pod's other containers, and none of
+them is on the slice. On hardware the driver knows; here the relay says it itself (`leaves`), and what is left are the
+processes that it started.
 """
 
 import logging
+import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from knative_mig.adapters.sim_gpu.controls import SimulationControls
@@ -19,32 +22,49 @@ _log = logging.getLogger(__name__)
 EACH_S: Final = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """By whom a slice was released, of which holders: theirs are now only its descendants, its engine if it has one."""
+
+    pid: int
+    holders: frozenset[str]
+
+
 class SimulatedProcesses:
     def __init__(self, controls: SimulationControls, processes: PodProcesses) -> None:
         self._controls = controls
         self._processes = processes
+        self._lock = threading.Lock()
+        self._holders: Mapping[MigUuid, frozenset[str]] = {}
         self._on: dict[MigUuid, frozenset[int]] = {}
-        self._left: dict[MigUuid, frozenset[int]] = {}
+        self._left: dict[MigUuid, _Left] = {}
 
     def leaves(self, mig_uuid: MigUuid, pid: int) -> None:
-        """This process of a holder is not on its slice, and will not be."""
-        self._left[mig_uuid] = self._left.get(mig_uuid, frozenset()) | {pid}
-        self._detach(mig_uuid, pid)
+        """A process of a holder says that it is not on its slice: only what it started may be."""
+        with self._lock:
+            self._left[mig_uuid] = _Left(pid, self._holders.get(mig_uuid, frozenset()))
+            self._put(mig_uuid, self._on.get(mig_uuid, frozenset()))
 
     def step(self, holders: Mapping[MigUuid, frozenset[str]]) -> None:
         """`holders`: the UIDs of the pods that hold each slice that there is now."""
         found = self._processes.of_pods({uid for uids in holders.values() for uid in uids})
-        for mig_uuid, uids in holders.items():
-            here = frozenset().union(*(found[uid] for uid in uids)) - self._left.get(mig_uuid, frozenset())
-            before = self._on.get(mig_uuid, frozenset())
-            kept = {pid for pid in here if pid in before or self._attach(mig_uuid, pid)}
-            for pid in before - here:
-                self._detach(mig_uuid, pid)
-            self._on[mig_uuid] = frozenset(kept)
-        for mig_uuid in self._on.keys() - holders.keys():
-            for pid in self._on.pop(mig_uuid):
-                self._detach(mig_uuid, pid)
-            self._left.pop(mig_uuid, None)
+        with self._lock:
+            self._holders = holders
+            for mig_uuid, left in tuple(self._left.items()):
+                if holders.get(mig_uuid) != left.holders:
+                    del self._left[mig_uuid]
+            for mig_uuid in self._on.keys() | holders.keys():
+                uids = holders.get(mig_uuid, frozenset())
+                self._put(mig_uuid, frozenset().union(*(found[uid] for uid in uids)))
+
+    def _put(self, mig_uuid: MigUuid, pids: frozenset[int]) -> None:
+        left = self._left.get(mig_uuid)
+        here = pids if left is None else {pid for pid in pids if self._processes.descends(pid, left.pid)}
+        before = self._on.pop(mig_uuid, frozenset())
+        for pid in before - here:
+            self._detach(mig_uuid, pid)
+        if kept := frozenset(pid for pid in here if pid in before or self._attach(mig_uuid, pid)):
+            self._on[mig_uuid] = kept
 
     def _attach(self, mig_uuid: MigUuid, pid: int) -> bool:
         """Also false where the process, or the slice, went in the meantime."""

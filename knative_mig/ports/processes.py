@@ -16,6 +16,9 @@ class PodProcesses(Protocol):
     def of_pods(self, pod_uids: Iterable[str]) -> Mapping[str, frozenset[int]]:
         """The processes of each of these pods, now; an empty set where it has none."""
 
+    def descends(self, pid: int, ancestor: int) -> bool:
+        """Whether `ancestor` started it, or started who did; no process descends from itself."""
+
     def sees_the_host(self) -> bool:
         """Whether processes outside this process's own pid namespace are seen: without them an empty list of a
         slice's processes means nothing.

@@ -94,6 +94,8 @@ class NodeLoop:
             self._metrics.kubelet_reconnects.inc()
         self._connected = True
         self._metrics.kubelet_connected.set(1)
+        if self._plugins is not None:
+            self._plugins.observe(view)
         # Also on a dynamic node: another plugin's devices are no slices of ours, and are left out.
         self._board.put_kubelet(in_our_ids(view, self._board.snapshot().readings.values()), self._asked_at)
 

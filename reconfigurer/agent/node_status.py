@@ -38,13 +38,16 @@ class NodeStatusLoop:
         retry: Retry,
         *,
         clock: Callable[[], float],
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`may_write`: not while another plugin serves the same resources, whose devices the kubelet counts too."""
         self._node = node
         self._board = board
         self._statuses = statuses
         self._metrics = metrics
         self._retry = retry
         self._clock = clock
+        self._may_write = may_write
         self._says: SliceCounts | None = None
         self._look_at = float("-inf")
         self._not_before = float("-inf")  # while the API server is away
@@ -68,7 +71,7 @@ class NodeStatusLoop:
         """Seconds until there is something to do, if nothing changes before."""
         now, at = self._board.snapshot(), self._clock()
         self._note_spec(now, at)
-        if now.kubelet is None:
+        if now.kubelet is None or not self._may_write():
             return LOOK_EACH_S
         if at < self._not_before:
             return self._not_before - at

@@ -35,6 +35,7 @@ from knative_mig.ports.kube import (
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.desk import Desk
 from reconfigurer.agent.metrics import AgentMetrics
+from reconfigurer.agent.surroundings import Surroundings
 
 _log = logging.getLogger(__name__)
 FIRST_RETRY_S: Final = 1.0
@@ -55,6 +56,7 @@ class PodLoop:
         node: NodeName,
         board: Board,
         desk: Desk,
+        surroundings: Surroundings,
         mirror: Mirror[PodFacts],
         pods: Pods,
         events: EventRecorder,
@@ -64,6 +66,7 @@ class PodLoop:
         self._node = node
         self._board = board
         self._desk = desk
+        self._surroundings = surroundings
         self._mirror = mirror
         self._pods = pods
         self._events = events
@@ -71,14 +74,9 @@ class PodLoop:
         self._clock = clock
         self._tried: dict[str, _Tried] = {}
         self._woken = threading.Event()
-        self._others: tuple[str, ...] | None = None
 
     def wake(self) -> None:
         self._woken.set()
-
-    def other_owners(self) -> tuple[str, ...] | None:
-        """None: the pods of the node have not been seen yet."""
-        return self._others
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
@@ -91,7 +89,7 @@ class PodLoop:
         if not self._mirror.synced:
             return LOOK_EACH_S
         pods = tuple(self._mirror.snapshot().values())
-        self._others = other_owners(pods, self._node)
+        self._surroundings.pods_seen(other_owners(pods, self._node))
         self._tried = {uid: tried for uid, tried in self._tried.items() if uid in {pod.uid for pod in pods}}
         again_at = self._clock() + LOOK_EACH_S
         for removal in self._to_remove(pods):

@@ -18,6 +18,7 @@ from knative_mig.ports.kube import ClusterError, GpuNodes, ObjectNotFound
 from reconfigurer.agent.board import Board, Snapshot
 from reconfigurer.agent.metrics import AgentMetrics
 from reconfigurer.agent.retry import Retry
+from reconfigurer.agent.surroundings import Surroundings
 
 _log = logging.getLogger(__name__)
 DEBOUNCE_S: Final = 0.05
@@ -46,7 +47,7 @@ class Publisher:
         *,
         clock: Callable[[], float],
         wall: Callable[[], float],
-        other_owners: Callable[[], tuple[str, ...] | None],
+        surroundings: Surroundings,
     ) -> None:
         self._identity = identity
         self._board = board
@@ -55,7 +56,7 @@ class Publisher:
         self._retry = retry
         self._clock = clock
         self._wall = wall
-        self._other_owners = other_owners
+        self._surroundings = surroundings
         self._previous: GpuNodeStatus | None = None
         self._there = False  # the GpuNode, as far as is known
         self._written: GpuNodeStatus | None = None
@@ -118,6 +119,7 @@ class Publisher:
             journal=now.journal.state,
             open_intents=now.journal.open_intents,
             journal_why=now.journal.why,
-            other_owners=self._other_owners(),
+            registered=self._surroundings.registered,
+            other_owners=self._surroundings.other_owners,
             processes_verified=now.processes_verified,
         )

@@ -23,7 +23,8 @@ class Standing:
     doing: tuple[str, ...]
     settled: bool
     complaints: tuple[Complaint, ...]
-    kubelet: bool
+    kubelet: bool  # it answers
+    registered: bool | None  # every profile, and the kubelet listens; None: not yet
     journal: JournalState
     journal_why: str
     other_owners: tuple[str, ...] | None
@@ -71,13 +72,17 @@ def _gpus(standing: Standing) -> _Word:
 
 
 def _kubelet(standing: Standing) -> _Word:
-    if standing.kubelet:
+    if not standing.kubelet:
+        return _Word(
+            status=False,
+            reason="KubeletUnreachable",
+            message="the kubelet's PodResources do not answer: nothing is destroyed until they do",
+        )
+    if standing.layout is Layout.STATIC or standing.registered:
         return _Word(status=True, reason="Connected")
-    return _Word(
-        status=False,
-        reason="KubeletUnreachable",
-        message="the kubelet's PodResources do not answer: nothing is destroyed until they do",
-    )
+    if standing.registered is None:
+        return _Word(None, "Registering", "the kubelet has not been told of the profiles yet")
+    return _Word(status=False, reason="NotRegistered", message="the kubelet does not listen to every profile's plugin")
 
 
 def _journal(standing: Standing) -> _Word:

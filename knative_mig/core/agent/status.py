@@ -61,6 +61,7 @@ class Known:
     journal: JournalState = JournalState.RECOVERING
     open_intents: int = 0
     journal_why: str = ""
+    registered: bool | None = None  # with the kubelet, every profile; None: not yet
     other_owners: tuple[str, ...] | None = None  # None: not looked yet
     processes_verified: bool = True
 
@@ -93,6 +94,7 @@ def gpu_node_status(known: Known, previous: GpuNodeStatus | None, now: float) ->
         settled=all(each.settled for each in known.applied.values()),
         complaints=complaints,
         kubelet=known.kubelet is not None,
+        registered=known.registered,
         journal=known.journal,
         journal_why=known.journal_why,
         other_owners=known.other_owners,
