@@ -53,6 +53,26 @@ e2e: $(READY) ## the suite on a real cluster, which comes and goes with it (KEEP
 campaign-kill-nine: $(READY) ## kill -9 cluster-up at ROUNDS random moments (10): the next one works, cluster-down leaves nothing
 	$(PY) -m tests.cluster.kill_nine --rounds $(or $(ROUNDS),10) --seed $(or $(SEED),1)
 
+# Our image, and the one file that installs a release. Both need Docker with buildx and a registry that may be pushed to.
+KUBECTL   ?= kubectl
+PLATFORMS ?= linux/amd64
+VERSION   ?= $(shell git describe --tags --always --dirty)
+IMAGE      = $(REGISTRY)/knative-mig
+
+images: ## build our image and push it: make images REGISTRY=registry.example/team (PLATFORMS=, VERSION=)
+	@docker buildx version >/dev/null 2>&1 || { echo "make $@ needs Docker with buildx, which is not here" >&2; exit 1; }
+	@test -n "$(REGISTRY)" || { echo "say where the image goes: make $@ REGISTRY=registry.example/team" >&2; exit 1; }
+	@mkdir -p build
+	docker buildx build --push --platform $(PLATFORMS) --tag $(IMAGE):$(VERSION) --metadata-file build/image.json .
+
+release: images ## build/release.yaml: all that installs, with the image by its digest (REGISTRY= as above)
+	@mkdir -p build/release
+	@$(PYTHON) -c 'import json; print(json.load(open("build/image.json"))["containerimage.digest"])' > build/release/digest
+	@printf '%s\n' 'resources: [../../config/overlays/nvidia]' 'images:' '  - name: knative-mig' \
+	  "    newName: $(IMAGE)" "    digest: $$(cat build/release/digest)" > build/release/kustomization.yaml
+	$(KUBECTL) kustomize build/release > build/release.yaml
+	@echo "build/release.yaml installs $(IMAGE)@$$(cat build/release/digest)"
+
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-annotate --no-header --no-strip-extras --extra agent pyproject.toml
 

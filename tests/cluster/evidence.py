@@ -18,7 +18,7 @@ from tests.cluster.testbed import status
 from tests.cluster.testbed.errors import ClusterError
 
 ROOT: Final = Path("build/e2e/evidence")
-_SYSTEM: Final = ("knative-serving", "kourier-system", "knative-eventing")
+_SYSTEM: Final = ("knative-serving", "kourier-system", "knative-eventing", "knative-mig", "knative-mig-agent")
 _OBJECTS: Final = (
     "services.serving.knative.dev,configurations,routes,revisions,podautoscalers.autoscaling.internal.knative.dev,"
     "serverlessservices,ingresses.networking.internal.knative.dev,deployments,replicasets,pods,services,endpointslices"
@@ -55,6 +55,7 @@ def _parts(cluster: Cluster, namespace: str | None) -> dict[str, Callable[[], st
         "about.txt": lambda: "\n".join(cluster.about),
         "nodes.yaml": asked("get", "nodes", "--output=yaml"),
         "pods.txt": asked("get", "pods", "--all-namespaces", "--output=wide"),
+        "gpunodes.yaml": asked("get", "gpunodes", "--output=yaml"),
         "node-events.txt": asked("get", "events", "--namespace=default", "--sort-by=.lastTimestamp"),
     }
     if cluster.processes:

@@ -10,7 +10,7 @@ from tests.cluster.function import BURST_CAPACITY, MIN_SCALE
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.waits import condition, is_true, until, until_all
 
-_SLICE = "nvidia.com/mig-3g.20gb"
+_SLICE = "nvidia.com/mig-3g.40gb"  # the simulated GPUs have no such profile: no agent and no planner answers for it
 _LATE_SECONDS = 10  # a busy machine; the default limit, which must not be what counts here, is 300 s
 
 
@@ -49,7 +49,7 @@ def test_a_function_waits_for_its_slice_without_failing_and_is_served_when_it_is
 def test_a_request_is_held_until_its_timeout_and_then_gets_504(
     function: DeployFunction, gpu_node: GpuNode, measured: Measured
 ) -> None:
-    resource = "nvidia.com/mig-4g.20gb"
+    resource = "nvidia.com/mig-4g.40gb"
     options = {"limits": {resource: "1"}, "annotations": {BURST_CAPACITY: "-1"}}
     with gpu_node.offering(resource, 2):
         short = function("short", timeoutSeconds=4, **options)

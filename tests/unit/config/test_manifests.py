@@ -1,0 +1,183 @@
+"""What is installed: every file once and in its order, rights that name what they are for, pods that need little."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from knative_mig.core.gpu_node import GATE, LAYOUT_LABEL
+
+CONFIG = Path(__file__).parents[3] / "config"
+CORE = CONFIG / "core"
+Object = dict[str, Any]
+
+# All that each may do, in words short enough to be read as a whole: resource (in which group): verbs.
+MAY = {
+    "ClusterRole/knative-mig-planner": {
+        "gpunodes.knative-mig.dev": "get list patch update watch",
+        "nodes": "get list watch",
+        "pods": "get list patch watch",
+        "resourcequotas": "get list watch",
+        "events": "create patch",
+    },
+    "Role/planner": {
+        "leases.coordination.k8s.io": "create",
+        "leases.coordination.k8s.io knative-mig-planner": "get update",
+        "configmaps knative-mig-meters": "get patch update",
+    },
+    "ClusterRole/knative-mig-agent": {
+        "gpunodes.knative-mig.dev": "create get list watch",
+        "gpunodes/status.knative-mig.dev": "patch update",
+        "nodes": "get",
+        "nodes/status": "patch",
+        "pods": "delete get list watch",
+        "pods/eviction": "create",
+        "events": "create patch",
+    },
+    "Role/agent": {"leases.coordination.k8s.io": "create get update"},
+}
+
+
+def documents(folder: Path = CORE) -> Iterator[Object]:
+    for path in sorted(folder.glob("[0-9]*.yaml")):
+        yield from (each for each in yaml.safe_load_all(path.read_text()) if each)
+
+
+def one(kind: str, name: str) -> Object:
+    [found] = [each for each in documents() if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def pod_of(kind: str, name: str) -> Object:
+    found: Object = one(kind, name)["spec"]["template"]["spec"]
+    return found
+
+
+def test_every_file_is_applied_once_in_the_order_of_its_number() -> None:
+    listed = yaml.safe_load((CORE / "kustomization.yaml").read_text())["resources"]
+    assert listed == sorted(path.name for path in CORE.glob("[0-9]*.yaml"))
+
+
+def test_no_two_objects_are_the_same() -> None:
+    names = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in documents()]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("role", sorted(MAY))
+def test_a_role_grants_what_it_needs_and_no_more(role: str) -> None:
+    kind, _, name = role.partition("/")
+    granted: dict[str, set[str]] = {}
+    for rule in one(kind, name)["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                what = f"{resource}.{group}".rstrip(".")
+                for each in rule.get("resourceNames", [""]):
+                    granted.setdefault(f"{what} {each}".rstrip(), set()).update(rule["verbs"])
+    assert {what: " ".join(sorted(verbs)) for what, verbs in granted.items()} == MAY[role]
+
+
+def test_every_role_is_in_the_table_above() -> None:
+    assert {f"{each['kind']}/{each['metadata']['name']}" for each in documents() if "rules" in each} == set(MAY)
+
+
+def test_every_binding_binds_a_role_that_is_there_to_an_account_that_is_there() -> None:
+    accounts = {
+        (each["metadata"]["namespace"], each["metadata"]["name"])
+        for each in documents()
+        if each["kind"] == "ServiceAccount"
+    }
+    bindings = [each for each in documents() if each["kind"].endswith("RoleBinding")]
+    assert len(bindings) == len(MAY)
+    for each in bindings:
+        assert f"{each['roleRef']['kind']}/{each['roleRef']['name']}" in MAY
+        assert {(subject["namespace"], subject["name"]) for subject in each["subjects"]} <= accounts
+
+
+def test_every_policy_is_bound_and_denies() -> None:
+    policies = {each["metadata"]["name"]: each for each in documents() if each["kind"] == "ValidatingAdmissionPolicy"}
+    bound = [each["spec"] for each in documents() if each["kind"] == "ValidatingAdmissionPolicyBinding"]
+    assert {each["policyName"] for each in bound} == set(policies)
+    assert all(each["validationActions"] == ["Deny"] for each in bound)
+    assert all(each["spec"]["failurePolicy"] == "Fail" for each in policies.values())
+
+
+def test_the_policies_know_the_accounts_and_the_gate_by_their_names() -> None:
+    accounts = {
+        f"system:serviceaccount:{each['metadata']['namespace']}:{each['metadata']['name']}"
+        for each in documents()
+        if each["kind"] == "ServiceAccount"
+    }
+    policies = [each for each in documents() if each["kind"] == "ValidatingAdmissionPolicy"]
+    for each in policies:
+        [condition] = each["spec"]["matchConditions"]
+        assert condition["expression"].split("'")[1] in accounts
+    gates = one("ValidatingAdmissionPolicy", "knative-mig-planner-gates")["spec"]["validations"][1]["expression"]
+    assert f"'{GATE}'" in gates
+
+
+def test_the_planner_keeps_to_the_restricted_level() -> None:
+    pod = pod_of("Deployment", "planner")
+    [container] = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["runAsUser"] == 65532
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"hostPID", "hostNetwork", "hostIPC", "volumes"} & set(pod)
+
+
+def test_the_agent_is_root_without_a_capability_and_writes_only_to_folders_that_are_named() -> None:
+    pod = pod_of("DaemonSet", "agent")
+    [container] = pod["containers"]
+    security = container["securityContext"]
+    assert security["privileged"] is False
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["readOnlyRootFilesystem"] is True
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert pod["hostPID"] is True
+    assert not {"hostNetwork", "hostIPC"} & set(pod)
+    assert {volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume} == {
+        "/var/lib/kubelet/device-plugins",
+        "/var/lib/kubelet/pod-resources",
+        "/var/run/cdi",
+        "/var/lib/knative-mig",
+        "/var/run/knative-mig",
+    }
+
+
+def test_a_folder_of_the_node_has_the_same_path_inside_the_agent() -> None:
+    """The agent tells the kubelet paths to mount, and it knows only its own."""
+    pod = pod_of("DaemonSet", "agent")
+    inside = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    for volume in pod["volumes"]:
+        assert "hostPath" not in volume or inside[volume["name"]] == volume["hostPath"]["path"]
+
+
+def test_on_nvidias_gpus_the_agent_has_one_capability_and_the_right_to_cut() -> None:
+    patch = yaml.safe_load((CONFIG / "overlays" / "nvidia" / "agent.yaml").read_text())["spec"]["template"]["spec"]
+    [container] = patch["containers"]
+    assert container["securityContext"] == {"capabilities": {"add": ["SYS_ADMIN"]}}
+    assert {each["name"]: each["value"] for each in container["env"]} == {
+        "NVIDIA_VISIBLE_DEVICES": "all",
+        "NVIDIA_MIG_CONFIG_DEVICES": "all",
+        "NVIDIA_DRIVER_CAPABILITIES": "utility",
+    }
+    assert patch["runtimeClassName"] == "nvidia"
+
+
+def test_on_nvidias_gpus_no_agent_is_placed_beside_another_owner_of_a_dynamic_node() -> None:
+    patch = yaml.safe_load((CONFIG / "overlays" / "nvidia" / "agent.yaml").read_text())["spec"]["template"]["spec"]
+    affinity = patch["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    dynamic, static = (
+        {each["key"]: (each["operator"], each["values"]) for each in term["matchExpressions"]}
+        for term in affinity["nodeSelectorTerms"]
+    )
+    assert dynamic[LAYOUT_LABEL] == ("NotIn", ["static"])
+    assert dynamic["nvidia.com/gpu.deploy.mig-manager"] == ("In", ["false"])
+    assert dynamic["nvidia.com/gpu.deploy.device-plugin"] == ("In", ["false"])
+    assert static[LAYOUT_LABEL] == ("In", ["static"])
