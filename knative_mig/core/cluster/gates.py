@@ -1,0 +1,88 @@
+"""Decides which gated pods may go to the scheduler: those a slice is kept for, idle and allocatable, on a named node.
+
+Called by the planner's loop after each plan (decision record 0012). To the scheduler all slices of one profile on a
+node are alike, and whoever it looks at first takes one. So a pod that our webhook has gated is let go only when a
+slice is its own, and can then go to that node alone; a pod of lower priority that came first stays gated for as long.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from knative_mig.core.cluster.decide import Granted
+from knative_mig.core.cluster.node_view import NodeView
+from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.cluster.waiting import is_gated
+from knative_mig.core.cluster.world import WorldKeeper, profiles_of
+from knative_mig.core.gpu_node import SliceKey
+from knative_mig.core.inventory import GpuUuid, NodeName
+from knative_mig.core.planner.decisions import How
+from knative_mig.core.profile import ProfileName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lift:
+    pod: PodFacts
+    node: NodeName
+
+
+def lifts(granted: Iterable[Granted], keeper: WorldKeeper, already: Mapping[str, Lift]) -> list[Lift]:
+    """`already`: lifts whose effect has not been seen yet, by the pod's UID."""
+    reusing = [each for each in granted if each.step.how is How.REUSE]
+    pool = _Pool(reusing, keeper, already.values())
+    found = []
+    for each in sorted(reusing, key=lambda each: (-each.pod.priority, each.pod.created, each.pod.name)):
+        if each.pod.uid in already:
+            continue
+        node = pool.take(each)
+        if node is not None and is_gated(each.pod):
+            found.append(Lift(pod=each.pod, node=node))
+    return found
+
+
+class _Pool:
+    """The idle slices that this round's reuses are about. Whoever comes first takes one that is ready now, though the
+    plan may have named another for it that is still in the making.
+    """
+
+    def __init__(self, reusing: Iterable[Granted], keeper: WorldKeeper, already: Iterable[Lift]) -> None:
+        self._keeper = keeper
+        self._left: dict[tuple[NodeName, ProfileName], int] = {}
+        self._lifted: dict[NodeName, list[PodFacts]] = {}
+        for lift in already:
+            self._lifted.setdefault(lift.node, []).append(lift.pod)
+        self._ready: dict[ProfileName, list[tuple[NodeName, GpuUuid, SliceKey]]] = {}
+        for each in reusing:
+            target = each.step.target
+            view = keeper.views[target.node]
+            if _is_idle(view, target.gpu, each.key):
+                self._ready.setdefault(each.key.profile, []).append((target.node, target.gpu, each.key))
+
+    def take(self, granted: Granted) -> NodeName | None:
+        mine = granted.step.target.node
+        ready = self._ready.get(granted.key.profile, [])
+        ready.sort(key=lambda each: each[0] != mine)
+        for each in ready:
+            if each[0] in granted.nodes and self._allocatable(each[0], granted.key.profile) > 0:
+                ready.remove(each)
+                self._left[each[0], granted.key.profile] -= 1
+                return each[0]
+        return None
+
+    def _allocatable(self, name: NodeName, profile: ProfileName) -> int:
+        """As the scheduler counts: what the node says it has, less what pods there ask for and those about to come."""
+        if (name, profile) not in self._left:
+            node = self._keeper.node(name)
+            counted: Counter[ProfileName] = profiles_of(
+                {
+                    pod.uid: pod
+                    for pods in (self._keeper.bound(name), self._keeper.pinned(name), self._lifted.get(name, ()))
+                    for pod in pods
+                }.values()
+            )
+            self._left[name, profile] = (node.slices.get(profile, 0) if node else 0) - counted[profile]
+        return self._left[name, profile]
+
+
+def _is_idle(view: NodeView, uuid: GpuUuid, key: SliceKey) -> bool:
+    return any(each.gpu.uuid == uuid and key in each.idle for each in view.gpus)

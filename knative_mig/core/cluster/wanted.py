@@ -1,0 +1,74 @@
+"""Turns a decision into specs: what each GPU that changes is to hold from now on.
+
+Called by the planner's loop, which writes them. Everything that stands is named again, idle slices too (scale to zero
+leaves the slice), so that only what a step destroys goes. Nothing is written for a node whose agent has not answered
+the last spec, and a slice with a pod on it is in every spec.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from knative_mig.core.cluster.decide import Granted
+from knative_mig.core.cluster.node_view import GpuView, NodeView
+from knative_mig.core.geometry import Place
+from knative_mig.core.gpu_node import GpuNode, GpuNodeSpec, SliceKey, WantedGpu, WantedSlice
+from knative_mig.core.inventory import GpuUuid, NodeName
+
+
+def specs(
+    granted: Iterable[Granted],
+    views: Mapping[NodeName, NodeView],
+    gpu_nodes: Mapping[NodeName, GpuNode],
+    token: int,
+    looked_at: Iterable[NodeName],
+) -> dict[NodeName, GpuNodeSpec]:
+    """Only those that differ from what is there. `looked_at`: the nodes whose spec may have to be put right."""
+    by_node: dict[NodeName, list[Granted]] = {}
+    for each in granted:
+        if not each.step.target.reuses:
+            by_node.setdefault(each.step.target.node, []).append(each)
+    changed = {}
+    for name in {*by_node, *looked_at}:
+        if name in views and name in gpu_nodes:
+            spec = _spec(views[name], gpu_nodes[name].spec, by_node.get(name, ()), token)
+            if spec:
+                changed[name] = spec
+    return changed
+
+
+def _spec(view: NodeView, now: GpuNodeSpec, granted: Iterable[Granted], token: int) -> GpuNodeSpec | None:
+    steps: dict[GpuUuid, list[Granted]] = {}
+    for each in granted:
+        steps.setdefault(each.step.target.gpu, []).append(each)
+    wanted = {gpu.uuid: gpu for gpu in now.gpus}
+    for gpu in view.gpus:
+        if gpu.writable and (gpu.differs or gpu.gpu.uuid in steps):
+            keys = _after(gpu, steps.get(gpu.gpu.uuid, ()))
+            named = wanted.get(gpu.gpu.uuid)
+            if named is None or {each.key for each in named.slices} != keys:
+                wanted[gpu.gpu.uuid] = _wanted(gpu, keys)
+    gpus = tuple(wanted[uuid] for uuid in sorted(wanted))
+    return None if set(gpus) == set(now.gpus) else GpuNodeSpec(fencing_token=token, gpus=gpus)
+
+
+def _after(view: GpuView, granted: Iterable[Granted]) -> set[SliceKey]:
+    keys = set(view.keep)
+    for each in granted:
+        target = each.step.target
+        keys -= {SliceKey(profile=place.profile.name, start=place.start) for place in target.destroys}
+        keys -= {key for key in view.released if _place(view, key).mask & target.place.mask}
+        clash = [key for key in keys if _place(view, key).mask & target.place.mask]
+        if not clash:
+            keys.add(each.key)
+    return keys
+
+
+def _wanted(view: GpuView, keys: Iterable[SliceKey]) -> WantedGpu:
+    slices = (
+        WantedSlice(profile=key.profile, start=key.start, size=_place(view, key).profile.memory_units) for key in keys
+    )
+    return WantedGpu(uuid=view.gpu.uuid, slices=tuple(sorted(slices, key=lambda each: (each.start, each.profile))))
+
+
+def _place(view: GpuView, key: SliceKey) -> Place:
+    model = view.gpu.model
+    return model.place(model.profile(key.profile), key.start)

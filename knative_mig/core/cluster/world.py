@@ -1,0 +1,253 @@
+"""From the cluster's objects to what the planner plans on: GPUs with their slices, the pods that wait, who is left out.
+
+`build` makes it from nothing. The planner process keeps a `WorldKeeper` and tells it what it sees each round; only
+nodes on which something changed are read again, which is what makes a round on a thousand nodes fast. Both are the same
+code, so that what is kept cannot differ from what would be built.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Final
+
+from knative_mig.core.cluster.eligibility import Eligible, Shape, free_on
+from knative_mig.core.cluster.idle_worth import Reuse, workload
+from knative_mig.core.cluster.models import Models
+from knative_mig.core.cluster.node_view import Amended, NodeView, view_node
+from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
+from knative_mig.core.cluster.staleness import USABLE, LeftOut, Verdict
+from knative_mig.core.cluster.waiting import Group, Unplanned, groups_of, is_waiting, quota_left, why_unplanned
+from knative_mig.core.gpu_node import GpuNode
+from knative_mig.core.inventory import Gpu, Inventory, NodeName, Quotas
+from knative_mig.core.profile import ProfileName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is seen in one round. Keys are the caller's; objects that did not change are the same objects."""
+
+    gpu_nodes: Mapping[Any, GpuNode]
+    pods: Mapping[Any, PodFacts]
+    nodes: Mapping[Any, NodeFacts]
+    quotas: Mapping[Any, QuotaFacts] = field(default_factory=dict)
+    verdicts: Mapping[NodeName, Verdict] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    views: Mapping[NodeName, NodeView]
+    groups: tuple[Group, ...]
+    unplanned: tuple[Unplanned, ...]
+    left_out: Mapping[NodeName, str]
+    quotas: Quotas
+
+    @property
+    def inventory(self) -> Inventory:
+        return Inventory(gpus=tuple(gpu for view in self.views.values() for gpu in gpus_of(view)), quotas=self.quotas)
+
+
+def gpus_of(view: NodeView) -> Iterator[Gpu]:
+    return (each.gpu for each in view.gpus)
+
+
+def build(facts: Facts, now: float, reuse: Reuse | None = None) -> World:
+    keeper = WorldKeeper(reuse or Reuse())
+    keeper.see(facts, now)
+    return keeper.world()
+
+
+_NO_PODS: Final[Mapping[Any, PodFacts]] = {}
+_STARTS_HALF_LIFE_S: Final = 3600.0
+
+
+class WorldKeeper:
+    def __init__(self, reuse: Reuse) -> None:
+        self._reuse = reuse
+        self._models = Models()
+        self._pods: Mapping[Any, PodFacts] = _NO_PODS
+        self._bound: dict[NodeName, dict[Any, PodFacts]] = {}
+        self._waiting: dict[Any, PodFacts] = {}
+        self._gpu_nodes: dict[NodeName, GpuNode] = {}
+        self._nodes: dict[NodeName, NodeFacts] = {}
+        self._verdicts: dict[NodeName, Verdict] = {}
+        self._quotas: tuple[QuotaFacts, ...] = ()
+        self._pinned: dict[NodeName, list[PodFacts]] = {}
+        self._pinned_to: dict[str, NodeName] = {}
+        self._shapes: dict[Any, Shape] = {}
+        self._starts = Counter[tuple[str, str]]()
+        self._starts_halved = 0.0
+        self._dirty: set[NodeName] = set()
+        self._everywhere: frozenset[NodeName] = frozenset()
+        self._groups: tuple[Group, ...] = ()
+        self._unplanned: tuple[Unplanned, ...] = ()
+        self.eligible = Eligible()
+        self.views: dict[NodeName, NodeView] = {}
+
+    @property
+    def gpu_nodes(self) -> Mapping[NodeName, GpuNode]:
+        return self._gpu_nodes
+
+    def node(self, name: NodeName) -> NodeFacts | None:
+        return self._nodes.get(name)
+
+    def bound(self, name: NodeName) -> Iterable[PodFacts]:
+        return self._bound.get(name, _NO_PODS).values()
+
+    def pinned(self, name: NodeName) -> Iterable[PodFacts]:
+        """Pods without a gate that can go there and nowhere else: the scheduler is about to bind them."""
+        return self._pinned.get(name, ())
+
+    def see(self, facts: Facts, now: float) -> set[NodeName]:
+        """The nodes whose view was made anew."""
+        self._age_starts(now)
+        self._see_pods(facts.pods)
+        self._see_nodes(facts.nodes)
+        self._see_gpu_nodes(facts)
+        self._quotas = tuple(facts.quotas.values())
+        self._sort_waiting()
+        self._dirty.update(name for name, view in self.views.items() if view.holds_until <= now)
+        anew = self._dirty
+        self._dirty = set()
+        for name in anew:
+            self._view(name, now, None)
+        self._group()
+        return anew
+
+    def amend(self, name: NodeName, amended: Amended, now: float) -> None:
+        """Looks at the node again as something that this round found out has it; the next round begins anew."""
+        self._view(name, now, amended)
+        self._dirty.add(name)
+
+    def forget(self, name: NodeName) -> None:
+        """Its view is made anew in the next round, whether or not anything is seen to change."""
+        self._dirty.add(name)
+
+    def world(self) -> World:
+        return World(
+            views=self.views,
+            groups=self._groups,
+            unplanned=self._unplanned,
+            left_out={view.name: view.left_out.why for view in self.views.values() if view.left_out},
+            quotas=quota_left(
+                ((each.namespace, each.hard, each.used) for each in self._quotas), self._waiting.values()
+            ),
+        )
+
+    # -- what changed -----------------------------------------------------------------------------------------------
+
+    def _see_pods(self, pods: Mapping[Any, PodFacts]) -> None:
+        """Whoever starts or goes is noted by workload: what comes often is worth keeping a slice for."""
+        before = self._pods
+        if before is pods:
+            return
+        changed = [(key, pod) for key, pod in pods.items() if before.get(key) is not pod]
+        gone = [*(before.keys() - pods.keys())] if len(before) + len(changed) > len(pods) or not before else []
+        for key in chain(gone, (key for key, _ in changed)):
+            old = before.get(key)
+            if old:
+                self._waiting.pop(key, None)
+                if old.node is not None:
+                    self._bound.get(old.node, {}).pop(key, None)
+                    self._dirty.add(old.node)
+        for key, pod in changed:
+            if pod.node is not None:
+                self._bound.setdefault(pod.node, {})[key] = pod
+                self._dirty.add(pod.node)
+            elif is_waiting(pod):
+                self._waiting[key] = pod
+            if pod.wants and key not in before:
+                self._starts[workload(pod.namespace, pod.name)] += 1
+        self._pods = dict(pods)
+
+    def _see_nodes(self, nodes: Mapping[Any, NodeFacts]) -> None:
+        named = {node.name: node for node in nodes.values()}
+        for name, node in named.items():
+            if self._nodes.get(name) is not node:
+                self._dirty.add(name)
+        for name in self._nodes.keys() - named.keys():
+            self._dirty.add(name)
+        self._nodes = named
+
+    def _see_gpu_nodes(self, facts: Facts) -> None:
+        named = {node.name: node for node in facts.gpu_nodes.values()}
+        verdicts = {name: facts.verdicts.get(name, USABLE) for name in named}
+        for name, node in named.items():
+            if self._gpu_nodes.get(name) is not node or self._verdicts.get(name) != verdicts[name]:
+                self._dirty.add(name)
+        for name in self._gpu_nodes.keys() - named.keys():
+            self._dirty.add(name)
+        self._gpu_nodes, self._verdicts = named, verdicts
+        everywhere = frozenset(name for name, verdict in verdicts.items() if not isinstance(verdict, LeftOut))
+        if everywhere != self._everywhere:
+            self._everywhere = everywhere
+
+    def _age_starts(self, now: float) -> None:
+        if now - self._starts_halved >= _STARTS_HALF_LIFE_S:
+            self._starts_halved = now
+            self._starts = Counter({name: count // 2 for name, count in self._starts.items() if count > 1})
+
+    def _view(self, name: NodeName, now: float, amended: Amended | None) -> None:
+        gpu_node = self._gpu_nodes.get(name)
+        if gpu_node is None:
+            self.views.pop(name, None)
+            return
+        claimants = chain((pod for pod in self.bound(name) if pod.wants), self.pinned(name))
+        self.views[name] = view_node(
+            gpu_node, self._verdicts[name], claimants, self._models, self._now_reuse(), now, amended
+        )
+
+    def _now_reuse(self) -> Reuse:
+        return Reuse(cold_start_s=self._reuse.cold_start_s, half_life_s=self._reuse.half_life_s, starts=self._starts)
+
+    # -- who waits --------------------------------------------------------------------------------------------------
+
+    def _sort_waiting(self) -> None:
+        """Eligibility first has to be right for the nodes that changed; then who is pinned where is known."""
+        for name in self._dirty:
+            node = self._nodes.get(name)
+            if node and name in self._gpu_nodes:
+                self.eligible.put(node, free_on(node, self.bound(name)))
+            else:
+                self.eligible.remove(name)
+        self._shapes = {key: Shape.of(pod) for key, pod in self._waiting.items()}
+        self.eligible.keep_only(self._shapes.values())
+        pinned: dict[NodeName, list[PodFacts]] = {}
+        for key, pod in self._waiting.items():
+            if not pod.gates:
+                nodes = self.eligible.nodes(self._shapes[key])
+                if len(nodes) == 1:
+                    pinned.setdefault(next(iter(nodes)), []).append(pod)
+        for name in self._pinned.keys() | pinned.keys():
+            if self._pinned.get(name) != pinned.get(name):
+                self._dirty.add(name)
+        self._pinned = pinned
+        self._pinned_to = {pod.uid: name for name, pods in pinned.items() for pod in pods}
+
+    def _group(self) -> None:
+        plannable, unplanned = [], []
+        for key, pod in self._waiting.items():
+            why = why_unplanned(pod)
+            if why:
+                unplanned.append(why)
+            elif not self._has_slice(pod):
+                plannable.append((key, pod))
+        shapes = {id(pod): self._shapes[key] for key, pod in plannable}
+        self._groups = tuple(
+            groups_of((pod for _, pod in plannable), lambda pod: self.eligible.nodes(shapes[id(pod)]), self._everywhere)
+        )
+        self._unplanned = tuple(unplanned)
+
+    def _has_slice(self, pod: PodFacts) -> bool:
+        """A pinned pod whose slice `view_node` has set aside for it."""
+        view = self.views.get(self._pinned_to.get(pod.uid, NodeName("")))
+        return view is not None and pod.uid in view.claimed
+
+
+def profiles_of(facts: Iterable[PodFacts]) -> Counter[ProfileName]:
+    """How many slices of each profile the scheduler counts for these pods."""
+    counted = Counter[ProfileName]()
+    for pod in facts:
+        if not pod.over:
+            counted.update(pod.wants)
+    return counted
