@@ -35,10 +35,13 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeletView:
-    """One reading of PodResources. `allocatable`: devices that the kubelet holds for healthy now."""
+    """One reading of PodResources, holders read last. `allocatable`: devices that the kubelet holds for healthy now,
+    which `allocatable_of` tells by profile: another plugin's are among them, where one serves the same profile.
+    """
 
     holders: Mapping[DeviceId, tuple[Holder, ...]] = field(default_factory=dict)
     allocatable: frozenset[DeviceId] = frozenset()
+    allocatable_of: Mapping[ProfileName, frozenset[DeviceId]] = field(default_factory=dict)
 
     def holders_of(self, slice_id: SliceId) -> tuple[Holder, ...]:
         return self.holders.get(device_id(slice_id), ())
@@ -69,6 +72,7 @@ class SeenSlice:
     ci_id: int | None
     mig_uuid: str | None
     pids: tuple[int, ...] | None  # None: they could not be listed
+    not_injectable: str = ""  # why no container could be given it, whole as it is
 
     @property
     def half_made(self) -> bool:
