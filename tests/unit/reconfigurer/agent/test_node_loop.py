@@ -1,0 +1,130 @@
+"""The kubelet is served at once and asked as often as somebody waits for its answer."""
+
+from prometheus_client import CollectorRegistry
+
+from knative_mig.core.agent.readings import DeviceId, KubeletView
+from reconfigurer.agent.board import Board
+from reconfigurer.agent.metrics import AgentMetrics
+from reconfigurer.agent.node_loop import AWAY_S, FAST_S, IMPATIENT_FOR_S, PATIENT_S, SLOW_S, NodeLoop
+from tests.agent_worlds import Clock, FakePlugins, FakePodResources, holder, profile, reading, slice_id, view
+
+BIG = slice_id("A", "3g.20gb@4")
+
+
+class Rig:
+    def __init__(self, *, static: bool = False, ready: bool = True) -> None:
+        self.board, self.clock, self.kubelet, self.plugins = Board(), Clock(), FakePodResources(), FakePlugins()
+        self.registry, self.ready = CollectorRegistry(), ready
+        self.loop = NodeLoop(
+            self.board,
+            self.kubelet,
+            None if static else self.plugins,
+            AgentMetrics(self.registry),
+            clock=self.clock,
+            may_serve=lambda _: self.ready,
+        )
+
+    def after(self, seconds: float) -> float:
+        self.clock.advance(seconds)
+        return self.loop.step()
+
+    def calm(self) -> None:
+        """One slice, which the kubelet believes in."""
+        self.board.put_reading(reading("A", "3g.20gb@4"))
+        self.kubelet.answer = view("A", "3g.20gb@4")
+        assert self.loop.step() == SLOW_S
+
+
+def test_nothing_is_served_before_all_gpus_were_read() -> None:
+    rig = Rig(ready=False)
+    rig.loop.step()
+    assert rig.plugins.served == []
+    rig.ready = True
+    rig.board.put_reading(reading("A", "3g.20gb@4"))
+    rig.loop.step()
+    (served,) = rig.plugins.served
+    assert [device.healthy for device in served[profile("3g.20gb")]] == [True]
+    assert served[profile("1g.5gb")] == ()
+
+
+def test_a_calm_kubelet_is_asked_once_a_second_and_told_nothing_twice() -> None:
+    rig = Rig()
+    rig.calm()
+    rig.after(0.5)
+    assert (rig.kubelet.asked, len(rig.plugins.served)) == (1, 1)
+    rig.after(0.5)
+    assert (rig.kubelet.asked, len(rig.plugins.served)) == (2, 1)
+
+
+def test_a_withdrawn_slice_is_served_unhealthy_at_once_and_the_kubelet_asked_until_it_lets_go() -> None:
+    rig = Rig()
+    rig.calm()
+    rig.clock.advance(0.5)
+    rig.board.withdraw(BIG, rig.clock())
+    assert rig.loop.step() == FAST_S
+    assert [device.healthy for device in rig.plugins.served[-1][profile("3g.20gb")]] == [False]
+    rig.kubelet.answer = view("A")
+    rig.after(FAST_S)
+    kubelet = rig.board.snapshot().kubelet
+    assert kubelet is not None
+    assert (kubelet.view.allocatable, kubelet.asked_at) == (frozenset(), rig.clock())
+
+
+def test_a_new_device_is_asked_for_until_the_kubelet_shows_it() -> None:
+    rig = Rig()
+    rig.board.put_reading(reading("A", "3g.20gb@4"))
+    assert rig.loop.step() == FAST_S
+    rig.kubelet.answer = view("A", "3g.20gb@4")
+    assert rig.after(FAST_S) == SLOW_S
+
+
+def test_whoever_was_handed_a_slice_is_looked_for_at_once() -> None:
+    rig = Rig()
+    rig.calm()
+    rig.board.hand_out(BIG, rig.clock())
+    rig.clock.advance(SLOW_S)
+    assert rig.loop.step() == FAST_S
+    rig.kubelet.answer = view("A", "3g.20gb@4 by d/chat")
+    assert rig.after(FAST_S) == SLOW_S
+
+
+def test_what_does_not_come_for_long_is_asked_for_less_often() -> None:
+    rig = Rig()
+    rig.board.put_reading(reading("A", "3g.20gb@4"))
+    rig.loop.step()
+    assert rig.after(IMPATIENT_FOR_S) == PATIENT_S
+
+
+def test_a_kubelet_that_is_away_is_waited_for_and_its_return_counted() -> None:
+    rig = Rig()
+    rig.calm()
+    rig.kubelet.away = True
+    assert rig.after(SLOW_S) == AWAY_S
+    assert rig.board.snapshot().kubelet is None
+    rig.kubelet.away = False
+    rig.after(AWAY_S)
+    assert rig.board.snapshot().kubelet is not None
+    assert rig.registry.get_sample_value("knative_mig_agent_kubelet_reconnects_total") == 1
+
+
+def test_the_plugins_see_each_reading_and_anothers_devices_are_no_slices_of_ours() -> None:
+    rig = Rig()
+    rig.board.put_reading(reading("A", "3g.20gb@4"))
+    rig.kubelet.answer = KubeletView(allocatable=frozenset({DeviceId("MIG-of-another"), DeviceId(str(BIG))}))
+    rig.loop.step()
+    assert rig.plugins.observed == [rig.kubelet.answer]
+    kubelet = rig.board.snapshot().kubelet
+    assert kubelet is not None
+    assert kubelet.view.allocatable == {str(BIG)}
+
+
+def test_on_a_static_node_nothing_is_served_and_slices_are_known_by_their_uuids() -> None:
+    rig = Rig(static=True)
+    rig.board.put_reading(reading("A", "3g.20gb@4 as MIG-1"))
+    device = DeviceId("MIG-1")
+    rig.kubelet.answer = KubeletView(holders={device: (holder("d/chat"),)}, allocatable=frozenset({device}))
+    assert rig.loop.step() == SLOW_S
+    assert rig.plugins.served == []
+    kubelet = rig.board.snapshot().kubelet
+    assert kubelet is not None
+    assert kubelet.view.holders_of(BIG) == (holder("d/chat"),)
