@@ -147,7 +147,7 @@ class KubeClient:
         """What happens from now on; the caller closes it. Raises as soon as the server says no."""
         asked = {**query, "watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(max(1, round(seconds)))}
         path = f"{kind.path(Key(namespace, ''))}?{urlencode(asked)}"
-        return Stream(self._send("GET", path, None, {}, seconds + WATCH_GRACE_S))
+        return Stream(self._send("GET", path, None, {}, ANSWER_S), seconds + WATCH_GRACE_S)
 
     def _json(
         self,

@@ -1,5 +1,6 @@
 """Where objects of a kind are served: the few kinds that are read or written here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -26,11 +27,11 @@ GPU_NODE: Final = Kind("knative-mig.dev/v1alpha1", "GpuNode", "gpunodes", namesp
 NODE: Final = Kind("v1", "Node", "nodes", namespaced=False)
 POD: Final = Kind("v1", "Pod", "pods")
 RESOURCE_QUOTA: Final = Kind("v1", "ResourceQuota", "resourcequotas")
-EVENT: Final = Kind("events.k8s.io/v1", "Event", "events")
+EVENT: Final = Kind("v1", "Event", "events")
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 
-def key_of(body: dict[str, Any]) -> Key:
+def key_of(body: Mapping[str, Any]) -> Key:
     """KeyError for what is no object of the API."""
     about = body["metadata"]
     return Key(str(about.get("namespace") or ""), str(about["name"]))

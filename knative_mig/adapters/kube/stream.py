@@ -28,10 +28,14 @@ class WatchEvent:
 
 
 class Stream:
-    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+    """`quiet_s`: how long the server may say nothing."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, quiet_s: float) -> None:
         self._response = response
         # Kept here: urllib3 lets go of the connection when the answer ends, while `interrupt` may be on its way.
         self._socket: socket.socket | None = getattr(getattr(response, "connection", None), "sock", None)
+        if self._socket is not None:
+            self._socket.settimeout(quiet_s)
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,165 @@
+"""Pods, nodes and quotas: of the API's JSON that which decisions need, as the values of `core.cluster.objects`.
+
+Called by the mirrors of these kinds. Unknown fields are passed over; what is there but of no sense is BadInput, and
+that one object is left out. The subtle thing is `ends_at`: the API server writes deletionTimestamp as the time of the
+request plus the grace period, so nothing is added to it here.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from knative_mig.adapters.kube import pod_requests
+from knative_mig.adapters.kube.fields import Fields
+from knative_mig.core.cluster.objects import (
+    Effect,
+    NodeFacts,
+    Operator,
+    Phase,
+    PodFacts,
+    QuotaFacts,
+    Requirement,
+    Taint,
+    Term,
+    Toleration,
+)
+from knative_mig.core.inventory import NodeName
+
+MOVABLE: Final = "knative-mig.dev/movable"
+PRIORITY: Final = "knative-mig.dev/priority"
+REVISION_LABEL: Final = "serving.knative.dev/revision"
+SERVICE_LABEL: Final = "serving.knative.dev/service"
+_QUOTA_PREFIX: Final = "requests."
+
+
+def pod(body: Mapping[str, Any]) -> PodFacts:
+    top = Fields(body)
+    about, spec, status = top.child("metadata"), top.child("spec"), top.child("status")
+    labels, annotations = about.labels("labels"), about.labels("annotations")
+    asked = pod_requests.of_pod(spec)
+    return PodFacts(
+        namespace=about.name("namespace"),
+        name=about.name("name"),
+        uid=about.text("uid"),
+        created=about.time("creationTimestamp") or 0.0,
+        phase=_phase(status),
+        reason=status.text("reason"),
+        node=NodeName(spec.text("nodeName")) if spec.has("nodeName") else None,
+        revision=labels.get(REVISION_LABEL) or None,
+        service=labels.get(SERVICE_LABEL) or None,
+        wants={profile: count for profile, count in pod_requests.slices(asked).items() if count},
+        asks=pod_requests.resources(asked, pods=1),
+        gates=tuple(each.name("name") for each in spec.children("schedulingGates")),
+        unschedulable_since=_unschedulable_since(status),
+        ends_at=about.time("deletionTimestamp"),
+        priority=_priority(spec, annotations),
+        movable=annotations.get(MOVABLE) == "true",
+        node_selector=spec.labels("nodeSelector"),
+        node_terms=_node_terms(spec.child("affinity").child("nodeAffinity")),
+        tolerations=tuple(_tolerations(spec)),
+    )
+
+
+def _phase(status: Fields) -> Phase:
+    try:
+        return Phase(status.text("phase") or "Pending")
+    except ValueError:
+        return Phase.UNKNOWN
+
+
+def _unschedulable_since(status: Fields) -> float | None:
+    """A gated pod has another reason there: nobody has tried it yet."""
+    for each in status.children("conditions"):
+        if each.text("type") == "PodScheduled":
+            if each.text("status") == "False" and each.text("reason") == "Unschedulable":
+                return each.time("lastTransitionTime")
+            return None
+    return None
+
+
+def _priority(spec: Fields, annotations: Mapping[str, str]) -> int:
+    """The pod's own where it has one; else what its Service was annotated with."""
+    value = spec.values.get("priority")
+    if isinstance(value, int) and value:
+        return int(value)
+    try:
+        return int(annotations.get(PRIORITY, "0"))
+    except ValueError:
+        return 0
+
+
+def _node_terms(affinity: Fields) -> tuple[Term, ...] | None:
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    if not affinity.has(required):
+        return None
+    terms = (
+        Term(
+            labels=tuple(_requirement(each) for each in term.children("matchExpressions")),
+            fields=tuple(_requirement(each) for each in term.children("matchFields")),
+        )
+        for term in affinity.child(required).children("nodeSelectorTerms")
+    )
+    # To Kubernetes an empty term is one that no node meets.
+    return tuple(term for term in terms if term.labels or term.fields)
+
+
+def _requirement(fields: Fields) -> Requirement:
+    try:
+        operator = Operator(fields.text("operator"))
+    except ValueError:
+        raise fields.bad("operator", f"one of {', '.join(Operator)}") from None
+    return Requirement(key=fields.name("key"), operator=operator, values=fields.texts("values"))
+
+
+def _tolerations(spec: Fields) -> list[Toleration]:
+    found = []
+    for each in spec.children("tolerations"):
+        operator = each.text("operator") or "Equal"
+        if operator in ("Equal", "Exists"):  # a newer one tolerates nothing here: at worst a node is passed over
+            found.append(
+                Toleration(
+                    key=each.text("key"),
+                    exists=operator == "Exists",
+                    value=each.text("value"),
+                    effect=_effect(each) if each.has("effect") else None,
+                )
+            )
+    return found
+
+
+def _effect(fields: Fields) -> Effect:
+    try:
+        return Effect(fields.text("effect"))
+    except ValueError:
+        raise fields.bad("effect", f"one of {', '.join(Effect)}") from None
+
+
+def node(body: Mapping[str, Any]) -> NodeFacts:
+    top = Fields(body)
+    about, spec, status = top.child("metadata"), top.child("spec"), top.child("status")
+    allocatable = pod_requests.amounts(status.child("allocatable"))
+    return NodeFacts(
+        name=NodeName(about.name("name")),
+        labels=about.labels("labels"),
+        taints=tuple(
+            Taint(key=each.name("key"), value=each.text("value"), effect=_effect(each))
+            for each in spec.children("taints")
+        ),
+        unschedulable=spec.flag("unschedulable"),
+        ready=any(
+            each.text("type") == "Ready" and each.text("status") == "True" for each in status.children("conditions")
+        ),
+        allocatable=pod_requests.resources(allocatable, pods=int(allocatable.get("pods", 0))),
+        slices=pod_requests.slices(allocatable),
+    )
+
+
+def quota(body: Mapping[str, Any]) -> QuotaFacts:
+    top = Fields(body)
+    spec, status = top.child("spec"), top.child("status")
+    # What is enforced is in the status; a quota that was just made has none yet.
+    hard = status.child("hard") if status.has("hard") else spec.child("hard")
+    return QuotaFacts(
+        namespace=top.child("metadata").name("namespace"),
+        hard=pod_requests.slices(pod_requests.amounts(hard), _QUOTA_PREFIX),
+        used=pod_requests.slices(pod_requests.amounts(status.child("used")), _QUOTA_PREFIX),
+    )
