@@ -219,6 +219,8 @@ class Board:
             return f"{slice_id} is being taken back to be destroyed"
         if seen.half_made:
             return f"{slice_id} is half made"
+        if seen.not_injectable:
+            return f"{slice_id}: {seen.not_injectable}"
         return ""
 
     def _mark(self, slice_id: SliceId, change: Callable[[Mark], Mark]) -> None:

@@ -1,7 +1,7 @@
 """The implementations of the GPU port, each made ready to be opened, broken and opened again.
 
-`sim-memory` and `sim-file` are the simulated GPUs; `nvml` is the adapter over the real binding, loading the ABI library
-in front of the same state file. `controls` reach behind the port in all three.
+`sim-memory` and `sim-file` are the simulated GPUs, `worker` the latter in a process of their own; `nvml` is the adapter
+over the real binding, loading the ABI library in front of the same state file. `controls` reach behind the port in all.
 """
 
 import os
@@ -13,13 +13,14 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from knative_mig.adapters.gpu_worker import GpuWorker, Simulated
 from knative_mig.adapters.sim_gpu import SimulatedGpus, SimulationControls, StateStore, open_store
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import GpuDriver, GpuInstance, GpuUuid, MigUuid
 from tests.nvml_abi import library
 
-KINDS: Final = ("sim-memory", "sim-file", "nvml")
-SHARED_KINDS: Final = ("sim-file", "nvml")  # those that several processes can open
+KINDS: Final = ("sim-memory", "sim-file", "nvml", "worker")
+SHARED_KINDS: Final = ("sim-file", "nvml", "worker")  # those that several processes can open
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Rig:
     kind: str
     store: StateStore
     path: Path
+    spec: str
     _opened: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -38,6 +40,9 @@ class Rig:
         if self.kind == "nvml":
             os.environ.update(library.environment(self.path, may_configure=may_configure))
             driver = library.open_nvml()
+            self._opened.callback(driver.close)
+        elif self.kind == "worker":
+            driver = GpuWorker(Simulated(spec=self.spec, state=self.path, may_configure=may_configure))
             self._opened.callback(driver.close)
         else:
             driver = SimulatedGpus(self.store, may_configure=may_configure)
@@ -66,7 +71,7 @@ def rig(kind: str, spec: str, folder: Path, *, mig_enabled: bool = True) -> Iter
     )
     library.load()
     saved = dict(os.environ)
-    made = Rig(kind, store, path)
+    made = Rig(kind, store, path, spec)
     try:
         yield made
     finally:

@@ -40,7 +40,7 @@ def healthy_device(reading: GpuReading, seen: SeenSlice, mark: Mark) -> bool:
     """A released one is; whoever asks for it is refused when it is handed out."""
     if mark.release is not None:
         return True
-    if reading.health is not GpuHealth.HEALTHY or seen.half_made:
+    if reading.health is not GpuHealth.HEALTHY or seen.half_made or seen.not_injectable:
         return False
     return mark.withdrawn_since is None and not mark.broken
 

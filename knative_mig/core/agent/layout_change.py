@@ -40,13 +40,14 @@ class BackOff:
 
     failures: int
     until: float
+    reason: str  # CamelCase
     why: str
 
 
-def back_off(before: BackOff | None, now: float, why: str) -> BackOff:
+def back_off(before: BackOff | None, now: float, reason: str, why: str) -> BackOff:
     failures = before.failures + 1 if before else 1
     wait = min(SHORTEST_BACK_OFF_S * 2.0 ** min(failures - 1, 16), LONGEST_BACK_OFF_S)
-    return BackOff(failures=failures, until=now + wait, why=why)
+    return BackOff(failures=failures, until=now + wait, reason=reason, why=why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,7 +350,7 @@ class _Change:
         return ""
 
     def _kept(self) -> Iterator[Complaint]:
-        """Slices that are in the spec's way and stay."""
+        """Slices that stay against the spec, and places at which nothing could be made."""
         for seen in self.leaving:
             slice_id = self.reading.slice_id(seen)
             blocked = [str(place) for place in self.target.values() if place.mask & seen.place.mask]
@@ -357,7 +358,12 @@ class _Change:
             if user := self._user(seen):
                 yield Complaint(reason="PlaceBusy", message=f"{slice_id} stays{instead}: {user} has it")
             elif refused := self._refused(seen.place):
-                yield Complaint(reason="SliceInUse", message=f"{slice_id} stays{instead}: {refused.why}")
+                yield Complaint(reason=refused.reason, message=f"{slice_id} stays{instead}: {refused.why}")
+
+        here = {_key(seen.place) for seen in self.whole}
+        for key, place in self.target.items():
+            if key not in here and (refused := self._refused(place)):
+                yield Complaint(reason=refused.reason, message=f"{self.reading.uuid}: {place}: {refused.why}")
 
     def _why_leaving(self, seen: SeenSlice) -> str:
         slice_id = self.reading.slice_id(seen)

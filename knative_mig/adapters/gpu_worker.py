@@ -1,0 +1,270 @@
+"""A GPU behind a process of its own, which is killed when a call does not come back.
+
+Called by the node agent, once a GPU: a driver call that hangs (a GPU that is falling off its bus takes minutes) then
+costs that GPU's loop its deadline and no other GPU anything. `python -m knative_mig.adapters.gpu_worker` is the other
+end: it opens the real driver and does what it is asked, one call at a time.
+
+The subtle thing is a call that was cut short: it may have been carried out. GpuTimeout says no more than that nobody
+waited any longer, and whoever gets it has to read the GPU again. A worker that dies is told as a plain GpuError, and
+the next call starts another.
+"""
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+from knative_mig.adapters.sim_gpu import Call, SimulatedGpus, open_store
+from knative_mig.core.errors import GpuError, GpuTimeout, KnativeMigError
+from knative_mig.core.geometry import GpuModel, Profile
+from knative_mig.core.profile import ProfileName
+from knative_mig.ports.gpu import (
+    Activation,
+    Gpu,
+    GpuDriver,
+    GpuInstance,
+    GpuUuid,
+    HealthEvent,
+    Inventory,
+    SliceProcess,
+)
+
+ENDS_WITHIN_S: Final = 0.5  # a worker that is told to end; one that is killed may stay in the kernel for longer
+_PR_SET_PDEATHSIG: Final = 1
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nvml:
+    def open(self) -> GpuDriver:
+        from knative_mig.adapters.nvml import NvmlGpus  # noqa: PLC0415 - simulated GPUs need no binding
+
+        return NvmlGpus()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulated:
+    """`spec` like 2xA100-40GB; the file is what the workers, and restarts, share."""
+
+    spec: str
+    state: Path
+    latency_s: Mapping[Call, float] = field(default_factory=dict)
+    may_configure: bool = True
+
+    def open(self) -> GpuDriver:
+        store = open_store(self.spec, self.state)
+        return SimulatedGpus(store, latency_s=self.latency_s, may_configure=self.may_configure)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """Far beyond what each takes on a GPU that works: reading is milliseconds, a destroy was seen to take seconds."""
+
+    open_s: float = 30.0
+    read_s: float = 5.0
+    change_s: float = 30.0
+
+
+class GpuWorker:
+    """A `ports.gpu.GpuDriver`. With `uuid` it hears that GPU's events alone."""
+
+    def __init__(
+        self, driver: Nvml | Simulated, uuid: GpuUuid | None = None, deadlines: Deadlines | None = None
+    ) -> None:
+        self._driver, self._uuid, self._deadlines = driver, uuid, deadlines or Deadlines()
+        self._lock = threading.Lock()
+        self._worker: _Worker | None = None
+        self._models: dict[tuple[str, tuple[Profile, ...]], GpuModel] = {}
+        self.started = 0  # workers so far: more than one tells of calls that hung
+
+    def inventory(self) -> Inventory:
+        found: Inventory = self._read("inventory")
+        return replace(found, gpus=tuple(self._one_model(gpu) for gpu in found.gpus))
+
+    def gpu(self, uuid: GpuUuid) -> Gpu:
+        return self._one_model(self._read("gpu", uuid))
+
+    def set_mig_mode(self, uuid: GpuUuid, *, enabled: bool) -> Activation:
+        became: Activation = self._change("set_mig_mode", uuid, enabled=enabled)
+        return became
+
+    def remaining_capacity(self, uuid: GpuUuid, profile: ProfileName) -> int:
+        left: int = self._read("remaining_capacity", uuid, profile)
+        return left
+
+    def create_gpu_instance(self, uuid: GpuUuid, profile: ProfileName, start: int | None = None) -> GpuInstance:
+        made: GpuInstance = self._change("create_gpu_instance", uuid, profile, start)
+        return made
+
+    def create_compute_instance(self, instance: GpuInstance) -> GpuInstance:
+        made: GpuInstance = self._change("create_compute_instance", instance)
+        return made
+
+    def destroy_compute_instance(self, instance: GpuInstance) -> GpuInstance:
+        left: GpuInstance = self._change("destroy_compute_instance", instance)
+        return left
+
+    def destroy_gpu_instance(self, instance: GpuInstance) -> None:
+        self._change("destroy_gpu_instance", instance)
+
+    def processes(self, instance: GpuInstance) -> tuple[SliceProcess, ...]:
+        listed: tuple[SliceProcess, ...] = self._read("processes", instance)
+        return listed
+
+    def wait_for_event(self, timeout_s: float) -> HealthEvent | None:
+        event: HealthEvent | None = self._call(timeout_s + self._deadlines.read_s, "wait_for_event", (timeout_s,), {})
+        return event
+
+    def close(self) -> None:
+        """Also while a call hangs on another thread, which then gets its error at once."""
+        worker = self._worker
+        if worker is None:
+            return
+        if self._lock.acquire(timeout=ENDS_WITHIN_S):
+            try:
+                worker.end()
+                self._worker = None
+            finally:
+                self._lock.release()
+        else:
+            worker.interrupt()
+
+    def _read(self, method: str, *arguments: object) -> Any:
+        return self._call(self._deadlines.read_s, method, arguments, {})
+
+    def _change(self, method: str, *arguments: object, **named: object) -> Any:
+        return self._call(self._deadlines.change_s, method, arguments, named)
+
+    def _call(self, deadline_s: float, method: str, arguments: tuple[object, ...], named: Mapping[str, object]) -> Any:
+        with self._lock:
+            worker = self._worker or self._start()
+            answer = self._ask(worker, (method, arguments, dict(named)), deadline_s, method)
+        if isinstance(answer, KnativeMigError):
+            raise answer
+        return answer
+
+    def _start(self) -> "_Worker":
+        worker = self._worker = _Worker()
+        self.started += 1
+        opened = self._ask(worker, (self._driver, self._uuid), self._deadlines.open_s, "opening the driver")
+        if isinstance(opened, KnativeMigError):
+            worker.end()
+            self._worker = None
+            raise opened
+        return worker
+
+    def _ask(self, worker: "_Worker", question: object, deadline_s: float, what: str) -> object:
+        try:
+            worker.connection.send(question)
+            if worker.connection.poll(deadline_s):
+                return worker.connection.recv()
+        except (EOFError, OSError) as error:
+            self._worker = None
+            code = worker.kill()
+            raise GpuError(f"the worker of {self._of()} ended ({code}) during {what}") from error
+        self._worker = None
+        worker.kill()
+        _LOG.error("%s on %s did not come back in %g s: its worker was killed", what, self._of(), deadline_s)
+        raise GpuTimeout(f"{what} on {self._of()} did not come back in {deadline_s:g} s: it may have been carried out")
+
+    def _of(self) -> str:
+        return self._uuid or "all GPUs"
+
+    def _one_model(self, gpu: Gpu) -> Gpu:
+        """The same object for each reading, as the port promises: what comes through a pipe is a copy each time."""
+        model = self._models.setdefault((gpu.model.name, gpu.model.profiles), gpu.model)
+        instances = tuple(
+            replace(each, place=model.place(model.profile(each.place.profile.name), each.place.start))
+            for each in gpu.instances
+        )
+        return replace(gpu, model=model, instances=instances)
+
+
+class _Worker:
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - this very module
+                [sys.executable, "-m", __spec__.name, str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+            )
+        self.connection = Connection(ours.detach())
+
+    def end(self) -> None:
+        self.connection.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(ENDS_WITHIN_S)
+            return
+        self.kill()
+
+    def interrupt(self) -> None:
+        """For another thread than the one that waits for the answer, which sees the end of the pipe."""
+        self._process.kill()
+
+    def kill(self) -> int | None:
+        """Its exit code; None: the kernel does not let go of it yet, and it does nothing more when it does."""
+        self._process.kill()
+        with contextlib.suppress(OSError):
+            self.connection.close()
+        try:
+            return self._process.wait(ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def serve(connection: Connection) -> None:
+    """The worker's life: the driver is the first question, and the end of the pipe the last."""
+    driver_setting, uuid = connection.recv()
+    try:
+        driver: GpuDriver = driver_setting.open()
+    except KnativeMigError as error:
+        connection.send(error)
+        return
+    connection.send(None)
+    while True:
+        method, arguments, named = connection.recv()
+        try:
+            if method == "wait_for_event":
+                answer: object = _event_of(driver, uuid, *arguments)
+            else:
+                answer = getattr(driver, method)(*arguments, **named)
+        except KnativeMigError as error:
+            answer = error
+        except Exception as error:  # noqa: BLE001 - the agent decides what an unforeseen error costs
+            answer = GpuError(f"{method}: {type(error).__name__}: {error}")
+        connection.send(answer)
+
+
+def _event_of(driver: GpuDriver, uuid: GpuUuid | None, timeout_s: float) -> HealthEvent | None:
+    """Other GPUs' events are heard by their own workers."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        event = driver.wait_for_event(max(deadline - time.monotonic(), 0.0))
+        if event is None or uuid is None or event.gpu == uuid:
+            return event
+
+
+def main(handle: int, parent: int) -> None:
+    """It dies with its parent, also while a call of the driver hangs, and is not there for the terminal's signals."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        return
+    with contextlib.suppress(EOFError, OSError):
+        serve(Connection(handle))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

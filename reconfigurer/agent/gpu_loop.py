@@ -1,0 +1,457 @@
+"""One GPU of a node: read it, decide, do one thing, read it again.
+
+`step` is called over and over by a thread of its own (`process` makes it), and by tests with a clock of theirs. What
+to do is decided in `core.agent.layout_change`, what an interrupted change means in `core.agent.recovery`; here it is
+carried out: written to the journal before and after, published for containers, told on the board.
+
+The subtle thing is a call whose outcome is not known, because it failed half way or hung and its worker was killed. Its
+intent stays open, the GPU is read, and the intent is judged as after a restart of the whole agent: there is one way to
+recover, and it is used every day.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from knative_mig.core.agent import health, layout_change, recovery
+from knative_mig.core.agent.layout_change import Decision, Facts, back_off
+from knative_mig.core.agent.readings import GpuReading, SeenForeign, SeenSlice
+from knative_mig.core.errors import GpuError, GpuTimeout, SliceInUse
+from knative_mig.core.geometry import Place
+from knative_mig.core.gpu_node import GpuHealth, JournalState, Layout, SliceId, SliceKey, WantedGpu
+from knative_mig.core.inventory import GpuUuid
+from knative_mig.ports.gpu import Gpu, GpuDriver, GpuInstance, HealthEvent, create_slice, destroy_slice
+from knative_mig.ports.injection import InjectionFailed, SliceInjection
+from knative_mig.ports.journal import Intent, Journal, JournalUnwritable, Operation
+from reconfigurer.agent.board import Board, Journalled, Progress, Snapshot
+
+READ_EVERY_S: Final = 2.0  # what an administrator or an application changes is seen this late
+_LOG = logging.getLogger(__name__)
+
+
+class Kind(StrEnum):
+    CREATED = "Created"
+    FINISHED = "Finished"
+    DESTROYED = "Destroyed"
+    REMOVED = "Removed"
+    IN_USE = "InUse"  # a destroy was refused: a process is on the slice
+    HANDLE_HELD = "HandleHeld"  # refused, and no process is listed: a monitor such as DCGM has it open
+    FAILED = "Failed"
+    TIMED_OUT = "TimedOut"
+    RECOVERED = "Recovered"
+    XID = "Xid"
+    QUARANTINED = "Quarantined"
+    HEALED = "Healed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """For metrics and events."""
+
+    kind: Kind
+    gpu: GpuUuid
+    key: SliceKey | None = None
+    why: str = ""
+    seconds: float = 0.0
+
+
+def nobody_listens(_: Happened) -> None:
+    pass
+
+
+class GpuLoop:
+    def __init__(
+        self,
+        uuid: GpuUuid,
+        *,
+        driver: GpuDriver,
+        journal: Journal,
+        board: Board,
+        injection: SliceInjection,
+        boot_id: str,
+        clock: Callable[[], float],
+        layout: Layout = Layout.DYNAMIC,
+        intents: Sequence[Intent] = (),
+        happened: Callable[[Happened], None] = nobody_listens,
+    ) -> None:
+        """`intents`: what the journal held when it was opened, of whichever GPU. `clock`: the one by which the board's
+        marks are dated; it never goes back.
+        """
+        self._uuid, self._driver, self._journal = uuid, driver, journal
+        self._board, self._injection, self._boot_id = board, injection, boot_id
+        self._clock, self._layout, self._happened = clock, layout, happened
+        self._unsettled = [each for each in intents if each.gpu == uuid]
+        self._reading: GpuReading | None = None
+        self._instances: dict[SliceKey, GpuInstance] = {}
+        self._back_offs: dict[SliceKey, layout_change.BackOff] = {}
+        self._published: dict[SliceId, str] = {}  # MIG UUIDs
+        self._swept = False
+        self._quarantine: _Quarantine | None = None
+
+    def step(self, now: float) -> float:
+        """Do the next thing; answers in how many seconds there may be another without news from the board."""
+        self._hear_events()
+        if self._reading is None or now >= self._reading.read_at + READ_EVERY_S:
+            self._read()
+        self._settle()
+        self._try_journal()
+        decision = self._decide(self._board.snapshot())
+        if isinstance(decision.action, _CUTS):
+            self._read()
+            decision = self._decide(self._board.snapshot())
+        acted = self._act(decision)
+        self._tell(decision)
+        if acted:
+            return 0.0
+        assert self._reading is not None
+        moments = [self._reading.read_at + READ_EVERY_S]
+        if isinstance(decision.action, layout_change.Wait) and decision.action.until is not None:
+            moments.append(decision.action.until)
+        return max(min(moments) - self._clock(), 0.01)
+
+    # Reading
+
+    def _read(self) -> None:
+        """What containers need of a slice is there before the slice is on the board, as it is offered from then on."""
+        before = self._reading or GpuReading(uuid=self._uuid, read_at=self._clock())
+        try:
+            gpu = self._driver.gpu(self._uuid)
+            listed = {instance.gi_id: self._pids(instance) for instance in gpu.instances}
+        except GpuError as error:
+            if self._quarantine is not None:
+                self._quarantine = replace(self._quarantine, failed_since=True)
+            self._put(before.unreadable(health.health_of(error), str(error), self._clock()))
+            return
+        self._instances = {_key(each.place): each for each in gpu.instances}
+        slices = tuple(_seen(instance, listed[instance.gi_id]) for instance in gpu.instances)
+        self._heal(slices)
+        self._put(self._judged(gpu, self._with_injection(slices)))
+
+    def _pids(self, instance: GpuInstance) -> tuple[int, ...] | None:
+        if instance.compute_instance is None:
+            return ()
+        try:
+            return tuple(each.pid for each in self._driver.processes(instance))
+        except GpuTimeout:
+            raise
+        except GpuError as error:
+            _LOG.warning("The processes of %s cannot be listed: %s", instance.slice_id, error)
+            return None
+
+    def _judged(self, gpu: Gpu, slices: tuple[SeenSlice, ...]) -> GpuReading:
+        state, why = health.health_of_mode(current=gpu.mode.current, pending=gpu.mode.pending)
+        if self._quarantine is not None and state is GpuHealth.HEALTHY:
+            state, why = GpuHealth.RESET_REQUIRED, self._quarantine.why
+        return GpuReading(
+            uuid=self._uuid,
+            read_at=self._clock(),
+            product=gpu.product,
+            model=gpu.model,
+            health=state,
+            why=why,
+            slices=slices,
+            foreign=tuple(
+                SeenForeign(gi_id=each.gi_id, start=each.start, size=each.size, why=each.why) for each in gpu.foreign
+            ),
+        )
+
+    def _put(self, reading: GpuReading) -> None:
+        """What was remembered of a slice that is gone, or made anew, is forgotten with it."""
+        before = self._reading
+        self._reading = reading
+        self._board.put_reading(reading)
+        if before is None:
+            return
+        for seen in before.slices:
+            slice_id = reading.slice_id(seen)
+            now = reading.find(slice_id)
+            if now is None or now.mig_uuid != seen.mig_uuid:
+                self._board.forget(slice_id)
+
+    def _with_injection(self, slices: tuple[SeenSlice, ...]) -> tuple[SeenSlice, ...]:
+        live = {SliceId(gpu=self._uuid, profile=s.place.profile.name, start=s.place.start): s for s in slices}
+        told: list[SeenSlice] = []
+        for slice_id, seen in live.items():
+            if seen.mig_uuid is None or self._published.get(slice_id) == seen.mig_uuid:
+                told.append(seen)
+                continue
+            try:
+                ci_id = seen.ci_id or 0
+                self._injection.publish(slice_id, seen.place, seen.mig_uuid, seen.gi_id, ci_id)
+            except InjectionFailed as error:
+                _LOG.warning("%s cannot be offered: %s", slice_id, error)
+                told.append(replace(seen, not_injectable=str(error)))
+            else:
+                self._published[slice_id] = seen.mig_uuid
+                told.append(seen)
+        try:
+            for slice_id in [each for each in self._published if each not in live or live[each].half_made]:
+                self._injection.withdraw(slice_id)
+                del self._published[slice_id]
+            if not self._swept:
+                self._injection.sweep(self._uuid, frozenset(self._published))
+                self._swept = True
+        except InjectionFailed as error:
+            _LOG.warning("What was published of a slice that is gone stays: %s", error)
+        return tuple(told)
+
+    # Health
+
+    def _hear_events(self) -> None:
+        try:
+            while (event := self._driver.wait_for_event(0)) is not None:
+                if event.gpu == self._uuid:
+                    self._hear(event)
+        except GpuError as error:
+            _LOG.warning("Events of %s cannot be heard: %s", self._uuid, error)
+
+    def _hear(self, event: HealthEvent) -> None:
+        verdict = health.verdict(event.xid)
+        _LOG.warning("%s on %s, GPU instance %s", verdict.why, self._uuid, event.gi_id)
+        if verdict.harm is not health.Harm.NONE and event.gi_id is not None:
+            self._read()  # by a reading of before the event the id may be another slice's
+        slices = self._reading.slices if self._reading else ()
+        struck = next((each for each in slices if event.gi_id is not None and each.gi_id == event.gi_id), None)
+        key = _key(struck.place) if struck else None
+        self._happened(Happened(kind=Kind.XID, gpu=self._uuid, key=key, why=verdict.why))
+        if verdict.harm is health.Harm.SLICE and event.gi_id is not None:
+            if key is not None:
+                self._board.break_slice(self._id(key), verdict.why)
+        elif verdict.harm is not health.Harm.NONE:
+            self._set_quarantine(verdict.why)
+
+    def _set_quarantine(self, why: str) -> None:
+        if self._quarantine is None:
+            self._read()
+            slices = self._reading.slices if self._reading else ()
+            uuids = frozenset(each.mig_uuid for each in slices if each.mig_uuid is not None)
+            self._quarantine = _Quarantine(why=why, mig_uuids=uuids)
+            self._happened(Happened(kind=Kind.QUARANTINED, gpu=self._uuid, why=why))
+            self._read()
+
+    def _heal(self, slices: tuple[SeenSlice, ...]) -> None:
+        """A reset takes all slices with it, or is seen as a time in which the GPU cannot be read."""
+        quarantine = self._quarantine
+        if quarantine is None:
+            return
+        left = quarantine.mig_uuids & {each.mig_uuid for each in slices}
+        if not left and (quarantine.mig_uuids or quarantine.failed_since):
+            self._quarantine = None
+            self._happened(Happened(kind=Kind.HEALED, gpu=self._uuid, why=f"it has been reset since {quarantine.why}"))
+
+    # The journal
+
+    def _settle(self) -> None:
+        """Intents whose outcome is not known; those that cannot be judged or mended now stay for the next step."""
+        if not self._unsettled:
+            return
+        assert self._reading is not None
+        by_number = {each.number: each for each in self._unsettled}
+        wanted = self._wanted(self._board.snapshot())
+        for judgement in recovery.judge(
+            [_open_intent(each) for each in self._unsettled], self._reading, wanted, self._boot_id
+        ):
+            intent = by_number[judgement.number]
+            if judgement.remedy is recovery.Remedy.KEEP_OPEN:
+                continue
+            refused = self._back_offs.get(intent.slice)
+            if judgement.remedy is not recovery.Remedy.CLOSE and refused and self._clock() < refused.until:
+                continue
+            _LOG.info("Recovering: %s", judgement.why)
+            try:
+                self._mend(intent, judgement)
+                self._journal.done(intent)
+            except GpuError as error:
+                self._refused(intent.slice, error)
+                continue
+            except JournalUnwritable as error:
+                self._unwritable(error)
+                continue
+            self._unsettled.remove(intent)
+            self._happened(Happened(kind=Kind.RECOVERED, gpu=self._uuid, key=intent.slice, why=judgement.why))
+        self._put_journal()
+
+    def _mend(self, intent: Intent, judgement: recovery.Judgement) -> None:
+        if judgement.remedy is recovery.Remedy.CLOSE:
+            return
+        instance = self._instances[intent.slice]
+        if judgement.remedy is recovery.Remedy.FINISH:
+            self._driver.create_compute_instance(instance)
+        else:
+            self._driver.destroy_gpu_instance(instance)
+        self._read()
+
+    def _try_journal(self) -> None:
+        journal = self._board.snapshot().journal
+        if journal.state is JournalState.UNWRITABLE and self._journal.writable():
+            self._board.put_journal(Journalled(state=JournalState.RECOVERING, open_intents=journal.open_intents))
+        self._put_journal()
+
+    def _put_journal(self) -> None:
+        known = self._board.snapshot().journal
+        left = self._journal.open_intents()
+        state = JournalState.CLEAN if known.state is JournalState.RECOVERING and left == 0 else known.state
+        self._board.put_journal(replace(known, state=state, open_intents=left))
+
+    def _unwritable(self, error: JournalUnwritable) -> None:
+        _LOG.error("Nothing is made or destroyed: %s", error)
+        left = self._journal.open_intents()
+        self._board.put_journal(Journalled(state=JournalState.UNWRITABLE, open_intents=left, why=str(error)))
+
+    # Deciding and doing
+
+    def _decide(self, snapshot: Snapshot) -> Decision:
+        assert self._reading is not None
+        facts = Facts(
+            layout=self._layout,
+            kubelet=snapshot.kubelet,
+            node=snapshot.node,
+            marks=snapshot.marks,
+            back_offs=self._back_offs,
+            journal_writable=snapshot.journal.state is not JournalState.UNWRITABLE,
+            processes_verified=snapshot.processes_verified,
+        )
+        return layout_change.next_action(self._reading, self._wanted(snapshot), facts, self._clock())
+
+    def _wanted(self, snapshot: Snapshot) -> WantedGpu | None:
+        return snapshot.spec.spec.wanted(self._uuid) if snapshot.spec is not None else None
+
+    def _act(self, decision: Decision) -> bool:
+        match decision.action:
+            case layout_change.Settled() | layout_change.Wait():
+                return False
+            case layout_change.Withdraw(slice_id=slice_id, why=why):
+                _LOG.info("Taking %s back from the kubelet: %s", slice_id, why)
+                self._board.withdraw(slice_id, self._clock())
+            case layout_change.Restore(slice_id=slice_id, why=why):
+                _LOG.info("Giving %s back to the kubelet: %s", slice_id, why)
+                self._board.restore(slice_id)
+            case layout_change.NoteLowered(slice_id=slice_id, at=at):
+                self._board.note_lowered(slice_id, at)
+            case layout_change.EndRelease(slice_id=slice_id, why=why):
+                _LOG.info("%s is not released any more: %s", slice_id, why)
+                self._board.end_release(slice_id)
+            case layout_change.Create(place=place, why=why):
+                self._cut(Kind.CREATED, Operation.CREATE, place, None, why)
+            case layout_change.FinishHalfMade(seen=seen, why=why):
+                self._cut(Kind.FINISHED, Operation.CREATE, seen.place, None, why)
+            case layout_change.Destroy(seen=seen, why=why):
+                self._cut(Kind.DESTROYED, Operation.DESTROY, seen.place, seen.mig_uuid, why)
+            case layout_change.RemoveHalfMade(seen=seen, why=why):
+                self._cut(Kind.REMOVED, Operation.DESTROY, seen.place, None, why)
+        return True
+
+    def _cut(self, kind: Kind, operation: Operation, place: Place, mig_uuid: str | None, why: str) -> None:
+        key = _key(place)
+        try:
+            intent = self._journal.intend(operation, self._uuid, key, mig_uuid=mig_uuid)
+        except JournalUnwritable as error:
+            self._unwritable(error)
+            return
+        began = self._clock()
+        try:
+            self._call(kind, place)
+        except GpuError as error:
+            self._unsettled.append(intent)
+            self._refused(key, error)
+            self._read()
+            return
+        _LOG.info("%s %s: %s", kind, self._id(key), why)
+        self._back_offs.pop(key, None)
+        self._read()
+        try:
+            self._journal.done(intent)
+        except JournalUnwritable as error:
+            self._unsettled.append(intent)
+            self._unwritable(error)
+        self._happened(Happened(kind=kind, gpu=self._uuid, key=key, why=why, seconds=self._clock() - began))
+
+    def _call(self, kind: Kind, place: Place) -> None:
+        if kind is Kind.CREATED:
+            create_slice(self._driver, self._uuid, place.profile.name, place.start)
+            return
+        instance = self._instances[_key(place)]
+        if kind is Kind.FINISHED:
+            self._driver.create_compute_instance(instance)
+        else:
+            destroy_slice(self._driver, instance)
+
+    def _refused(self, key: SliceKey, error: GpuError) -> None:
+        """SliceInUse is the driver's last word on a slice that nobody was seen to hold; it is given back."""
+        kind, why = Kind.FAILED, str(error)
+        if isinstance(error, GpuTimeout):
+            kind = Kind.TIMED_OUT
+        elif isinstance(error, SliceInUse):
+            instance = self._instances.get(key)
+            kind = Kind.IN_USE if instance is not None and self._pids_or_none(instance) else Kind.HANDLE_HELD
+            if kind is Kind.HANDLE_HELD:
+                why = f"{why}; no process is listed, so a monitor such as DCGM may have it open"
+        _LOG.warning("%s of %s: %s", kind, self._id(key), why)
+        self._back_offs[key] = back_off(self._back_offs.get(key), self._clock(), error.reason, why)
+        self._happened(Happened(kind=kind, gpu=self._uuid, key=key, why=why))
+
+    def _pids_or_none(self, instance: GpuInstance) -> tuple[int, ...] | None:
+        try:
+            return self._pids(instance)
+        except GpuError:
+            return None
+
+    def _tell(self, decision: Decision) -> None:
+        node = self._board.snapshot().spec
+        doing = decision.action.why if isinstance(decision.action, layout_change.Wait) else ""
+        settled = isinstance(decision.action, layout_change.Settled)
+        self._board.put_progress(
+            self._uuid,
+            Progress(
+                settled=settled,
+                doing=doing or ("" if settled else type(decision.action).__name__),
+                complaints=decision.complaints,
+                spec_generation=node.generation if node is not None else 0,
+            ),
+        )
+
+    def _id(self, key: SliceKey) -> SliceId:
+        return SliceId(gpu=self._uuid, profile=key.profile, start=key.start)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Quarantine:
+    why: str
+    mig_uuids: frozenset[str]  # of the slices when it began: a reset leaves none of them
+    failed_since: bool = False
+
+
+_CUTS: Final = (
+    layout_change.Create,
+    layout_change.FinishHalfMade,
+    layout_change.Destroy,
+    layout_change.RemoveHalfMade,
+)
+
+
+def _key(place: Place) -> SliceKey:
+    return SliceKey(profile=place.profile.name, start=place.start)
+
+
+def _seen(instance: GpuInstance, pids: tuple[int, ...] | None) -> SeenSlice:
+    compute = instance.compute_instance
+    return SeenSlice(
+        place=instance.place,
+        gi_id=instance.gi_id,
+        ci_id=compute.ci_id if compute else None,
+        mig_uuid=compute.mig_uuid if compute else None,
+        pids=pids,
+    )
+
+
+def _open_intent(intent: Intent) -> recovery.OpenIntent:
+    return recovery.OpenIntent(
+        number=intent.number,
+        begun=recovery.Begun(intent.operation.value),
+        gpu=intent.gpu,
+        key=intent.slice,
+        boot_id=intent.boot_id,
+        mig_uuid=intent.mig_uuid,
+    )
