@@ -1,0 +1,100 @@
+"""Deletes, evicts and un-gates pods: the port `ports.kube.Pods`.
+
+Called by the node agent (delete, evict) and by the planner (gates). The subtle thing is who may be meant: a pod's name
+comes back with its successor (a StatefulSet's, a test's), so each write is tied to the uid, in the write itself.
+
+A gate is lifted and the node is named in one patch: the API server lets a gated pod's node selector grow, and asks
+whether it was gated before the update, so nobody sees the pod ungated and free to go anywhere.
+"""
+
+from typing import Any, Final
+
+from knative_mig.adapters.kube.client import KubeClient
+from knative_mig.adapters.kube.fields import Fields
+from knative_mig.adapters.kube.kinds import NODE, POD
+from knative_mig.core.inventory import NodeName
+from knative_mig.ports.kube import Conflict, Key, ObjectNotFound, Refused
+
+HOSTNAME: Final = "kubernetes.io/hostname"
+_TRIES: Final = 3  # another controller may lift its own gate at the same time, and so move ours in the list
+
+
+class KubePods:
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+
+    def delete(self, key: Key, *, uid: str) -> None:
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        try:
+            self._client.delete(POD, key, options)
+        except Conflict as conflict:
+            raise self._or_gone(key, uid, conflict) from conflict
+
+    def evict(self, key: Key, *, uid: str) -> None:
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"namespace": key.namespace, "name": key.name},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        try:
+            self._client.create_below(POD, key, "eviction", eviction)
+        except Conflict as conflict:
+            raise self._or_gone(key, uid, conflict) from conflict
+
+    def lift_gate(self, key: Key, *, uid: str, gate: str, node: NodeName | None) -> None:
+        """Nothing to do where it is lifted already. Refused: the pod may not go to that node."""
+        hostname = None if node is None else self._hostname(node)
+        refused: Refused | None = None
+        for _ in range(_TRIES):
+            operations = _lifting(Fields(self._read(key, uid)), uid, gate, hostname)
+            if not operations:
+                return
+            try:
+                self._client.patch(POD, key, operations)
+            except Refused as error:  # a test in the patch failed, or the pod is not valid with it: the next look tells
+                refused = error
+            else:
+                return
+        assert refused is not None
+        raise refused
+
+    def _hostname(self, node: NodeName) -> str:
+        """Node selectors know labels alone, and where the cloud has its way the hostname is not the node's name."""
+        labels = Fields(self._client.get(NODE, Key("", node))).child("metadata").labels("labels")
+        return labels.get(HOSTNAME) or node
+
+    def _read(self, key: Key, uid: str) -> dict[str, Any]:
+        body = self._client.get(POD, key)
+        if body["metadata"].get("uid") != uid:
+            raise ObjectNotFound(f"pod {key.namespace}/{key.name} is another one now: {uid} has gone")
+        return body
+
+    def _or_gone(self, key: Key, uid: str, conflict: Conflict) -> Conflict | ObjectNotFound:
+        """What a conflict on a write with a uid means: mostly that the uid is another's."""
+        try:
+            self._read(key, uid)
+        except ObjectNotFound as gone:
+            return gone
+        return conflict
+
+
+def _lifting(pod: Fields, uid: str, gate: str, hostname: str | None) -> list[dict[str, Any]]:
+    """The patch; empty where there is no such gate."""
+    spec = pod.child("spec")
+    gates = [each.text("name") for each in spec.children("schedulingGates")]
+    if gate not in gates:
+        return []
+    at = f"/spec/schedulingGates/{gates.index(gate)}"
+    operations: list[dict[str, Any]] = [
+        {"op": "test", "path": "/metadata/uid", "value": uid},
+        {"op": "test", "path": f"{at}/name", "value": gate},
+        {"op": "remove", "path": at},
+    ]
+    if hostname is not None:
+        if spec.has("nodeSelector"):
+            entry = f"/spec/nodeSelector/{HOSTNAME.replace('/', '~1')}"
+            operations.append({"op": "add", "path": entry, "value": hostname})
+        else:  # were a selector set meanwhile, this would take it away: the API server refuses that
+            operations.append({"op": "add", "path": "/spec/nodeSelector", "value": {HOSTNAME: hostname}})
+    return operations
