@@ -104,6 +104,8 @@ class NodeLoop:
         if self._connected is False:
             return AWAY_S
         if now.kubelet is None or not self._outstanding(now, now.kubelet.view):
+            if self._outstanding_since is not None:
+                self._metrics.phase_seconds.labels("kubelet").observe(self._clock() - self._outstanding_since)
             self._outstanding_since = None
             return SLOW_S
         if self._outstanding_since is None:

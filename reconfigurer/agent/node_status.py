@@ -89,6 +89,7 @@ class NodeStatusLoop:
                 at = self._clock()
                 asked = NodeSlices(capacity=write.capacity, allocatable=write.allocatable)
                 self._keep(self._statuses.write_slices(self._node, asked), at)
+                self._metrics.phase_seconds.labels("node-status").observe(self._clock() - at)
                 _log.info("node %s offers %s", self._node, _in_words(write))
         except ClusterError as error:
             return self._failed(error)

@@ -8,18 +8,16 @@ the request: then the place is free for another slice. The device id stays the p
 import logging
 from collections.abc import Callable
 
-from knative_mig.core.agent.readings import GpuReading
 from knative_mig.core.cluster.objects import PodFacts
-from knative_mig.core.errors import KnativeMigError
+from knative_mig.core.errors import GpuError, KnativeMigError
 from knative_mig.core.gpu_node import Holder, SliceId
-from knative_mig.core.inventory import GpuUuid
 from knative_mig.ports.gpu import MigUuid
 from knative_mig.ports.kube import Key, Mirror
 from knative_mig.ports.processes import PodProcesses
 from reconfigurer.agent.board import Board
 
 _log = logging.getLogger(__name__)
-ReadAgain = Callable[[GpuUuid], GpuReading | None]
+ListProcesses = Callable[[SliceId, MigUuid], tuple[int, ...]]
 
 
 class ReleaseRefused(KnativeMigError):
@@ -50,18 +48,18 @@ class ReleaseDesk:
         board: Board,
         pods: Mirror[PodFacts],
         processes: PodProcesses,
-        read_again: ReadAgain,
+        list_processes: ListProcesses,
         *,
         clock: Callable[[], float],
         leaves: Callable[[MigUuid, int], None] = lambda _mig_uuid, _pid: None,
     ) -> None:
-        """`read_again` reads a GPU anew, None where it cannot in time. `leaves`: told to simulated GPUs, which do not
-        see by themselves that the caller is not on its slice.
+        """`list_processes` asks the GPU now, or raises a GpuError. `leaves` tells simulated GPUs, which do not see by
+        themselves that the caller is not on its slice.
         """
         self._board = board
         self._pods = pods
         self._processes = processes
-        self._read_again = read_again
+        self._list_processes = list_processes
         self._clock = clock
         self._leaves = leaves
 
@@ -80,12 +78,12 @@ class ReleaseDesk:
         if seen is None or seen.mig_uuid is None:
             raise ReleaseUnknown(f"{slice_id} is not there")
         self._leaves(MigUuid(seen.mig_uuid), pid)
-        reading = self._read_again(slice_id.gpu)
-        after = reading.find(slice_id) if reading else None
-        if after is None or after.pids is None:
-            raise ReleaseUnknown(f"the processes on {slice_id} cannot be listed")
-        if after.pids:
-            raise StillInUse(f"{slice_id} is held by pid {', '.join(map(str, after.pids))}")
+        try:
+            pids = self._list_processes(slice_id, MigUuid(seen.mig_uuid))
+        except GpuError as error:
+            raise ReleaseUnknown(f"the processes on {slice_id} cannot be listed: {error}") from error
+        if pids:
+            raise StillInUse(f"{slice_id} is held by pid {', '.join(map(str, pids))}")
         if not self._board.release(slice_id, seen.mig_uuid, self._clock()):
             raise ReleaseUnknown(f"{slice_id} has been made anew")
         _log.info("slice %s is released by process %d of its holder", slice_id, pid)

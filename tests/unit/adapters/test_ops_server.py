@@ -1,0 +1,62 @@
+"""Probes and metrics answer on a port of their own, over real sockets."""
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter
+
+from knative_mig.adapters.ops_server import OpsServer, WhyNot
+
+
+@contextmanager
+def served(unhealthy: WhyNot = lambda: "", unready: WhyNot = lambda: "") -> Iterator[str]:
+    registry = CollectorRegistry()
+    Counter("boiled_eggs_total", "Eggs.", registry=registry).inc(3)
+    server = OpsServer("127.0.0.1", 0, registry, unhealthy=unhealthy, unready=unready)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  the URL is this test's own
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, refused.read().decode()
+
+
+def test_a_process_that_is_well_says_ok_and_its_counters() -> None:
+    with served() as url:
+        assert get(f"{url}/healthz") == (200, "ok\n")
+        assert get(f"{url}/readyz?verbose") == (200, "ok\n")
+        status, text = get(f"{url}/metrics")
+        assert (status, "boiled_eggs_total 3.0" in text) == (200, True)
+
+
+def test_a_probe_says_why_not() -> None:
+    with served(unready=lambda: "the GPUs have not been read yet") as url:
+        assert get(f"{url}/healthz") == (200, "ok\n")
+        assert get(f"{url}/readyz") == (503, "the GPUs have not been read yet\n")
+
+
+def test_a_probe_that_fails_is_an_answer() -> None:
+    def broken() -> str:
+        raise RuntimeError("no idea")
+
+    with served(unhealthy=broken) as url:
+        assert get(f"{url}/healthz") == (503, "the probe failed: no idea\n")
+
+
+def test_anything_else_is_not_here() -> None:
+    with served() as url:
+        assert get(f"{url}/secrets")[0] == 404

@@ -1,0 +1,124 @@
+"""Pods that cannot come right are removed once, said so, and asked again where a budget holds them."""
+
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from knative_mig.core.cluster.objects import Phase
+from knative_mig.ports.kubelet import AllocationRefused, DeviceId
+from reconfigurer.agent.board import Board
+from reconfigurer.agent.desk import Desk, Injection
+from reconfigurer.agent.handed_out import HandedOut
+from reconfigurer.agent.metrics import AgentMetrics
+from reconfigurer.agent.pod_loop import LAST_RETRY_S, LOOK_EACH_S, PodLoop
+from reconfigurer.agent.surroundings import Surroundings
+from tests.agent_worlds import NODE, Clock, FakeEvents, FakeMirror, FakePods, pod, reading, slice_id, view, wanted_node
+
+BIG = slice_id("A", "3g.20gb@4")
+
+
+class Rig:
+    def __init__(self, folder: Path) -> None:
+        self.board, self.clock, self.mirror = Board(), Clock(), FakeMirror()
+        self.pods, self.events, self.registry = FakePods(), FakeEvents(), CollectorRegistry()
+        injection = Injection(cdi_name=None, socket_dir=None)
+        self.desk = Desk(self.board, HandedOut(folder / "handed-out.json"), injection, clock=self.clock)
+        self.surroundings = Surroundings(self.board)
+        self.loop = PodLoop(
+            node=NODE,
+            board=self.board,
+            desk=self.desk,
+            surroundings=self.surroundings,
+            mirror=self.mirror,
+            pods=self.pods,
+            events=self.events,
+            metrics=AgentMetrics(self.registry),
+            clock=self.clock,
+        )
+        self.board.put_reading(reading("A", "3g.20gb@4 as MIG-1"))
+
+    def held_by(self, *pods: str) -> None:
+        self.mirror.set(*(pod(each, "3g.20gb") for each in pods))
+        self.board.put_kubelet(view("A", *(f"3g.20gb@4 by {each}" for each in pods)), self.clock())
+
+    def after(self, seconds: float) -> float:
+        self.clock.advance(seconds)
+        return self.loop.step()
+
+
+def test_a_pod_that_was_not_admitted_is_deleted_counted_and_said(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    failed = pod("d/chat", "3g.20gb", phase=Phase.FAILED, reason="UnexpectedAdmissionError")
+    rig.mirror.set(failed, pod("d/well", "3g.20gb"))
+    rig.loop.step()
+    rig.after(1.0)  # the mirror still shows it: it is not deleted twice
+    assert rig.pods.deleted == ["d/chat uid-chat"]
+    ((name, reason, _),) = rig.events.said
+    assert (name, reason) == ("chat", "SliceAdmissionFailed")
+    counted = rig.registry.get_sample_value(
+        "knative_mig_agent_failed_pods_deleted_total", {"reason": "SliceAdmissionFailed"}
+    )
+    assert counted == 1
+
+
+def test_the_pod_on_a_slice_with_an_xid_is_evicted_with_the_xid_as_reason(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.held_by("d/chat")
+    rig.loop.step()
+    assert rig.pods.evicted == []
+    rig.board.break_slice(BIG, "XID 94: contained memory error")
+    rig.loop.step()
+    assert rig.pods.evicted == ["d/chat uid-chat"]
+    assert "XID 94" in rig.events.said[0][2]
+
+
+def test_an_eviction_that_a_budget_holds_up_is_asked_again_later_each_time_and_said_once(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.held_by("d/chat")
+    rig.board.break_slice(BIG, "XID 94")
+    rig.pods.budget = False
+    waits = [rig.loop.step(), rig.after(1.0), rig.after(2.0)]
+    assert waits == [1.0, 2.0, 4.0]
+    rig.loop.step()  # woken before it is due
+    assert rig.pods.tries == 3
+    assert len(rig.events.said) == 1
+    rig.pods.budget = True
+    rig.after(4.0)
+    assert rig.pods.evicted == ["d/chat uid-chat"]
+
+
+def test_the_pod_whose_container_was_refused_its_slice_is_deleted_to_be_admitted_anew(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.desk.hand_out((DeviceId(str(BIG)),))
+    rig.held_by("d/chat")
+    rig.board.put_reading(reading("A", "3g.20gb@4 as MIG-2"))
+    with pytest.raises(AllocationRefused):
+        rig.desk.before_start((DeviceId(str(BIG)),))
+    rig.loop.step()
+    assert rig.pods.deleted == ["d/chat uid-chat"]
+    rig.held_by()
+    rig.after(LAST_RETRY_S)
+    assert rig.desk.changed() == {}  # nobody holds it any more: its next holder is not blamed
+
+
+def test_before_the_pods_are_known_nothing_is_removed_and_nobody_is_called_alone(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.mirror.synced = False
+    rig.mirror.set(pod("d/chat", "3g.20gb", phase=Phase.FAILED, reason="UnexpectedAdmissionError"))
+    assert rig.loop.step() == LOOK_EACH_S
+    assert (rig.pods.deleted, rig.surroundings.other_owners) == ([], None)
+
+
+def test_beside_nvidias_plugin_the_gpu_loops_see_no_spec_and_they_see_it_again_when_it_has_gone(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.surroundings.spec_seen(wanted_node("A", "3g.20gb@4"))
+    rig.mirror.set(pod("gpu-operator/nvidia-device-plugin-daemonset-x7f"))
+    rig.loop.step()
+    assert rig.board.snapshot().spec is None
+    assert rig.surroundings.other_owners == ("gpu-operator/nvidia-device-plugin-daemonset-x7f",)
+    rig.mirror.set()
+    rig.loop.step()
+    spec = rig.board.snapshot().spec
+    assert spec is not None
+    assert spec.generation == 1

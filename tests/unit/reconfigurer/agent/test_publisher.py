@@ -1,0 +1,117 @@
+"""The report is written when it says something new, and once a minute to be believed."""
+
+from prometheus_client import CollectorRegistry
+
+from knative_mig.core.gpu_node import Layout
+from knative_mig.ports.kube import AlreadyExists, ApiUnreachable, Conflict, Key
+from reconfigurer.agent.board import Board
+from reconfigurer.agent.heartbeat import EACH_S, SOON_S, Heartbeat
+from reconfigurer.agent.metrics import AgentMetrics
+from reconfigurer.agent.publisher import AT_LEAST_EACH_S, Identity, Publisher
+from reconfigurer.agent.retry import Retry
+from reconfigurer.agent.surroundings import Surroundings
+from tests.agent_worlds import NODE, Clock, FakeGpuNodes, FakeLeases, reading, view
+
+
+class Rig:
+    def __init__(self, api: FakeGpuNodes | None = None) -> None:
+        self.board, self.clock, self.api = Board(), Clock(), api or FakeGpuNodes()
+        self.publisher = Publisher(
+            Identity(node=NODE, layout=Layout.DYNAMIC, agent_version="1", boot_id="b"),
+            self.board,
+            self.api,
+            AgentMetrics(CollectorRegistry()),
+            Retry(lambda: 1.0),
+            clock=self.clock,
+            wall=lambda: self.clock() + 1e9,
+            surroundings=Surroundings(self.board),
+        )
+
+    def after(self, seconds: float) -> float:
+        self.clock.advance(seconds)
+        return self.publisher.step()
+
+
+def test_the_gpu_node_is_made_and_written_and_then_only_when_something_changed() -> None:
+    rig = Rig()
+    assert rig.publisher.step() == AT_LEAST_EACH_S
+    rig.after(1.0)
+    assert (rig.api.made, len(rig.api.written)) == (1, 1)
+    rig.board.put_reading(reading("A", "3g.20gb@4"))
+    rig.after(1.0)
+    assert [len(status.gpus) for status in rig.api.written] == [0, 1]
+
+
+def test_a_new_view_that_says_the_same_is_not_written_but_once_a_minute_it_is() -> None:
+    rig = Rig()
+    rig.board.put_reading(reading("A", "3g.20gb@4"))
+    rig.board.put_kubelet(view("A", "3g.20gb@4"), rig.clock())
+    rig.publisher.step()
+    rig.board.put_kubelet(view("A", "3g.20gb@4"), rig.clock() + 1)
+    rig.after(1.0)
+    assert len(rig.api.written) == 1
+    rig.after(AT_LEAST_EACH_S)
+    assert len(rig.api.written) == 2
+
+
+def test_the_restarted_agent_goes_on_with_what_its_predecessor_reported() -> None:
+    before = Rig()
+    before.board.put_reading(reading("A", "3g.20gb@4"))
+    before.board.put_kubelet(view("A", "3g.20gb@4"), 1.0)
+    before.publisher.step()
+    written = before.api.written[-1]
+    api = FakeGpuNodes()
+    api.node = api.node.__class__(name=NODE, status=written)
+    after = Rig(api)
+    after.clock.advance(500.0)
+    after.board.put_reading(reading("A", "3g.20gb@4"))
+    after.board.put_kubelet(view("A", "3g.20gb@4"), 1.0)
+    after.publisher.step()
+    (slice_,) = after.api.written[-1].gpus[0].slices
+    assert slice_.idle_since == written.gpus[0].slices[0].idle_since
+
+
+def test_an_api_server_that_is_away_is_tried_later_each_time_and_told_the_newest_state() -> None:
+    rig = Rig()
+    rig.api.error = ApiUnreachable("no route")
+    assert [rig.publisher.step(), rig.after(0.1), rig.after(0.2)] == [0.1, 0.2, 0.4]
+    rig.board.put_reading(reading("A", "3g.20gb@4"))
+    rig.api.error = None
+    rig.after(0.4)
+    assert [len(status.gpus) for status in rig.api.written] == [1]
+
+
+def test_a_gpu_node_that_somebody_deleted_is_made_again() -> None:
+    rig = Rig()
+    rig.publisher.step()
+    rig.api.there = False
+    rig.board.put_reading(reading("A", "3g.20gb@4"))
+    rig.after(1.0)
+    rig.after(1.0)
+    assert (rig.api.made, len(rig.api.written)) == (2, 2)
+
+
+def beating(leases: FakeLeases, holder: str = "agent-1") -> Heartbeat:
+    key = Key("knative-mig-agent", NODE)
+    return Heartbeat(key, holder, leases, AgentMetrics(CollectorRegistry()), wall=lambda: 7.0)
+
+
+def test_the_lease_is_made_renewed_and_taken_over_by_the_next_agent_of_the_node() -> None:
+    leases = FakeLeases()
+    assert beating(leases).beat() == EACH_S
+    first = leases.record
+    assert first is not None
+    assert (first.holder, first.transitions) == ("agent-1", 0)
+    beating(leases, "agent-2").beat()
+    second = leases.record
+    assert second is not None
+    assert (second.holder, second.transitions) == ("agent-2", 1)
+
+
+def test_a_lease_that_somebody_wrote_in_between_is_read_anew_at_once_and_an_api_that_is_away_soon() -> None:
+    leases = FakeLeases(errors=[AlreadyExists("x"), Conflict("x"), ApiUnreachable("x")])
+    heart = beating(leases)
+    assert heart.beat() < SOON_S
+    assert heart.beat() < SOON_S
+    assert heart.beat() == SOON_S
+    assert heart.beat() == EACH_S
