@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import evidence, figures
+from tests.cluster import evidence, figures, slices, system
 from tests.cluster.api import NAMESPACE, NODE, SERVICE, Api
 from tests.cluster.driver import Cluster, attach
 from tests.cluster.function import Function, manifest
@@ -176,6 +176,28 @@ def gpu_nodes(api: Api, turn: Turn) -> list[GpuNode]:
 @pytest.fixture
 def gpu_node(gpu_nodes: list[GpuNode]) -> GpuNode:
     return gpu_nodes[0]
+
+
+@pytest.fixture
+def deployed(cluster: Cluster, turn: Turn) -> None:
+    """Planner and agents of this checkout, on simulated GPUs; left where they are."""
+    system.deployed(cluster.testbed)
+
+
+@pytest.fixture
+def gpus(deployed: None, api: Api, gpu_nodes: list[GpuNode]) -> list[slices.GpuNodeView]:
+    """The GPU nodes with nothing on their GPUs: for tests that are `alone`."""
+    nodes = [slices.GpuNodeView(node.name, api) for node in gpu_nodes]
+    slices.reset(nodes)
+    return nodes
+
+
+@pytest.fixture
+def pods(api: Api, namespace: str) -> Iterator[slices.Pods]:
+    """Makes pods that ask for slices; they are gone when the next test begins."""
+    made = slices.Pods(api, namespace)
+    yield made
+    made.delete_all()
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ CHECKOUT: Final = Path(__file__).parents[2]
 REQUIREMENTS: Final = CHECKOUT / "requirements" / "runtime.txt"
 PLANNER_NAMESPACE: Final = "knative-mig"
 AGENT_NAMESPACE: Final = "knative-mig-agent"
+STATE: Final = Path("/var/lib/knative-mig/simulated-gpus")  # on each node; the overlay says so
 _OVERLAY: Final = CHECKOUT / "config" / "overlays" / "simulated"
 _READY_SECONDS: Final = 120.0
 # All workers of one run of pytest know it: the second to ask need not even look whether the checkout has changed.

@@ -25,7 +25,8 @@ MAY = {
     "Role/planner": {
         "leases.coordination.k8s.io": "create",
         "leases.coordination.k8s.io knative-mig-planner": "get update",
-        "configmaps knative-mig-meters": "get patch update",
+        "configmaps": "create",
+        "configmaps knative-mig-meters": "get update",
     },
     "ClusterRole/knative-mig-agent": {
         "gpunodes.knative-mig.dev": "create get list watch",

@@ -1,0 +1,264 @@
+"""Slices as a test sees them: what a GpuNode says, what a Node offers, pods that ask for one, and who is really there.
+
+Used by test_reconfigurer_*.py. Layouts are written as in `3g.20gb@4`; the GPUs of a node are numbered by their UUIDs.
+"""
+
+import http.client
+import json
+import urllib.request
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tests.cluster.api import NODE, POD, Api, Kind, Object
+from tests.cluster.system import AGENT_NAMESPACE, PLANNER_NAMESPACE
+from tests.cluster.testbed.system_images import FUNCTION_IMAGE
+from tests.cluster.waits import PATIENCE_SECONDS, eventually, is_true, until, until_gone
+
+GPU_NODE: Final = Kind("knative-mig.dev/v1alpha1", "gpunodes", namespaced=False)
+LEASE: Final = Kind("coordination.k8s.io/v1", "leases")
+EVENT: Final = Kind("v1", "events")
+OPS_PORT: Final = 9090
+GATE: Final = "knative-mig.dev/slice"
+
+# Memory units of the profiles that the simulated A100-40GB GPUs of the overlay have.
+SIZES: Final = {"1g.5gb": 1, "1g.10gb": 2, "2g.10gb": 2, "3g.20gb": 4, "4g.20gb": 4, "7g.40gb": 8}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    gpu: str
+    profile: str
+    start: int
+    state: str
+    uuid: str
+    holders: tuple[str, ...]  # pods' names
+
+    @property
+    def device(self) -> str:
+        return f"{self.gpu}/{self.profile}/{self.start}"
+
+    def __str__(self) -> str:
+        return f"{self.profile}@{self.start} {self.state}"
+
+
+@dataclass(frozen=True, slots=True)
+class GpuNodeView:
+    """One GPU node: its GpuNode and its Node."""
+
+    name: str
+    api: Api
+
+    @property
+    def object(self) -> Object:
+        return self.api.get(GPU_NODE, self.name)
+
+    @property
+    def gpus(self) -> list[str]:
+        return sorted(gpu["uuid"] for gpu in self.object["status"]["gpus"])
+
+    def slices(self) -> list[Slice]:
+        return slices_of(self.object)
+
+    def offered(self, profile: str) -> int:
+        found = self.api.get(NODE, self.name)["status"]["allocatable"]
+        return int(found.get(f"nvidia.com/mig-{profile}", 0))
+
+    def wait(self, what: str, look: Callable[[list[Slice]], Any], *, seconds: float = PATIENCE_SECONDS) -> list[Slice]:
+        """Until the slices are as `look` accepts; what they are then."""
+
+        def seen(item: Object) -> list[Slice] | None:
+            found = slices_of(item)
+            return found if look(found) else None
+
+        found = until(self.api, GPU_NODE.named(self.name), what, lambda item: _some(seen(item)), seconds=seconds)
+        return found[0]
+
+    def wait_offered(self, profile: str, count: int, *, seconds: float = PATIENCE_SECONDS) -> None:
+        resource = f"nvidia.com/mig-{profile}"
+        until(
+            self.api, NODE.named(self.name), f"offers {count} {resource}",
+            lambda node: int(node["status"]["allocatable"].get(resource, 0)) == count, seconds=seconds,
+        )  # fmt: skip
+
+    def want(self, *layouts: str) -> list[Slice]:
+        """Lays the GPUs out as an administrator would, each as one text; waits until it is so, and offered."""
+        texts = [*layouts, *[""] * len(self.gpus)]
+        wanted = {uuid: [_wanted(word) for word in text.split()] for uuid, text in zip(self.gpus, texts, strict=False)}
+        asked = {(uuid, each["profile"], each["start"]) for uuid, slices in wanted.items() for each in slices}
+        gpus = [{"uuid": uuid, "slices": slices} for uuid, slices in wanted.items()]
+        self.api.merge(GPU_NODE, self.name, {"spec": {"gpus": gpus}})
+        found = self.wait(
+            f"has {' | '.join(layouts) or 'no slice'}",
+            lambda slices: {(each.gpu, each.profile, each.start) for each in slices} == asked,
+        )
+        for profile in SIZES:
+            self.wait_offered(profile, sum(each.profile == profile for each in found))
+        return found
+
+
+def _some(found: list[Slice] | None) -> tuple[list[Slice]] | None:
+    """Watches wait for something true, and no slice at all is what some wait for."""
+    return None if found is None else (found,)
+
+
+def _wanted(word: str) -> Object:
+    profile, _, start = word.partition("@")
+    return {"profile": profile, "start": int(start), "size": SIZES[profile]}
+
+
+def slices_of(item: Object) -> list[Slice]:
+    return [
+        Slice(
+            gpu=gpu["uuid"],
+            profile=each["profile"],
+            start=each["start"],
+            state=each["state"],
+            uuid=each.get("migUUID", ""),
+            holders=tuple(holder["pod"] for holder in each.get("holders", [])),
+        )
+        for gpu in sorted(item.get("status", {}).get("gpus", []), key=lambda gpu: str(gpu["uuid"]))
+        for each in gpu.get("slices", [])
+    ]
+
+
+# ---------------------------------------------------------------- pods
+
+
+@dataclass(frozen=True, slots=True)
+class SlicePod:
+    """A plain pod that asks for one slice; its server tells its environment and which process it is."""
+
+    name: str
+    namespace: str
+    api: Api
+
+    @property
+    def object(self) -> Object:
+        return self.api.get(POD, self.name, self.namespace)
+
+    @property
+    def node(self) -> str:
+        return str(self.object["spec"].get("nodeName", ""))
+
+    def wait_running(self, *, seconds: float = PATIENCE_SECONDS) -> "SlicePod":
+        until(self.api, POD.named(self.name, self.namespace), "is Ready", is_true, seconds=seconds)
+        return self
+
+    def report(self, *, seconds: float = PATIENCE_SECONDS) -> Object:
+        return eventually(f"{self.name} tells about itself", self._report, seconds=seconds)
+
+    def _report(self) -> Object:
+        address = self.object["status"].get("podIP", "no-address.invalid")
+        with urllib.request.urlopen(f"http://{address}:8080/report", timeout=2) as answer:
+            found: Object = json.load(answer)
+            return found
+
+    def environment(self) -> dict[str, str]:
+        found: dict[str, str] = self.report()["environment"]
+        return found
+
+    def leave(self, code: int) -> None:
+        """Its process ends itself; the kubelet starts its container again."""
+        address = self.object["status"]["podIP"]
+        with suppress(OSError, http.client.HTTPException):  # it answers no more
+            urllib.request.urlopen(f"http://{address}:8080/exit?code={code}", timeout=2).close()
+
+    def evict(self) -> None:
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": self.name}}
+        self.api.call("POST", f"{POD.path(self.namespace, self.name)}/eviction", body)
+
+    def delete(self) -> None:
+        self.api.delete(POD, self.name, self.namespace)
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """Makes them in one namespace."""
+
+    api: Api
+    namespace: str
+    made: list[SlicePod] = field(default_factory=list)
+
+    def ask(
+        self,
+        name: str,
+        profile: str | None,
+        *,
+        node: str | None = None,
+        requests: Mapping[str, str] | None = None,
+        **spec: Any,
+    ) -> SlicePod:
+        """One that asks for a slice, or for none."""
+        limits = {f"nvidia.com/mig-{profile}": "1"} if profile else {}
+        container = {
+            "name": "holder",
+            "image": FUNCTION_IMAGE,
+            "resources": {"limits": limits, "requests": dict(requests or {})},
+        }
+        body: Object = {
+            "metadata": {"name": name, "labels": {"app": name}},
+            "spec": {
+                "containers": [container],
+                "terminationGracePeriodSeconds": 1,
+                **({"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}),
+                **spec,
+            },
+        }
+        self.api.create(POD, body, self.namespace)
+        pod = SlicePod(name, self.namespace, self.api)
+        self.made.append(pod)
+        return pod
+
+    def delete_all(self) -> None:
+        for pod in self.made:
+            pod.delete()
+        for pod in self.made:
+            until_gone(self.api, POD.named(pod.name, pod.namespace))
+
+
+# ---------------------------------------------------------------- the system's own pods
+
+
+def agent_pod(api: Api, node: str) -> Object:
+    """The one that is not being deleted."""
+    return _one_pod(api, AGENT_NAMESPACE, lambda pod: pod["spec"].get("nodeName") == node)
+
+
+def planner_pods(api: Api) -> list[Object]:
+    found = api.items(POD, PLANNER_NAMESPACE, labelSelector="app.kubernetes.io/component=planner")
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def _one_pod(api: Api, namespace: str, accept: Callable[[Object], bool]) -> Object:
+    def look() -> list[Object]:
+        pods = api.items(POD, namespace)
+        return [pod for pod in pods if accept(pod) and "deletionTimestamp" not in pod["metadata"] and is_true(pod)]
+
+    return eventually(f"one pod in {namespace} is Ready", look, lambda pods: len(pods) == 1)[0]
+
+
+def metric(api: Api, pod: Object, name: str, **labels: str) -> float:
+    """The sum of a metric's samples that have these labels, as the pod serves it."""
+    address = pod["status"]["podIP"]
+    with urllib.request.urlopen(f"http://{address}:{OPS_PORT}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    wanted = [f'{key}="{value}"' for key, value in labels.items()]
+    values = [
+        float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith((f"{name} ", f"{name}{{")) and all(word in line for word in wanted)
+    ]
+    return sum(values)
+
+
+def reset(nodes: list[GpuNodeView]) -> None:
+    """Every GPU as an administrator empties it: what a story begins with. Pods of other stories are gone first."""
+    api = nodes[0].api
+    for node in nodes:
+        node.wait("has no holder left", lambda slices: not any(each.holders for each in slices))
+        unschedulable = api.get(NODE, node.name)["spec"].get("unschedulable")
+        assert not unschedulable, f"{node.name} was left cordoned"
+    for node in nodes:
+        node.want()

@@ -1,0 +1,265 @@
+"""What the API server itself refuses: a stale leader, a lie about a place, an agent that writes elsewhere."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.api import POD, Api, Kind, Object
+from tests.cluster.driver import Cluster
+from tests.cluster.gpu_node import GpuNode
+from tests.cluster.slices import GATE, GPU_NODE, agent_pod
+from tests.cluster.system import AGENT_NAMESPACE, PLANNER_NAMESPACE
+from tests.cluster.testbed.errors import ClusterError
+from tests.cluster.testbed.kubectl import Kubectl
+from tests.cluster.testbed.system_images import FUNCTION_IMAGE
+from tests.cluster.waits import eventually, until
+
+pytestmark = [pytest.mark.testbed_only, pytest.mark.usefixtures("deployed")]
+
+_GPU = "GPU-00000000-0000-0000-0000-00000000000"
+_POLICY = Kind("admissionregistration.k8s.io/v1", "validatingadmissionpolicies", namespaced=False)
+
+
+def gpu(number: int, *slices: tuple[str, int, int]) -> Object:
+    placed = [{"profile": profile, "start": start, "size": size} for profile, start, size in slices]
+    return {"uuid": f"{_GPU}{number}", "slices": placed}
+
+
+@pytest.fixture
+def token(api: Api, gpu_node: GpuNode) -> int:
+    """The leading planner's."""
+    found = until(api, GPU_NODE.named(gpu_node.name), "has a leader's stamp", lambda item: item["spec"]["fencingToken"])
+    return int(found)
+
+
+@pytest.fixture
+def nobodys_node(api: Api, namespace: str, token: int) -> Iterator[str]:
+    """A GpuNode without a node and an agent. Its token is the leader's: with a higher one it would seem deposed."""
+    name = f"nobodys-{namespace[-5:]}"
+    body = {
+        "apiVersion": "knative-mig.dev/v1alpha1",
+        "kind": "GpuNode",
+        "metadata": {"name": name},
+        "spec": {"fencingToken": token, "gpus": []},
+    }
+    api.create(GPU_NODE, body)
+    yield name
+    api.delete(GPU_NODE, name)
+
+
+@pytest.fixture
+def refused(api: Api, nobodys_node: str, kubectl: Kubectl) -> Callable[[Object], str]:
+    """Why a spec may not be written; fails where it may."""
+
+    def ask(spec: Object) -> str:
+        patch = yaml.safe_dump({"spec": spec})
+        with pytest.raises(ClusterError) as error:
+            kubectl("patch", "gpunode", nobodys_node, "--type=merge", "--patch", patch)
+        return str(error.value)
+
+    return ask
+
+
+# ---------------------------------------------------------------- the GpuNode itself
+
+
+def test_a_lower_fencing_token_is_refused_whatever_else_the_write_says(
+    refused: Callable[[Object], str], api: Api, nobodys_node: str, token: int
+) -> None:
+    assert "another planner leads" in refused({"fencingToken": token - 1})
+    assert "another planner leads" in refused({"fencingToken": token - 1, "gpus": [gpu(0, ("3g.20gb", 4, 4))]})
+    api.merge(GPU_NODE, nobodys_node, {"spec": {"fencingToken": token, "gpus": [gpu(0, ("3g.20gb", 4, 4))]}})
+
+
+def test_two_slices_on_the_same_memory_units_are_refused(refused: Callable[[Object], str]) -> None:
+    assert "same memory units" in refused({"gpus": [gpu(0, ("3g.20gb", 0, 4), ("2g.10gb", 2, 2))]})
+
+
+@pytest.mark.parametrize(
+    "slices",
+    [
+        pytest.param([("3g.20gb ", 0, 4)], id="a name that is no profile"),
+        pytest.param([("3g.20gb", -4, 4)], id="a start below zero"),
+        pytest.param([("3g.20gb", 0, 0)], id="no size"),
+        pytest.param([("1g.5gb", 1, 1), ("1g.5gb", 1, 1)], id="one place twice"),
+    ],
+)
+def test_what_no_gpu_could_have_is_refused(
+    refused: Callable[[Object], str], slices: list[tuple[str, int, int]]
+) -> None:
+    assert "invalid" in refused({"gpus": [gpu(0, *slices)]}).lower()
+
+
+def test_slices_beside_each_other_are_taken(api: Api, nobodys_node: str) -> None:
+    wanted = [gpu(0, ("4g.20gb", 0, 4), ("3g.20gb", 4, 4)), gpu(1, ("1g.5gb", 6, 1), ("1g.5gb", 5, 1))]
+    api.merge(GPU_NODE, nobodys_node, {"spec": {"gpus": wanted}})
+
+
+def test_kubectl_shows_how_much_is_busy_idle_and_free_at_a_glance(
+    kubectl: Kubectl, api: Api, gpu_node: GpuNode
+) -> None:
+    until(api, GPU_NODE.named(gpu_node.name), "is reported", lambda item: item.get("status", {}).get("summary"))
+    lines = kubectl("get", "gn").splitlines()
+    assert lines[0].split() == ["NAME", "LAYOUT", "GPUS", "BUSY", "IDLE", "FREE", "READY", "APPLIED", "AGE"]
+    [row] = [line.split() for line in lines[1:] if line.startswith(f"{gpu_node.name} ")]
+    assert row[1:3] == ["dynamic", "2/2"]
+    assert row[5].endswith("/16")
+
+
+# ---------------------------------------------------------------- an agent's token
+
+
+def as_bearer(cluster: Cluster, token: str, folder: Path) -> Kubectl:
+    """Kubectl with a token alone: beside the administrator's certificate the API server would not look at it."""
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return Kubectl(binary=cluster.kubectl.binary, kubeconfig=path)
+
+
+@pytest.fixture
+def agent(cluster: Cluster, api: Api, gpu_node: GpuNode, tmp_path: Path) -> Kubectl:
+    """Speaks with the token of the agent on the first GPU node."""
+    pod = agent_pod(api, gpu_node.name)["metadata"]["name"]
+    bound = ["--bound-object-kind=Pod", f"--bound-object-name={pod}"]
+    token = cluster.kubectl("create", "token", "agent", f"--namespace={AGENT_NAMESPACE}", *bound).strip()
+    return as_bearer(cluster, token, tmp_path)
+
+
+@pytest.fixture
+def other_node(gpu_nodes: list[GpuNode]) -> str:
+    return gpu_nodes[1].name
+
+
+def no(kubectl: Kubectl, *words: str, stdin: str | None = None) -> str:
+    with pytest.raises(ClusterError) as error:
+        kubectl(*words, stdin=stdin)
+    assert "forbidden" in str(error.value).lower()
+    return str(error.value)
+
+
+def patched(kind: str, name: str, patch: str, *words: str) -> tuple[str, ...]:
+    return ("patch", kind, name, "--type=merge", "--patch", patch, *words)
+
+
+def test_the_policies_are_understood_by_the_api_server(api: Api) -> None:
+    """An expression that names no field that there is would only show when it is asked."""
+    for name in ("agent-own-objects", "agent-own-node", "agent-own-pods", "agent-evictions", "planner-gates"):
+        until(
+            api, _POLICY.named(f"knative-mig-{name}"), "has been type checked",
+            lambda item: item.get("status", {}).get("observedGeneration") == item["metadata"]["generation"],
+        )  # fmt: skip
+        checked = api.get(_POLICY, f"knative-mig-{name}")["status"].get("typeChecking", {})
+        assert not checked.get("expressionWarnings"), name
+
+
+def test_an_agent_reports_of_its_own_node_and_of_no_other(agent: Kubectl, gpu_node: GpuNode, other_node: str) -> None:
+    nothing = '{"status": {}}'
+    agent(*patched("gpunode", gpu_node.name, nothing, "--subresource=status"))
+    told = no(agent, *patched("gpunode", other_node, nothing, "--subresource=status"))
+    assert f"an agent of node {gpu_node.name} may not write {other_node}" in told
+
+
+def test_an_agent_changes_no_spec_not_even_its_own_nodes(agent: Kubectl, gpu_node: GpuNode) -> None:
+    no(agent, *patched("gpunode", gpu_node.name, '{"spec": {"gpus": []}}'))
+
+
+def test_an_agent_says_how_many_slices_its_own_node_has_and_nothing_else(
+    agent: Kubectl, gpu_node: GpuNode, other_node: str
+) -> None:
+    slices = '{"status": {"capacity": {"nvidia.com/mig-9g.test": "1"}, "allocatable": {"nvidia.com/mig-9g.test": "1"}}}'
+    try:
+        agent(*patched("node", gpu_node.name, slices, "--subresource=status"))
+        assert gpu_node.status["allocatable"]["nvidia.com/mig-9g.test"] == "1"
+    finally:
+        gpu_node.withdraw("nvidia.com/mig-9g.test")
+    no(agent, *patched("node", other_node, slices, "--subresource=status"))
+    for patch in (
+        '{"status": {"allocatable": {"cpu": "1000"}}}',
+        '{"status": {"capacity": {"nvidia.com/gpu": "8"}}}',
+        '{"status": {"conditions": []}}',
+        '{"metadata": {"labels": {"a": "b"}}}',
+    ):
+        told = no(agent, *patched("node", gpu_node.name, patch, "--subresource=status"))
+        assert "nothing of its Node's status but nvidia.com/mig-*" in told
+    no(agent, *patched("node", gpu_node.name, '{"metadata": {"labels": {"a": "b"}}}'))
+
+
+def test_an_agent_deletes_pods_of_its_own_node_only(
+    agent: Kubectl, api: Api, namespace: str, gpu_node: GpuNode, other_node: str
+) -> None:
+    for name, node in (("here", gpu_node.name), ("there", other_node)):
+        containers = [{"name": "wait", "image": FUNCTION_IMAGE}]
+        spec = {"containers": containers, "nodeName": node, "terminationGracePeriodSeconds": 0}
+        api.create(POD, {"metadata": {"name": name}, "spec": spec}, namespace)
+    told = no(agent, "delete", "pod", "there", f"--namespace={namespace}", "--wait=false")
+    assert "of another node" in told
+    agent("delete", "pod", "here", f"--namespace={namespace}", "--wait=false")
+
+
+def test_an_agent_evicts_a_pod_by_its_uid_only(agent: Kubectl, api: Api, namespace: str, gpu_node: GpuNode) -> None:
+    spec = {"containers": [{"name": "wait", "image": FUNCTION_IMAGE}], "nodeName": gpu_node.name}
+    uid = api.create(POD, {"metadata": {"name": "here"}, "spec": spec}, namespace)["metadata"]["uid"]
+
+    def eviction(options: Object) -> str:
+        about = {"name": "here", "namespace": namespace}
+        return yaml.safe_dump(
+            {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": about, "deleteOptions": options}
+        )
+
+    where = ("create", "--raw", f"/api/v1/namespaces/{namespace}/pods/here/eviction", "--filename", "-")
+    assert "by its UID" in no(agent, *where, stdin=eviction({}))
+    agent(*where, stdin=eviction({"preconditions": {"uid": uid}}))
+
+
+def test_an_agents_heartbeat_is_its_own(agent: Kubectl, gpu_node: GpuNode, other_node: str) -> None:
+    def replaced(name: str) -> tuple[str, str]:
+        return agent("get", "lease", name, f"--namespace={AGENT_NAMESPACE}", "--output=json"), name
+
+    text, _ = replaced(other_node)
+    no(agent, "replace", "--filename", "-", stdin=text)
+
+    def renew_own() -> bool:
+        agent("replace", "--filename", "-", stdin=replaced(gpu_node.name)[0])
+        return True
+
+    eventually("the agent's own Lease is written", renew_own)  # the agent itself may write in between
+
+
+def test_a_token_that_is_bound_to_no_pod_writes_nothing(cluster: Cluster, gpu_node: GpuNode, tmp_path: Path) -> None:
+    token = cluster.kubectl("create", "token", "agent", f"--namespace={AGENT_NAMESPACE}").strip()
+    unbound = as_bearer(cluster, token, tmp_path)
+    no(unbound, *patched("gpunode", gpu_node.name, '{"status": {}}', "--subresource=status"))
+    no(unbound, *patched("node", gpu_node.name, '{"status": {}}', "--subresource=status"))
+
+
+# ---------------------------------------------------------------- the planner's account
+
+
+def test_the_planner_lifts_its_gate_and_changes_nothing_else_of_a_pod(
+    kubectl: Kubectl, api: Api, namespace: str, gpu_node: GpuNode
+) -> None:
+    gates = [{"name": GATE}, {"name": "somebody.else/gate"}]
+    spec = {"containers": [{"name": "wait", "image": FUNCTION_IMAGE}], "schedulingGates": gates}
+    api.create(POD, {"metadata": {"name": "gated"}, "spec": spec}, namespace)
+    planner = f"--as=system:serviceaccount:{PLANNER_NAMESPACE}:planner"
+
+    def patch(operations: str) -> tuple[str, ...]:
+        where = f"--namespace={namespace}"
+        return ("patch", "pod", "gated", where, planner, "--type=json", "--patch", operations)
+
+    lift = '{"op": "remove", "path": "/spec/schedulingGates/0"}'
+    here = f'{{"op": "add", "path": "/spec/nodeSelector", "value": {{"kubernetes.io/hostname": "{gpu_node.name}"}}}}'
+    image = '{"op": "replace", "path": "/spec/containers/0/image", "value": "dev.local/other:dev"}'
+    label = '{"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}'
+    other = '{"op": "remove", "path": "/spec/schedulingGates/1"}'
+    elsewhere = '{"op": "add", "path": "/spec/nodeSelector", "value": {"a": "b"}}'
+    for refused in ((image,), (label,), (other,), (lift, image), (lift, label), (lift, elsewhere), (here,)):
+        no(kubectl, *patch(f"[{', '.join(refused)}]"))
+    kubectl(*patch(f"[{lift}, {here}]"))
+    left = api.get(POD, "gated", namespace)["spec"]
+    assert left["schedulingGates"] == gates[1:]
+    assert left["nodeSelector"] == {"kubernetes.io/hostname": gpu_node.name}
