@@ -88,6 +88,14 @@ class WorldKeeper:
     def gpu_nodes(self) -> Mapping[NodeName, GpuNode]:
         return self._gpu_nodes
 
+    @property
+    def everywhere(self) -> frozenset[NodeName]:
+        """The nodes with GPUs that can be planned on."""
+        return self._everywhere
+
+    def nodes_of(self, pod: PodFacts) -> frozenset[NodeName]:
+        return self.eligible.nodes(Shape.of(pod))
+
     def node(self, name: NodeName) -> NodeFacts | None:
         return self._nodes.get(name)
 

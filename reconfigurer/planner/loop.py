@@ -1,0 +1,277 @@
+"""The planner's round: look, judge, plan, write, let pods go. Woken by whatever changes, and every few seconds anyway.
+
+Composed in `process`, which also makes the thread that calls `run`. The event makes it fast, the list makes it right:
+each round starts from the mirrors as they are, so a wake that was lost or came twice changes nothing. The subtle thing
+is what a round does not do: it plans nothing while its mirrors are old, nothing before its token stands on every
+GpuNode, and writes nothing once it does not lead any more.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from knative_mig.core.cluster.decide import Decision, KeptFleet, decide
+from knative_mig.core.cluster.gates import Lift, lifts
+from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
+from knative_mig.core.cluster.staleness import LeftOut, Lookout
+from knative_mig.core.cluster.wanted import specs
+from knative_mig.core.cluster.world import Facts, WorldKeeper
+from knative_mig.core.gpu_node import GATE, GpuNode
+from knative_mig.core.inventory import NodeName
+from knative_mig.ports.kube import ClusterError, GpuNodes, Key, LeaseRecord, Mirror, ObjectNotFound, Pods
+from reconfigurer.planner.leader import Leader
+from reconfigurer.planner.metering import Metering
+from reconfigurer.planner.metrics import PlannerMetrics
+from reconfigurer.planner.settings import PlannerSettings
+from reconfigurer.planner.telling import Teller, reasons_of
+from reconfigurer.planner.writing import InParallel, SpecWriter, one_by_one
+
+_log = logging.getLogger(__name__)
+# A lift that the mirror has not shown for so long has been lost, or undone: it is asked for again.
+_LIFT_SEEN_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Now:
+    """Both clocks: what is measured here is monotonic, what objects carry is the wall's."""
+
+    monotonic: float
+    wall: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirrors:
+    gpu_nodes: Mirror[GpuNode]
+    pods: Mirror[PodFacts]
+    nodes: Mirror[NodeFacts]
+    quotas: Mirror[QuotaFacts]
+    heartbeats: Mirror[LeaseRecord]  # the agents', named as their nodes
+
+    def each(self) -> Mapping[str, Mirror[object]]:
+        return {
+            "gpu_nodes": self.gpu_nodes,
+            "pods": self.pods,
+            "nodes": self.nodes,
+            "quotas": self.quotas,
+            "heartbeats": self.heartbeats,
+        }
+
+    @property
+    def unsynced(self) -> list[str]:
+        return [name for name, mirror in self.each().items() if not mirror.synced]
+
+
+class Outcome(StrEnum):
+    STANDBY = "standby"
+    BLIND = "blind"  # the mirrors are too old, or have never been whole
+    NOT_STAMPED = "not-stamped"  # the token does not stand everywhere yet
+    OVERTAKEN = "overtaken"  # a newer leader's token was met
+    PLANNED = "planned"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lifted:
+    lift: Lift
+    at: float
+
+
+class PlannerLoop:
+    def __init__(
+        self,
+        *,
+        mirrors: Mirrors,
+        gpu_nodes: GpuNodes,
+        pods: Pods,
+        leader: Leader,
+        teller: Teller,
+        metering: Metering,
+        metrics: PlannerMetrics,
+        settings: PlannerSettings,
+        clock: Callable[[], Now],
+        in_parallel: InParallel = one_by_one,
+    ) -> None:
+        self._mirrors = mirrors
+        self._pods = pods
+        self._leader = leader
+        self._teller = teller
+        self._metering = metering
+        self._metrics = metrics
+        self._settings = settings
+        self._clock = clock
+        self._writer = SpecWriter(gpu_nodes, in_parallel)
+        self._lookout = Lookout(settings.patience)
+        self._begin_anew()
+        self._led_under: int | None = None
+        self._woken = threading.Event()
+        self._woken_at: float | None = None
+        self._lock = threading.Lock()
+        self.last_round_at: float | None = None  # monotonic; a loop that stands still is not healthy
+
+    # -- waking ------------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """From any thread; at once."""
+        with self._lock:
+            if self._woken_at is None:
+                self._woken_at = self._clock().monotonic
+        self._woken.set()
+
+    def wake_on_changes(self) -> None:
+        """Heartbeats alone change nothing; each round looks at them."""
+        for mirror in (self._mirrors.gpu_nodes, self._mirrors.pods, self._mirrors.nodes, self._mirrors.quotas):
+            mirror.on_change(lambda _: self.wake())
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop` is set and the loop is woken."""
+        while not stop.is_set():
+            self._woken.wait(self._settings.resync_s)
+            if stop.is_set():
+                break
+            try:
+                self.step(self._clock())
+            except Exception:  # noqa: BLE001  one bad object must not end the planner; what is kept may be half done
+                _log.exception("A round failed")
+                self._begin_anew()
+                self._metrics.rounds.labels(str(Outcome.FAILED)).inc()
+                stop.wait(1.0)
+        if self._leader.token() is not None:
+            self._metering.end(self._clock().wall)
+
+    # -- a round -----------------------------------------------------------------------------------------------------
+
+    def step(self, now: Now) -> Outcome:
+        with self._lock:
+            woken_at, self._woken_at = self._woken_at, None
+            self._woken.clear()
+        outcome = self._step(now, woken_at)
+        self._metrics.rounds.labels(str(outcome)).inc()
+        self.last_round_at = now.monotonic
+        return outcome
+
+    def _step(self, now: Now, woken_at: float | None) -> Outcome:
+        token = self._leader.token()
+        self._metrics.leader.set(token is not None)
+        if token is None:
+            self._stand_by()
+            return Outcome.STANDBY
+        if self._blind(now):
+            return Outcome.BLIND
+        nodes = self._writer.newest(self._mirrors.gpu_nodes.snapshot())
+        if token != self._led_under:
+            self._begin_anew()
+            self._metering.begin(now.wall)
+            self._led_under = token
+            self._metrics.token.set(token)
+        if any(node.spec.fencing_token < token for node in nodes.values()):
+            stamped = self._writer.stamp(nodes, token)
+            if stamped.overtaken_by is not None:
+                return self._overtaken(stamped.overtaken_by)
+            if stamped.failed:
+                return Outcome.NOT_STAMPED
+            nodes = self._writer.newest(self._mirrors.gpu_nodes.snapshot())
+        return self._plan(token, nodes, now, woken_at)
+
+    def _plan(self, token: int, nodes: Mapping[NodeName, GpuNode], now: Now, woken_at: float | None) -> Outcome:
+        began = self._clock().monotonic
+        changed = self._see(nodes, now)
+        decision = decide(self._keeper, self._fleet, changed, now.wall)
+        self._metrics.plan.observe(self._clock().monotonic - began)
+        self._metering.accrue(now.wall)
+        wanted = specs(
+            decision.granted, self._keeper.views, self._keeper.gpu_nodes, token, {*changed, *decision.amended}
+        )
+        if self._leader.token() != token:
+            return Outcome.STANDBY
+        written = self._writer.write(nodes, wanted)
+        if written.names and woken_at is not None:
+            self._metrics.event_to_spec.observe(self._clock().monotonic - woken_at)
+        self._metrics.writes.labels("written").inc(len(written.names))
+        for name, error in (written.failed or {}).items():
+            self._metrics.writes.labels(error.reason).inc()
+            self._keeper.forget(name)
+        if written.overtaken_by is not None:
+            return self._overtaken(written.overtaken_by)
+        self._lift(decision, token, now)
+        self._teller.tell(decision, now.wall)
+        self._metering.take(self._keeper, changed, decision, now.wall)
+        self._metering.store(now.wall)
+        self._metrics.waiting.labels("yes").set(len(decision.granted))
+        self._metrics.waiting.labels("no").set(len(decision.without_slice))
+        if decision.amended or written.failed:
+            self.wake()  # what was amended has been written, or what was not has to be planned anew
+        return Outcome.PLANNED
+
+    def _see(self, nodes: Mapping[NodeName, GpuNode], now: Now) -> set[NodeName]:
+        beats = {
+            NodeName(key.name): (each.holder, each.renewed, each.resource_version)
+            for key, each in self._mirrors.heartbeats.snapshot().items()
+        }
+        verdicts = self._lookout.judge_all(nodes, beats, now.monotonic)
+        self._metrics.show_left_out(
+            reasons_of(str(each.because) for each in verdicts.values() if isinstance(each, LeftOut))
+        )
+        facts = Facts(
+            gpu_nodes=nodes,
+            pods=self._mirrors.pods.snapshot(),
+            nodes=self._mirrors.nodes.snapshot(),
+            quotas=self._mirrors.quotas.snapshot(),
+            verdicts=verdicts,
+        )
+        return self._keeper.see(facts, now.wall)
+
+    def _begin_anew(self) -> None:
+        """All nodes are looked at again: whoever led meanwhile, or what went wrong, has left nothing kept in use."""
+        self._keeper = WorldKeeper(self._settings.reuse)
+        self._fleet = KeptFleet(self._settings.policy)
+        self._lifted: dict[str, _Lifted] = {}
+
+    def _blind(self, now: Now) -> bool:
+        """An API server that is away: what is seen may have changed long ago."""
+        blind = self._mirrors.unsynced
+        for name, mirror in self._mirrors.each().items():
+            age = mirror.age_s(now.monotonic)
+            self._metrics.mirror_age.labels(name).set(age)
+            if age > self._settings.mirror_age_limit_s:
+                blind.append(name)
+        if blind:
+            _log.warning(
+                "Nothing is planned: the API server was not heard of lately on %s", ", ".join(sorted({*blind}))
+            )
+        return bool(blind)
+
+    def _overtaken(self, token: int) -> Outcome:
+        self._leader.lost(f"fencing token {token} stands on a GpuNode", at_least=token)
+        self._stand_by()
+        return Outcome.OVERTAKEN
+
+    def _stand_by(self) -> None:
+        if self._led_under is not None:
+            self._metering.drop()
+            self._led_under = None
+            self._begin_anew()
+
+    def _lift(self, decision: Decision, token: int, now: Now) -> None:
+        pods = self._mirrors.pods.snapshot()
+        gated = {pod.uid for pod in pods.values() if GATE in pod.gates}
+        self._lifted = {
+            uid: each
+            for uid, each in self._lifted.items()
+            if uid in gated and now.monotonic - each.at < _LIFT_SEEN_WITHIN_S
+        }
+        already = {uid: each.lift for uid, each in self._lifted.items()}
+        for lift in lifts(decision.granted, self._keeper, already):
+            if self._leader.token() != token:
+                return
+            key = Key(lift.pod.namespace, lift.pod.name)
+            try:
+                self._pods.lift_gate(key, uid=lift.pod.uid, gate=GATE, node=lift.node)
+            except ObjectNotFound:
+                continue
+            except ClusterError as error:
+                _log.warning("The gate of pod %s/%s is not lifted: %s", key.namespace, key.name, error)
+                continue
+            self._lifted[lift.pod.uid] = _Lifted(lift=lift, at=now.monotonic)
+            self._metrics.gates.inc()

@@ -1,0 +1,101 @@
+"""The leader's meters: loaded when it begins to lead, accrued in every round, stored now and then and at the end.
+
+Called by the loop. What counts is what is stored: a leader whose store was overtaken by another's lets go of all it has
+counted since, for the other counts that time itself.
+"""
+
+import logging
+from collections.abc import Iterable
+
+from knative_mig.core.cluster.decide import Decision
+from knative_mig.core.cluster.meters import Meters, Rates, Shares, Unused, accrue, decoded, encoded, waiting
+from knative_mig.core.cluster.waiting import wanted_profile
+from knative_mig.core.cluster.world import WorldKeeper
+from knative_mig.core.errors import BadInput
+from knative_mig.core.inventory import NodeName
+from knative_mig.ports.kube import AlreadyExists, ClusterError, Conflict
+from knative_mig.ports.meter_store import MeterStore, StoredMeters
+from reconfigurer.planner.metrics import PlannerMetrics
+
+_log = logging.getLogger(__name__)
+
+
+class Metering:
+    def __init__(self, store: MeterStore, metrics: PlannerMetrics, every_s: float) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._every_s = every_s
+        self._shares = Shares()
+        self._unused = Unused()
+        self._rates: Rates | None = None
+        self._meters: Meters | None = None
+        self._stored: StoredMeters | None = None
+        self._stored_at = 0.0
+
+    def begin(self, now: float) -> None:
+        """On beginning to lead."""
+        self._shares = Shares()
+        self._unused = Unused()
+        self._rates = None
+        self._load(now)
+
+    def _load(self, now: float) -> None:
+        """Where the store cannot be read nothing is counted until it can."""
+        self._meters = None
+        try:
+            self._stored = self._store.load()
+            self._meters = decoded(self._stored.data) if self._stored else Meters(until=now)
+        except (ClusterError, BadInput) as error:
+            _log.warning("Meters stand still: %s", error)
+        self._stored_at = now
+
+    def end(self, now: float) -> None:
+        """On ceasing to lead in good order."""
+        self.accrue(now)
+        self._save(now)
+        self.drop()
+
+    def drop(self) -> None:
+        self._meters = None
+        self._metrics.meters.show(None)
+
+    def accrue(self, now: float) -> None:
+        """Up to now, with what held until now; before what is new is taken in."""
+        if self._meters is None:
+            if now - self._stored_at >= self._every_s:
+                self._load(now)
+            return
+        if self._rates:
+            self._meters = accrue(self._meters, self._rates, now)
+
+    def take(self, keeper: WorldKeeper, changed: Iterable[NodeName], decision: Decision, now: float) -> None:
+        """What holds from now on; for a new leader also what has held since the last one stored its meters."""
+        for name in changed:
+            self._shares.put(name, keeper.gpu_nodes.get(name), keeper.bound(name))
+            self._unused.put(name, keeper.views.get(name))
+        pods = [(each.pod, each.key.profile, each.nodes) for each in decision.waiting]
+        for refused in decision.refused:
+            nodes = keeper.nodes_of(refused.pod) & keeper.everywhere
+            pods.append((refused.pod, wanted_profile(refused.pod), nodes))
+        fragmented, blocked = waiting(self._unused, pods)
+        begins = self._rates is None
+        self._rates = Rates(shares=dict(self._shares.per_second), fragmented=fragmented, blocked=blocked)
+        if begins:
+            self.accrue(now)
+
+    def store(self, now: float) -> None:
+        self._metrics.meters.show(self._meters)
+        if now - self._stored_at >= self._every_s:
+            self._save(now)
+
+    def _save(self, now: float) -> None:
+        if self._meters is None:
+            return
+        self._stored_at = now
+        try:
+            self._stored = self._store.save(encoded(self._meters), replaces=self._stored)
+        except (Conflict, AlreadyExists):
+            _log.warning("Another leader has stored its meters: what was counted here since is dropped")
+            self._load(now)
+        except ClusterError as error:
+            _log.warning("Meters cannot be stored, they are kept until they can: %s", error)

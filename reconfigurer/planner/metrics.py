@@ -1,0 +1,82 @@
+"""What the planner process counts, under the names that `docs/operations.md` lists.
+
+Called by the loop. What follows from the cluster's state is level-triggered too: a pod that waits through a hundred
+rounds is one rejection, counted when its reason is new. Meters are published by the leader alone, as they are stored.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from knative_mig.core.cluster.meters import Meters
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class PlannerMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"knative_mig_planner_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"knative_mig_planner_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str) -> Histogram:
+            return Histogram(f"knative_mig_planner_{name}", text, buckets=_SECONDS, registry=registry)
+
+        self.rounds = counter("rounds_total", "Rounds of the planner's loop, by what became of them.", "outcome")
+        self.plan = histogram("plan_seconds", "From the first look at the mirrors to a decision.")
+        self.event_to_spec = histogram("event_to_spec_seconds", "From the change that woke a round to its last write.")
+        self.steps = counter("steps_total", "Slices granted to pods, by how; each pod's once.", "how")
+        self.rejections = counter("rejections_total", "Pods refused a slice, by reason; once a reason.", "reason")
+        self.writes = counter("spec_writes_total", "Writes of GpuNode specs, by result.", "result")
+        self.gates = counter("gates_lifted_total", "Scheduling gates lifted.")
+        self.leader = gauge("leader", "1 while this replica leads.")
+        self.token = gauge("fencing_token", "The token that this replica last led under.")
+        self.waiting = gauge("waiting_pods", "Pods that wait for a slice, by whether one is found.", "found")
+        self.left_out = gauge("left_out_nodes", "Nodes that are not planned on, by reason.", "reason")
+        self.mirror_age = gauge("mirror_age_seconds", "Since the API server was last heard of, by mirror.", "mirror")
+        self.meters = MeterCollector()
+        registry.register(self.meters)
+
+    def show_left_out(self, reasons: Mapping[str, int]) -> None:
+        self.left_out.clear()
+        for reason, count in reasons.items():
+            self.left_out.labels(reason).set(count)
+
+
+class MeterCollector(Collector):
+    def __init__(self) -> None:
+        self._meters: Meters | None = None
+
+    def show(self, meters: Meters | None) -> None:
+        """None: this replica does not lead, and what it once counted is another's to publish."""
+        self._meters = meters
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        meters = self._meters
+        if meters is None:
+            return
+        shares = CounterMetricFamily(
+            "knative_mig_slice_share_seconds",
+            "Seconds times the slice's share of its GPU's memory units, by who held it and its state.",
+            labels=("namespace", "service", "profile", "state"),
+        )
+        for whose, seconds in meters.share_seconds.items():
+            shares.add_metric((whose.namespace, whose.service, whose.profile, whose.state), seconds)
+        yield shares
+        for name, text, by_profile in (
+            (
+                "fragmented",
+                "Seconds that requests without a place waited beside a free or idle share.",
+                meters.fragmented_s,
+            ),
+            ("blocked", "Likewise, where the shares together were as big as what they need.", meters.blocked_s),
+        ):
+            family = CounterMetricFamily(f"knative_mig_{name}_wait_seconds", text, labels=("profile",))
+            for profile, seconds in by_profile.items():
+                family.add_metric((profile,), seconds)
+            yield family

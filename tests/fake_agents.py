@@ -1,0 +1,121 @@
+"""Agents, kubelets and a scheduler for `fake_cluster`, as far as the planner sees them.
+
+`Floor` knows what really stands on each GPU and who has it; what the cluster's objects say of it lags until `report` is
+called. Like the real ones, an agent destroys nothing that a pod has, and makes nothing where something is.
+"""
+
+from dataclasses import replace
+from random import Random
+
+from knative_mig.core.cluster.eligibility import nodes_for
+from knative_mig.core.cluster.objects import Phase, PodFacts
+from knative_mig.core.cluster.waiting import is_waiting, wanted_profile
+from knative_mig.core.geometry import Place
+from knative_mig.core.gpu_node import GpuNode, Holder, SliceKey, SliceState, SliceStatus
+from knative_mig.core.inventory import GpuUuid, NodeName
+from knative_mig.core.mig_tables import gpu_model
+from knative_mig.core.profile import ProfileName
+from tests.fake_cluster import FakeCluster
+
+Slot = tuple[NodeName, GpuUuid, SliceKey]
+
+
+class Floor:
+    def __init__(self, cluster: FakeCluster) -> None:
+        self._cluster = cluster
+        self.held: dict[Slot, Holder | None] = {}  # every slice that stands, and who has it
+        for node in cluster.gpu_nodes.values():
+            assert node.status
+            for gpu in node.status.gpus:
+                for each in gpu.slices:
+                    self.held[node.name, gpu.uuid, each.key] = min(each.holders, default=None)
+
+    def obey(self, name: NodeName) -> None:
+        """The agent: what is not wanted and idle goes, what is wanted and has room comes, then it reports."""
+        node = self._node(name)
+        for wanted in node.spec.gpus:
+            keys = {each.key for each in wanted.slices}
+            for slot in self._on(name, wanted.uuid):
+                if slot[2] not in keys and self.held[slot] is None:
+                    del self.held[slot]
+            for key in sorted(keys):
+                taken = [self._place(other) for other in self._on(name, wanted.uuid)]
+                place = self._place((name, wanted.uuid, key))
+                if not any(place.mask & other.mask for other in taken):
+                    self.held[name, wanted.uuid, key] = None
+        self.report(name)
+
+    def report(self, name: NodeName) -> None:
+        node = self._node(name)
+        assert node.status
+        gpus = tuple(
+            replace(
+                gpu,
+                slices=tuple(
+                    _status(slot[2], self._place(slot), self.held[slot]) for slot in sorted(self._on(name, gpu.uuid))
+                ),
+            )
+            for gpu in node.status.gpus
+        )
+        self._cluster.write_status(name, replace(node.status, gpus=gpus, observed_generation=node.generation))
+        facts = next(each for each in self._cluster.nodes.values() if each.name == name)
+        self._cluster.put_node(replace(facts, slices=self._counts(name)))
+
+    def schedule(self, rng: Random) -> None:
+        """The scheduler: each pod without a gate goes where it fits and a slice is left, to any such node."""
+        waiting = [pod for pod in self._cluster.pods.values() if is_waiting(pod) and not pod.gates]
+        for pod in sorted(waiting, key=lambda each: (-each.priority, each.created, each.name)):
+            nodes = nodes_for(pod, self._cluster.nodes.values(), self._cluster.pods.values())
+            fitting = [name for name in sorted(nodes) if self._left(name, wanted_profile(pod)) > 0]
+            if fitting:
+                self._admit(pod, rng.choice(fitting), rng)
+
+    def _admit(self, pod: PodFacts, name: NodeName, rng: Random) -> None:
+        """The kubelet: it gives any idle slice of the profile, and fails the pod if there is none after all."""
+        idle = [slot for slot in self.held if slot[0] == name and slot[2].profile == wanted_profile(pod)]
+        idle = sorted(slot for slot in idle if self.held[slot] is None)
+        if not idle:
+            self._cluster.put_pod(replace(pod, node=name, phase=Phase.FAILED, reason="UnexpectedAdmissionError"))
+            return
+        self.held[rng.choice(idle)] = Holder(namespace=pod.namespace, pod=pod.name, container="user")
+        self._cluster.put_pod(replace(pod, node=name, phase=Phase.RUNNING))
+
+    def end(self, pod: PodFacts) -> None:
+        for slot, holder in self.held.items():
+            if holder and (holder.namespace, holder.pod) == (pod.namespace, pod.name):
+                self.held[slot] = None
+        self._cluster.drop_pod(pod)
+
+    def _left(self, name: NodeName, profile: ProfileName) -> int:
+        facts = next(each for each in self._cluster.nodes.values() if each.name == name)
+        there = [pod for pod in self._cluster.pods.values() if pod.node == name and not pod.over]
+        return facts.slices.get(profile, 0) - sum(pod.wants.get(profile, 0) for pod in there)
+
+    def _counts(self, name: NodeName) -> dict[ProfileName, int]:
+        counts: dict[ProfileName, int] = {}
+        for node, _, key in self.held:
+            if node == name:
+                counts[key.profile] = counts.get(key.profile, 0) + 1
+        return counts
+
+    def _node(self, name: NodeName) -> GpuNode:
+        return self._cluster.read(name)
+
+    def _on(self, name: NodeName, uuid: GpuUuid) -> list[Slot]:
+        return [slot for slot in self.held if slot[:2] == (name, uuid)]
+
+    def _place(self, slot: Slot) -> Place:
+        node = self._node(slot[0])
+        assert node.status
+        model = gpu_model(next(gpu.model for gpu in node.status.gpus if gpu.uuid == slot[1]))
+        return model.place(model.profile(slot[2].profile), slot[2].start)
+
+
+def _status(key: SliceKey, place: Place, holder: Holder | None) -> SliceStatus:
+    return SliceStatus(
+        key=key,
+        size=place.profile.memory_units,
+        state=SliceState.BUSY if holder else SliceState.IDLE,
+        mig_uuid="MIG-x",
+        holders=(holder,) if holder else (),
+    )

@@ -1,0 +1,91 @@
+"""A planner replica on a cluster in memory, with clocks that tests turn."""
+
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+
+from knative_mig.core.cluster.leadership import highest_token
+from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
+from knative_mig.core.gpu_node import GpuNode
+from knative_mig.ports.kube import Key, LeaseRecord
+from reconfigurer.planner.leader import Leader
+from reconfigurer.planner.loop import Mirrors, Now, Outcome, PlannerLoop
+from reconfigurer.planner.metering import Metering
+from reconfigurer.planner.metrics import PlannerMetrics
+from reconfigurer.planner.settings import PlannerSettings
+from reconfigurer.planner.telling import Teller
+from tests.fake_cluster import FakeCluster, FakeLeases, FakeMirror
+
+LEASE = Key("knative-mig", "knative-mig-planner")
+
+
+@dataclass
+class Clock:
+    """The monotonic clock; the wall's is `ahead_s` before it."""
+
+    at: float = 1_000.0
+    ahead_s: float = 1.7e9
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def wall(self) -> float:
+        return self.at + self.ahead_s
+
+    def now(self) -> Now:
+        return Now(monotonic=self.at, wall=self.wall())
+
+
+@dataclass
+class Replica:
+    cluster: FakeCluster
+    clock: Clock
+    name: str = "planner-a"
+    settings: PlannerSettings = field(default_factory=PlannerSettings)
+
+    def __post_init__(self) -> None:
+        self.registry = CollectorRegistry()
+        metrics = PlannerMetrics(self.registry)
+        self.gpu_nodes: FakeMirror[GpuNode] = FakeMirror(self.cluster.gpu_nodes)
+        self.pods: FakeMirror[PodFacts] = FakeMirror(self.cluster.pods)
+        self.nodes: FakeMirror[NodeFacts] = FakeMirror(self.cluster.nodes)
+        self.quotas: FakeMirror[QuotaFacts] = FakeMirror(self.cluster.quotas)
+        self.heartbeats: FakeMirror[LeaseRecord] = FakeMirror(self.cluster.heartbeats)
+        self.leader = Leader(
+            FakeLeases(self.cluster),
+            LEASE,
+            self.name,
+            self.settings.lease,
+            clock=self.clock.monotonic,
+            wall=self.clock.wall,
+            highest=lambda: highest_token(self.gpu_nodes.snapshot().values()),
+            changed=lambda: self.loop.wake(),  # noqa: PLW0108 - the loop is made after its leader
+        )
+        self.metering = Metering(self.cluster, metrics, self.settings.store_meters_s)
+        self.loop = PlannerLoop(
+            mirrors=Mirrors(
+                gpu_nodes=self.gpu_nodes,
+                pods=self.pods,
+                nodes=self.nodes,
+                quotas=self.quotas,
+                heartbeats=self.heartbeats,
+            ),
+            gpu_nodes=self.cluster,
+            pods=self.cluster,
+            leader=self.leader,
+            teller=Teller(self.cluster, metrics, self.settings.tell_again_s),
+            metering=self.metering,
+            metrics=metrics,
+            settings=self.settings,
+            clock=self.clock.now,
+        )
+
+    def round(self) -> Outcome:
+        return self.loop.step(self.clock.now())
+
+    def lead(self) -> None:
+        self.leader.step()
+        assert self.leader.token() is not None
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"knative_mig_{name}", labels)

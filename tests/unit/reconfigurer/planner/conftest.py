@@ -1,0 +1,21 @@
+"""A planner replica on a cluster in memory, with clocks that tests turn."""
+
+import pytest
+
+from tests.fake_cluster import FakeCluster
+from tests.planner_replica import Clock, Replica
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster()
+
+
+@pytest.fixture
+def replica(cluster: FakeCluster, clock: Clock) -> Replica:
+    return Replica(cluster, clock)

@@ -1,0 +1,371 @@
+"""The planner's rounds on a cluster in memory: who leads, what is too old to plan on, what is written, who may go."""
+
+import threading
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from knative_mig.core.gpu_node import GATE
+from knative_mig.core.inventory import NodeName
+from knative_mig.ports.kube import Conflict, Key, Refused
+from reconfigurer.planner.loop import Outcome
+from tests.fake_agents import Floor
+from tests.fake_cluster import FakeCluster
+from tests.planner_replica import LEASE, Clock, Replica
+from tests.small_cluster import gpu, gpu_node, key, node, pod
+
+N1, N2 = NodeName("n1"), NodeName("n2")
+
+
+@pytest.fixture
+def floor(cluster: FakeCluster) -> Floor:
+    """Two nodes with one empty A100 each."""
+    for name in ("n1", "n2"):
+        cluster.put_gpu_node(gpu_node(name, gpu(f"gpu-{name}")))
+        cluster.put_node(node(name))
+        cluster.beat(name, 0)
+    return Floor(cluster)
+
+
+def stamp(replica: Replica, floor: Floor) -> None:
+    """A new leader's first round stamps, and its agents answer."""
+    replica.lead()
+    assert replica.round() is Outcome.PLANNED
+    floor.obey(N1)
+    floor.obey(N2)
+
+
+def keys(cluster: FakeCluster, name: str) -> list[str]:
+    return [str(each.key) for wanted in cluster.gpu_node(name).spec.gpus for each in wanted.slices]
+
+
+def test_who_does_not_lead_writes_nothing(cluster: FakeCluster, floor: Floor, replica: Replica) -> None:
+    cluster.put_pod(pod("p"))
+    assert replica.round() is Outcome.STANDBY
+    assert cluster.spec_writes == []
+    assert replica.metric("planner_leader") == 0
+
+
+def test_a_waiting_pod_gets_a_slice_made_and_runs_on_it(cluster: FakeCluster, floor: Floor, replica: Replica) -> None:
+    stamp(replica, floor)
+    cluster.put_pod(pod("p", "3g.20gb"))
+    replica.loop.wake()
+    assert replica.round() is Outcome.PLANNED
+    (name,) = [each for each in ("n1", "n2") if keys(cluster, each)]
+    assert keys(cluster, name) == ["3g.20gb@4"]
+    floor.obey(NodeName(name))
+    floor.schedule(Random(0))
+    assert cluster.pod("p").node == name
+    assert replica.metric("planner_event_to_spec_seconds_count") == 1
+
+
+def test_a_round_on_the_same_cluster_writes_nothing_more(cluster: FakeCluster, floor: Floor, replica: Replica) -> None:
+    stamp(replica, floor)
+    cluster.put_pod(pod("p", "3g.20gb"))
+    replica.round()
+    written = len(cluster.spec_writes)
+    replica.round()
+    floor.obey(N1)
+    floor.obey(N2)
+    replica.round()
+    assert len(cluster.spec_writes) == written
+
+
+def test_a_mirror_that_has_not_seen_our_write_does_not_have_it_made_twice(
+    cluster: FakeCluster, floor: Floor, replica: Replica
+) -> None:
+    stamp(replica, floor)
+    cluster.put_pod(pod("p", "3g.20gb"))
+    replica.gpu_nodes.snapshot()
+    replica.gpu_nodes.lagging = True
+    replica.round()
+    written = len(cluster.spec_writes)
+    replica.round()
+    assert len(cluster.spec_writes) == written == 3  # two stamps and one slice
+
+
+def test_a_new_leader_stamps_every_gpu_node_before_it_plans_and_the_old_one_is_refused_everywhere(
+    cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock
+) -> None:
+    stamp(replica, floor)
+    paused = {name: cluster.gpu_node(name) for name in ("n1", "n2")}
+    other = Replica(cluster, clock, "planner-b")
+    other.leader.step()
+    assert other.leader.token() is None
+    clock.at += 15
+    other.lead()
+    assert other.round() is Outcome.PLANNED
+    assert [cluster.gpu_node(name).spec.fencing_token for name in ("n1", "n2")] == [2, 2]
+    for seen in paused.values():
+        with pytest.raises(Refused):
+            cluster.write_spec(seen, replace(seen.spec, fencing_token=1))
+    assert replica.leader.token() is None  # its own clock told it
+
+
+def test_a_leader_whose_clock_stood_still_is_overtaken_at_its_first_write(
+    cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock
+) -> None:
+    stamp(replica, floor)
+    replica.gpu_nodes.snapshot()
+    replica.gpu_nodes.lagging = True
+    ahead = Clock(at=clock.at + 100)
+    other = Replica(cluster, ahead, "planner-b")
+    other.leader.step()
+    ahead.at += 15
+    other.lead()
+    other.round()
+    floor.obey(N1)
+    cluster.put_pod(pod("p", "7g.40gb"))
+    assert replica.leader.token() == 1
+    assert replica.round() is Outcome.OVERTAKEN
+    assert replica.leader.token() is None
+    assert keys(cluster, "n1") == keys(cluster, "n2") == []
+
+
+def test_a_gpu_node_that_appears_later_is_stamped_too(cluster: FakeCluster, floor: Floor, replica: Replica) -> None:
+    stamp(replica, floor)
+    cluster.put_gpu_node(gpu_node("n3", gpu("gpu-n3")))
+    replica.round()
+    assert cluster.gpu_node("n3").spec.fencing_token == 1
+
+
+@pytest.mark.parametrize("how", ["old", "never whole"])
+def test_nothing_is_planned_on_old_mirrors(how: str, cluster: FakeCluster, floor: Floor, replica: Replica) -> None:
+    stamp(replica, floor)
+    cluster.put_pod(pod("p"))
+    if how == "old":
+        replica.pods.age = 46.0
+    else:
+        replica.pods.is_synced = False
+    assert replica.round() is Outcome.BLIND
+    assert keys(cluster, "n1") == keys(cluster, "n2") == []
+
+
+def test_a_node_whose_agent_is_silent_is_left_out_however_wrong_its_clock_is(
+    cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock
+) -> None:
+    stamp(replica, floor)
+    replica.round()
+    for second in (10, 20):
+        clock.at += 10
+        cluster.beat("n2", 3600.0 + second)
+        replica.lead()
+        replica.round()
+    cluster.put_pod(pod("p"))
+    replica.round()
+    assert keys(cluster, "n1") == []
+    assert keys(cluster, "n2") == ["1g.5gb@6"]
+    assert replica.metric("planner_left_out_nodes", reason="AgentSilent") == 1
+
+
+def test_an_agent_that_does_not_answer_is_waited_for_and_then_left_out(
+    cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock
+) -> None:
+    stamp(replica, floor)
+    cluster.put_pod(pod("p", "7g.40gb"))
+    replica.round()
+    (first,) = [each for each in ("n1", "n2") if keys(cluster, each)]
+    (second,) = {"n1", "n2"} - {first}
+    replica.round()  # the mirror shows the write
+    for step in range(3):
+        clock.at += 10
+        cluster.beat("n1", step)
+        cluster.beat("n2", step)
+        replica.lead()
+        written = len(cluster.spec_writes)
+        replica.round()
+        assert (len(cluster.spec_writes) > written) is (step == 2)
+    assert keys(cluster, second) == ["7g.40gb@0"]
+
+
+def test_a_write_that_meets_a_conflict_is_planned_anew(cluster: FakeCluster, floor: Floor, replica: Replica) -> None:
+    stamp(replica, floor)
+    replica.round()
+    replica.gpu_nodes.lagging = True
+    floor.report(N1)
+    floor.report(N2)
+    cluster.put_pod(pod("p"))
+    replica.round()
+    assert keys(cluster, "n1") == keys(cluster, "n2") == []
+    assert replica.metric("planner_spec_writes_total", result=Conflict.reason) == 1
+    replica.gpu_nodes.lagging = False
+    replica.round()
+    assert len(keys(cluster, "n1") + keys(cluster, "n2")) == 1
+
+
+def test_the_gate_of_a_pod_is_lifted_when_its_slice_is_there_and_only_once(
+    cluster: FakeCluster, floor: Floor, replica: Replica
+) -> None:
+    stamp(replica, floor)
+    cluster.put_pod(pod("low", "7g.40gb", gated=True, only_on="n1"))
+    cluster.put_pod(pod("high", "7g.40gb", gated=True, only_on="n1", priority=10, created=5))
+    replica.pods.snapshot()
+    replica.round()
+    assert cluster.lifted == []
+    floor.obey(N1)
+    replica.round()
+    replica.pods.lagging = True
+    replica.round()
+    assert cluster.lifted == [("high", N1)]
+    assert cluster.pod("high").gates == ()
+    assert cluster.pod("low").gates == (GATE,)
+
+
+def test_a_refused_pod_is_told_why_once(cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock) -> None:
+    stamp(replica, floor)
+    cluster.put_pod(pod("p", "3g.40gb"))
+    replica.round()
+    replica.round()
+    ((name, reason, message),) = cluster.events
+    assert (name, reason) == ("p", "NoSuchProfile")
+    assert "what would help: ask for one of the profiles named" in message
+    assert replica.metric("planner_rejections_total", reason="NoSuchProfile") == 1
+    clock.at += 301
+    for each in ("n1", "n2"):
+        cluster.beat(each, clock.at)
+    replica.lead()
+    replica.round()
+    replica.round()
+    assert len(cluster.events) == 2
+
+
+def test_shares_are_counted_through_a_change_of_leader_and_not_twice(
+    cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock
+) -> None:
+    cluster.put_gpu_node(gpu_node("n1", gpu("gpu-n1", {"3g.20gb@4": "p", "1g.5gb@0": None})))
+    cluster.put_pod(pod("p", "3g.20gb", on="n1"))
+    floor.held.update(Floor(cluster).held)
+    stamp(replica, floor)
+    replica.round()
+    began = clock.at
+    for _ in range(5):
+        clock.at += 3
+        replica.leader.step()
+        replica.round()
+    other = Replica(cluster, clock, "planner-b")
+    other.leader.step()
+    clock.at += 15
+    other.lead()
+    other.round()
+    clock.at += 2
+    other.round()
+    seconds = clock.at - began
+    labels = {"namespace": "team", "service": "p", "profile": "3g.20gb", "state": "Busy"}
+    assert other.metric("slice_share_seconds_total", **labels) == pytest.approx(seconds / 2)
+    idle = {"namespace": "", "service": "", "profile": "1g.5gb", "state": "Idle"}
+    assert other.metric("slice_share_seconds_total", **idle) == pytest.approx(seconds / 8)
+    assert replica.round() is Outcome.STANDBY
+    assert replica.metric("slice_share_seconds_total", **labels) is None
+
+
+def test_who_waits_beside_idle_shares_is_counted(
+    cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock
+) -> None:
+    small = {f"1g.5gb@{start}": f"busy-{start}" for start in (0, 4)}
+    for name in ("n1", "n2"):
+        cluster.put_gpu_node(gpu_node(name, gpu(f"gpu-{name}", dict(small))))
+    stamp(replica, Floor(cluster))
+    cluster.put_pod(pod("p", "7g.40gb"))
+    replica.round()
+    clock.at += 4
+    replica.leader.step()
+    replica.round()
+    assert replica.metric("fragmented_wait_seconds_total", profile="7g.40gb") == pytest.approx(4)
+    assert replica.metric("blocked_wait_seconds_total", profile="7g.40gb") == pytest.approx(4)
+
+
+def test_the_loop_runs_when_woken_and_ends_when_stopped(cluster: FakeCluster, floor: Floor, replica: Replica) -> None:
+    replica.lead()
+    replica.loop.wake_on_changes()
+    stop, wrote = threading.Event(), threading.Event()
+    write_spec = cluster.write_spec
+
+    def noticed(*given: object) -> object:
+        try:
+            return write_spec(*given)  # type: ignore[arg-type]
+        finally:
+            wrote.set()
+
+    cluster.write_spec = noticed  # type: ignore[method-assign,assignment]
+    thread = threading.Thread(target=replica.loop.run, args=(stop,))
+    thread.start()
+    replica.pods.changed(Key("team", "p"))
+    assert wrote.wait(5)
+    stop.set()
+    replica.loop.wake()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert cluster.stored  # the meters, at the end
+
+
+def test_a_round_that_fails_is_counted_and_the_next_one_begins_anew(
+    cluster: FakeCluster, floor: Floor, replica: Replica
+) -> None:
+    stamp(replica, floor)
+    replica.round()
+    snapshot, stop = replica.quotas.snapshot, threading.Event()
+
+    def broken() -> object:
+        stop.set()
+        raise ZeroDivisionError
+
+    replica.quotas.snapshot = broken  # type: ignore[method-assign,assignment]
+    replica.loop.wake()
+    replica.loop.run(stop)
+    assert replica.metric("planner_rounds_total", outcome="failed") == 1
+    replica.quotas.snapshot = snapshot  # type: ignore[method-assign]
+    cluster.put_pod(pod("p", "7g.40gb"))
+    assert replica.round() is Outcome.PLANNED
+    assert [key("7g.40gb@0")] == [
+        each.key for name in ("n1", "n2") for wanted in cluster.gpu_node(name).spec.gpus for each in wanted.slices
+    ]
+
+
+def test_the_lease_is_not_taken_from_whoever_renews_it(cluster: FakeCluster, replica: Replica, clock: Clock) -> None:
+    other = Replica(cluster, clock, "planner-b")
+    replica.lead()
+    for _ in range(10):
+        clock.at += 5
+        replica.leader.step()
+        other.leader.step()
+    assert replica.leader.token() == 1
+    assert other.leader.token() is None
+
+
+def test_a_lease_that_was_given_back_is_free_at_once(cluster: FakeCluster, replica: Replica, clock: Clock) -> None:
+    other = Replica(cluster, clock, "planner-b")
+    replica.lead()
+    replica.leader.release()
+    assert replica.leader.token() is None
+    other.lead()
+    assert other.leader.token() == 2
+
+
+def test_a_deleted_lease_locks_nobody_out_and_brings_no_old_token_back(
+    cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock
+) -> None:
+    stamp(replica, floor)
+    del cluster.leases[LEASE]
+    replica.leader.step()
+    assert replica.leader.token() == 2
+    del cluster.leases[LEASE]
+    other = Replica(cluster, clock, "planner-b")
+    other.lead()
+    assert (other.leader.token() or 0) > 1
+    replica.leader.step()
+    assert replica.leader.token() is None
+
+
+def test_an_api_server_that_is_away_ends_the_leadership_before_others_may_begin(
+    cluster: FakeCluster, replica: Replica, clock: Clock
+) -> None:
+    replica.lead()
+    cluster.unreachable = True
+    for _ in range(9):
+        clock.at += 1
+        replica.leader.step()
+    assert replica.leader.token() == 1
+    clock.at += 1
+    replica.leader.step()
+    assert replica.leader.token() is None
