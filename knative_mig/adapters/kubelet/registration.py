@@ -174,8 +174,9 @@ class KubeletDevicePlugins:
     def _keep_registered(self) -> None:
         now = self._clock()
         kubelet = _identity(self._kubelet)
-        others = self._others(now)
-        for profile in self._all():
+        profiles = self._all()
+        others = self._others(profiles, now)
+        for profile in profiles:
             profile.others_socket = others.get(profile.name, "")
             self._see_what_became_of(profile, kubelet, now)
             due = profile.registered_with is None and now >= profile.retry_at
@@ -275,10 +276,11 @@ class KubeletDevicePlugins:
                 _log.error("another plugin serves %s: %s", name.resource, why)
             self._on_owners(owners)
 
-    def _others(self, now: float) -> dict[ProfileName, str]:
-        """NVIDIA's plugins that answer on their sockets."""
-        if now - self._looked_for_others_at < LOOK_FOR_OTHERS_S:
-            return {profile.name: profile.others_socket for profile in self._all()}
+    def _others(self, profiles: tuple[_Profile, ...], now: float) -> dict[ProfileName, str]:
+        """NVIDIA's plugins that answer on their sockets: looked for before each registration, and now and then."""
+        settled = all(profile.registered_with is not None for profile in profiles)
+        if settled and now - self._looked_for_others_at < LOOK_FOR_OTHERS_S:
+            return {profile.name: profile.others_socket for profile in profiles}
         self._looked_for_others_at = now
         found = {}
         for path in self._folder.glob(f"{_NVIDIAS}*.sock"):
