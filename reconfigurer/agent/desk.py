@@ -72,7 +72,10 @@ class Desk:
             )
         for slice_id, mig_uuid in given.items():
             _log.info("slice %s, which is %s now, is handed out", slice_id, mig_uuid)
-        return self._handout(given)
+        try:
+            return self._handout(given)
+        except OSError as error:
+            raise AllocationRefused(f"the folder of the slice's socket cannot be made: {error}") from error
 
     def before_start(self, devices: tuple[DeviceId, ...]) -> None:
         for slice_id in _slices(devices):

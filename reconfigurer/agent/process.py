@@ -1,0 +1,421 @@
+"""Composes a node agent: which adapters stand behind the ports, and which threads run what.
+
+    GPUs       a worker process and a loop a GPU        kubelet    plugins, node loop, slice sockets
+    API        node status, publisher, heartbeat, pods, the mirrors of its GpuNode and its pods, events
+
+`run` is called by `__main__`, `Agent` by tests, with ports of their own. The subtle thing is the order of a start:
+every GPU is read before the first device is served, or the kubelet would forget the devices of running pods; and
+whatever needs the API server comes by itself when it answers. A thread that fails ends the process: its DaemonSet
+starts it anew, and a start is the one way to recover.
+"""
+
+import fcntl
+import logging
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, disable_created_metrics
+
+from knative_mig.adapters.cdi import CdiFiles, NoFiles, cdi_device, no_nodes
+from knative_mig.adapters.device_nodes import device_nodes
+from knative_mig.adapters.gpu_worker import GpuWorker, Nvml, Simulated
+from knative_mig.adapters.journal_file import JournalFile
+from knative_mig.adapters.kubelet.pod_resources import KubeletPodResources
+from knative_mig.adapters.kubelet.registration import KubeletDevicePlugins
+from knative_mig.adapters.ops_server import OpsServer
+from knative_mig.adapters.proc_pods import ProcPods
+from knative_mig.adapters.sim_gpu import Call, SimulationControls, open_store
+from knative_mig.adapters.simulated_processes import SimulatedProcesses
+from knative_mig.adapters.slice_socket import SliceSockets
+from knative_mig.core.errors import GpuError, KnativeMigError
+from knative_mig.core.gpu_node import JournalState, Layout, SliceId
+from knative_mig.core.inventory import GpuUuid
+from knative_mig.ports.gpu import MigUuid
+from knative_mig.ports.injection import SliceInjection
+from knative_mig.ports.journal import Opened
+from knative_mig.ports.kube import EventType, Key, Subject
+from knative_mig.ports.processes import PodProcesses
+from reconfigurer.agent.board import Board, Journalled, Snapshot
+from reconfigurer.agent.counted_gpus import CountedGpus
+from reconfigurer.agent.desk import Desk, Injection
+from reconfigurer.agent.gpu_loop import GpuLoop
+from reconfigurer.agent.handed_out import HandedOut
+from reconfigurer.agent.happenings import Happenings
+from reconfigurer.agent.heartbeat import Heartbeat
+from reconfigurer.agent.kube_side import KubeSide
+from reconfigurer.agent.metrics import AgentMetrics
+from reconfigurer.agent.node_loop import NodeLoop
+from reconfigurer.agent.node_status import NodeStatusLoop
+from reconfigurer.agent.pod_loop import PodLoop
+from reconfigurer.agent.publisher import Identity, Publisher
+from reconfigurer.agent.release import ReleaseDesk
+from reconfigurer.agent.retry import Retry
+from reconfigurer.agent.settings import Inject, Settings
+from reconfigurer.agent.simulated_holders import SimulatedHolders
+from reconfigurer.agent.slice_doors import SliceDoors
+from reconfigurer.agent.surroundings import Surroundings
+
+_log = logging.getLogger(__name__)
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+PREDECESSOR_ENDS_WITHIN_S: Final = 3.0
+ENDS_WITHIN_S: Final = 1.5
+TRY_GPUS_EACH_S: Final = 5.0
+NOTICE_STOP_WITHIN_S: Final = 0.5
+
+
+class AnotherAgent(KnativeMigError):
+    """A node's GPUs have one owner."""
+
+    reason = "AnotherAgent"
+
+
+def run(settings: Settings) -> int:
+    """Until SIGTERM or SIGINT; the exit code."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with_lock = _only_agent(settings.state_dir)
+    kube = KubeSide.connect(settings)
+    layout = kube.layout(settings.state_dir / "layout", stop)
+    if layout is None:
+        return 0
+    agent = Agent(settings, kube, ProcPods(), layout=layout, stop=stop)
+    agent.start()
+    _log.info("the agent of node %s runs, its layout is %s", settings.node, layout)
+    stop.wait()
+    agent.end()
+    os.close(with_lock)
+    return 1 if agent.failed else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Gpu:
+    uuid: GpuUuid
+    worker: GpuWorker
+    driver: CountedGpus
+
+
+class Agent:
+    def __init__(
+        self,
+        settings: Settings,
+        kube: KubeSide,
+        processes: PodProcesses,
+        *,
+        layout: Layout = Layout.DYNAMIC,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """OSError: its ops port is taken, or its state folder cannot be used. JournalUnwritable: another has it."""
+        self.settings, self.kube, self.stop = settings, kube, stop or threading.Event()
+        self.failed = ""  # which thread did, and so ended the process
+        self.board = Board()
+        self._layout, self._processes, self._clock = layout, processes, time.monotonic
+        self._threads: list[threading.Thread] = []
+        self._gpus: tuple[_Gpu, ...] = ()
+        self._all_read = threading.Event()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        registry = CollectorRegistry()
+        self._metrics = AgentMetrics(registry)
+        self._boot_id = BOOT_ID.read_text(encoding="ascii").strip()
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        journal, self._opened = JournalFile.open(settings.state_dir / "journal", self._boot_id)
+        self._journal = journal
+        self.board.put_journal(_journal_at_start(journal, self._opened))
+        self.board.put_processes_verified(verified=processes.sees_the_host())
+        self._driver = _driver(settings)
+        self._injection: SliceInjection = NoFiles()
+        if settings.inject is Inject.CDI and layout is Layout.DYNAMIC:
+            nodes = no_nodes if settings.simulated else device_nodes
+            self._injection = CdiFiles(settings.cdi_dir, device_nodes=nodes)
+        self.surroundings = Surroundings(self.board, static=layout is Layout.STATIC)
+        self._compose_kubelet_side()
+        self._compose_kube_side()
+        self.ops = OpsServer(
+            settings.ops_host, settings.ops_port, registry, unhealthy=self._unhealthy, unready=self._unready
+        )
+
+    def _compose_kubelet_side(self) -> None:
+        settings = self.settings
+        self._simulated: SimulatedProcesses | None = None
+        if settings.simulated:
+            store = open_store(settings.simulated, settings.gpu_state_file)
+            self._simulated = SimulatedProcesses(SimulationControls(store), self._processes)
+        release = ReleaseDesk(
+            self.board,
+            self.kube.pod_mirror,
+            self._processes,
+            self._processes_on,
+            clock=self._clock,
+            leaves=self._simulated.leaves if self._simulated else _nothing,
+        )
+        self._sockets = SliceSockets(release.release, settings.sockets_dir)
+        self._doors = SliceDoors(self.board, self._sockets.keep, may_close=self._may_serve)
+        self._desk = Desk(
+            self.board,
+            HandedOut(settings.state_dir / "handed-out"),
+            Injection(cdi_name=cdi_device if settings.inject is Inject.CDI else None, socket_dir=self._sockets.open),
+            clock=self._clock,
+            wake=self._wake_pods,
+        )
+        self._plugins: KubeletDevicePlugins | None = None
+        if self._layout is Layout.DYNAMIC:
+            self._plugins = KubeletDevicePlugins(
+                self._desk,
+                on_connection=self.surroundings.connection_seen,
+                on_owners=self.surroundings.owners_seen,
+                folder=settings.kubelet_dir / "device-plugins",
+            )
+        self._node_loop = NodeLoop(
+            self.board,
+            KubeletPodResources(settings.kubelet_dir / "pod-resources" / "kubelet.sock"),
+            self._plugins,
+            self._metrics,
+            clock=self._clock,
+            may_serve=self._may_serve,
+        )
+
+    def _compose_kube_side(self) -> None:
+        settings, kube = self.settings, self.kube
+        self._happenings = Happenings(settings.node, kube.events, self._metrics)
+        self._pod_loop = PodLoop(
+            node=settings.node,
+            board=self.board,
+            desk=self._desk,
+            surroundings=self.surroundings,
+            mirror=kube.pod_mirror,
+            pods=kube.pods,
+            events=kube.events,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+        self._node_status = NodeStatusLoop(
+            settings.node,
+            self.board,
+            kube.node_statuses,
+            self._metrics,
+            Retry(random.random),
+            clock=self._clock,
+            may_write=lambda: self.surroundings.alone,
+        )
+        self._publisher = Publisher(
+            Identity(
+                node=settings.node, layout=self._layout, agent_version=version("knative-mig"), boot_id=self._boot_id
+            ),
+            self.board,
+            kube.gpu_nodes,
+            self._metrics,
+            Retry(random.random),
+            clock=self._clock,
+            wall=time.time,
+            surroundings=self.surroundings,
+        )
+        self._heartbeat = Heartbeat(
+            Key(settings.namespace, settings.node),
+            settings.holder or settings.node,
+            kube.leases,
+            self._metrics,
+            wall=time.time,
+        )
+        own = Key("", settings.node)
+        kube.spec_mirror.on_change(lambda _: self.surroundings.spec_seen(kube.spec_mirror.snapshot().get(own)))
+        kube.pod_mirror.on_change(lambda _: self._pod_loop.wake())
+
+    def start(self) -> None:
+        if self._opened.damaged:
+            subject = Subject(
+                api_version="knative-mig.dev/v1alpha1", kind="GpuNode", namespace="", name=self.settings.node
+            )
+            self.kube.events.record(subject, EventType.WARNING, "JournalRebuilt", self._opened.damaged)
+        self._thread("ops", lambda _: self.ops.serve())
+        for name, body in self.kube.bodies.items():
+            self._thread(name, body)
+        self._thread("heartbeat", self._heartbeat.run)
+        self._thread("publisher", self._publisher.run)
+        self._thread("pods", self._pod_loop.run)
+        self._thread("node", self._node_loop.run)
+        if self._plugins is not None:
+            plugins = self._plugins
+            self._thread("plugins", lambda _: plugins.run())
+            self._thread("node-status", self._node_status.run)
+        self._thread("slice-sockets", lambda _: self._sockets.run())
+        self._thread("slice-doors", self._doors.run)
+        if self._simulated is not None:
+            holders = SimulatedHolders(self.board, self.kube.pod_mirror, self._simulated.step)
+            self._thread("simulated-processes", holders.run)
+        self._thread("layout", self._watch_layout)
+        self._thread("gpus", self._find_gpus)
+
+    def end(self) -> None:
+        """Within two seconds, whatever hangs: threads that do not come back are left to the end of the process."""
+        self.stop.set()
+        deadline = self._clock() + ENDS_WITHIN_S
+        enders: list[Callable[[], None]] = [gpu.worker.close for gpu in self._gpus]
+        enders += [self.kube.interrupt, self._sockets.stop, self.ops.stop, self._pod_loop.wake]
+        if self._plugins is not None:
+            enders.append(self._plugins.stop)
+        ending = [threading.Thread(target=end, name="end", daemon=True) for end in enders]
+        for thread in ending:
+            thread.start()
+        for thread in (*ending, *self._threads):
+            if thread is not threading.current_thread():
+                thread.join(max(deadline - self._clock(), 0.0))
+        if left := [thread.name for thread in self._threads if thread.is_alive()]:
+            _log.warning("left behind, still waiting: %s", ", ".join(left))
+        self._journal.close()
+
+    def _thread(self, name: str, body: Callable[[threading.Event], None]) -> None:
+        def guarded() -> None:
+            try:
+                body(self.stop)
+            except Exception:  # noqa: BLE001  whatever it is, the process ends, and says so
+                if not self.stop.is_set():
+                    _log.exception("thread %s failed: the agent ends, to be started anew", name)
+                    self.failed = name
+                    self.stop.set()
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _watch_layout(self, stop: threading.Event) -> None:
+        if self.kube.layout_changed(self._layout, self.settings.state_dir / "layout", stop):
+            stop.set()
+
+    def _wake_pods(self) -> None:
+        self._pod_loop.wake()
+
+    # GPUs
+
+    def _find_gpus(self, stop: threading.Event) -> None:
+        """A driver that is not there yet, at a machine's start, is waited for."""
+        said = ""
+        while not stop.is_set():
+            try:
+                uuids = self._list_gpus()
+                break
+            except GpuError as error:
+                if str(error) != said:
+                    said = str(error)
+                    _log.warning("the GPUs cannot be listed: %s; tried again", error)
+                stop.wait(TRY_GPUS_EACH_S)
+        else:
+            return
+        workers = [GpuWorker(self._driver, uuid) for uuid in uuids]
+        self._gpus = tuple(
+            _Gpu(uuid, worker, CountedGpus(worker, self._metrics)) for uuid, worker in zip(uuids, workers, strict=True)
+        )
+        for number, gpu in enumerate(self._gpus):
+            loop = GpuLoop(
+                gpu.uuid,
+                driver=gpu.driver,
+                journal=self._journal,
+                board=self.board,
+                injection=self._injection,
+                boot_id=self._boot_id,
+                clock=self._clock,
+                layout=self._layout,
+                intents=self._opened.intents,
+                happened=self._happenings.happened,
+            )
+            self._thread(f"gpu-{number}", lambda stop, loop=loop: self._run_gpu(loop, stop))  # type: ignore[misc]
+        seen = 0
+        while not stop.is_set() and not set(uuids) <= self.board.snapshot().readings.keys():
+            seen = self.board.wait(seen, NOTICE_STOP_WITHIN_S)
+        self._desk.adopt()
+        self._all_read.set()
+        self.board.put_processes_verified(verified=self._processes.sees_the_host())
+
+    def _list_gpus(self) -> tuple[GpuUuid, ...]:
+        worker = GpuWorker(self._driver)
+        try:
+            found = worker.inventory()
+        finally:
+            worker.close()
+        for each in found.unusable:
+            _log.warning("GPU %d (%s) cannot be used: %s", each.index, each.uuid, each.error)
+        unusable = [each.uuid for each in found.unusable if each.uuid is not None]
+        return (*(gpu.uuid for gpu in found.gpus), *unusable)
+
+    def _run_gpu(self, loop: GpuLoop, stop: threading.Event) -> None:
+        while not stop.is_set():
+            seen = self.board.snapshot().version
+            wait_s = loop.step(self._clock())
+            self.board.wait(seen, min(wait_s, NOTICE_STOP_WITHIN_S))
+
+    def _processes_on(self, slice_id: SliceId, mig_uuid: MigUuid) -> tuple[int, ...]:
+        """On a thread of the slice sockets; the worker takes one call at a time."""
+        gpu = next((each for each in self._gpus if each.uuid == slice_id.gpu), None)
+        if gpu is None:
+            raise GpuError(f"{slice_id.gpu} has not been found yet")
+        for instance in gpu.driver.gpu(slice_id.gpu).instances:
+            if instance.compute_instance is not None and instance.compute_instance.mig_uuid == mig_uuid:
+                return tuple(process.pid for process in gpu.driver.processes(instance))
+        raise GpuError(f"{mig_uuid} is not there any more")
+
+    # Probes
+
+    def _may_serve(self, _: Snapshot) -> bool:
+        return self._all_read.is_set()
+
+    def _unhealthy(self) -> str:
+        return f"thread {self.failed} failed" if self.failed else ""
+
+    def _unready(self) -> str:
+        if self._unhealthy():
+            return self._unhealthy()
+        if not self._all_read.is_set():
+            return "the GPUs have not been read yet"
+        if self.board.snapshot().kubelet is None:
+            return "the kubelet does not answer"
+        if self._plugins is not None and not self.surroundings.registered:
+            return "the profiles are not registered with the kubelet"
+        return ""
+
+
+def _nothing(_mig_uuid: MigUuid, _pid: int) -> None:
+    """On hardware the driver knows by itself."""
+
+
+def _driver(settings: Settings) -> Nvml | Simulated:
+    if settings.simulated is None:
+        return Nvml()
+    changes = (
+        Call.CREATE_GPU_INSTANCE,
+        Call.CREATE_COMPUTE_INSTANCE,
+        Call.DESTROY_COMPUTE_INSTANCE,
+        Call.DESTROY_GPU_INSTANCE,
+    )
+    latency_s = dict.fromkeys(changes, settings.simulated_latency_s) if settings.simulated_latency_s else {}
+    return Simulated(spec=settings.simulated, state=settings.gpu_state_file, latency_s=latency_s)
+
+
+def _journal_at_start(journal: JournalFile, opened: Opened) -> Journalled:
+    state = JournalState.REBUILT if opened.damaged else JournalState.RECOVERING
+    if not journal.writable():
+        state = JournalState.UNWRITABLE
+    return Journalled(state=state, open_intents=len(opened.intents), why=opened.damaged)
+
+
+def _only_agent(state_dir: Path) -> int:
+    """A lock for as long as its file is open. Its predecessor, which was told to end, is waited for."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    lock = os.open(state_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + PREDECESSOR_ENDS_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(lock)
+                raise AnotherAgent(f"another agent runs on this node: it holds {state_dir}/agent.lock") from None
+            time.sleep(0.1)
+        else:
+            return lock
