@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, When, open_store
 from knative_mig.core.agent.layout_change import legal_places
 from knative_mig.core.agent.readings import GpuReading
-from knative_mig.core.errors import GpuTimeout, InsufficientResources, SliceInUse
-from knative_mig.core.gpu_node import WantedGpu, WantedSlice
+from knative_mig.core.errors import GpuError, GpuTimeout, InsufficientResources, SliceInUse
+from knative_mig.core.gpu_node import SliceId, WantedGpu, WantedSlice
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import create_slice
@@ -37,6 +37,25 @@ WANTED = st.builds(
 )
 
 
+def layout(*slices: str) -> list[WantedSlice]:
+    found = []
+    for each in slices:
+        name, _, start = each.partition("@")
+        profile = MODEL.profile(ProfileName.parse(name))
+        found.append(WantedSlice(profile=profile.name, start=int(start), size=profile.memory_units))
+    return found
+
+
+# Layouts that share places and that do not.
+MENU = [
+    layout("1g.5gb@0", "2g.10gb@2", "3g.20gb@4"),
+    layout("1g.5gb@0", "2g.10gb@4", "1g.5gb@6"),
+    layout("3g.20gb@0", "3g.20gb@4"),
+    layout("7g.40gb@0"),
+    [],
+]
+
+
 class AgentOfOneGpu(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -46,25 +65,18 @@ class AgentOfOneGpu(RuleBasedStateMachine):
     @initialize()
     def something_is_there(self) -> None:
         driver = self.node.loop._driver
-        for name, start in (("1g.5gb", 0), ("2g.10gb", 2), ("3g.20gb", 4)):
-            create_slice(driver, self.node.uuid, ProfileName.parse(name), start)
+        for each in MENU[0]:
+            create_slice(driver, self.node.uuid, each.profile, each.start)
+        self.want(MENU[0])
         self.node.settle(3)
 
-    @rule(slices=st.lists(WANTED, max_size=5))
-    def want(self, slices: list[WantedSlice]) -> None:
-        self.wanted = WantedGpu(uuid=self.node.uuid, slices=tuple(slices))
-        self.node.want_gpus(self.wanted)
-
-    @rule()
-    def want_nothing_of_it(self) -> None:
-        self.wanted = None
-        self.node.want_gpus()
+    @rule(slices=st.one_of(st.sampled_from(MENU), st.sampled_from(MENU), st.none(), st.lists(WANTED, max_size=5)))
+    def want(self, slices: list[WantedSlice] | None) -> None:
+        self.wanted = None if slices is None else WantedGpu(uuid=self.node.uuid, slices=tuple(slices))
+        self.node.want_gpus(*([] if self.wanted is None else [self.wanted]))
 
     @rule(times=st.integers(1, 6))
-    def step(self, times: int) -> None:
-        self.guarded(times)
-
-    def guarded(self, times: int = 1) -> None:
+    def the_agent_steps(self, times: int) -> None:
         for _ in range(times):
             try:
                 self.node.step()
@@ -72,28 +84,21 @@ class AgentOfOneGpu(RuleBasedStateMachine):
                 self.node.restart_agent()
             self.no_held_slice_is_gone()
 
-    @rule()
-    def kubelet_believes(self) -> None:
-        self.node.kubelet_believes()
-
-    @rule()
-    def kubelet_is_asked(self) -> None:
-        self.node.ask_kubelet()
-
-    @rule()
-    def node_is_written(self) -> None:
-        self.node.write_node()
-
-    @rule()
-    def kubelet_is_away(self) -> None:
-        self.node.board.kubelet_away()
-
     @rule(times=st.integers(1, 4))
-    def rounds(self, times: int) -> None:
+    def all_goes_its_way(self, times: int) -> None:
         for _ in range(times):
-            self.guarded()
+            self.the_agent_steps(1)
             self.node.kubelet_believes()
             self.node.ask_kubelet()
+            self.node.write_node()
+
+    @rule(believes=st.booleans(), is_asked=st.booleans(), writes=st.booleans())
+    def the_kubelet(self, *, believes: bool, is_asked: bool, writes: bool) -> None:
+        if believes:
+            self.node.kubelet_believes()
+        if is_asked:
+            self.node.ask_kubelet()
+        if writes:
             self.node.write_node()
 
     @rule(seconds=st.sampled_from([0.5, 3.0, 60.0]))
@@ -103,56 +108,47 @@ class AgentOfOneGpu(RuleBasedStateMachine):
             pod.listed = True
         self.node.clock.now += seconds
 
-    @rule(profile=st.sampled_from([str(each) for each in MODEL.profiles]))
-    def a_pod_is_admitted(self, profile: str) -> None:
-        self.node.admit(profile)
+    @rule(data=st.data())
+    def a_pod_is_admitted(self, data: st.DataObject) -> None:
+        profiles = sorted({str(SliceId.parse(each).profile) for each in self.node.believed})
+        if profiles:
+            self.node.admit(data.draw(st.sampled_from(profiles)))
 
     @precondition(lambda self: self.node.pods)
-    @rule(data=st.data())
-    def a_pod_starts(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), what=st.sampled_from(["starts", "releases", "releases", "ends"]))
+    def a_pod(self, data: st.DataObject, what: str) -> None:
         pod = self.node.pods[data.draw(st.sampled_from(sorted(self.node.pods)))]
-        if not pod.running and not pod.released:
+        if what == "ends":
+            self.node.end(pod)
+        elif what == "starts" and not pod.running and not pod.released:
             self.node.start(pod)
-
-    @precondition(lambda self: self.node.pods)
-    @rule(data=st.data())
-    def a_pod_releases_its_slice(self, data: st.DataObject) -> None:
-        pod = self.node.pods[data.draw(st.sampled_from(sorted(self.node.pods)))]
-        if pod.listed:
+        elif what == "releases" and pod.listed and not pod.released:
             self.node.release(pod)
 
-    @precondition(lambda self: self.node.pods)
-    @rule(data=st.data())
-    def a_pod_ends(self, data: st.DataObject) -> None:
-        self.node.end(self.node.pods[data.draw(st.sampled_from(sorted(self.node.pods)))])
-
-    @rule()
-    def the_agent_is_killed(self) -> None:
-        self.node.restart_agent()
-
-    @rule(call=st.sampled_from(CHANGES), when=st.sampled_from(When))
-    def the_agent_is_to_be_killed_in_a_call(self, call: Call, when: When) -> None:
-        self.node.controls.inject(Fault(call=call, harm=Harm.KILL, when=when))
-
     @rule(
+        what=st.sampled_from(
+            ["killed", "killed in a call", "killed in a call", "fails", "full", "room", "away", "xid"]
+        ),
         call=st.sampled_from(CHANGES),
         when=st.sampled_from(When),
         error=st.sampled_from([GpuTimeout, SliceInUse, InsufficientResources]),
     )
-    def a_call_is_to_fail(
-        self, call: Call, when: When, error: type[GpuTimeout] | type[SliceInUse] | type[InsufficientResources]
-    ) -> None:
-        self.node.controls.inject(Fault(call=call, harm=Harm.FAIL, when=when, error=error))
-
-    @rule(full=st.booleans())
-    def the_disk_is_full_or_not(self, full: bool) -> None:  # noqa: FBT001 - hypothesis passes what it draws by name
-        self.node.disk.full = full
-
-    @rule()
-    def the_slice_of_a_pod_breaks(self) -> None:
-        gpu = self.node.store.read().gpus[0]
-        if gpu.instances:
-            self.node.controls.raise_xid(gpu.uuid, 94, gi_id=gpu.instances[0].gi_id)
+    def trouble(self, what: str, call: Call, when: When, error: type[GpuError]) -> None:
+        node = self.node
+        match what:
+            case "killed":
+                node.restart_agent()
+            case "killed in a call":
+                node.controls.inject(Fault(call=call, harm=Harm.KILL, when=when))
+            case "fails":
+                node.controls.inject(Fault(call=call, harm=Harm.FAIL, when=when, error=error))
+            case "full" | "room":
+                node.disk.full = what == "full"
+            case "away":
+                node.board.kubelet_away()
+            case _:
+                for each in node.store.read().gpus[0].instances[:1]:
+                    node.controls.raise_xid(node.uuid, 94, gi_id=each.gi_id)
 
     @invariant()
     def no_held_slice_is_gone(self) -> None:
@@ -188,5 +184,5 @@ class AgentOfOneGpu(RuleBasedStateMachine):
         assert not [mark for mark in marks if mark.withdrawn_since is not None or mark.release is not None]
 
 
-AgentOfOneGpu.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+AgentOfOneGpu.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestAgentOfOneGpu = AgentOfOneGpu.TestCase

@@ -1,0 +1,153 @@
+"""What the threads of an agent tell each other, and the questions that are answered and noted in one step."""
+
+from contextlib import suppress
+from dataclasses import replace
+from threading import Thread
+
+import pytest
+
+from knative_mig.core.agent.readings import DeviceId, GpuReading, KubeletView, SeenSlice
+from knative_mig.core.gpu_node import GpuHealth, Holder, SliceId
+from knative_mig.core.inventory import GpuUuid
+from knative_mig.core.mig_tables import gpu_model
+from knative_mig.core.profile import ProfileName
+from reconfigurer.agent.board import Board, NotToBeGiven
+
+MODEL = gpu_model("A100-40GB")
+A = GpuUuid("GPU-a")
+NAME = ProfileName.parse("3g.20gb")
+SLICE = SliceId(gpu=A, profile=NAME, start=4)
+SEEN = SeenSlice(place=MODEL.place(MODEL.profile(NAME), 4), gi_id=2, ci_id=0, mig_uuid="MIG-1", pids=())
+GPU = GpuReading(uuid=A, read_at=0.0, model=MODEL, slices=(SEEN,))
+
+
+@pytest.fixture
+def board() -> Board:
+    made = Board()
+    made.put_reading(GPU)
+    return made
+
+
+class TestWaiting:
+    def test_news_end_it_at_once(self, board: Board) -> None:
+        since = board.snapshot().version
+        writer = Thread(target=lambda: board.withdraw(SLICE, 1.0))
+        writer.start()
+        assert board.wait(since, 60.0) > since
+        writer.join()
+
+    def test_what_was_known_is_no_news(self, board: Board) -> None:
+        since = board.snapshot().version
+        board.put_reading(replace(GPU, read_at=5.0))
+        board.put_spec(None)
+        board.mend(SLICE)
+        assert board.wait(since, 0.0) == since
+        assert board.snapshot().readings[A].read_at == 5.0
+
+    def test_each_view_of_the_kubelet_is_news_as_it_is_newer(self, board: Board) -> None:
+        board.put_kubelet(KubeletView(), 1.0)
+        since = board.snapshot().version
+        board.put_kubelet(KubeletView(), 2.0)
+        assert board.wait(since, 0.0) > since
+
+    def test_a_snapshot_stays_as_it_was(self, board: Board) -> None:
+        before = board.snapshot()
+        board.withdraw(SLICE, 1.0)
+        board.put_reading(replace(GPU, slices=()))
+        assert before.mark(SLICE).withdrawn_since is None
+        assert before.readings[A] == GPU
+
+
+class TestHandingOut:
+    def test_the_slice_that_is_there_is_given_by_its_uuid(self, board: Board) -> None:
+        assert board.hand_out(SLICE, 1.0) == "MIG-1"
+
+    @pytest.mark.parametrize(
+        ("gpu", "says"),
+        [
+            (replace(GPU, slices=()), "is not there"),
+            (replace(GPU, slices=(replace(SEEN, mig_uuid=None),)), "is half made"),
+            (replace(GPU, slices=(replace(SEEN, not_injectable="no space"),)), "no space"),
+            (replace(GPU, health=GpuHealth.LOST, why="XID 79"), "its GPU is Lost: XID 79"),
+        ],
+        ids=["gone", "half", "uninjectable", "gpu"],
+    )
+    def test_one_that_nobody_can_use_is_refused(self, board: Board, gpu: GpuReading, says: str) -> None:
+        board.put_reading(gpu)
+        with pytest.raises(NotToBeGiven, match=says):
+            board.hand_out(SLICE, 1.0)
+        assert says in board.refusal(SLICE)
+
+    def test_a_withdrawn_one_is_refused_until_it_is_given_back(self, board: Board) -> None:
+        assert board.withdraw(SLICE, 1.0)
+        with pytest.raises(NotToBeGiven, match="is being taken back"):
+            board.hand_out(SLICE, 2.0)
+        board.restore(SLICE)
+        assert board.hand_out(SLICE, 3.0) == "MIG-1"
+
+    def test_one_that_was_just_given_is_not_withdrawn_before_its_holder_had_time_to_show(self, board: Board) -> None:
+        board.hand_out(SLICE, 1.0)
+        assert not board.withdraw(SLICE, 5.9)
+        assert board.snapshot().mark(SLICE).withdrawn_since is None
+        assert board.withdraw(SLICE, 6.0)
+
+    def test_a_broken_one_is_refused_for_its_first_reason(self, board: Board) -> None:
+        board.break_slice(SLICE, "XID 94")
+        board.break_slice(SLICE, "XID 13")
+        with pytest.raises(NotToBeGiven, match="XID 94"):
+            board.hand_out(SLICE, 1.0)
+        board.mend(SLICE)
+        assert board.refusal(SLICE) == ""
+
+    def test_it_is_handed_out_or_withdrawn_and_never_both(self, board: Board) -> None:
+        for _ in range(50):
+            board.forget(SLICE)
+            got: list[str] = []
+
+            def take(got: list[str] = got) -> None:
+                with suppress(NotToBeGiven):
+                    got.append(board.hand_out(SLICE, 1.0))
+
+            taker = Thread(target=take)
+            taker.start()
+            withdrawn = board.withdraw(SLICE, 1.0)
+            taker.join()
+            assert withdrawn != bool(got)
+
+
+class TestReleasing:
+    def test_a_released_one_is_refused_until_its_pod_is_dropped(self, board: Board) -> None:
+        assert board.release(SLICE, "MIG-1", 1.0)
+        with pytest.raises(NotToBeGiven, match="was released by its last pod"):
+            board.hand_out(SLICE, 2.0)
+        board.end_release(SLICE)
+        assert board.hand_out(SLICE, 3.0) == "MIG-1"
+
+    def test_a_slice_that_is_another_by_now_is_not_released(self, board: Board) -> None:
+        assert not board.release(SLICE, "MIG-0", 1.0)
+        board.put_reading(replace(GPU, slices=()))
+        assert not board.release(SLICE, "MIG-1", 1.0)
+
+    def test_it_outlives_the_slice_as_nothing_else_does(self, board: Board) -> None:
+        board.withdraw(SLICE, 1.0)
+        board.break_slice(SLICE, "XID 94")
+        board.release(SLICE, "MIG-1", 1.0)
+        board.forget(SLICE)
+        mark = board.snapshot().mark(SLICE)
+        assert (mark.withdrawn_since, mark.broken, mark.release is not None) == (None, "", True)
+
+
+def test_a_slice_that_the_kubelet_shows_a_holder_of_has_been_held(board: Board) -> None:
+    holder = Holder(namespace="default", pod="chat-1", container="c")
+    board.put_kubelet(KubeletView(holders={DeviceId(str(SLICE)): (holder,)}), 1.0)
+    board.put_kubelet(KubeletView(), 2.0)
+    assert board.snapshot().mark(SLICE).held_before
+    board.forget(SLICE)
+    assert not board.snapshot().mark(SLICE).held_before
+
+
+def test_models_that_read_the_same_are_named_once(board: Board) -> None:
+    copied = gpu_model("A100-40GB")
+    board.put_reading(replace(GPU, uuid=GpuUuid("GPU-b"), model=replace(copied)))
+    board.put_reading(replace(GPU, uuid=GpuUuid("GPU-c"), model=gpu_model("H100-80GB")))
+    assert [each.name for each in board.snapshot().models] == ["A100-40GB", "H100-80GB"]
