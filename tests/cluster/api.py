@@ -12,7 +12,7 @@ import ssl
 import tempfile
 import urllib.parse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,10 +86,13 @@ class Api:
     host: str
     port: int
     tls: ssl.SSLContext
+    token: str = field(default="", repr=False)
 
     @classmethod
-    def of_kubeconfig(cls, path: Path) -> "Api":
-        """Certificates may stand in the file (kind writes it so) or in files beside it."""
+    def of_kubeconfig(cls, path: Path, *, token: str = "") -> "Api":
+        """Certificates may stand in the file (kind writes it so) or in files beside it. With a token, whoever has that
+        one asks, and nobody else's certificate is shown.
+        """
         config = yaml.safe_load(path.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         server = urllib.parse.urlsplit(cluster["server"])
@@ -103,8 +106,9 @@ class Api:
                 return str(unpacked)
 
             tls = ssl.create_default_context(cafile=material(cluster, "certificate-authority"))
-            tls.load_cert_chain(material(user, "client-certificate"), material(user, "client-key"))
-        return cls(host=server.hostname or "", port=server.port or 443, tls=tls)
+            if not token:
+                tls.load_cert_chain(material(user, "client-certificate"), material(user, "client-key"))
+        return cls(host=server.hostname or "", port=server.port or 443, tls=tls, token=token)
 
     @contextlib.contextmanager
     def _answer(
@@ -115,6 +119,8 @@ class Api:
             headers = {"Accept": "application/json", "User-Agent": "knative-mig-tests"}
             if body is not None:
                 headers["Content-Type"] = content_type
+            if self.token:
+                headers["Authorization"] = f"Bearer {self.token}"
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             if answer.status >= http.HTTPStatus.BAD_REQUEST:
@@ -150,8 +156,11 @@ class Api:
     def create(self, kind: Kind, body: Object, namespace: str | None = None) -> Object:
         return self.call("POST", kind.path(namespace), body)
 
-    def merge(self, kind: Kind, name: str, patch: Object, namespace: str | None = None) -> Object:
-        return self.call("PATCH", kind.path(namespace, name), patch, content_type=MERGE_PATCH)
+    def merge(
+        self, kind: Kind, name: str, patch: Object, namespace: str | None = None, *, subresource: str = ""
+    ) -> Object:
+        path = f"{kind.path(namespace, name)}{f'/{subresource}' if subresource else ''}"
+        return self.call("PATCH", path, patch, content_type=MERGE_PATCH)
 
     def annotate(self, kind: Kind, name: str, annotations: dict[str, str | None], namespace: str) -> Object:
         """Sets annotations in one merge-patch; None removes one."""

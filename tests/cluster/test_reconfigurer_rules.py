@@ -1,15 +1,16 @@
 """What the API server itself refuses: a stale leader, a lie about a place, an agent that writes elsewhere."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import contextmanager
+from http import HTTPStatus
 
 import pytest
 import yaml
 
-from tests.cluster.api import POD, Api, Kind, Object
+from tests.cluster.api import JSON_PATCH, NODE, POD, Api, Kind, Object, RefusedError
 from tests.cluster.driver import Cluster
 from tests.cluster.gpu_node import GpuNode
-from tests.cluster.slices import GATE, GPU_NODE, agent_pod
+from tests.cluster.slices import GATE, GPU_NODE, LEASE, agent_pod
 from tests.cluster.system import AGENT_NAMESPACE, PLANNER_NAMESPACE
 from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.kubectl import Kubectl
@@ -111,22 +112,13 @@ def test_kubectl_shows_how_much_is_busy_idle_and_free_at_a_glance(
 # ---------------------------------------------------------------- an agent's token
 
 
-def as_bearer(cluster: Cluster, token: str, folder: Path) -> Kubectl:
-    """Kubectl with a token alone: beside the administrator's certificate the API server would not look at it."""
-    config = yaml.safe_load(cluster.kubeconfig.read_text())
-    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
-    path = folder / "kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    return Kubectl(binary=cluster.kubectl.binary, kubeconfig=path)
-
-
 @pytest.fixture
-def agent(cluster: Cluster, api: Api, gpu_node: GpuNode, tmp_path: Path) -> Kubectl:
+def agent(cluster: Cluster, api: Api, gpu_node: GpuNode) -> Api:
     """Speaks with the token of the agent on the first GPU node."""
     pod = agent_pod(api, gpu_node.name)["metadata"]["name"]
     bound = ["--bound-object-kind=Pod", f"--bound-object-name={pod}"]
     token = cluster.kubectl("create", "token", "agent", f"--namespace={AGENT_NAMESPACE}", *bound).strip()
-    return as_bearer(cluster, token, tmp_path)
+    return Api.of_kubeconfig(cluster.kubeconfig, token=token)
 
 
 @pytest.fixture
@@ -134,15 +126,11 @@ def other_node(gpu_nodes: list[GpuNode]) -> str:
     return gpu_nodes[1].name
 
 
-def no(kubectl: Kubectl, *words: str, stdin: str | None = None) -> str:
-    with pytest.raises(ClusterError) as error:
-        kubectl(*words, stdin=stdin)
-    assert "forbidden" in str(error.value).lower()
-    return str(error.value)
-
-
-def patched(kind: str, name: str, patch: str, *words: str) -> tuple[str, ...]:
-    return ("patch", kind, name, "--type=merge", "--patch", patch, *words)
+@contextmanager
+def forbidden(told: str = "forbidden") -> Iterator[None]:
+    with pytest.raises(RefusedError, match=told) as refusal:
+        yield
+    assert refusal.value.code == HTTPStatus.FORBIDDEN
 
 
 def test_the_policies_are_understood_by_the_api_server(api: Api) -> None:
@@ -156,110 +144,115 @@ def test_the_policies_are_understood_by_the_api_server(api: Api) -> None:
         assert not checked.get("expressionWarnings"), name
 
 
-def test_an_agent_reports_of_its_own_node_and_of_no_other(agent: Kubectl, gpu_node: GpuNode, other_node: str) -> None:
-    nothing = '{"status": {}}'
-    agent(*patched("gpunode", gpu_node.name, nothing, "--subresource=status"))
-    told = no(agent, *patched("gpunode", other_node, nothing, "--subresource=status"))
-    assert f"an agent of node {gpu_node.name} may not write {other_node}" in told
+def test_an_agent_reports_of_its_own_node_and_of_no_other(agent: Api, gpu_node: GpuNode, other_node: str) -> None:
+    agent.merge(GPU_NODE, gpu_node.name, {"status": {}}, subresource="status")
+    with forbidden(f"an agent of node {gpu_node.name} may not write {other_node}"):
+        agent.merge(GPU_NODE, other_node, {"status": {}}, subresource="status")
 
 
-def test_an_agent_changes_no_spec_not_even_its_own_nodes(agent: Kubectl, gpu_node: GpuNode) -> None:
-    no(agent, *patched("gpunode", gpu_node.name, '{"spec": {"gpus": []}}'))
+def test_an_agent_changes_no_spec_not_even_its_own_nodes(agent: Api, gpu_node: GpuNode) -> None:
+    with forbidden():
+        agent.merge(GPU_NODE, gpu_node.name, {"spec": {"gpus": []}})
 
 
 def test_an_agent_says_how_many_slices_its_own_node_has_and_nothing_else(
-    agent: Kubectl, gpu_node: GpuNode, other_node: str
+    agent: Api, gpu_node: GpuNode, other_node: str
 ) -> None:
-    slices = '{"status": {"capacity": {"nvidia.com/mig-9g.test": "1"}, "allocatable": {"nvidia.com/mig-9g.test": "1"}}}'
+    resource = "nvidia.com/mig-9g.test"
+    slices: Object = {"status": {"capacity": {resource: "1"}, "allocatable": {resource: "1"}}}
     try:
-        agent(*patched("node", gpu_node.name, slices, "--subresource=status"))
-        assert gpu_node.status["allocatable"]["nvidia.com/mig-9g.test"] == "1"
+        agent.merge(NODE, gpu_node.name, slices, subresource="status")
+        assert gpu_node.status["allocatable"][resource] == "1"
     finally:
-        gpu_node.withdraw("nvidia.com/mig-9g.test")
-    no(agent, *patched("node", other_node, slices, "--subresource=status"))
-    for patch in (
-        '{"status": {"allocatable": {"cpu": "1000"}}}',
-        '{"status": {"capacity": {"nvidia.com/gpu": "8"}}}',
-        '{"status": {"conditions": []}}',
-        '{"metadata": {"labels": {"a": "b"}}}',
-    ):
-        told = no(agent, *patched("node", gpu_node.name, patch, "--subresource=status"))
-        assert "nothing of its Node's status but nvidia.com/mig-*" in told
-    no(agent, *patched("node", gpu_node.name, '{"metadata": {"labels": {"a": "b"}}}'))
+        gpu_node.withdraw(resource)
+    with forbidden(f"an agent of node {gpu_node.name}"):
+        agent.merge(NODE, other_node, slices, subresource="status")
+    labels: Object = {"metadata": {"labels": {"a": "b"}}}
+    elsewhere: list[Object] = [
+        {"status": {"allocatable": {"cpu": "1000"}}},
+        {"status": {"capacity": {"nvidia.com/gpu": "8"}}},
+        {"status": {"conditions": []}},
+        labels,
+    ]
+    for patch in elsewhere:
+        with forbidden("nothing of its Node's status but nvidia.com/mig-"):
+            agent.merge(NODE, gpu_node.name, patch, subresource="status")
+    with forbidden():
+        agent.merge(NODE, gpu_node.name, labels)
 
 
 def test_an_agent_deletes_pods_of_its_own_node_only(
-    agent: Kubectl, api: Api, namespace: str, gpu_node: GpuNode, other_node: str
+    agent: Api, api: Api, namespace: str, gpu_node: GpuNode, other_node: str
 ) -> None:
     for name, node in (("here", gpu_node.name), ("there", other_node)):
-        containers = [{"name": "wait", "image": FUNCTION_IMAGE}]
-        spec = {"containers": containers, "nodeName": node, "terminationGracePeriodSeconds": 0}
-        api.create(POD, {"metadata": {"name": name}, "spec": spec}, namespace)
-    told = no(agent, "delete", "pod", "there", f"--namespace={namespace}", "--wait=false")
-    assert "of another node" in told
-    agent("delete", "pod", "here", f"--namespace={namespace}", "--wait=false")
+        api.create(POD, pod_on(node, name), namespace)
+    with forbidden("of another node"):
+        agent.delete(POD, "there", namespace)
+    agent.delete(POD, "here", namespace)
 
 
-def test_an_agent_evicts_a_pod_by_its_uid_only(agent: Kubectl, api: Api, namespace: str, gpu_node: GpuNode) -> None:
-    spec = {"containers": [{"name": "wait", "image": FUNCTION_IMAGE}], "nodeName": gpu_node.name}
-    uid = api.create(POD, {"metadata": {"name": "here"}, "spec": spec}, namespace)["metadata"]["uid"]
+def test_an_agent_evicts_a_pod_by_its_uid_only(agent: Api, api: Api, namespace: str, gpu_node: GpuNode) -> None:
+    uid = api.create(POD, pod_on(gpu_node.name, "here"), namespace)["metadata"]["uid"]
 
-    def eviction(options: Object) -> str:
-        about = {"name": "here", "namespace": namespace}
-        return yaml.safe_dump(
-            {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": about, "deleteOptions": options}
-        )
+    def evict(options: Object) -> None:
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "here"}, "deleteOptions": options}
+        agent.call("POST", f"{POD.path(namespace, 'here')}/eviction", body)
 
-    where = ("create", "--raw", f"/api/v1/namespaces/{namespace}/pods/here/eviction", "--filename", "-")
-    assert "by its UID" in no(agent, *where, stdin=eviction({}))
-    agent(*where, stdin=eviction({"preconditions": {"uid": uid}}))
+    with forbidden("by its UID"):
+        evict({})
+    evict({"preconditions": {"uid": uid}})
 
 
-def test_an_agents_heartbeat_is_its_own(agent: Kubectl, gpu_node: GpuNode, other_node: str) -> None:
-    def replaced(name: str) -> tuple[str, str]:
-        return agent("get", "lease", name, f"--namespace={AGENT_NAMESPACE}", "--output=json"), name
-
-    text, _ = replaced(other_node)
-    no(agent, "replace", "--filename", "-", stdin=text)
-
-    def renew_own() -> bool:
-        agent("replace", "--filename", "-", stdin=replaced(gpu_node.name)[0])
-        return True
-
-    eventually("the agent's own Lease is written", renew_own)  # the agent itself may write in between
+def pod_on(node: str, name: str) -> Object:
+    containers = [{"name": "wait", "image": FUNCTION_IMAGE}]
+    spec = {"containers": containers, "nodeName": node, "terminationGracePeriodSeconds": 0}
+    return {"metadata": {"name": name}, "spec": spec}
 
 
-def test_a_token_that_is_bound_to_no_pod_writes_nothing(cluster: Cluster, gpu_node: GpuNode, tmp_path: Path) -> None:
+def test_an_agents_heartbeat_is_its_own(agent: Api, gpu_node: GpuNode, other_node: str) -> None:
+    def renewed(name: str) -> Object:
+        return agent.call("PUT", LEASE.path(AGENT_NAMESPACE, name), agent.get(LEASE, name, AGENT_NAMESPACE))
+
+    with forbidden(f"may not write {other_node}"):
+        renewed(other_node)
+    eventually("the agent's own Lease is written", lambda: renewed(gpu_node.name))  # the agent may write in between
+
+
+def test_a_token_that_is_bound_to_no_pod_writes_nothing(cluster: Cluster, gpu_node: GpuNode) -> None:
     token = cluster.kubectl("create", "token", "agent", f"--namespace={AGENT_NAMESPACE}").strip()
-    unbound = as_bearer(cluster, token, tmp_path)
-    no(unbound, *patched("gpunode", gpu_node.name, '{"status": {}}', "--subresource=status"))
-    no(unbound, *patched("node", gpu_node.name, '{"status": {}}', "--subresource=status"))
+    unbound = Api.of_kubeconfig(cluster.kubeconfig, token=token)
+    for kind in (GPU_NODE, NODE):
+        with forbidden("an agent of node  may not write"):
+            unbound.merge(kind, gpu_node.name, {"status": {}}, subresource="status")
 
 
 # ---------------------------------------------------------------- the planner's account
 
 
 def test_the_planner_lifts_its_gate_and_changes_nothing_else_of_a_pod(
-    kubectl: Kubectl, api: Api, namespace: str, gpu_node: GpuNode
+    cluster: Cluster, api: Api, namespace: str, gpu_node: GpuNode
 ) -> None:
     gates = [{"name": GATE}, {"name": "somebody.else/gate"}]
     spec = {"containers": [{"name": "wait", "image": FUNCTION_IMAGE}], "schedulingGates": gates}
     api.create(POD, {"metadata": {"name": "gated"}, "spec": spec}, namespace)
-    planner = f"--as=system:serviceaccount:{PLANNER_NAMESPACE}:planner"
+    token = cluster.kubectl("create", "token", "planner", f"--namespace={PLANNER_NAMESPACE}").strip()
+    planner = Api.of_kubeconfig(cluster.kubeconfig, token=token)
 
-    def patch(operations: str) -> tuple[str, ...]:
-        where = f"--namespace={namespace}"
-        return ("patch", "pod", "gated", where, planner, "--type=json", "--patch", operations)
+    def patch(*operations: Object) -> None:
+        planner.call("PATCH", POD.path(namespace, "gated"), list(operations), content_type=JSON_PATCH)
 
-    lift = '{"op": "remove", "path": "/spec/schedulingGates/0"}'
-    here = f'{{"op": "add", "path": "/spec/nodeSelector", "value": {{"kubernetes.io/hostname": "{gpu_node.name}"}}}}'
-    image = '{"op": "replace", "path": "/spec/containers/0/image", "value": "dev.local/other:dev"}'
-    label = '{"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}'
-    other = '{"op": "remove", "path": "/spec/schedulingGates/1"}'
-    elsewhere = '{"op": "add", "path": "/spec/nodeSelector", "value": {"a": "b"}}'
-    for refused in ((image,), (label,), (other,), (lift, image), (lift, label), (lift, elsewhere), (here,)):
-        no(kubectl, *patch(f"[{', '.join(refused)}]"))
-    kubectl(*patch(f"[{lift}, {here}]"))
+    lift: Object = {"op": "remove", "path": "/spec/schedulingGates/0"}
+    here = {"op": "add", "path": "/spec/nodeSelector", "value": {"kubernetes.io/hostname": gpu_node.name}}
+    image = {"op": "replace", "path": "/spec/containers/0/image", "value": "dev.local/other:dev"}
+    label = {"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}
+    others = {"op": "remove", "path": "/spec/schedulingGates/1"}
+    elsewhere = {"op": "add", "path": "/spec/nodeSelector", "value": {"a": "b"}}
+    for refused in ([image], [label], [others], [here], [lift, image], [lift, label], [lift, elsewhere]):
+        with forbidden("the planner"):
+            patch(*refused)
+    with forbidden():
+        planner.delete(POD, "gated", namespace)
+    patch(lift, here)
     left = api.get(POD, "gated", namespace)["spec"]
     assert left["schedulingGates"] == gates[1:]
     assert left["nodeSelector"] == {"kubernetes.io/hostname": gpu_node.name}
