@@ -32,7 +32,7 @@ def test_it_streams_sleeps_fails_and_breaks_off_as_the_query_says(function: Depl
 def _pod(name: str, **environment: str) -> Object:
     variables = [{"name": key, "value": value} for key, value in environment.items()]
     container = {"name": "function", "image": FUNCTION_IMAGE, "env": variables}
-    spec = {"containers": [container], "restartPolicy": "Never", "terminationGracePeriodSeconds": 5}
+    spec = {"containers": [container], "restartPolicy": "Never", "terminationGracePeriodSeconds": 10}
     return {"metadata": {"name": name}, "spec": spec}
 
 
@@ -44,8 +44,8 @@ def test_it_ends_on_sigterm_at_once_unless_told_to_ignore_it(api: Api, namespace
         deleted = time.monotonic()
         api.delete(POD, name, namespace)
         deaf_for[name] = until_gone(api, POD.named(name, namespace)) - deleted
-    assert deaf_for["polite"] < 4
-    assert deaf_for["deaf"] >= 5
+    assert deaf_for["polite"] < 9
+    assert deaf_for["deaf"] >= 10
 
 
 def test_it_fails_at_its_start_with_the_code_that_it_is_given(api: Api, namespace: str) -> None:
