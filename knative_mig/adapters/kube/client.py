@@ -121,8 +121,10 @@ class KubeClient:
     def create(self, kind: Kind, namespace: str, body: Object) -> Object:
         return self._json("POST", kind.path(Key(namespace, "")), body)
 
-    def create_below(self, kind: Kind, key: Key, subresource: str, body: Object) -> Object:
-        return self._json("POST", kind.path(key, subresource), body)
+    def create_below(
+        self, kind: Kind, key: Key, subresource: str, body: Object, *, answer_s: float = ANSWER_S
+    ) -> Object:
+        return self._json("POST", kind.path(key, subresource), body, answer_s=answer_s)
 
     def replace(self, kind: Kind, key: Key, body: Object) -> Object:
         return self._json("PUT", kind.path(key), body)

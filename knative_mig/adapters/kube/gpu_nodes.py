@@ -4,8 +4,6 @@ Called by the planner process, which writes specs, and by the agents, which make
 writes by merge-patches of its own half, so that neither carries the other's along.
 """
 
-from typing import Any
-
 from knative_mig.adapters.kube import gpu_node_codec
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.kinds import GPU_NODE, NODE
@@ -34,10 +32,9 @@ class KubeGpuNodes:
             return self.read(name)
 
     def write_spec(self, node: GpuNode, spec: GpuNodeSpec) -> GpuNode:
-        patch: dict[str, Any] = {
-            "metadata": {"resourceVersion": node.resource_version, "uid": node.uid},
-            "spec": gpu_node_codec.spec_out(spec),
-        }
+        # The uid beside the version: of a GpuNode that was deleted and made again another token may be the highest.
+        about = {"resourceVersion": node.resource_version} | ({"uid": node.uid} if node.uid else {})
+        patch = {"metadata": about, "spec": gpu_node_codec.spec_out(spec)}
         return gpu_node_codec.read(self._client.merge(GPU_NODE, Key("", node.name), patch))
 
     def write_status(self, name: NodeName, status: GpuNodeStatus) -> GpuNode:

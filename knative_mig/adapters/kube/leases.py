@@ -13,7 +13,7 @@ from knative_mig.adapters.kube.kinds import LEASE
 from knative_mig.ports.kube import Key, LeaseRecord, ObjectNotFound
 
 ADDRESS: Final = "knative-mig.dev/address"
-FENCING_TOKEN: Final = "knative-mig.dev/fencing-token"
+FENCING: Final = "knative-mig.dev/fencing-token"
 
 
 class KubeLeases:
@@ -38,7 +38,7 @@ def _record(body: dict[str, Any]) -> LeaseRecord:
     top = Fields(body)
     about, spec = top.child("metadata"), top.child("spec")
     annotations = about.labels("annotations")
-    token = annotations.get(FENCING_TOKEN, "")
+    token = annotations.get(FENCING, "")
     return LeaseRecord(
         holder=spec.text("holderIdentity"),
         duration_s=float(spec.optional_integer("leaseDurationSeconds") or 0),
@@ -52,7 +52,7 @@ def _record(body: dict[str, Any]) -> LeaseRecord:
 
 
 def _body(key: Key, record: LeaseRecord) -> dict[str, Any]:
-    annotations = {FENCING_TOKEN: str(record.fencing_token)} if record.fencing_token else {}
+    annotations = {FENCING: str(record.fencing_token)} if record.fencing_token else {}
     if record.address:
         annotations[ADDRESS] = record.address
     about: dict[str, Any] = {"namespace": key.namespace, "name": key.name, "annotations": annotations}

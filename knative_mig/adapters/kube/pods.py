@@ -17,6 +17,9 @@ from knative_mig.ports.kube import Conflict, Key, ObjectNotFound, Refused
 
 HOSTNAME: Final = "kubernetes.io/hostname"
 _TRIES: Final = 3  # another controller may lift its own gate at the same time, and so move ours in the list
+# The API server takes another uid for a conflict that passes, and tries an eviction for ten seconds; hence the look
+# before it too.
+_EVICTION_S: Final = 15.0
 
 
 class KubePods:
@@ -37,8 +40,9 @@ class KubePods:
             "metadata": {"namespace": key.namespace, "name": key.name},
             "deleteOptions": {"preconditions": {"uid": uid}},
         }
+        self._read(key, uid)
         try:
-            self._client.create_below(POD, key, "eviction", eviction)
+            self._client.create_below(POD, key, "eviction", eviction, answer_s=_EVICTION_S)
         except Conflict as conflict:
             raise self._or_gone(key, uid, conflict) from conflict
 
