@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
 from knative_mig.core.gpu_node import GATE, LAYOUT_LABEL
+from reconfigurer.agent.__main__ import command as agent
 
 CONFIG = Path(__file__).parents[3] / "config"
 CORE = CONFIG / "core"
@@ -182,3 +184,25 @@ def test_on_nvidias_gpus_no_agent_is_placed_beside_another_owner_of_a_dynamic_no
     assert dynamic["nvidia.com/gpu.deploy.mig-manager"] == ("In", ["false"])
     assert dynamic["nvidia.com/gpu.deploy.device-plugin"] == ("In", ["false"])
     assert static[LAYOUT_LABEL] == ("In", ["static"])
+
+
+def options_of(command: click.Command) -> dict[str, click.Option]:
+    return {word: each for each in command.params if isinstance(each, click.Option) for word in each.opts}
+
+
+@pytest.mark.parametrize("overlay", ["core", "overlays/nvidia", "overlays/simulated"])
+def test_the_agent_is_told_only_what_it_understands(overlay: str) -> None:
+    manifest = CONFIG / overlay / ("510-agent.yaml" if overlay == "core" else "agent.yaml")
+    [container] = yaml.safe_load(manifest.read_text())["spec"]["template"]["spec"]["containers"]
+    words = container.get("args", [])
+    if words:
+        assert words[:2] == ["-m", "reconfigurer.agent"]
+        assert {word.partition("=")[0] for word in words[2:]} <= set(options_of(agent))
+    understood = {name for option in options_of(agent).values() for name in _names(option)}
+    told = {each["name"] for each in container.get("env", []) if not each["name"].startswith("NVIDIA_")}
+    assert told <= understood
+
+
+def _names(option: click.Option) -> list[str]:
+    own = f"KNATIVE_MIG_{option.name}".upper()
+    return [own] if option.envvar is None else [option.envvar] if isinstance(option.envvar, str) else [*option.envvar]
