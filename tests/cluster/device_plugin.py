@@ -4,7 +4,7 @@ The real one is the node agent's; this one shows what the kubelet makes of it.
 """
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ DEVICE_VARIABLE: Final = "TEST_DEVICES"
 
 @dataclass(slots=True)
 class DevicePlugin:
-    """Its devices are `<resource>-0`, `-1` and so on."""
+    """A resource's devices and how they are."""
 
     resource: str
     health: dict[str, str]
@@ -59,10 +59,13 @@ class DevicePlugin:
 
 
 @contextmanager
-def running(folder: Path, resource: str, count: int, *, cdi_names: tuple[str, ...] = ()) -> Iterator[DevicePlugin]:
-    """Serves in the kubelet's device-plugin folder, as the host sees it, and registers."""
+def running(
+    folder: Path, resource: str, devices: int | Sequence[str], *, cdi_names: tuple[str, ...] = ()
+) -> Iterator[DevicePlugin]:
+    """Serves in the kubelet's device-plugin folder, as the host sees it, and registers: so many devices, or these."""
     name = resource.rpartition("/")[2]
-    plugin = DevicePlugin(resource, {f"{name}-{number}": _HEALTHY for number in range(count)}, cdi_names)
+    ids = [f"{name}-{number}" for number in range(devices)] if isinstance(devices, int) else devices
+    plugin = DevicePlugin(resource, dict.fromkeys(ids, _HEALTHY), cdi_names)
     endpoint = f"{name}.sock"
     server = grpc.server(ThreadPoolExecutor(max_workers=4))
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {

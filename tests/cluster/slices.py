@@ -226,6 +226,14 @@ def agent_pod(api: Api, node: str) -> Object:
     return _one_pod(api, AGENT_NAMESPACE, lambda pod: pod["spec"].get("nodeName") == node)
 
 
+def replace_agent(api: Api, node: str) -> None:
+    """As an upgrade does it."""
+    before = agent_pod(api, node)["metadata"]
+    api.delete(POD, before["name"], AGENT_NAMESPACE)
+    until_gone(api, POD.named(before["name"], AGENT_NAMESPACE))
+    agent_pod(api, node)
+
+
 def planner_pods(api: Api) -> list[Object]:
     found = api.items(POD, PLANNER_NAMESPACE, labelSelector="app.kubernetes.io/component=planner")
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]

@@ -11,7 +11,7 @@ from tests.cluster import device_plugin
 from tests.cluster.api import NODE, POD, Api, Kind, Object
 from tests.cluster.driver import Cluster
 from tests.cluster.figures import Measured
-from tests.cluster.slices import GATE, GPU_NODE, GpuNodeView, Pods, Slice, SlicePod, agent_pod, metric
+from tests.cluster.slices import GATE, GPU_NODE, GpuNodeView, Pods, Slice, SlicePod, agent_pod, metric, replace_agent
 from tests.cluster.waits import NotSeenError, condition, until
 
 pytestmark = [pytest.mark.alone, pytest.mark.testbed_only]
@@ -173,32 +173,40 @@ def test_the_slice_that_was_made_for_a_high_priority_is_not_taken_by_a_low_one(
 def test_a_static_node_keeps_its_layout_and_its_plugin_beside_a_dynamic_one(
     pods: Pods, gpus: list[GpuNodeView], api: Api, cluster: Cluster
 ) -> None:
+    """The administrator's plugin names its devices as NVIDIA's does: by their UUIDs."""
     dynamic, static = gpus
-    made = static.want("3g.20gb@4")
-    labels = {"metadata": {"labels": {_LAYOUT: "static"}}}
+    [cut] = static.want("3g.20gb@4")
     folder = cluster.testbed.node(static.name).folder.device_plugins
-    with merged(api, static.name, labels, {"metadata": {"labels": {_LAYOUT: None}}}):
-        until_layout(static, "static")
-        with device_plugin.running(folder, "nvidia.com/mig-3g.20gb", 1):
-            static.wait_offered("3g.20gb", 1)
-            there = pods.ask("static", "3g.20gb", node=static.name).wait_running()
-            assert device_plugin.DEVICE_VARIABLE in there.environment()  # the administrator's plugin gave it
-            pods.ask("no-such-slice", "2g.10gb", node=static.name)
-            here = pods.ask("dynamic", "3g.20gb").wait_running()
-            assert here.node == dynamic.name
-            assert [(each.profile, each.start, each.uuid) for each in static.slices()] == [
-                (each.profile, each.start, each.uuid) for each in made
-            ]
-            assert sum(each.profile == "3g.20gb" for each in dynamic.slices()) == 1
-            there.delete()
-    until_layout(static, "dynamic")
-    # The administrator's plugin has gone; what the kubelet remembers of it does not outlive the agent's own.
+    with layout(static, "static"), device_plugin.running(folder, "nvidia.com/mig-3g.20gb", [cut.uuid]):
+        static.wait_offered("3g.20gb", 1)
+        there = pods.ask("static", "3g.20gb", node=static.name).wait_running()
+        assert there.environment()[device_plugin.DEVICE_VARIABLE] == cut.uuid
+        assert held_by(there, gpus).uuid == cut.uuid
+
+        nowhere = pods.ask("no-such-slice", "2g.10gb", node=static.name)
+        here = pods.ask("dynamic", "3g.20gb").wait_running()
+        assert here.node == dynamic.name
+        assert held_by(here, gpus).uuid == here.environment()["NVIDIA_VISIBLE_DEVICES"]
+        assert [each.uuid for each in static.slices()] == [cut.uuid]
+        assert not nowhere.node
+        pods.delete_all()
     static.wait_offered("3g.20gb", 1)
 
 
-def until_layout(node: GpuNodeView, layout: str) -> None:
-    """An agent reads the label when it starts; it starts anew when the label changes."""
-    until(
-        node.api, GPU_NODE.named(node.name), f"is {layout} and ready",
-        lambda item: item["status"].get("layout") == layout and condition(item)["status"] == "True",
-    )  # fmt: skip
+@contextmanager
+def layout(node: GpuNodeView, label: str) -> Iterator[None]:
+    """An agent notices its node's label within a minute and starts anew; here it is started anew at once."""
+
+    def is_now(wanted: str) -> None:
+        replace_agent(node.api, node.name)
+        until(
+            node.api, GPU_NODE.named(node.name), f"is {wanted} and ready",
+            lambda item: item["status"].get("layout") == wanted and condition(item)["status"] == "True",
+        )  # fmt: skip
+
+    try:
+        with merged(node.api, node.name, *({"metadata": {"labels": {_LAYOUT: word}}} for word in (label, None))):
+            is_now(label)
+            yield
+    finally:
+        is_now("dynamic")

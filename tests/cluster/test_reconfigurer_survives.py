@@ -22,10 +22,10 @@ from tests.cluster.slices import (
     LEASE,
     GpuNodeView,
     Pods,
-    agent_pod,
     planner_pods,
+    replace_agent,
 )
-from tests.cluster.system import AGENT_NAMESPACE, PLANNER_NAMESPACE, STATE
+from tests.cluster.system import PLANNER_NAMESPACE, STATE
 from tests.cluster.testbed import faults
 from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.node import component_name
@@ -77,12 +77,7 @@ def watched(api: Api, node: str, right: int) -> Iterator[Callable[[], float]]:
 
 
 def agent_replaced(cluster: Cluster, node: str) -> None:
-    """As an upgrade does it."""
-    api = cluster.connect()
-    before = agent_pod(api, node)["metadata"]
-    api.delete(POD, before["name"], AGENT_NAMESPACE)
-    until_gone(api, POD.named(before["name"], AGENT_NAMESPACE))
-    agent_pod(api, node)
+    replace_agent(cluster.connect(), node)
 
 
 def kubelet_restarted(cluster: Cluster, node: str) -> None:
