@@ -58,7 +58,7 @@ class Counts:
 
 
 class KubeMirror(Generic[T]):
-    """`parse` gives the value of an object; BadInput leaves that object out."""
+    """`parse` gives the value of an object; where it raises, that object is left out."""
 
     def __init__(
         self,
@@ -234,10 +234,11 @@ class KubeMirror(Generic[T]):
             return None
         try:
             return key, self._parse(body)
-        except BadInput as bad:
+        except Exception as error:  # noqa: BLE001  (one odd object must not blind us to all others)
             self.counts.unreadable += 1
             name = f"{key.namespace}/{key.name}" if key.namespace else key.name
-            log.warning("%s %s is left out: %s.", self.kind.kind, name, bad)
+            why = str(error) if isinstance(error, BadInput) else repr(error)
+            log.warning("%s %s is left out: %s.", self.kind.kind, name, why)
             return key, None
 
     def _wake(self, keys: list[Key]) -> None:
