@@ -59,6 +59,7 @@ def deployed(cluster: testbed.Cluster) -> None:
         if known != fingerprint:
             stamp.unlink(missing_ok=True)
             cluster.load(built)
+            _drop_older(cluster.cache, built)
             cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", stdin=manifests)
             wait_ready(cluster.kubectl)
         stamp.write_text(f"{fingerprint} {run}")
@@ -72,6 +73,14 @@ def rendered(kubectl: Kubectl, built: Image) -> str:
     if placed == text:
         raise ClusterError(f"{_OVERLAY} does not name the image {name}:dev")
     return placed
+
+
+def _drop_older(cache: Cache, built: Image) -> None:
+    """An archive has 300 MB, and each change of the checkout makes another."""
+    name, _, tag = built.name.rpartition(":")
+    for path in cache.images.glob(f"{name.replace('/', '_')}_*.tar"):
+        if f"_{tag}-" not in path.name:
+            path.unlink(missing_ok=True)
 
 
 def wait_ready(kubectl: Kubectl, *, seconds: float = _READY_SECONDS) -> None:
