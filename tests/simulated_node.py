@@ -159,9 +159,18 @@ class Node:
         self.write_node()
         self.clock.now += 1.0
 
-    def settle(self, rounds: int = 120) -> None:
+    def settle(self, rounds: int) -> None:
         for _ in range(rounds):
             self.round()
+
+    def settle_down(self, most: int = 150) -> None:
+        """Until nothing was left to do for some rounds; back-offs take a minute."""
+        quiet = 0
+        while most and quiet < 4:
+            self.round()
+            now = self.board.snapshot()
+            quiet = quiet + 1 if now.progress[self.uuid].settled and not self.disk.intents else 0
+            most -= 1
 
     # Pods
 

@@ -93,7 +93,7 @@ class GpuLoop:
     def step(self, now: float) -> float:
         """Do the next thing; answers in how many seconds there may be another without news from the board."""
         self._hear_events()
-        if self._reading is None or now >= self._reading.read_at + READ_EVERY_S:
+        if self._reading is None or now >= self._reading.read_at + READ_EVERY_S or self._released_since():
             self._read()
         self._settle()
         self._try_journal()
@@ -128,6 +128,13 @@ class GpuLoop:
         slices = tuple(_seen(instance, listed[instance.gi_id]) for instance in gpu.instances)
         self._heal(slices)
         self._put(self._judged(gpu, self._with_injection(slices)))
+
+    def _released_since(self) -> bool:
+        """A slice was released after the last reading, which may still show its processes."""
+        assert self._reading is not None
+        read_at = self._reading.read_at
+        marks = self._board.snapshot().marks.items()
+        return any(each.gpu == self._uuid and mark.release and mark.release.since >= read_at for each, mark in marks)
 
     def _pids(self, instance: GpuInstance) -> tuple[int, ...] | None:
         if instance.compute_instance is None:

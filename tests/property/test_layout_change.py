@@ -108,11 +108,14 @@ class AgentOfOneGpu(RuleBasedStateMachine):
             pod.listed = True
         self.node.clock.now += seconds
 
-    @rule(data=st.data())
-    def a_pod_is_admitted(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), unseen=st.booleans())
+    def a_pod_is_admitted(self, data: st.DataObject, *, unseen: bool) -> None:
+        """Sometimes long before its kubelet is asked again, or its process shows."""
         profiles = sorted({str(SliceId.parse(each).profile) for each in self.node.believed})
         if profiles:
             self.node.admit(data.draw(st.sampled_from(profiles)))
+        if unseen:
+            self.time_passes(6.0)
 
     @precondition(lambda self: self.node.pods)
     @rule(data=st.data(), what=st.sampled_from(["starts", "releases", "releases", "ends"]))
@@ -169,7 +172,7 @@ class AgentOfOneGpu(RuleBasedStateMachine):
         node.controls.clear_faults()
         node.disk.full = False
         before = set(node.slices())
-        node.settle()
+        node.settle_down()
         if self.wanted is not None:
             reading = GpuReading(uuid=node.uuid, read_at=0.0, model=MODEL)
             target, _ = legal_places(reading, MODEL, self.wanted)
@@ -184,5 +187,5 @@ class AgentOfOneGpu(RuleBasedStateMachine):
         assert not [mark for mark in marks if mark.withdrawn_since is not None or mark.release is not None]
 
 
-AgentOfOneGpu.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+AgentOfOneGpu.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestAgentOfOneGpu = AgentOfOneGpu.TestCase

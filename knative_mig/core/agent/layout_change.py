@@ -197,11 +197,12 @@ def _left_alone(reading: GpuReading, facts: Facts, why: str) -> Action:
 
 
 def _release_that_ended(reading: GpuReading, facts: Facts) -> EndRelease | None:
+    read_at = reading.read_at
     for slice_id, mark in sorted(facts.marks.items()):
         if slice_id.gpu != reading.uuid or mark.release is None:
             continue
         seen = reading.find(slice_id)
-        if seen is not None and seen.pids and seen.mig_uuid == mark.release.mig_uuid:
+        if seen is not None and seen.pids and seen.mig_uuid == mark.release.mig_uuid and mark.release.since < read_at:
             return EndRelease(slice_id=slice_id, why=f"{_listed(seen.pids)} came back to it")
         asked = facts.kubelet is not None and facts.kubelet.asked_at > mark.release.since
         if asked and not facts.holders(slice_id):
@@ -380,12 +381,13 @@ class _Change:
     def _user(self, seen: SeenSlice) -> str:
         """Who makes it busy; empty: nobody."""
         slice_id = self.reading.slice_id(seen)
+        released = self._released(seen)
         holders = self.facts.holders(slice_id)
-        if holders and not self._released(seen):
+        if holders and not released:
             return ", ".join(f"{each.namespace}/{each.pod}" for each in holders)
         if seen.pids:
             return _listed(seen.pids)
-        if self.facts.mark(slice_id).just_handed_out(self.now):
+        if not released and self.facts.mark(slice_id).just_handed_out(self.now):
             self.waits.append(Wait(until=self.now + 1.0, why=f"{slice_id} was handed out a moment ago"))
             return "a container that is about to start"
         return ""

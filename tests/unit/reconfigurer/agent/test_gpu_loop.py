@@ -1,0 +1,323 @@
+"""A GPU's loop on simulated GPUs, with a kubelet that believes what a test lets it believe."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+
+from knative_mig.adapters.sim_gpu import Call, Fault, Harm, SimulatedGpus, When, open_store
+from knative_mig.core.errors import GpuError, GpuTimeout, InsufficientResources, SliceInUse
+from knative_mig.core.gpu_node import GpuHealth, JournalState, SliceKey
+from knative_mig.core.profile import ProfileName
+from knative_mig.ports.gpu import create_slice
+from knative_mig.ports.journal import Operation
+from reconfigurer.agent.gpu_loop import READ_EVERY_S, Kind
+from tests.simulated_node import Killed, Node
+
+TWO = ("3g.20gb@0", "3g.20gb@4")
+
+
+@pytest.fixture
+def node() -> Node:
+    return Node(open_store("1xA100-40GB", new_uuid=lambda: UUID(int=1)))
+
+
+def kinds(node: Node) -> list[Kind]:
+    return [each.kind for each in node.happened]
+
+
+class TestMakingAndMerging:
+    def test_an_empty_gpu_becomes_what_is_wanted(self, node: Node) -> None:
+        node.want(*TWO)
+        node.settle(4)
+        assert node.slices() == list(TWO)
+        assert kinds(node) == [Kind.CREATED, Kind.CREATED]
+        assert node.board.snapshot().progress[node.uuid].settled
+        assert node.disk.intents == {}
+
+    def test_a_slice_is_offered_only_when_containers_can_be_given_it(self, node: Node) -> None:
+        node.injection.full = True
+        node.want("3g.20gb@4")
+        node.settle(3)
+        assert node.slices() == ["3g.20gb@4"]
+        assert not any(node.believed.values())
+        assert "no space left" in node.board.refusal(node.id("3g.20gb@4"))
+
+        node.injection.full = False
+        node.settle(4)
+        assert node.injection.published == {node.id("3g.20gb@4"): next(iter(node.mig_uuids()))}
+        assert all(node.believed.values())
+
+    def test_idle_fragments_are_merged_and_a_busy_neighbour_is_untouched(self, node: Node) -> None:
+        node.want("1g.5gb@0", "1g.5gb@1", "2g.10gb@2", "3g.20gb@4")
+        node.settle(6)
+        pod = node.run("3g.20gb")
+        node.start(pod)
+
+        node.want("3g.20gb@0", "3g.20gb@4")
+        node.settle(12)
+
+        assert node.slices() == list(TWO)
+        assert pod.mig_uuid in node.mig_uuids()
+        assert {str(each.key) for each in node.injection.published} == set(TWO)
+
+    def test_nothing_is_destroyed_before_the_kubelet_and_the_node_let_go_of_it(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        node.want()
+        for told in (None, node.kubelet_believes, node.ask_kubelet, node.write_node):
+            if told is not None:
+                told()
+            for _ in range(4):
+                node.step()
+            assert node.slices() == ["3g.20gb@4"]
+
+        node.ask_kubelet()
+        node.step()
+        assert node.slices() == []
+
+    def test_a_pod_that_came_before_the_kubelet_believed_keeps_its_slice(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        pod = node.admit("3g.20gb")
+        assert pod is not None
+        node.want("7g.40gb@0")
+        node.step()  # its holder has not shown yet
+        pod.listed = True
+        node.settle(10)
+        assert node.slices() == ["3g.20gb@4"]
+
+        node.end(pod)
+        node.settle(10)
+        assert node.slices() == ["7g.40gb@0"]
+
+    def test_a_gpu_that_the_spec_does_not_name_is_adopted_and_left_alone(self, node: Node) -> None:
+        create_slice(SimulatedGpus(node.store), node.uuid, ProfileName.parse("2g.10gb"), 2)
+        node.want_gpus()
+        node.settle(4)
+        assert node.slices() == ["2g.10gb@2"]
+        assert list(node.believed.values()) == [True]
+
+    def test_what_an_earlier_run_published_and_is_gone_is_swept(self, node: Node) -> None:
+        node.injection.published = {node.id("1g.5gb@0"): "MIG-old"}
+        node.step()
+        assert node.injection.published == {}
+
+
+class TestReleasing:
+    def test_another_profile_is_made_at_once_while_the_pod_relays_on(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        pod = node.run("3g.20gb")
+        node.start(pod)
+        assert node.release(pod)
+        node.want("2g.10gb@4")
+        for _ in range(6):
+            node.step()  # neither kubelet nor node status is asked for anything
+
+        assert node.slices() == ["2g.10gb@4"]
+        node.settle(3)
+        assert node.believed[str(node.id("3g.20gb@4"))]  # type: ignore[index]
+        assert node.admit("3g.20gb") is None
+
+        node.end(pod)
+        node.settle(3)
+        assert str(node.id("3g.20gb@4")) not in node.believed
+
+    def test_the_next_pod_of_the_profile_gets_the_slice_once_the_old_one_is_gone(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        pod = node.run("3g.20gb")
+        node.release(pod)
+        node.settle(3)
+        node.end(pod)
+        assert node.admit("3g.20gb") is None  # the kubelet has forgotten the pod, the agent has not seen that yet
+        node.settle(3)
+        again = node.admit("3g.20gb")
+        assert again is not None
+        assert again.mig_uuid == pod.mig_uuid
+
+
+class TestRefusals:
+    def test_a_slice_in_use_is_given_back_and_tried_again_later_and_later(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        fault = Fault(call=Call.DESTROY_COMPUTE_INSTANCE, harm=Harm.FAIL, nth=None, error=SliceInUse)
+        node.controls.inject(fault)
+        node.want()
+        node.settle(40)
+        assert node.slices() == ["3g.20gb@4"]
+        refused = [each.why for each in node.happened if each.kind is Kind.HANDLE_HELD]
+        assert 3 <= len(refused) <= 6
+        assert refused[0].endswith("no process is listed, so a monitor such as DCGM may have it open")
+        assert kinds(node).count(Kind.DESTROYED) == 0
+
+        node.controls.clear_faults()
+        node.settle(70)
+        assert node.slices() == []
+
+    @pytest.mark.parametrize("error", [GpuTimeout, InsufficientResources, GpuError])
+    @pytest.mark.parametrize("when", list(When))
+    @pytest.mark.parametrize("call", [Call.CREATE_GPU_INSTANCE, Call.CREATE_COMPUTE_INSTANCE])
+    def test_a_create_whose_outcome_is_not_known_leaks_nothing(
+        self, node: Node, call: Call, when: When, error: type[GpuError]
+    ) -> None:
+        node.controls.inject(Fault(call=call, harm=Harm.FAIL, when=when, error=error))
+        node.want("3g.20gb@4")
+        node.settle(8)
+        assert node.slices() == ["3g.20gb@4"]
+        assert node.disk.intents == {}
+
+    def test_one_that_never_succeeds_is_told_and_hinders_no_other(self, node: Node) -> None:
+        node.want("1g.5gb@0", "2g.10gb@2")
+        node.controls.inject(Fault(call=Call.CREATE_COMPUTE_INSTANCE, harm=Harm.FAIL, error=GpuTimeout))
+        node.controls.inject(Fault(call=Call.DESTROY_GPU_INSTANCE, harm=Harm.FAIL, nth=None, error=GpuTimeout))
+        for _ in range(3):
+            node.step()
+        assert "2g.10gb@2" in node.slices()
+
+
+class TestTheJournal:
+    def test_nothing_is_cut_while_it_cannot_be_written_and_all_is_when_it_can(self, node: Node) -> None:
+        node.disk.full = True
+        node.want("3g.20gb@4")
+        node.settle(3)
+        assert node.slices() == []
+        journal = node.board.snapshot().journal
+        assert (journal.state, journal.why) == (JournalState.UNWRITABLE, "the disk is full")
+
+        node.disk.full = False
+        node.settle(3)
+        assert node.slices() == ["3g.20gb@4"]
+        assert node.board.snapshot().journal.state is JournalState.CLEAN
+
+    def test_an_intent_of_before_a_reboot_is_closed_and_the_layout_made_anew(self, node: Node) -> None:
+        node.want(*TWO)
+        node.settle(4)
+        key = SliceKey(profile=ProfileName.parse("3g.20gb"), start=0)
+        node.disk.open("boot-1")[0].intend(Operation.DESTROY, node.uuid, key, mig_uuid="MIG-of-before")
+        node.controls.reboot()
+        node.boot = 2
+        node.restart_agent()
+        node.settle(6)
+        assert node.slices() == list(TWO)
+        assert node.disk.intents == {}
+        assert set(node.injection.published.values()) == node.mig_uuids()
+
+
+CHANGES = (
+    Call.CREATE_GPU_INSTANCE,
+    Call.CREATE_COMPUTE_INSTANCE,
+    Call.DESTROY_COMPUTE_INSTANCE,
+    Call.DESTROY_GPU_INSTANCE,
+    Call.INVENTORY,
+    Call.PROCESSES,
+)
+
+
+def kills() -> Iterator[tuple[Call, When, int]]:
+    for call in CHANGES:
+        for when in When:
+            for nth in range(1, 4):
+                yield call, when, nth
+
+
+@pytest.mark.parametrize(("call", "when", "nth"), list(kills()), ids=str)
+def test_killed_in_any_call_of_a_merge_it_converges_and_the_busy_neighbour_lives(
+    node: Node, call: Call, when: When, nth: int
+) -> None:
+    node.want("1g.5gb@0", "2g.10gb@2", "3g.20gb@4")
+    node.settle(5)
+    pod = node.run("3g.20gb")
+    node.start(pod)
+    node.controls.inject(Fault(call=call, harm=Harm.KILL, when=when, nth=nth))
+    node.want(*TWO)
+    for _ in range(14):
+        try:
+            node.round()
+        except Killed:
+            node.restart_agent()
+    assert node.slices() == list(TWO)
+    assert pod.mig_uuid in node.mig_uuids()
+    assert node.disk.intents == {}
+    assert set(node.injection.published.values()) == node.mig_uuids()
+
+
+class TestHealth:
+    def test_an_applications_error_changes_nothing(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        node.controls.raise_xid(node.uuid, 43, gi_id=1)
+        node.settle(3)
+        assert all(node.believed.values())
+        assert kinds(node)[-1] is Kind.XID
+
+    def test_a_broken_slice_is_made_anew_when_its_pod_has_gone(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        pod = node.run("3g.20gb")
+        node.start(pod)
+        node.controls.raise_xid(node.uuid, 94, gi_id=1)
+        node.settle(4)
+        assert list(node.believed.values()) == [False]
+        assert pod.mig_uuid in node.mig_uuids()
+
+        node.end(pod)
+        node.settle(8)
+        assert node.slices() == ["3g.20gb@4"]
+        assert pod.mig_uuid not in node.mig_uuids()
+        assert list(node.believed.values()) == [True]
+
+    def test_a_quarantined_gpu_is_left_alone_until_it_has_been_reset(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        node.controls.raise_xid(node.uuid, 95)
+        node.want("7g.40gb@0")
+        node.settle(8)
+        assert node.slices() == ["3g.20gb@4"]
+        reading = node.board.snapshot().readings[node.uuid]
+        assert (reading.health, reading.why) == (GpuHealth.RESET_REQUIRED, "XID 95: uncontained ECC error")
+        assert list(node.believed.values()) == [False]
+
+        node.controls.reset(node.uuid)
+        node.settle(4)
+        assert node.slices() == ["7g.40gb@0"]
+        assert Kind.HEALED in kinds(node)
+
+    def test_a_lost_gpu_keeps_its_devices_unhealthy_and_comes_back(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        node.controls.lose(node.uuid)
+        node.settle(3)
+        assert node.board.snapshot().readings[node.uuid].health is GpuHealth.LOST
+        assert list(node.believed.values()) == [False]
+
+        node.controls.reset(node.uuid)
+        node.settle(4)
+        assert node.slices() == ["3g.20gb@4"]
+        assert list(node.believed.values()) == [True]
+
+    def test_a_change_of_mode_that_is_pending_is_waited_for(self, node: Node) -> None:
+        node.controls.need_reset_for_mode(node.uuid)
+        SimulatedGpus(node.store).set_mig_mode(node.uuid, enabled=False)
+        node.want("3g.20gb@4")
+        node.settle(3)
+        assert node.slices() == []
+        assert node.board.snapshot().readings[node.uuid].health is GpuHealth.MODE_PENDING
+
+    def test_a_slice_that_somebody_else_destroyed_is_made_anew(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        node.controls.reset(node.uuid)
+        node.settle(4)
+        assert node.slices() == ["3g.20gb@4"]
+        assert set(node.injection.published.values()) == node.mig_uuids()
+
+
+def test_a_gpu_with_nothing_to_do_is_read_every_two_seconds_and_not_more_often(node: Node) -> None:
+    node.want()
+    waits = [node.step(), node.step()]
+    assert READ_EVERY_S - 0.1 < waits[1] <= READ_EVERY_S
+    read_at = node.board.snapshot().readings[node.uuid].read_at
+    node.step()
+    assert node.board.snapshot().readings[node.uuid].read_at == read_at
