@@ -29,6 +29,8 @@ class Lift:
 def lifts(granted: Iterable[Granted], keeper: WorldKeeper, already: Mapping[str, Lift]) -> list[Lift]:
     """`already`: lifts whose effect has not been seen yet, by the pod's UID."""
     reusing = [each for each in granted if each.step.how is How.REUSE]
+    if not any(is_gated(each.pod) for each in reusing):
+        return []
     pool = _Pool(reusing, keeper, already.values())
     found = []
     for each in sorted(reusing, key=lambda each: (-each.pod.priority, each.pod.created, each.pod.name)):
@@ -51,22 +53,22 @@ class _Pool:
         self._lifted: dict[NodeName, list[PodFacts]] = {}
         for lift in already:
             self._lifted.setdefault(lift.node, []).append(lift.pod)
-        self._ready: dict[ProfileName, list[tuple[NodeName, GpuUuid, SliceKey]]] = {}
+        self._ready: dict[ProfileName, Counter[NodeName]] = {}
         for each in reusing:
             target = each.step.target
             view = keeper.views[target.node]
             if _is_idle(view, target.gpu, each.key):
-                self._ready.setdefault(each.key.profile, []).append((target.node, target.gpu, each.key))
+                self._ready.setdefault(each.key.profile, Counter())[target.node] += 1
 
     def take(self, granted: Granted) -> NodeName | None:
         mine = granted.step.target.node
-        ready = self._ready.get(granted.key.profile, [])
-        ready.sort(key=lambda each: each[0] != mine)
-        for each in ready:
-            if each[0] in granted.nodes and self._allocatable(each[0], granted.key.profile) > 0:
-                ready.remove(each)
-                self._left[each[0], granted.key.profile] -= 1
-                return each[0]
+        profile = granted.key.profile
+        ready = self._ready.get(profile, Counter())
+        for node in (mine, *ready):
+            if ready[node] and node in granted.nodes and self._allocatable(node, profile) > 0:
+                ready[node] -= 1
+                self._left[node, profile] -= 1
+                return node
         return None
 
     def _allocatable(self, name: NodeName, profile: ProfileName) -> int:

@@ -57,7 +57,9 @@ def build(facts: Facts, now: float, reuse: Reuse | None = None) -> World:
     return keeper.world()
 
 
-_NO_PODS: Final[Mapping[Any, PodFacts]] = {}
+_NO_PODS: Final[Mapping[int, PodFacts]] = {}
+# Shapes that nobody waits with any more and that may come again.
+_SPARE_SHAPES: Final = 64
 _STARTS_HALF_LIFE_S: Final = 3600.0
 
 
@@ -65,16 +67,18 @@ class WorldKeeper:
     def __init__(self, reuse: Reuse) -> None:
         self._reuse = reuse
         self._models = Models()
-        self._pods: Mapping[Any, PodFacts] = _NO_PODS
-        self._bound: dict[NodeName, dict[Any, PodFacts]] = {}
-        self._waiting: dict[Any, PodFacts] = {}
+        # Pods by id(): their keys would have to be hashed in every round.
+        self._pods: dict[int, PodFacts] = {}
+        self._bound: dict[NodeName, dict[int, PodFacts]] = {}
+        self._waiting: dict[int, tuple[PodFacts, Shape]] = {}
         self._gpu_nodes: dict[NodeName, GpuNode] = {}
         self._nodes: dict[NodeName, NodeFacts] = {}
         self._verdicts: dict[NodeName, Verdict] = {}
         self._quotas: tuple[QuotaFacts, ...] = ()
         self._pinned: dict[NodeName, list[PodFacts]] = {}
         self._pinned_to: dict[str, NodeName] = {}
-        self._shapes: dict[Any, Shape] = {}
+        self._shapes: dict[Shape, Shape] = {}  # one object for each, so that none is hashed in every round
+        self._nodes_of: dict[int, frozenset[NodeName]] = {}
         self._starts = Counter[tuple[str, str]]()
         self._starts_halved = 0.0
         self._dirty: set[NodeName] = set()
@@ -138,35 +142,38 @@ class WorldKeeper:
             unplanned=self._unplanned,
             left_out={view.name: view.left_out.why for view in self.views.values() if view.left_out},
             quotas=quota_left(
-                ((each.namespace, each.hard, each.used) for each in self._quotas), self._waiting.values()
+                ((each.namespace, each.hard, each.used) for each in self._quotas),
+                (pod for pod, _ in self._waiting.values()),
             ),
         )
 
     # -- what changed -----------------------------------------------------------------------------------------------
 
     def _see_pods(self, pods: Mapping[Any, PodFacts]) -> None:
-        """Whoever starts or goes is noted by workload: what comes often is worth keeping a slice for."""
-        before = self._pods
-        if before is pods:
-            return
-        changed = [(key, pod) for key, pod in pods.items() if before.get(key) is not pod]
-        gone = [*(before.keys() - pods.keys())] if len(before) + len(changed) > len(pods) or not before else []
-        for key in chain(gone, (key for key, _ in changed)):
-            old = before.get(key)
-            if old:
-                self._waiting.pop(key, None)
-                if old.node is not None:
-                    self._bound.get(old.node, {}).pop(key, None)
-                    self._dirty.add(old.node)
-        for key, pod in changed:
+        """What changed is found by identity alone: most of thousands of pods are the objects of the round before.
+        Whoever starts is noted by workload: what comes often is worth keeping a slice for.
+        """
+        now = set(map(id, pods.values()))
+        for gone in self._pods.keys() - now:
+            pod = self._pods.pop(gone)
+            self._waiting.pop(gone, None)
             if pod.node is not None:
-                self._bound.setdefault(pod.node, {})[key] = pod
+                self._bound.get(pod.node, {}).pop(gone, None)
                 self._dirty.add(pod.node)
-            elif is_waiting(pod):
-                self._waiting[key] = pod
-            if pod.wants and key not in before:
-                self._starts[workload(pod.namespace, pod.name)] += 1
-        self._pods = dict(pods)
+        come = now - self._pods.keys()
+        for pod in pods.values() if come else ():
+            if id(pod) in come:
+                self._take(pod)
+
+    def _take(self, pod: PodFacts) -> None:
+        self._pods[id(pod)] = pod
+        if pod.node is not None:
+            self._bound.setdefault(pod.node, {})[id(pod)] = pod
+            self._dirty.add(pod.node)
+        elif is_waiting(pod):
+            shape = Shape.of(pod)
+            self._waiting[id(pod)] = (pod, self._shapes.setdefault(shape, shape))
+            self._starts[workload(pod.namespace, pod.name)] += 1
 
     def _see_nodes(self, nodes: Mapping[Any, NodeFacts]) -> None:
         named = {node.name: node for node in nodes.values()}
@@ -218,14 +225,18 @@ class WorldKeeper:
                 self.eligible.put(node, free_on(node, self.bound(name)))
             else:
                 self.eligible.remove(name)
-        self._shapes = {key: Shape.of(pod) for key, pod in self._waiting.items()}
-        self.eligible.keep_only(self._shapes.values())
+        if len(self._shapes) > 2 * len(self._waiting) + _SPARE_SHAPES:
+            self._shapes = {shape: shape for _, shape in self._waiting.values()}
+            self.eligible.keep_only(self._shapes)
+        answers = {
+            id(shape): self.eligible.nodes(shape) for shape in {id(s): s for _, s in self._waiting.values()}.values()
+        }
+        self._nodes_of = {each: answers[id(shape)] for each, (_, shape) in self._waiting.items()}
         pinned: dict[NodeName, list[PodFacts]] = {}
-        for key, pod in self._waiting.items():
-            if not pod.gates:
-                nodes = self.eligible.nodes(self._shapes[key])
-                if len(nodes) == 1:
-                    pinned.setdefault(next(iter(nodes)), []).append(pod)
+        for each, nodes in self._nodes_of.items():
+            pod = self._waiting[each][0]
+            if len(nodes) == 1 and not pod.gates:
+                pinned.setdefault(next(iter(nodes)), []).append(pod)
         for name in self._pinned.keys() | pinned.keys():
             if self._pinned.get(name) != pinned.get(name):
                 self._dirty.add(name)
@@ -234,16 +245,13 @@ class WorldKeeper:
 
     def _group(self) -> None:
         plannable, unplanned = [], []
-        for key, pod in self._waiting.items():
+        for pod, _ in self._waiting.values():
             why = why_unplanned(pod)
             if why:
                 unplanned.append(why)
             elif not self._has_slice(pod):
-                plannable.append((key, pod))
-        shapes = {id(pod): self._shapes[key] for key, pod in plannable}
-        self._groups = tuple(
-            groups_of((pod for _, pod in plannable), lambda pod: self.eligible.nodes(shapes[id(pod)]), self._everywhere)
-        )
+                plannable.append(pod)
+        self._groups = tuple(groups_of(plannable, lambda pod: self._nodes_of[id(pod)], self._everywhere))
         self._unplanned = tuple(unplanned)
 
     def _has_slice(self, pod: PodFacts) -> bool:

@@ -1,0 +1,208 @@
+"""`python -m bench.planner_process [--quick] [--json] [--seed N]`: from a change in the cluster to specs written.
+
+The planner process's own loop on mirrors in memory: 1,000 GpuNodes, 8,000 GPUs, 200 pods waiting. Three kinds of round:
+200 pods come at once; one comes beside 199 that wait; agents, scheduler and ending functions change some hundred nodes
+at once. Times are those of the whole round, the writes being answered at once: what an API server takes is its own.
+"""
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import click
+from prometheus_client import CollectorRegistry
+
+from bench.decisions import Watch
+from bench.planner_cluster import BenchCluster
+from bench.report import Goal, flags, print_goals, print_json, print_table
+from knative_mig.ports.kube import Key, LeaseRecord
+from reconfigurer.planner import memory
+from reconfigurer.planner.leader import Leader
+from reconfigurer.planner.loop import Mirrors, Now, Outcome, PlannerLoop
+from reconfigurer.planner.metering import Metering
+from reconfigurer.planner.metrics import PlannerMetrics
+from reconfigurer.planner.settings import PlannerSettings
+from reconfigurer.planner.telling import Teller
+
+KEYS: Final = ("planner_event_p99_ms", "planner_rss_mb")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    gpus: int = 8_000
+    waiting: int = 200
+    rounds: int = 200  # of each kind
+
+
+FULL: Final = Effort()
+QUICK: Final = Effort(rounds=30)
+
+
+@dataclass(slots=True)
+class Timed:
+    burst: Watch = field(default_factory=Watch)
+    single: Watch = field(default_factory=Watch)
+    answers: Watch = field(default_factory=Watch)
+    first: Watch = field(default_factory=Watch)
+    written: int = 0
+    served: int = 0
+    changed: int = 0
+
+
+@click.command(help=__doc__)
+@flags
+def main(*, quick: bool, as_json: bool, seed: int) -> None:
+    if quick:
+        click.echo("--quick: few rounds; take the figures of a full run")
+    found = run(QUICK if quick else FULL, seed)
+    if as_json:
+        print_json({key: found[key] for key in KEYS})
+
+
+def run(effort: Effort, seed: int) -> dict[str, float]:
+    timed = _play(effort, seed)
+    rss = _peak_mb()
+    _print(effort, timed)
+    p99 = max(_at(timed.burst.wall, 0.99), _at(timed.single.wall, 0.99))
+    print_goals(
+        [
+            Goal(what="event to spec written p99 (wall), ms", value=p99, at_most=250.0),
+            Goal(what="peak RSS with the cluster in memory, MB", value=rss, at_most=300.0),
+        ]
+    )
+    return {"planner_event_p99_ms": p99, "planner_rss_mb": rss}
+
+
+def _play(effort: Effort, seed: int) -> Timed:
+    cluster = BenchCluster(effort.gpus, seed)
+    loop = _loop(cluster)
+    timed = Timed()
+    with timed.first:
+        _round(loop, cluster)
+    cluster.answer()
+    _round(loop, cluster)
+    memory.settle()
+    for _ in range(effort.rounds):
+        _one_round(cluster, loop, effort.waiting, timed)
+    return timed
+
+
+def _one_round(cluster: BenchCluster, loop: PlannerLoop, waiting: int, timed: Timed) -> None:
+    cluster.arrive(max(0, waiting - len(cluster.waiting())))
+    with timed.burst:
+        _round(loop, cluster)
+    timed.written += len(cluster.written)
+    cluster.answer()
+    bound = cluster.schedule()
+    timed.served += bound
+    cluster.end_some(bound)
+    with timed.answers:
+        _round(loop, cluster)
+    cluster.answer()
+    _round(loop, cluster)
+    cluster.arrive(1)
+    with timed.single:
+        _round(loop, cluster)
+    cluster.answer()
+    bound = cluster.schedule()
+    cluster.end_some(bound)
+    _round(loop, cluster)
+    cluster.now += 1.0
+
+
+def _round(loop: PlannerLoop, cluster: BenchCluster) -> None:
+    loop.wake()
+    outcome = loop.step(Now(monotonic=cluster.now, wall=cluster.now))
+    assert outcome is Outcome.PLANNED, outcome
+
+
+class _Leases:
+    """Nobody else wants to lead."""
+
+    def read(self, key: Key) -> LeaseRecord | None:  # noqa: ARG002 - the port's
+        return None
+
+    def write(self, key: Key, record: LeaseRecord) -> LeaseRecord:  # noqa: ARG002 - the port's
+        return record
+
+
+def _loop(cluster: BenchCluster) -> PlannerLoop:
+    settings = PlannerSettings()
+    metrics = PlannerMetrics(CollectorRegistry())
+    clock: Callable[[], Now] = lambda: Now(monotonic=time.monotonic(), wall=cluster.now)  # noqa: E731
+    leader = Leader(
+        _Leases(),
+        Key("knative-mig", "knative-mig-planner"),
+        "bench",
+        settings.lease,
+        clock=lambda: 0.0,
+        wall=lambda: cluster.now,
+        highest=lambda: 0,
+        changed=lambda: None,
+    )
+    leader.step()
+    mirrors = Mirrors(
+        gpu_nodes=cluster.gpu_nodes,
+        pods=cluster.pods,
+        nodes=cluster.nodes,
+        quotas=cluster.quotas,
+        heartbeats=cluster.heartbeats,
+    )
+    for name in [each.name for each in cluster.gpu_nodes.objects.values()]:
+        record = LeaseRecord(holder=name, duration_s=20, acquired=0, renewed=0, transitions=0)
+        cluster.heartbeats.put(Key("knative-mig-agent", name), record)
+    return PlannerLoop(
+        mirrors=mirrors,
+        gpu_nodes=cluster,
+        pods=cluster,
+        leader=leader,
+        teller=Teller(cluster, metrics, settings.tell_again_s),
+        metering=Metering(cluster, metrics, settings.store_meters_s),
+        metrics=metrics,
+        settings=settings,
+        clock=clock,
+    )
+
+
+def _print(effort: Effort, timed: Timed) -> None:
+    rows = [
+        (
+            name,
+            *(f"{_at(watch.cpu, share):.0f}" for share in (0.5, 0.99)),
+            *(f"{_at(watch.wall, share):.0f}" for share in (0.5, 0.99, 1.0)),
+        )
+        for name, watch in (
+            (f"{effort.waiting} pods come at once", timed.burst),
+            ("one comes beside them", timed.single),
+            ("agents and scheduler have answered", timed.answers),
+        )
+    ]
+    print_table(
+        f"One round on {effort.gpus:,} GPUs, {effort.gpus // 8:,} nodes, milliseconds",
+        ("what woke it", "cpu p50", "p99", "wall p50", "p99", "max"),
+        *rows,
+    )
+    click.echo(
+        f"\n{effort.rounds} rounds of each kind; {timed.written / effort.rounds:.0f} specs written after a burst, "
+        f"{timed.served / effort.rounds:.0f} pods served; the first round of all, which stamps and reads every node: "
+        f"{_at(timed.first.wall, 1.0):.0f} ms"
+    )
+
+
+def _at(nanoseconds: list[int], share: float) -> float:
+    ordered = sorted(nanoseconds)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1e6
+
+
+def _peak_mb() -> float:
+    gc.collect()
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = [each for each in status.splitlines() if each.startswith("VmHWM:")]
+    return int(line.split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    main()
