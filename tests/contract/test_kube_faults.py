@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -47,6 +48,18 @@ def api() -> Iterator[FakeApi]:
 
 def pod(name: str = "pod", **spec: Any) -> dict[str, Any]:
     return {"kind": "Pod", "metadata": {"namespace": "ns", "name": name}, "spec": spec}
+
+
+class Drawn(Random):
+    """Chance that keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.limits: list[float] = []
+
+    def uniform(self, a: float, b: float) -> float:
+        self.limits.append(b)
+        return super().uniform(a, b)
 
 
 class TestClient:
@@ -236,6 +249,25 @@ class TestMirror:
         mirror, _ = self.mirror(api, opened)
         assert mirror.wait_synced(WAIT_S)
         assert mirror.counts.failures == 3
+
+    def test_stays_away_longer_and_longer_where_it_may_list_and_not_watch(
+        self, api: FakeApi, opened: ExitStack
+    ) -> None:
+        api.faults.fail(403, times=4, path="watch=1")
+        drawn = Drawn()
+        mirror, _ = self.mirror(api, opened, back_off=BackOff(first_s=0.001, most_s=1.0, random=drawn))
+        api.wait_for_watches(1)
+        assert drawn.limits == [0.001, 0.002, 0.004, 0.008]
+        assert mirror.counts.lists == 5
+
+    def test_a_history_that_is_always_gone_is_not_asked_for_at_once_each_time(
+        self, api: FakeApi, opened: ExitStack
+    ) -> None:
+        api.faults.fail(410, times=3, path="watch=1")
+        drawn = Drawn()
+        self.mirror(api, opened, back_off=BackOff(first_s=0.001, most_s=1.0, random=drawn))
+        api.wait_for_watches(1)
+        assert drawn.limits == [0.002, 0.004]
 
     def test_a_silent_connection_is_given_up(
         self, api: FakeApi, opened: ExitStack, monkeypatch: pytest.MonkeyPatch

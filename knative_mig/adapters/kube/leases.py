@@ -10,6 +10,7 @@ from typing import Any, Final
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.fields import Fields, micro_time_text
 from knative_mig.adapters.kube.kinds import LEASE
+from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.ports.kube import Key, LeaseRecord, ObjectNotFound
 
 ADDRESS: Final = "knative-mig.dev/address"
@@ -70,3 +71,8 @@ def _body(key: Key, record: LeaseRecord) -> dict[str, Any]:
             "leaseTransitions": record.transitions,
         },
     }
+
+
+def mirror(client: KubeClient, namespace: str) -> KubeMirror[LeaseRecord]:
+    """Of all Leases of a namespace: the agents' heartbeats."""
+    return KubeMirror(client, LEASE, lambda body: _record(dict(body)), namespace=namespace)

@@ -92,6 +92,7 @@ class KubeMirror(Generic[T]):
         self._stream: Stream | None = None
         self._version = ""  # resourceVersion to watch from; empty: list first
         self._listed = 0.0
+        self._events = 0  # of this watch
 
     def snapshot(self) -> Mapping[Key, T]:
         with self._lock:
@@ -115,7 +116,9 @@ class KubeMirror(Generic[T]):
             self._wakes = (*self._wakes, wake)
 
     def interrupt(self) -> None:
-        """After `stop` was set: a `run` that waits for the server ends now. From any thread."""
+        """After `stop` was set: a `run` that is in a watch, as it nearly always is, ends now, one that lists or connects
+        when that ends. From any thread.
+        """
         with self._lock:
             stream = self._stream
         if stream is not None:
@@ -125,23 +128,21 @@ class KubeMirror(Generic[T]):
         """Until `stop`; whatever the API server does, it goes on."""
         failures = 0
         while not stop.is_set():
-            version = self._version
+            self._events = 0
             try:
                 self._turn(stop)
                 failures = 0
-            except Gone as gone:
-                self._version = ""
-                log.info("Listing %s again: %s.", self.kind.plural, gone)
-                if not version:  # the list itself ran out, so at once would be again and again
-                    failures += 1
             except ClusterError as error:
                 if stop.is_set():
                     return
-                # A watch that a server refused, or that heard something since it began, tells nothing of the next.
-                failures = failures + 1 if self._version == version else 1
+                # A list alone is no success: one that may list and not watch would list again and again.
+                failures = 1 if self._events else failures + 1
                 if not isinstance(error, ApiUnreachable):
                     self._version = ""
-                self._failed(error, failures, stop)
+                if isinstance(error, Gone) and failures == 1:
+                    log.info("Listing %s again: %s.", self.kind.plural, error)
+                else:
+                    self._failed(error, failures, stop)
 
     def _failed(self, error: ClusterError, failures: int, stop: threading.Event) -> None:
         self.counts.failures += 1
@@ -204,6 +205,7 @@ class KubeMirror(Generic[T]):
     def _take(self, event: WatchEvent) -> None:
         if event.type == "ERROR":
             raise of_status(f"the watch of {self.kind.plural}", event.object)
+        self._events += 1
         version = str((event.object.get("metadata") or {}).get("resourceVersion", ""))
         if event.type != "BOOKMARK" and (parsed := self._parsed(event.object)) is not None:
             key, value = parsed
