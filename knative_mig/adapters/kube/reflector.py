@@ -116,7 +116,7 @@ class KubeMirror(Generic[T]):
             self._wakes = (*self._wakes, wake)
 
     def interrupt(self) -> None:
-        """After `stop` was set: a `run` that is in a watch, as it nearly always is, ends now, one that lists or connects
+        """After `stop` was set: a `run` that is in a watch, as it mostly is, ends now, one that lists or connects
         when that ends. From any thread.
         """
         with self._lock:
