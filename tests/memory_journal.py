@@ -1,6 +1,7 @@
 """A journal in memory that passes the contract of `ports.journal`: what was written outlives whoever wrote it."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from knative_mig.core.gpu_node import SliceKey
@@ -13,6 +14,7 @@ class MemoryDisk:
     intents: dict[int, Intent] = field(default_factory=dict)
     number: int = 0
     full: bool = False
+    at: Callable[[str], None] = lambda _: None  # told before and after each write: a test may end the agent there
 
     def open(self, boot_id: str) -> "tuple[MemoryJournal, Opened]":
         found = tuple(self.intents[number] for number in sorted(self.intents))
@@ -27,6 +29,7 @@ class MemoryJournal:
     def intend(self, operation: Operation, gpu: GpuUuid, key: SliceKey, *, mig_uuid: str | None = None) -> Intent:
         with self._lock:
             self._refuse_when_full()
+            self._disk.at("before intend")
             self._disk.number += 1
             intent = Intent(
                 number=self._disk.number,
@@ -37,12 +40,15 @@ class MemoryJournal:
                 mig_uuid=mig_uuid,
             )
             self._disk.intents[intent.number] = intent
+            self._disk.at("after intend")
             return intent
 
     def done(self, intent: Intent) -> None:
         with self._lock:
             self._refuse_when_full()
+            self._disk.at("before done")
             self._disk.intents.pop(intent.number, None)
+            self._disk.at("after done")
 
     def open_intents(self) -> int:
         return len(self._disk.intents)

@@ -345,6 +345,15 @@ class TestReleased:
         assert isinstance(decide(gpu(), wanted("3g.20gb@4"), dropped).action, EndRelease)
         assert isinstance(decide(gpu(), wanted("3g.20gb@4"), replace(dropped, marks={})).action, Create)
 
+    def test_it_ends_also_on_a_gpu_of_which_nothing_is_wanted_any_more(self) -> None:
+        known = facts(kubelet=kubelet(asked_at=96.0), marks=self.MARKS)
+        assert isinstance(decide(gpu("3g.20gb@4"), None, known).action, EndRelease)
+
+    def test_processes_that_were_seen_before_the_release_have_not_come_back(self) -> None:
+        known = facts(kubelet=self.HELD, marks=self.MARKS)
+        before = replace(gpu("3g.20gb@4 pid 7"), read_at=89.0)
+        assert not isinstance(decide(before, wanted("2g.10gb@4"), known).action, EndRelease | Destroy)
+
     def test_a_kubelet_that_was_asked_before_the_release_has_dropped_nothing(self) -> None:
         known = facts(kubelet=kubelet("3g.20gb@4", asked_at=89.0), marks=self.MARKS)
         assert isinstance(decide(gpu(), wanted("3g.20gb@4"), known).action, Wait)

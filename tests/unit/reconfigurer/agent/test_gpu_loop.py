@@ -243,6 +243,33 @@ def test_killed_in_any_call_of_a_merge_it_converges_and_the_busy_neighbour_lives
     assert set(node.injection.published.values()) == node.mig_uuids()
 
 
+@pytest.mark.parametrize("nth", [1, 2, 3])
+@pytest.mark.parametrize("write", ["before intend", "after intend", "before done", "after done"])
+def test_killed_beside_any_write_of_the_journal_it_converges_too(node: Node, write: str, nth: int) -> None:
+    left = [nth]
+
+    def at(what: str) -> None:
+        left[0] -= what == write
+        if left[0] == 0 and what == write:
+            raise Killed
+
+    node.want("1g.5gb@0", "2g.10gb@2", "3g.20gb@4")
+    node.settle(5)
+    pod = node.run("3g.20gb")
+    node.start(pod)
+    node.disk.at = at
+    node.want("1g.5gb@0", "1g.5gb@1", "1g.5gb@2", "3g.20gb@4")
+    for _ in range(14):
+        try:
+            node.round()
+        except Killed:
+            node.restart_agent()
+    assert left[0] <= 0
+    assert node.slices() == ["1g.5gb@0", "1g.5gb@1", "1g.5gb@2", "3g.20gb@4"]
+    assert pod.mig_uuid in node.mig_uuids()
+    assert node.disk.intents == {}
+
+
 class TestHealth:
     def test_an_applications_error_changes_nothing(self, node: Node) -> None:
         node.want("3g.20gb@4")
