@@ -92,7 +92,11 @@ class PlannerLoop:
         settings: PlannerSettings,
         clock: Callable[[], Now],
         in_parallel: InParallel = one_by_one,
+        after_first_plan: Callable[[], None] = lambda: None,
     ) -> None:
+        """`after_first_plan` is called once, when all that is kept stands."""
+        self._after_first_plan = after_first_plan
+        self._has_planned = False
         self._mirrors = mirrors
         self._pods = pods
         self._leader = leader
@@ -202,6 +206,9 @@ class PlannerLoop:
         self._metrics.waiting.labels("no").set(len(decision.without_slice))
         if decision.amended or written.failed:
             self.wake()  # what was amended has been written, or what was not has to be planned anew
+        if not self._has_planned:
+            self._has_planned = True
+            self._after_first_plan()
         return Outcome.PLANNED
 
     def _see(self, nodes: Mapping[NodeName, GpuNode], now: Now) -> set[NodeName]:

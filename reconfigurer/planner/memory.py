@@ -1,7 +1,7 @@
 """Keeps the garbage collector from walking a thousand nodes in the middle of a round.
 
-Called by the process after its first whole round, and by `bench.planner_process`. What stands then, stands for as long as
-its node does not change: it is taken out of the collector's sight, and what rounds make and drop is collected young.
+Called by the process after its first whole round, and by `bench.planner_process`. What stands then, stands for as long
+as its node does not change: it is taken out of the collector's sight, and what rounds make and drop is collected young.
 """
 
 import gc

@@ -19,6 +19,7 @@ from knative_mig.core.gpu_node import SliceKey
 from knative_mig.core.inventory import Gpu, GpuUuid, Inventory, NodeName
 from knative_mig.core.planner.batch import plan_on
 from knative_mig.core.planner.decisions import Because, How, Plan, Reason, Step
+from knative_mig.core.planner.fits import Tier
 from knative_mig.core.planner.fleet import Fleet
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.planner.startup import StartupEstimate
@@ -81,9 +82,17 @@ class KeptFleet:
         if fleet is None:
             self._gpus = {name: gpus for name, gpus in self._gpus.items() if gpus}
             every = tuple(gpu for gpus in self._gpus.values() for gpu in gpus)
-            fleet = Fleet(Inventory(gpus=every), self._policy)
+            fleet = _warm(Fleet(Inventory(gpus=every), self._policy))
         self._fleet = fleet
         return fleet
+
+
+def _warm(fleet: Fleet) -> Fleet:
+    """Every GPU ranked for every profile, or the first to ask for one would wait for that."""
+    for name in fleet.profiles():
+        for tier in Tier:
+            fleet.fits(tier, name)
+    return fleet
 
 
 def _alike(before: tuple[Gpu, ...], now: tuple[Gpu, ...]) -> bool:

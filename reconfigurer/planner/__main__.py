@@ -1,0 +1,100 @@
+"""`python -m reconfigurer.planner`: reads the settings, runs the planner until SIGTERM, answers with an exit code.
+
+Exit codes: 0 it was told to end, 1 it failed, 2 bad input. Each option has an environment variable, `KNATIVE_MIG_` and
+its name.
+"""
+
+import logging
+import os
+import sys
+
+import click
+
+from knative_mig.adapters.kube.client import KubeClient
+from knative_mig.core.cluster.idle_worth import Reuse
+from knative_mig.core.cluster.staleness import Patience
+from knative_mig.core.errors import BadInput, KnativeMigError
+from knative_mig.core.planner.policy import Policy
+from reconfigurer.planner.process import run
+from reconfigurer.planner.settings import PlannerSettings
+
+IN_CLUSTER = "in-cluster"
+_DEFAULT = PlannerSettings()
+_SECONDS = click.FloatRange(min=0, min_open=True)
+
+
+@click.command(context_settings={"auto_envvar_prefix": "KNATIVE_MIG", "help_option_names": ["-h", "--help"]})
+@click.option("--kubeconfig", default=IN_CLUSTER, show_default=True, help="A file, or in-cluster.")
+@click.option("--context", default=None, help="Of the kubeconfig.")
+@click.option(
+    "--namespace", envvar=["KNATIVE_MIG_NAMESPACE", "POD_NAMESPACE"], default=_DEFAULT.namespace, show_default=True
+)
+@click.option("--agent-namespace", default=_DEFAULT.agent_namespace, show_default=True, help="Of the heartbeats.")
+@click.option("--resync-s", type=_SECONDS, default=_DEFAULT.resync_s, show_default=True)
+@click.option("--mirror-age-limit-s", type=_SECONDS, default=_DEFAULT.mirror_age_limit_s, show_default=True)
+@click.option("--agent-answers-within-s", type=_SECONDS, default=_DEFAULT.patience.answer_s, show_default=True)
+@click.option("--agent-silent-after-s", type=_SECONDS, default=_DEFAULT.patience.silence_s, show_default=True)
+@click.option("--idle-cold-start-s", type=_SECONDS, default=_DEFAULT.reuse.cold_start_s, show_default=True)
+@click.option("--idle-half-life-s", type=_SECONDS, default=_DEFAULT.reuse.half_life_s, show_default=True)
+@click.option("--max-moves", type=click.IntRange(0, 2), default=_DEFAULT.policy.max_moves, show_default=True)
+@click.option("--starving-after-s", type=_SECONDS, default=_DEFAULT.policy.starving_after_s, show_default=True)
+@click.option(
+    "--wait-at-most-s", type=click.FloatRange(min=0), default=_DEFAULT.policy.wait_at_most_s, show_default=True
+)
+@click.option("--reserve-whole", type=click.IntRange(min=0), default=_DEFAULT.policy.reserve_whole, show_default=True)
+@click.option("--ops-host", default="0.0.0.0", show_default=True)  # noqa: S104 - probes come from the node
+@click.option("--ops-port", type=click.IntRange(0, 65535), default=_DEFAULT.ops_port, show_default=True)
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
+def command(
+    *,
+    kubeconfig: str,
+    context: str | None,
+    namespace: str,
+    agent_namespace: str,
+    resync_s: float,
+    mirror_age_limit_s: float,
+    agent_answers_within_s: float,
+    agent_silent_after_s: float,
+    idle_cold_start_s: float,
+    idle_half_life_s: float,
+    max_moves: int,
+    starving_after_s: float,
+    wait_at_most_s: float,
+    reserve_whole: int,
+    ops_host: str,
+    ops_port: int,
+    log_level: str,
+) -> None:
+    """The planner: decides which slices are made on which node."""
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = PlannerSettings(
+            namespace=namespace,
+            agent_namespace=agent_namespace,
+            resync_s=resync_s,
+            mirror_age_limit_s=mirror_age_limit_s,
+            ops_port=ops_port,
+            patience=Patience(answer_s=agent_answers_within_s, silence_s=agent_silent_after_s),
+            reuse=Reuse(cold_start_s=idle_cold_start_s, half_life_s=idle_half_life_s),
+            policy=Policy(
+                max_moves=max_moves,
+                starving_after_s=starving_after_s,
+                wait_at_most_s=wait_at_most_s,
+                reserve_whole=reserve_whole,
+            ),
+        )
+        in_cluster = kubeconfig == IN_CLUSTER
+        client = KubeClient.in_cluster() if in_cluster else KubeClient.of_kubeconfig(kubeconfig, context)
+        code = run(settings, client, host=ops_host)
+    except (KnativeMigError, OSError) as error:
+        click.echo(f"planner: {error}", err=True)
+        code = 2 if isinstance(error, BadInput) else 1
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads that wait for an API server that is away would hold up an ordinary exit.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    command()

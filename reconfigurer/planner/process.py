@@ -1,0 +1,178 @@
+"""Composes the planner process: its adapters behind the ports, and which threads run what.
+
+    mirrors    GpuNodes, pods, nodes, quotas, the agents' heartbeats     a thread each
+    lease      takes and renews it                                       events    writes them
+    planner    the rounds, and a pool that writes specs side by side     ops       /healthz, /readyz, /metrics
+
+`run` is called by `__main__`, `Planner` by tests. Leader and standby are the same but for the lease: both keep their
+mirrors whole, so that a new leader plans at once. A thread that fails ends the process: its Deployment starts it anew.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry, disable_created_metrics
+
+from knative_mig.adapters.kube import gpu_nodes, leases, parse
+from knative_mig.adapters.kube.client import KubeClient
+from knative_mig.adapters.kube.events import KubeEvents
+from knative_mig.adapters.kube.gpu_nodes import KubeGpuNodes
+from knative_mig.adapters.kube.kinds import NODE, POD, RESOURCE_QUOTA
+from knative_mig.adapters.kube.leases import KubeLeases
+from knative_mig.adapters.kube.meter_store import KubeMeterStore
+from knative_mig.adapters.kube.pods import KubePods
+from knative_mig.adapters.kube.reflector import KubeMirror
+from knative_mig.adapters.ops_server import OpsServer
+from knative_mig.core.cluster.leadership import highest_token
+from knative_mig.ports.kube import Key
+from reconfigurer.planner import memory
+from reconfigurer.planner.leader import Leader
+from reconfigurer.planner.loop import Mirrors, Now, PlannerLoop
+from reconfigurer.planner.metering import Metering
+from reconfigurer.planner.metrics import PlannerMetrics
+from reconfigurer.planner.settings import PlannerSettings
+from reconfigurer.planner.telling import Teller
+
+_log = logging.getLogger(__name__)
+LEASE_NAME: Final = "knative-mig-planner"
+ENDS_WITHIN_S: Final = 1.5
+STANDS_STILL_AFTER_S: Final = 60.0  # a round of ten thousand GPUs takes seconds at its worst, and one is due every ten
+
+
+def run(settings: PlannerSettings, client: KubeClient, *, host: str = "0.0.0.0") -> int:  # noqa: S104 - probes come from the node
+    """Until SIGTERM or SIGINT; the exit code."""
+    planner = Planner(settings, client, me=os.environ.get("POD_NAME") or socket.gethostname(), host=host)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: planner.stop.set())
+    planner.start()
+    planner.stop.wait()
+    planner.end()
+    return 1 if planner.failed else 0
+
+
+class _Runs(Protocol):
+    def run(self, stop: threading.Event) -> None: ...
+
+
+class Planner:
+    def __init__(
+        self, settings: PlannerSettings, client: KubeClient, *, me: str, host: str = "127.0.0.1", address: str = ""
+    ) -> None:
+        """OSError: its ops port is taken. `address`: where this replica takes events."""
+        self.settings, self.stop, self.failed = settings, threading.Event(), ""
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        registry = CollectorRegistry()
+        metrics = PlannerMetrics(registry)
+        self._gpu_nodes = gpu_nodes.mirror(client)
+        pods = KubeMirror(client, POD, parse.pod)
+        nodes = KubeMirror(client, NODE, parse.node)
+        quotas = KubeMirror(client, RESOURCE_QUOTA, parse.quota)
+        heartbeats = leases.mirror(client, settings.agent_namespace)
+        self._mirrors = Mirrors(gpu_nodes=self._gpu_nodes, pods=pods, nodes=nodes, quotas=quotas, heartbeats=heartbeats)
+        self._running: tuple[_Runs, ...] = (self._gpu_nodes, pods, nodes, quotas, heartbeats)
+        self._interrupts: list[Callable[[], None]] = [
+            each.interrupt for each in (self._gpu_nodes, pods, nodes, quotas, heartbeats)
+        ]
+        self._events = KubeEvents(client, component="knative-mig-planner", instance=me)
+        self.leader = Leader(
+            KubeLeases(client),
+            Key(settings.namespace, LEASE_NAME),
+            me,
+            settings.lease,
+            clock=time.monotonic,
+            wall=time.time,
+            highest=self._highest,
+            changed=lambda: self.loop.wake(),  # noqa: PLW0108 - the loop is made after its leader
+            address=address,
+        )
+        self._pool = ThreadPoolExecutor(settings.writers, thread_name_prefix="write")
+        self.loop = PlannerLoop(
+            mirrors=self._mirrors,
+            gpu_nodes=KubeGpuNodes(client),
+            pods=KubePods(client),
+            leader=self.leader,
+            teller=Teller(self._events, metrics, settings.tell_again_s),
+            metering=Metering(KubeMeterStore(client, settings.namespace), metrics, settings.store_meters_s),
+            metrics=metrics,
+            settings=settings,
+            clock=_now,
+            in_parallel=self._in_parallel,
+            after_first_plan=memory.settle,
+        )
+        self.loop.wake_on_changes()
+        self.ops = OpsServer(host, settings.ops_port, registry, unhealthy=self._unhealthy, unready=self._unready)
+        self._threads: list[threading.Thread] = []
+        self._started = time.monotonic()
+
+    def start(self) -> None:
+        self._thread("ops", lambda _: self.ops.serve())
+        self._thread("events", self._events.run)
+        for name, mirror in zip(self._mirrors.each(), self._running, strict=True):
+            self._thread(f"mirror-{name}", mirror.run)
+        self._thread("lease", self._hold_lease)
+        self._thread("planner", self.loop.run)
+
+    def end(self) -> None:
+        """Within two seconds; the lease is given back once no round can write any more."""
+        self.stop.set()
+        deadline = time.monotonic() + ENDS_WITHIN_S
+        self.loop.wake()
+        for interrupt in (*self._interrupts, self.ops.stop):
+            threading.Thread(target=interrupt, name="end", daemon=True).start()
+        by_name = {thread.name: thread for thread in self._threads}
+        by_name["planner"].join(max(0.0, deadline - time.monotonic()))
+        if not by_name["planner"].is_alive():
+            release = threading.Thread(target=self.leader.release, name="release", daemon=True)
+            release.start()
+            release.join(max(0.1, deadline - time.monotonic()))
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _hold_lease(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            stop.wait(self.leader.step())
+
+    def _highest(self) -> int | None:
+        """None until all GpuNodes have been seen: their tokens are what a new leader has to be above."""
+        return highest_token(self._gpu_nodes.snapshot().values()) if self._gpu_nodes.synced else None
+
+    def _in_parallel(self, calls: Iterable[Callable[[], None]]) -> None:
+        for future in [self._pool.submit(call) for call in calls]:
+            future.result()
+
+    def _thread(self, name: str, body: Callable[[threading.Event], None]) -> None:
+        def guarded() -> None:
+            try:
+                body(self.stop)
+            except Exception:  # noqa: BLE001  whatever it is, the process ends, and says so
+                if not self.stop.is_set():
+                    _log.exception("Thread %s failed: the planner ends, to be started anew", name)
+                    self.failed = name
+                    self.stop.set()
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _unhealthy(self) -> str:
+        if self.failed:
+            return f"thread {self.failed} failed"
+        since = self.loop.last_round_at or self._started
+        still = time.monotonic() - since
+        return f"no round for {still:.0f} s" if still > STANDS_STILL_AFTER_S else ""
+
+    def _unready(self) -> str:
+        unsynced = self._mirrors.unsynced
+        return self._unhealthy() or (f"not listed yet: {', '.join(unsynced)}" if unsynced else "")
+
+
+def _now() -> Now:
+    return Now(monotonic=time.monotonic(), wall=time.time())
