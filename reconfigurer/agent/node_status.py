@@ -125,7 +125,12 @@ class NodeStatusLoop:
         return wait_s
 
     def _note_spec(self, now: Snapshot, at: float) -> None:
-        if now.spec is not None and (self._spec_seen is None or self._spec_seen[0] < now.spec.generation):
+        """The first one after a start is not measured: nobody knows how long it has been there."""
+        if now.spec is None:
+            return
+        if self._spec_seen is None:
+            self._spec_seen = (now.spec.generation, float("inf"))
+        elif self._spec_seen[0] < now.spec.generation:
             self._spec_seen = (now.spec.generation, at)
 
     def _observe(self, now: Snapshot, served: Served) -> None:

@@ -216,6 +216,7 @@ class Agent:
             clock=self._clock,
             wall=time.time,
             surroundings=self.surroundings,
+            all_read=self._all_read.is_set,
         )
         self._heartbeat = Heartbeat(
             Key(settings.namespace, settings.node),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from knative_mig.core.agent.status import Applied, Known, gpu_node_status
+from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import GpuNodeStatus, Layout
 from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import ClusterError, GpuNodes, ObjectNotFound
@@ -48,6 +49,7 @@ class Publisher:
         clock: Callable[[], float],
         wall: Callable[[], float],
         surroundings: Surroundings,
+        all_read: Callable[[], bool] = lambda: True,
     ) -> None:
         self._identity = identity
         self._board = board
@@ -57,6 +59,7 @@ class Publisher:
         self._clock = clock
         self._wall = wall
         self._surroundings = surroundings
+        self._all_read = all_read
         self._previous: GpuNodeStatus | None = None
         self._there = False  # the GpuNode, as far as is known
         self._written: GpuNodeStatus | None = None
@@ -77,7 +80,7 @@ class Publisher:
             return self._not_before - at
         try:
             if not self._there:
-                found = self._gpu_nodes.ensure(self._identity.node).status
+                found = self._ensured()
                 self._previous = self._previous or found
                 self._there = True
             status = gpu_node_status(self._known(self._board.snapshot()), self._previous, self._wall())
@@ -85,7 +88,7 @@ class Publisher:
             if status != self._written or at - self._written_at >= AT_LEAST_EACH_S:
                 self._gpu_nodes.write_status(self._identity.node, status)
                 self._written, self._written_at = status, at
-        except ClusterError as error:
+        except (ClusterError, BadInput) as error:  # BadInput: the answer was not one that this version knows
             if isinstance(error, ObjectNotFound):
                 self._there = False
             self._metrics.status_write_errors.labels("gpunode", error.reason).inc()
@@ -97,9 +100,20 @@ class Publisher:
         self._retry.worked()
         return max(self._written_at + AT_LEAST_EACH_S - self._clock(), 0.0)
 
+    def _ensured(self) -> GpuNodeStatus | None:
+        """What a former agent reported, if it can be read: one of another version may have written what this one does
+        not know.
+        """
+        try:
+            return self._gpu_nodes.ensure(self._identity.node).status
+        except BadInput as error:
+            _log.warning("what a former agent reported is not gone on with: %s", error)
+            return None
+
     def _known(self, now: Snapshot) -> Known:
         return Known(
             readings=now.readings,
+            all_read=self._all_read(),
             marks=now.marks,
             applied={
                 uuid: Applied(

@@ -50,6 +50,7 @@ class Known:
     """All that an agent knows of its node at one moment."""
 
     readings: Mapping[GpuUuid, GpuReading] = field(default_factory=dict)
+    all_read: bool = True  # False: this agent has only just started, and some GPUs are still to be read
     marks: Mapping[SliceId, Mark] = field(default_factory=dict)
     applied: Mapping[GpuUuid, Applied] = field(default_factory=dict)
     spec: GpuNode | None = None
@@ -72,6 +73,11 @@ def gpu_node_status(known: Known, previous: GpuNodeStatus | None, now: float) ->
     named = dict(zip(map(id, known.models), models, strict=True))
     before = {gpu.uuid: gpu for gpu in previous.gpus} if previous else {}
     gpus = tuple(_gpu(known, known.readings[uuid], named, before.get(uuid), now) for uuid in sorted(known.readings))
+    if previous is not None and not known.all_read:
+        kept = tuple(_still_to_be_read(before[uuid]) for uuid in sorted(before.keys() - known.readings.keys()))
+        names = {model.name for model in models}
+        models += tuple(each for each in previous.models if each.name not in names)
+        gpus += kept
     complaints = tuple(
         each for uuid in sorted(known.applied) for each in known.applied[uuid].complaints
     ) + _unknown_gpus(known)
@@ -101,6 +107,11 @@ def gpu_node_status(known: Known, previous: GpuNodeStatus | None, now: float) ->
         processes_verified=known.processes_verified,
     )
     return replace(status, conditions=conditions(standing, previous.conditions if previous else (), now))
+
+
+def _still_to_be_read(gpu: GpuStatus) -> GpuStatus:
+    """What a former agent reported is kept: it alone knows since when a slice is idle."""
+    return replace(gpu, health=GpuHealth.UNREADABLE, why="it has not been read since the agent started")
 
 
 def _observed(known: Known, previous: GpuNodeStatus | None) -> int:

@@ -210,3 +210,17 @@ def test_two_boards_of_one_product_that_differ_get_two_names() -> None:
     assert [each.name for each in status.models] == ["A100-40GB", "A100-40GB (2)"]
     assert [gpu.model for gpu in status.gpus] == ["A100-40GB", "A100-40GB (2)"]
     assert gpu_node_status(state, status, 2.0) == status
+
+
+def test_until_a_restarted_agent_has_read_a_gpu_its_predecessors_word_on_it_is_kept_and_not_planned_on() -> None:
+    before = gpu_node_status(known(reading("A", "3g.20gb@4")), None, 10.0)
+    started = gpu_node_status(replace(known(), models=(), all_read=False), before, 20.0)
+    assert [model.name for model in started.models] == [started.gpus[0].model]
+    assert the_slice(started).idle_since == 10.0
+    assert read(started, ConditionType.READY) == (False, "NoHealthyGpu")
+    assert the_slice(gpu_node_status(known(reading("A", "3g.20gb@4")), started, 30.0)).idle_since == 10.0
+
+
+def test_a_gpu_that_was_taken_out_is_reported_no_more() -> None:
+    before = gpu_node_status(known(reading("A", "3g.20gb@4"), reading("B")), None, 10.0)
+    assert [gpu.uuid for gpu in gpu_node_status(known(reading("B")), before, 20.0).gpus] == ["B"]

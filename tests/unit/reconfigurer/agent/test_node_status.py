@@ -149,6 +149,8 @@ def test_beside_another_plugin_nothing_is_written() -> None:
 
 def test_how_long_a_spec_took_to_the_scheduler_is_counted_once() -> None:
     rig = raised()
+    rig.board.put_spec(wanted_node("A", "3g.20gb@4", generation=6))
+    rig.loop.step()
     rig.board.put_spec(wanted_node("A", "3g.20gb@4", "1g.5gb@0", generation=7))
     rig.loop.step()
     rig.clock.advance(0.3)

@@ -1,0 +1,189 @@
+"""A whole node agent in this process: simulated GPUs, a kubelet and an API server over their real protocols.
+
+with AgentRig(tmp_path) as rig:
+    rig.want("3g.20gb@4")
+    rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
+"""
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from knative_mig.adapters.kube.gpu_nodes import KubeGpuNodes
+from knative_mig.adapters.kube.kinds import EVENT, POD
+from knative_mig.adapters.kube.node_statuses import KubeNodeStatuses
+from knative_mig.adapters.sim_gpu import FileStore, SimulatedGpus, SimulationControls
+from knative_mig.core.gpu_node import ConditionType, GpuNode, GpuNodeSpec, Layout, SliceStatus, WantedGpu, WantedSlice
+from knative_mig.core.inventory import GpuUuid, NodeName
+from knative_mig.ports.kube import Key
+from reconfigurer.agent.kube_side import KubeSide
+from reconfigurer.agent.process import Agent
+from reconfigurer.agent.settings import Inject, Settings
+from tests.agent_worlds import FakeProcesses, profile
+from tests.contract.fake_kubelet import FakeKubelet, Started
+from tests.fake_api import FakeApi
+
+NAME = NodeName("n1")
+
+
+class AgentRig:
+    def __init__(self, folder: Path, *, gpus: str = "1xA100-40GB", inject: Inject = Inject.ENV) -> None:
+        self.folder, self.api, self.kubelet = folder, FakeApi(), FakeKubelet(folder / "kubelet")
+        self.processes = FakeProcesses()
+        self.settings = Settings(
+            node=NAME,
+            gpus=f"simulated:{gpus}",
+            inject=inject,
+            state_dir=folder / "state",
+            sockets_dir=folder / "s",
+            cdi_dir=folder / "cdi",
+            kubelet_dir=folder / "kubelet",
+            ops_host="127.0.0.1",
+            ops_port=0,
+        )
+        self.workloads: dict[str, subprocess.Popen[bytes]] = {}
+        self.agent: Agent | None = None
+
+    def __enter__(self) -> Self:
+        self.api.__enter__()
+        self.kubelet.start()
+        self.api.put_object({"kind": "Node", "metadata": {"name": NAME, "uid": "node-uid"}, "status": {}})
+        self.start_agent()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end_agent()
+        for workload in self.workloads.values():
+            workload.kill()
+            workload.wait()
+        self.kubelet.stop()
+        self.api.__exit__(kind, error, at)
+
+    def start_agent(self, layout: Layout = Layout.DYNAMIC) -> Agent:
+        client = self.api.client()
+        self.agent = Agent(self.settings, KubeSide.of(client, self.settings), self.processes, layout=layout)
+        self.agent.start()
+        return self.agent
+
+    def end_agent(self) -> float:
+        """Seconds that it took."""
+        if self.agent is None:
+            return 0.0
+        began = time.monotonic()
+        self.agent.end()
+        assert not self.agent.failed
+        self.agent = None
+        return time.monotonic() - began
+
+    # What is seen from outside
+
+    @property
+    def node(self) -> GpuNode:
+        return KubeGpuNodes(self.api.client()).read(NAME)
+
+    @property
+    def slices(self) -> dict[str, SliceStatus]:
+        """As the agent reports them: 3g.20gb@4 and the like, of all GPUs."""
+        status = self.node.status
+        return {str(each.key): each for gpu in status.gpus for each in gpu.slices} if status else {}
+
+    def said(self, condition: ConditionType) -> tuple[bool | None, str]:
+        status = self.node.status
+        found = status.condition(condition) if status else None
+        return (found.status, found.reason) if found else (None, "")
+
+    def offers(self, name: str) -> int | None:
+        """What the scheduler sees."""
+        return KubeNodeStatuses(self.api.client()).read_slices(NAME).allocatable.get(profile(name))
+
+    @property
+    def gpus(self) -> SimulatedGpus:
+        return SimulatedGpus(FileStore(self.settings.gpu_state_file))
+
+    @property
+    def controls(self) -> SimulationControls:
+        return SimulationControls(FileStore(self.settings.gpu_state_file))
+
+    @property
+    def hardware(self) -> list[str]:
+        return [str(each.place) for gpu in self.gpus.inventory().gpus for each in gpu.instances]
+
+    @property
+    def events(self) -> list[tuple[str, str]]:
+        return [(str(each["reason"]), str(each.get("note") or each.get("message"))) for each in self.api.objects(EVENT)]
+
+    def wait_for(self, what: Callable[[], object], within_s: float = 20.0) -> None:
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            try:
+                if what():
+                    return
+            except Exception:  # noqa: BLE001, S110  not there yet
+                pass
+            time.sleep(0.02)
+        conditions = self.node.status.conditions if self.node.status else ()
+        raise AssertionError(f"not so within {within_s} s: {self.hardware}, {self.slices}, {conditions}")
+
+    # What others do
+
+    def want(self, *slices: str, gpu: int = 0) -> None:
+        """As the planner: this is what is wanted of one GPU."""
+        uuid = self.gpus.inventory().gpus[gpu].uuid
+        self.wait_for(lambda: self._write_spec(uuid, slices, gpu))
+
+    def _write_spec(self, uuid: GpuUuid, slices: tuple[str, ...], gpu: int) -> bool:
+        """Again where the status was written in between."""
+        node = self.node
+        others = tuple(each for each in node.spec.gpus if each.uuid != uuid)
+        wanted = tuple(self._wanted(words, gpu) for words in slices)
+        spec = GpuNodeSpec(gpus=(*others, WantedGpu(uuid=GpuUuid(uuid), slices=wanted)))
+        KubeGpuNodes(self.api.client()).write_spec(node, spec)
+        return True
+
+    def _wanted(self, words: str, gpu: int) -> WantedSlice:
+        name, _, start = words.partition("@")
+        cut = self.gpus.inventory().gpus[gpu].model.profile(profile(name))
+        return WantedSlice(profile=cut.name, start=int(start), size=cut.memory_units)
+
+    def run_pod(self, name: str, wants: str) -> Started:
+        """Bound, admitted by the kubelet and started; its process is a real one."""
+        self.put_pod(name, wants)
+        started = self.kubelet.admit("default", name, "user-container", profile(wants))
+        workload = subprocess.Popen(["sleep", "600"])
+        self.workloads[name] = workload
+        self.processes.pods[f"uid-{name}"] = {workload.pid}
+        return started
+
+    def put_pod(self, name: str, wants: str, **status: Any) -> None:
+        self.api.put_object(
+            {
+                "kind": "Pod",
+                "metadata": {
+                    "name": name,
+                    "namespace": "default",
+                    "uid": f"uid-{name}",
+                    "creationTimestamp": "2026-01-01T00:00:00Z",
+                },
+                "spec": {
+                    "nodeName": NAME,
+                    "containers": [{"name": "user-container", "resources": {"limits": {profile(wants).resource: "1"}}}],
+                },
+                "status": {"phase": "Running", **status},
+            }
+        )
+
+    def end_pod(self, name: str) -> None:
+        workload = self.workloads.pop(name)
+        workload.kill()
+        workload.wait()
+        self.processes.pods.pop(f"uid-{name}")
+        self.kubelet.delete("default", name)
+        self.api.remove_object(POD, Key("default", name))
+
+    def pods(self) -> list[str]:
+        """Without those that were told to end."""
+        pods = [each["metadata"] for each in self.api.objects(POD)]
+        return [each["name"] for each in pods if "deletionTimestamp" not in each]
