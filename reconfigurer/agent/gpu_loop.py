@@ -23,9 +23,10 @@ from knative_mig.core.geometry import Place
 from knative_mig.core.gpu_node import GpuHealth, JournalState, Layout, SliceId, SliceKey, WantedGpu
 from knative_mig.core.inventory import GpuUuid
 from knative_mig.ports.gpu import Gpu, GpuDriver, GpuInstance, HealthEvent, create_slice, destroy_slice
-from knative_mig.ports.injection import InjectionFailed, SliceInjection
+from knative_mig.ports.injection import SliceInjection
 from knative_mig.ports.journal import Intent, Journal, JournalUnwritable, Operation
 from reconfigurer.agent.board import Board, Journalled, Progress, Snapshot
+from reconfigurer.agent.published_slices import PublishedSlices
 
 READ_EVERY_S: Final = 2.0  # what an administrator or an application changes is seen this late
 _LOG = logging.getLogger(__name__)
@@ -80,14 +81,13 @@ class GpuLoop:
         marks are dated; it never goes back.
         """
         self._uuid, self._driver, self._journal = uuid, driver, journal
-        self._board, self._injection, self._boot_id = board, injection, boot_id
+        self._board, self._boot_id = board, boot_id
         self._clock, self._layout, self._happened = clock, layout, happened
         self._unsettled = [each for each in intents if each.gpu == uuid]
         self._reading: GpuReading | None = None
         self._instances: dict[SliceKey, GpuInstance] = {}
         self._back_offs: dict[SliceKey, layout_change.BackOff] = {}
-        self._published: dict[SliceId, str] = {}  # MIG UUIDs
-        self._swept = False
+        self._published = PublishedSlices(uuid, injection)
         self._quarantine: _Quarantine | None = None
 
     def step(self, now: float) -> float:
@@ -127,7 +127,7 @@ class GpuLoop:
         self._instances = {_key(each.place): each for each in gpu.instances}
         slices = tuple(_seen(instance, listed[instance.gi_id]) for instance in gpu.instances)
         self._heal(slices)
-        self._put(self._judged(gpu, self._with_injection(slices)))
+        self._put(self._judged(gpu, self._published.follow(slices)))
 
     def _released_since(self) -> bool:
         """A slice was released after the last reading, which may still show its processes."""
@@ -176,33 +176,6 @@ class GpuLoop:
             now = reading.find(slice_id)
             if now is None or now.mig_uuid != seen.mig_uuid:
                 self._board.forget(slice_id)
-
-    def _with_injection(self, slices: tuple[SeenSlice, ...]) -> tuple[SeenSlice, ...]:
-        live = {SliceId(gpu=self._uuid, profile=s.place.profile.name, start=s.place.start): s for s in slices}
-        told: list[SeenSlice] = []
-        for slice_id, seen in live.items():
-            if seen.mig_uuid is None or self._published.get(slice_id) == seen.mig_uuid:
-                told.append(seen)
-                continue
-            try:
-                ci_id = seen.ci_id or 0
-                self._injection.publish(slice_id, seen.place, seen.mig_uuid, seen.gi_id, ci_id)
-            except InjectionFailed as error:
-                _LOG.warning("%s cannot be offered: %s", slice_id, error)
-                told.append(replace(seen, not_injectable=str(error)))
-            else:
-                self._published[slice_id] = seen.mig_uuid
-                told.append(seen)
-        try:
-            for slice_id in [each for each in self._published if each not in live or live[each].half_made]:
-                self._injection.withdraw(slice_id)
-                del self._published[slice_id]
-            if not self._swept:
-                self._injection.sweep(self._uuid, frozenset(self._published))
-                self._swept = True
-        except InjectionFailed as error:
-            _LOG.warning("What was published of a slice that is gone stays: %s", error)
-        return tuple(told)
 
     # Health
 

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from knative_mig.core.agent.readings import UNMARKED, Device, GpuReading, Mark, SeenSlice, device_id
 from knative_mig.core.geometry import GpuModel
 from knative_mig.core.gpu_node import GpuHealth, SliceId
-from knative_mig.core.inventory import GpuUuid
 from knative_mig.core.profile import ProfileName
 
 
@@ -43,7 +42,3 @@ def healthy_device(reading: GpuReading, seen: SeenSlice, mark: Mark) -> bool:
     if reading.health is not GpuHealth.HEALTHY or seen.half_made or seen.not_injectable:
         return False
     return mark.withdrawn_since is None and not mark.broken
-
-
-def slices_of(readings: Mapping[GpuUuid, GpuReading]) -> Mapping[SliceId, SeenSlice]:
-    return {reading.slice_id(seen): seen for reading in readings.values() for seen in reading.slices}
