@@ -45,13 +45,17 @@ class Desk:
         *,
         clock: Callable[[], float],
         wake: Callable[[], None] = lambda: None,
+        answered: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`clock` is the board's; `wake` is called when a container was refused a slice that is not its own."""
+        """`clock` is the board's; `wake` is called when a container was refused a slice that is not its own; `answered`
+        counts: given, refused, start-refused.
+        """
         self._board = board
         self._handed_out = handed_out
         self._injection = injection
         self._clock = clock
         self._wake = wake
+        self._answered = answered
         self._lock = threading.Lock()
         self._changed: Mapping[SliceId, str] = {}
 
@@ -62,6 +66,7 @@ class Desk:
                 given[slice_id] = self._board.hand_out(slice_id, self._clock())
             except NotToBeGiven as refusal:
                 _log.warning("a container is not given a slice: %s", refusal)
+                self._answered("refused")
                 raise AllocationRefused(str(refusal)) from refusal
         try:
             self._handed_out.remember(given)
@@ -70,6 +75,7 @@ class Desk:
             _log.warning(
                 "what was handed out is not on the disk (%s): after a restart its pods are asked for proof", error
             )
+        self._answered("given")
         for slice_id, mig_uuid in given.items():
             _log.info("slice %s, which is %s now, is handed out", slice_id, mig_uuid)
         try:
@@ -81,6 +87,7 @@ class Desk:
         for slice_id in _slices(devices):
             if why := self._why_not_start(slice_id):
                 _log.warning("a container is not started: %s", why)
+                self._answered("start-refused")
                 self._note(slice_id, why)
                 raise AllocationRefused(why)
 

@@ -7,6 +7,7 @@ the API server is away, and looked at again while the agent runs. When it change
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,9 +79,9 @@ class KubeSide:
             interrupt=interrupt,
         )
 
-    def layout(self, remembered: Path, stop: threading.Event) -> Layout | None:
-        """None: it was told to stop before anybody could say."""
-        while not stop.is_set():
+    def layout(self, remembered: Path, sleep: Callable[[float], None] = time.sleep) -> Layout:
+        """Waits for the API server where nobody has said it before."""
+        while True:
             try:
                 layout = self.read_layout()
             except ClusterError as error:
@@ -88,11 +89,10 @@ class KubeSide:
                     _log.warning("the layout of the node is %s as remembered: %s", before, error)
                     return before
                 _log.warning("the layout of the node is not known yet: %s", error)
-                stop.wait(ASK_AGAIN_S)
+                sleep(ASK_AGAIN_S)
             else:
                 _remember(remembered, layout)
                 return layout
-        return None
 
     def layout_changed(self, layout: Layout, remembered: Path, stop: threading.Event) -> bool:
         """Returns when the label says another layout, with True, or at a stop."""

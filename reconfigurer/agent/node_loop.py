@@ -51,6 +51,7 @@ class NodeLoop:
         self._connected: bool | None = None
         self._asked_at = float("-inf")
         self._outstanding_since: float | None = None
+        self.stepped_at = clock()
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
@@ -61,6 +62,7 @@ class NodeLoop:
 
     def step(self) -> float:
         """Seconds until the kubelet is to be asked again, if nothing changes before."""
+        self.stepped_at = self._clock()
         changed = self._serve(self._board.snapshot())
         due_in = self._asked_at + (FAST_S if changed else self._pace()) - self._clock()
         if due_in > 0:

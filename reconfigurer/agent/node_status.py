@@ -15,7 +15,6 @@ from knative_mig.core.agent.devices import devices_to_serve
 from knative_mig.core.agent.node_resources import Served, SliceCounts, believed_counts, next_write
 from knative_mig.core.agent.readings import device_id
 from knative_mig.core.inventory import NodeName
-from knative_mig.core.profile import ProfileName
 from knative_mig.ports.kube import ClusterError, NodeSlices, NodeStatuses
 from reconfigurer.agent.board import Board, Snapshot
 from reconfigurer.agent.metrics import AgentMetrics
@@ -60,12 +59,6 @@ class NodeStatusLoop:
             version = self._board.snapshot().version
             wait_s = self.step()
             self._board.wait(version, min(wait_s, NOTICE_STOP_WITHIN_S))
-
-    def node_changed(self, offers: Callable[[], dict[ProfileName, int]]) -> None:
-        """Called on a mirror's thread when the Node changed: it is read again if it offers something else."""
-        says = self._says
-        if says is not None and any(says.allocatable.get(each, 0) != count for each, count in offers().items()):
-            self._look_at = float("-inf")
 
     def step(self) -> float:
         """Seconds until there is something to do, if nothing changes before."""

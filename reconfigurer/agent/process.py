@@ -69,6 +69,7 @@ PREDECESSOR_ENDS_WITHIN_S: Final = 3.0
 ENDS_WITHIN_S: Final = 1.5
 TRY_GPUS_EACH_S: Final = 5.0
 NOTICE_STOP_WITHIN_S: Final = 0.5
+STUCK_S: Final = 60.0  # far beyond the deadlines of what the node loop calls
 
 
 class AnotherAgent(KnativeMigError):
@@ -79,20 +80,25 @@ class AnotherAgent(KnativeMigError):
 
 def run(settings: Settings) -> int:
     """Until SIGTERM or SIGINT; the exit code."""
-    stop = threading.Event()
+    stop, started = threading.Event(), threading.Event()
+
+    def told_to_end(*_: object) -> None:
+        """Before the start is over it may hang in a call, and there is nothing to be put in order."""
+        if not started.is_set():
+            os._exit(0)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    with_lock = _only_agent(settings.state_dir)
+        signal.signal(number, told_to_end)
+    lock = _only_agent(settings.state_dir)
     kube = KubeSide.connect(settings)
-    layout = kube.layout(settings.state_dir / "layout", stop)
-    if layout is None:
-        return 0
-    agent = Agent(settings, kube, ProcPods(), layout=layout, stop=stop)
+    agent = Agent(settings, kube, ProcPods(), layout=kube.layout(settings.state_dir / "layout"), stop=stop)
     agent.start()
-    _log.info("the agent of node %s runs, its layout is %s", settings.node, layout)
+    started.set()
+    _log.info("the agent of node %s runs", settings.node)
     stop.wait()
     agent.end()
-    os.close(with_lock)
+    os.close(lock)
     return 1 if agent.failed else 0
 
 
@@ -164,6 +170,7 @@ class Agent:
             Injection(cdi_name=cdi_device if settings.inject is Inject.CDI else None, socket_dir=self._sockets.open),
             clock=self._clock,
             wake=self._wake_pods,
+            answered=lambda answer: self._metrics.handouts.labels(answer).inc(),
         )
         self._plugins: KubeletDevicePlugins | None = None
         if self._layout is Layout.DYNAMIC:
@@ -367,7 +374,10 @@ class Agent:
         return self._all_read.is_set()
 
     def _unhealthy(self) -> str:
-        return f"thread {self.failed} failed" if self.failed else ""
+        if self.failed:
+            return f"thread {self.failed} failed"
+        silent_s = self._clock() - self._node_loop.stepped_at
+        return f"the kubelet has not been looked after for {silent_s:.0f} s" if silent_s > STUCK_S else ""
 
     def _unready(self) -> str:
         if self._unhealthy():

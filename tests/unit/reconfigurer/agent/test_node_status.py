@@ -83,16 +83,6 @@ def test_when_it_has_held_for_longer_than_the_kubelets_push_takes_the_node_is_lo
     assert rig.api.reads <= reads + 2
 
 
-def test_a_mirror_of_the_node_that_shows_something_else_has_it_read_again() -> None:
-    rig = raised()
-    for _ in range(20):
-        rig.after(1.0)
-    rig.api.allocatable[BIG] = 0
-    rig.loop.node_changed(lambda: dict(rig.api.allocatable))
-    rig.loop.step()
-    assert rig.api.allocatable[BIG] == 1
-
-
 def test_the_gpu_loop_hears_that_the_node_was_lowered_after_the_kubelet_let_go() -> None:
     rig = raised()
     rig.clock.advance(1.0)
