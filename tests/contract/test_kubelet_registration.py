@@ -170,7 +170,9 @@ def test_a_plugin_that_registers_later_with_devices_of_its_own_is_reported(rig: 
     kubelet.admit("shop", "chat-1", "user-container", SMALL)
 
 
-def test_an_agent_takes_over_from_one_that_ends_after_it_has_begun(kubelet: FakeKubelet) -> None:
+def test_an_agent_takes_over_from_one_that_ends_after_it_has_begun(
+    kubelet: FakeKubelet, caplog: pytest.LogCaptureFixture
+) -> None:
     with another_agent(kubelet) as successor:
         with another_agent(kubelet) as predecessor:
             _serve_two(predecessor)
@@ -181,6 +183,7 @@ def test_an_agent_takes_over_from_one_that_ends_after_it_has_begun(kubelet: Fake
         kubelet.wait_for(lambda: kubelet.allocatable(SMALL) == 1 and kubelet.allocatable(BIG) == 1)
         kubelet.admit("shop", "chat-1", "user-container", SMALL)
         assert successor.owners == {}, "once is an upgrade"
+        assert "the kubelet dropped nvidia.com/mig-1g.5gb and did not restart" in caplog.text
 
 
 def test_a_plugin_with_the_same_devices_that_comes_and_goes_is_reported(
