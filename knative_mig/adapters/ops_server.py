@@ -53,6 +53,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     timeout = SLOW_CLIENT_S
+    disable_nagle_algorithm = True  # head and body are two writes, and the second would wait for the client
     server_version = "knative-mig"
     sys_version = ""
 

@@ -23,6 +23,7 @@ FAST_S: Final = 0.025
 PATIENT_S: Final = 0.1  # what has not come within IMPATIENT_FOR_S hangs on something slower than a kubelet
 SLOW_S: Final = 1.0
 AWAY_S: Final = 0.25
+AWAY_AFTER: Final = 2  # failures in a row
 IMPATIENT_FOR_S: Final = 5.0
 NOTICE_STOP_WITHIN_S: Final = 0.5
 
@@ -49,6 +50,7 @@ class NodeLoop:
         self._may_serve = may_serve
         self._served: Served | None = None
         self._connected: bool | None = None
+        self._failures = 0
         self._asked_at = float("-inf")
         self._outstanding_since: float | None = None
         self.stepped_at = clock()
@@ -85,12 +87,17 @@ class NodeLoop:
         try:
             view = self._pod_resources.view()
         except KubeletUnreachable as error:
+            self._failures += 1
+            if self._failures < AWAY_AFTER:
+                # It limits its calls, and others call too: the last view stands, and grows old for whoever destroys.
+                return
             if self._connected is not False:
                 _log.warning("the kubelet does not answer: %s; nothing is destroyed until it does", error)
                 self._connected = False
                 self._metrics.kubelet_connected.set(0)
                 self._board.kubelet_away()
             return
+        self._failures = 0
         if self._connected is False:
             _log.info("the kubelet answers again")
             self._metrics.kubelet_reconnects.inc()
@@ -103,7 +110,7 @@ class NodeLoop:
 
     def _pace(self) -> float:
         now = self._board.snapshot()
-        if self._connected is False:
+        if self._failures:
             return AWAY_S
         if now.kubelet is None or not self._outstanding(now, now.kubelet.view):
             if self._outstanding_since is not None:

@@ -100,11 +100,24 @@ def test_a_kubelet_that_is_away_is_waited_for_and_its_return_counted() -> None:
     rig.calm()
     rig.kubelet.away = True
     assert rig.after(SLOW_S) == AWAY_S
+    assert rig.after(AWAY_S) == AWAY_S
     assert rig.board.snapshot().kubelet is None
     rig.kubelet.away = False
     rig.after(AWAY_S)
     assert rig.board.snapshot().kubelet is not None
     assert rig.registry.get_sample_value("knative_mig_agent_kubelet_reconnects_total") == 1
+
+
+def test_one_call_that_the_kubelet_refused_alarms_nobody_and_makes_its_last_word_no_younger() -> None:
+    rig = Rig()
+    rig.calm()
+    before = rig.board.snapshot().kubelet
+    rig.kubelet.away = True
+    rig.after(SLOW_S)
+    assert rig.board.snapshot().kubelet == before
+    rig.kubelet.away = False
+    assert rig.after(AWAY_S) == SLOW_S
+    assert rig.registry.get_sample_value("knative_mig_agent_kubelet_reconnects_total") == 0
 
 
 def test_the_plugins_see_each_reading_and_anothers_devices_are_no_slices_of_ours() -> None:
