@@ -38,9 +38,9 @@ from knative_mig.adapters.slice_socket import SliceSockets
 from knative_mig.core.errors import GpuError, KnativeMigError
 from knative_mig.core.gpu_node import JournalState, Layout, SliceId
 from knative_mig.core.inventory import GpuUuid
-from knative_mig.ports.gpu import MigUuid
+from knative_mig.ports.gpu import GpuDriver, MigUuid
 from knative_mig.ports.injection import SliceInjection
-from knative_mig.ports.journal import Opened
+from knative_mig.ports.journal import Journal, Opened
 from knative_mig.ports.kube import EventType, Key, Subject
 from knative_mig.ports.processes import PodProcesses
 from reconfigurer.agent.board import Board, Journalled, Snapshot
@@ -102,6 +102,18 @@ def run(settings: Settings) -> int:
     return 1 if agent.failed else 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What is put around the ports through which the agent changes its node; tests look on, and strike, from there."""
+
+    driver: Callable[[GpuDriver], GpuDriver] = lambda driver: driver
+    journal: Callable[[Journal], Journal] = lambda journal: journal
+    injection: Callable[[SliceInjection], SliceInjection] = lambda injection: injection
+
+
+NOTHING_AROUND: Final = Around()
+
+
 @dataclass(frozen=True, slots=True)
 class _Gpu:
     uuid: GpuUuid
@@ -118,12 +130,14 @@ class Agent:
         *,
         layout: Layout = Layout.DYNAMIC,
         stop: threading.Event | None = None,
+        around: Around = NOTHING_AROUND,
     ) -> None:
         """OSError: its ops port is taken, or its state folder cannot be used. JournalUnwritable: another has it."""
         self.settings, self.kube, self.stop = settings, kube, stop or threading.Event()
         self.failed = ""  # which thread did, and so ended the process
         self.board = Board()
         self._layout, self._processes, self._clock = layout, processes, time.monotonic
+        self._around = around
         self._threads: list[threading.Thread] = []
         self._gpus: tuple[_Gpu, ...] = ()
         self._all_read = threading.Event()
@@ -133,14 +147,15 @@ class Agent:
         self._boot_id = BOOT_ID.read_text(encoding="ascii").strip()
         settings.state_dir.mkdir(parents=True, exist_ok=True)
         journal, self._opened = JournalFile.open(settings.state_dir / "journal", self._boot_id)
-        self._journal = journal
+        self._journal = around.journal(journal)
         self.board.put_journal(_journal_at_start(journal, self._opened))
         self.board.put_processes_verified(verified=processes.sees_the_host())
         self._driver = _driver(settings)
-        self._injection: SliceInjection = NoFiles()
+        injection: SliceInjection = NoFiles()
         if settings.inject is Inject.CDI and layout is Layout.DYNAMIC:
             nodes = no_nodes if settings.simulated else device_nodes
-            self._injection = CdiFiles(settings.cdi_dir, device_nodes=nodes)
+            injection = CdiFiles(settings.cdi_dir, device_nodes=nodes)
+        self._injection = around.injection(injection)
         self.surroundings = Surroundings(self.board, static=layout is Layout.STATIC)
         self._compose_kubelet_side()
         self._compose_kube_side()
@@ -318,7 +333,8 @@ class Agent:
             return
         workers = [GpuWorker(self._driver, uuid) for uuid in uuids]
         self._gpus = tuple(
-            _Gpu(uuid, worker, CountedGpus(worker, self._metrics)) for uuid, worker in zip(uuids, workers, strict=True)
+            _Gpu(uuid, worker, CountedGpus(self._around.driver(worker), self._metrics))
+            for uuid, worker in zip(uuids, workers, strict=True)
         )
         for number, gpu in enumerate(self._gpus):
             loop = GpuLoop(
@@ -344,7 +360,7 @@ class Agent:
     def _list_gpus(self) -> tuple[GpuUuid, ...]:
         worker = GpuWorker(self._driver)
         try:
-            found = worker.inventory()
+            found = self._around.driver(worker).inventory()
         finally:
             worker.close()
         for each in found.unusable:
