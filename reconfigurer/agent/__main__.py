@@ -17,6 +17,7 @@ from reconfigurer.agent.process import run
 from reconfigurer.agent.settings import IN_CLUSTER, Inject, Settings
 
 _DEFAULT = Settings(node=NodeName("any"), gpus="nvml")
+_INJECT = [each.value for each in Inject]  # click would show an enum's names, not what they stand for
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -25,7 +26,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--gpus", default="nvml", show_default=True, help="nvml, or simulated:2xA100-40GB.")
 @click.option("--gpu-state", type=click.Path(dir_okay=False, path_type=Path), help="The file of simulated GPUs.")
 @click.option("--simulated-latency-ms", type=click.FloatRange(min=0), default=0.0, help="Of simulated changes.")
-@click.option("--inject", type=click.Choice(list(Inject)), default=Inject.CDI, show_default=True)
+@click.option("--inject", type=click.Choice(_INJECT), default=Inject.CDI.value, show_default=True)
 @click.option("--state-dir", type=_FOLDER, default=_DEFAULT.state_dir, show_default=True, help="Journal, hand-outs.")
 @click.option("--sockets-dir", type=_FOLDER, default=_DEFAULT.sockets_dir, show_default=True)
 @click.option("--cdi-dir", type=_FOLDER, default=_DEFAULT.cdi_dir, show_default=True)
@@ -42,7 +43,7 @@ def command(
     gpus: str,
     gpu_state: Path | None,
     simulated_latency_ms: float,
-    inject: Inject,
+    inject: str,
     state_dir: Path,
     sockets_dir: Path,
     cdi_dir: Path,

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from knative_mig.adapters.kube.kinds import LEASE
+from knative_mig.adapters.sim_gpu import Call, Fault, Harm, When
 from knative_mig.core.gpu_node import ConditionType, Layout, SliceState
 from reconfigurer.agent.process import Agent
 from reconfigurer.agent.settings import Inject
@@ -169,6 +170,22 @@ def test_a_relay_gives_its_slice_back_and_the_place_is_another_profiles_while_it
         rig.wait_for(lambda: rig.offers("3g.20gb") == 0)
 
 
+def test_it_ends_within_two_seconds_while_a_gpu_hangs_and_the_api_server_does(folder: Path) -> None:
+    with AgentRig(folder, gpus="2xA100-40GB") as rig:
+        rig.want("3g.20gb@4")
+        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
+        rig.controls.inject(Fault(call=Call.INVENTORY, harm=Harm.HANG, when=When.BEFORE, nth=None, hang_s=60.0))
+        rig.api.faults.delay_s = 30.0
+        agent = rig.agent
+        assert agent is not None
+        rig.wait_for(
+            lambda: all(time.monotonic() - gpu.read_at > 3.0 for gpu in agent.board.snapshot().readings.values())
+        )
+        assert rig.end_agent() < 2.0
+        rig.api.faults.delay_s = 0.0
+        rig.controls.clear_faults()
+
+
 def test_the_program_runs_alone_on_its_node_and_ends_within_two_seconds(folder: Path) -> None:
     with AgentRig(folder) as rig:
         rig.end_agent()
@@ -185,6 +202,7 @@ def test_the_program_runs_alone_on_its_node_and_ends_within_two_seconds(folder: 
             )
         )
         command = [sys.executable, "-m", "reconfigurer.agent", "--gpus", "simulated:1xA100-40GB", "--ops-port", "0"]
+        command += ["--inject", "cdi"]
         command += ["--state-dir", str(folder / "state"), "--kubelet-dir", str(folder / "kubelet")]
         command += ["--sockets-dir", str(folder / "s"), "--cdi-dir", str(folder / "cdi")]
         command += ["--kubeconfig", str(config), "--ops-host", "127.0.0.1"]
