@@ -21,6 +21,7 @@ VERBS: Final = {
     "layouts": ("knative_mig.cli.layouts", "Check files of MIG layouts without a GPU."),
     "plan": ("knative_mig.cli.plan", "Decide which slices to make for waiting functions, and say why."),
     "profiles": ("knative_mig.cli.profiles", "Show what each GPU model can be cut into."),
+    "usage": ("knative_mig.cli.usage", "Show how much of whole GPUs each namespace has used."),
 }
 
 FAILED: Final = 1
