@@ -18,12 +18,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from tests.cluster.testbed import cluster as testbed
 from tests.cluster.testbed import python_images
 from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.images import REGISTRY, Image
 from tests.cluster.testbed.kubectl import Kubectl
 from tests.cluster.testbed.layout import Cache
+from tests.cluster.testbed.topology import POOL_LABEL
 
 CHECKOUT: Final = Path(__file__).parents[2]
 REQUIREMENTS: Final = CHECKOUT / "requirements" / "runtime.txt"
@@ -66,13 +69,16 @@ def deployed(cluster: testbed.Cluster) -> None:
 
 
 def rendered(kubectl: Kubectl, built: Image) -> str:
-    """The overlay with this image."""
-    name, _, tag = built.name.rpartition(":")
-    text = kubectl("kustomize", str(_OVERLAY))
-    placed = text.replace(f"image: {name}:dev\n", f"image: {name}:{tag}\n")
-    if placed == text:
-        raise ClusterError(f"{_OVERLAY} does not name the image {name}:dev")
-    return placed
+    """The overlay with this image. The planner keeps off the nodes that tests break and fill."""
+    documents = list(yaml.safe_load_all(kubectl("kustomize", str(_OVERLAY))))
+    for document in documents:
+        if document["kind"] in ("Deployment", "DaemonSet"):
+            pod = document["spec"]["template"]["spec"]
+            for container in pod["containers"]:
+                container["image"] = built.name
+            if document["kind"] == "Deployment":
+                pod["nodeSelector"] = {POOL_LABEL: "system"}
+    return str(yaml.safe_dump_all(documents))
 
 
 def _drop_older(cache: Cache, built: Image) -> None:

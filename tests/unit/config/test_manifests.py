@@ -10,6 +10,7 @@ import yaml
 
 from knative_mig.core.gpu_node import GATE, LAYOUT_LABEL
 from reconfigurer.agent.__main__ import command as agent
+from reconfigurer.planner.__main__ import command as planner
 
 CONFIG = Path(__file__).parents[3] / "config"
 CORE = CONFIG / "core"
@@ -39,6 +40,7 @@ MAY = {
         "pods/eviction": "create",
         "events": "create patch",
     },
+    "Role/heartbeats": {"leases.coordination.k8s.io": "get list watch"},
     "Role/agent": {"leases.coordination.k8s.io": "create get update"},
 }
 
@@ -188,6 +190,14 @@ def test_on_nvidias_gpus_no_agent_is_placed_beside_another_owner_of_a_dynamic_no
 
 def options_of(command: click.Command) -> dict[str, click.Option]:
     return {word: each for each in command.params if isinstance(each, click.Option) for word in each.opts}
+
+
+def test_the_planner_is_told_only_what_it_understands() -> None:
+    [container] = pod_of("Deployment", "planner")["containers"]
+    assert container["args"] == ["-m", "reconfigurer.planner"]
+    understood = {name for option in options_of(planner).values() for name in _names(option)}
+    # By its pod's name it holds the lease.
+    assert {each["name"] for each in container["env"]} <= understood | {"POD_NAME"}
 
 
 @pytest.mark.parametrize("overlay", ["core", "overlays/nvidia", "overlays/simulated"])
