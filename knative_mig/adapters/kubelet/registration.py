@@ -11,7 +11,6 @@ so while another's devices are believed, or its socket answers, this plugin only
 
 import logging
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -25,8 +24,8 @@ import grpc
 from knative_mig.adapters.kubelet import methods
 from knative_mig.adapters.kubelet.channel import channel_to
 from knative_mig.adapters.kubelet.device_plugin import OPTIONS, Feed, PluginServer
+from knative_mig.adapters.kubelet.plugin_sockets import answers, nvidias_plugins
 from knative_mig.adapters.kubelet.stubs import deviceplugin_pb2 as pb
-from knative_mig.core.errors import BadInput
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.kubelet import ConnectionChanged, Device, KubeletView, OwnersChanged, SliceDesk
 
@@ -41,7 +40,6 @@ DROPPED_WITHIN_S: Final = 60.0  # dropped twice within this, by a kubelet that w
 # A stream ended here is noticed there some milliseconds later, and whoever is registered by then is dropped for it.
 LET_GO_S: Final = 0.5
 _OURS: Final = "knative-mig-"
-_NVIDIAS: Final = "nvidia-mig-"  # its sockets are named nvidia-<resource>.sock
 _THREADS: Final = 256  # an upper bound: one is made when a call finds none idle
 
 Identity = tuple[int, int]
@@ -282,20 +280,12 @@ class KubeletDevicePlugins:
         if settled and now - self._looked_for_others_at < LOOK_FOR_OTHERS_S:
             return {profile.name: profile.others_socket for profile in profiles}
         self._looked_for_others_at = now
-        found = {}
-        for path in self._folder.glob(f"{_NVIDIAS}*.sock"):
-            try:
-                name = ProfileName.from_resource(f"nvidia.com/{path.stem.removeprefix('nvidia-')}")
-            except BadInput:
-                continue
-            if _answers(path):
-                found[name] = f"NVIDIA's device plugin listens on {path.name}"
-        return found
+        return nvidias_plugins(self._folder)
 
     def _remove_leftovers(self) -> None:
         """Of a predecessor that was killed."""
         for path in self._folder.glob(f"{_OURS}*.sock"):
-            if not _answers(path):
+            if not answers(path):
                 path.unlink(missing_ok=True)
 
     def _all(self) -> tuple[_Profile, ...]:
@@ -330,13 +320,3 @@ def _identity(path: Path) -> Identity | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(0.2)
-        try:
-            client.connect(str(path))
-        except OSError:
-            return False
-        return True
