@@ -38,6 +38,7 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else an answer in two writes waits 40 ms for the client's acknowledgement
     server: Server
 
     def do_GET(self) -> None:
