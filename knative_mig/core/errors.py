@@ -17,6 +17,9 @@ KnativeMigError
     ├── GpuTimeout            the driver did not answer in time
     ├── DriverNotLoaded       no driver, or no library
     └── GpuStateDamaged       the simulated GPUs' file cannot be read
+
+Ports add what their world answers: `ports.kube.ClusterError` and its kinds, `ports.kubelet.KubeletUnreachable` and
+`AllocationRefused`, `ports.journal.JournalUnwritable`, `ports.injection.InjectionFailed`.
 """
 
 
