@@ -25,6 +25,8 @@ GATE: Final = "knative-mig.dev/slice"
 # Memory units of the profiles that the simulated A100-40GB GPUs of the overlay have.
 SIZES: Final = {"1g.5gb": 1, "1g.10gb": 2, "2g.10gb": 2, "3g.20gb": 4, "4g.20gb": 4, "7g.40gb": 8}
 
+_TAKEN_UP_SECONDS: Final = 10.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
@@ -88,11 +90,18 @@ class GpuNodeView:
         wanted = {uuid: [_wanted(word) for word in text.split()] for uuid, text in zip(self.gpus, texts, strict=False)}
         asked = {(uuid, each["profile"], each["start"]) for uuid, slices in wanted.items() for each in slices}
         gpus = [{"uuid": uuid, "slices": slices} for uuid, slices in wanted.items()]
-        self.api.merge(GPU_NODE, self.name, {"spec": {"gpus": gpus}})
-        found = self.wait(
-            f"has {' | '.join(layouts) or 'no slice'}",
-            lambda slices: {(each.gpu, each.profile, each.start) for each in slices} == asked,
-        )
+        what = f"has {' | '.join(layouts) or 'no slice'}"
+
+        def as_wanted() -> list[Slice]:
+            self.api.merge(GPU_NODE, self.name, {"spec": {"gpus": gpus}})
+            return self.wait(
+                what,
+                lambda slices: {(each.gpu, each.profile, each.start) for each in slices} == asked,
+                seconds=_TAKEN_UP_SECONDS,
+            )
+
+        # Again where the planner, which writes the same spec, has just kept what it saw there before.
+        found = eventually(f"{self.name} {what}", as_wanted, lambda _: True)
         for profile in SIZES:
             self.wait_offered(profile, sum(each.profile == profile for each in found))
         return found
@@ -265,7 +274,7 @@ def reset(nodes: list[GpuNodeView]) -> None:
     """Every GPU as an administrator empties it: what a story begins with. Pods of other stories are gone first."""
     api = nodes[0].api
     for node in nodes:
-        node.wait("has no holder left", lambda slices: not any(each.holders for each in slices))
+        node.wait("has only idle slices", lambda slices: all(each.state == "Idle" for each in slices))
         unschedulable = api.get(NODE, node.name)["spec"].get("unschedulable")
         assert not unschedulable, f"{node.name} was left cordoned"
     for node in nodes:
