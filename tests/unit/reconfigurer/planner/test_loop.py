@@ -194,6 +194,31 @@ def test_a_write_that_meets_a_conflict_is_planned_anew(cluster: FakeCluster, flo
     assert len(keys(cluster, "n1") + keys(cluster, "n2")) == 1
 
 
+def test_what_cannot_be_done_now_is_left_to_the_next_change_and_not_tried_in_a_loop(
+    cluster: FakeCluster, floor: Floor, replica: Replica
+) -> None:
+    for name in ("n1", "n2"):
+        there = gpu_node(name, gpu(f"gpu-{name}", {"7g.40gb@0": f"!Released:old-{name}"}), token=1)
+        cluster.put_gpu_node(there)
+        cluster.put_pod(pod(f"old-{name}", "7g.40gb", on=name))
+    replica.lead()
+    replica.round()
+    for name in (N1, N2):  # the agents have seen the token
+        there = cluster.gpu_node(name)
+        assert there.status
+        cluster.write_status(name, replace(there.status, observed_generation=there.generation))
+    cluster.put_pod(pod("p", "7g.40gb"))
+    assert replica.round() is Outcome.PLANNED
+    assert not replica.loop.is_woken
+    cluster.put_pod(pod("q", "1g.5gb"))
+    cluster.unreachable = True
+    assert replica.round() is Outcome.PLANNED
+    assert not replica.loop.is_woken
+    cluster.unreachable = False
+    replica.round()
+    assert len(keys(cluster, "n1") + keys(cluster, "n2")) == 1
+
+
 def test_the_gate_of_a_pod_is_lifted_when_its_slice_is_there_and_only_once(
     cluster: FakeCluster, floor: Floor, replica: Replica
 ) -> None:
