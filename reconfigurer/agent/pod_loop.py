@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 FIRST_RETRY_S: Final = 1.0
 LAST_RETRY_S: Final = 60.0
 LOOK_EACH_S: Final = 5.0
+LOOK_FOR_FIRST_LIST_EACH_S: Final = 0.1  # a list without a pod wakes nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class PodLoop:
     def step(self) -> float:
         """Seconds until the next look, if nobody wakes it before."""
         if not self._mirror.synced:
-            return LOOK_EACH_S
+            return LOOK_FOR_FIRST_LIST_EACH_S
         pods = tuple(self._mirror.snapshot().values())
         self._surroundings.pods_seen(other_owners(pods, self._node))
         self._tried = {uid: tried for uid, tried in self._tried.items() if uid in {pod.uid for pod in pods}}

@@ -11,7 +11,7 @@ from reconfigurer.agent.board import Board
 from reconfigurer.agent.desk import Desk, Injection
 from reconfigurer.agent.handed_out import HandedOut
 from reconfigurer.agent.metrics import AgentMetrics
-from reconfigurer.agent.pod_loop import LAST_RETRY_S, LOOK_EACH_S, PodLoop
+from reconfigurer.agent.pod_loop import LAST_RETRY_S, LOOK_FOR_FIRST_LIST_EACH_S, PodLoop
 from reconfigurer.agent.surroundings import Surroundings
 from tests.agent_worlds import NODE, Clock, FakeEvents, FakeMirror, FakePods, pod, reading, slice_id, view, wanted_node
 
@@ -106,7 +106,7 @@ def test_before_the_pods_are_known_nothing_is_removed_and_nobody_is_called_alone
     rig = Rig(tmp_path)
     rig.mirror.synced = False
     rig.mirror.set(pod("d/chat", "3g.20gb", phase=Phase.FAILED, reason="UnexpectedAdmissionError"))
-    assert rig.loop.step() == LOOK_EACH_S
+    assert rig.loop.step() == LOOK_FOR_FIRST_LIST_EACH_S
     assert (rig.pods.deleted, rig.surroundings.other_owners) == ([], None)
 
 
