@@ -1,0 +1,176 @@
+"""Runs the real agent as a process of its own, as often as it is killed.
+
+`AgentHost` is the campaign's side. `python -m tests.crash_campaign.agents` is the other: it imports all that an agent
+needs once, and forks for each agent, so that a start takes as long as the agent's own work and no longer. The subtle
+thing is what the fork must not have: the host itself runs no thread and opens no connection.
+"""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self, cast
+
+from knative_mig.adapters.kube.client import KubeClient
+from knative_mig.core.errors import KnativeMigError
+from knative_mig.core.inventory import NodeName
+from reconfigurer.agent.kube_side import KubeSide
+from reconfigurer.agent.process import Agent, Around
+from reconfigurer.agent.settings import Settings
+from tests.crash_campaign.watched import Announcer, WatchedClient, WatchedGpus, WatchedInjection, WatchedJournal
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What an agent is started with."""
+
+    folder: str
+    node: str
+    gpus: str
+    api: str
+    latency_s: float = 0.0
+
+    @property
+    def announcements(self) -> Path:
+        return Path(self.folder) / "announcements"
+
+    @property
+    def pods(self) -> Path:
+        """Which processes belong to which pod; on a node its cgroups say so."""
+        return Path(self.folder) / "pods"
+
+    @property
+    def log(self) -> Path:
+        return Path(self.folder) / "agent.log"
+
+    @property
+    def settings(self) -> Settings:
+        folder = Path(self.folder)
+        return Settings(
+            node=NodeName(self.node),
+            gpus=f"simulated:{self.gpus}",
+            simulated_latency_s=self.latency_s,
+            state_dir=folder / "state",
+            sockets_dir=folder / "s",
+            cdi_dir=folder / "cdi",
+            kubelet_dir=folder / "kubelet",
+            ops_host="127.0.0.1",
+            ops_port=0,
+        )
+
+
+class AgentHost:
+    """`with AgentHost() as host: pid = host.start(order)`."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __spec__.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """It waits for its agents."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def start(self, order: Order) -> int:
+        return self._ask({"start": asdict(order)})
+
+    def wait(self, pid: int) -> int:
+        """Until it is gone, with all that the kernel had of it; how it ended, as `os.waitstatus_to_exitcode` has it."""
+        return self._ask({"wait": pid})
+
+    def _ask(self, question: Mapping[str, object]) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(question), file=self._process.stdin, flush=True)
+        return int(self._process.stdout.readline())
+
+
+@dataclass(frozen=True, slots=True)
+class PodsInFile:
+    """A `ports.processes.PodProcesses`."""
+
+    path: Path
+
+    def belongs(self, pid: int, pod_uid: str) -> bool:
+        return pid in self._all().get(pod_uid, ())
+
+    def of_pods(self, pod_uids: Iterable[str]) -> Mapping[str, frozenset[int]]:
+        known = self._all()
+        return {uid: frozenset(known.get(uid, ())) for uid in pod_uids}
+
+    def descends(self, pid: int, ancestor: int) -> bool:  # noqa: ARG002 - nobody's child is on a slice here
+        return False
+
+    def sees_the_host(self) -> bool:
+        return True
+
+    def _all(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = json.loads(self.path.read_text())
+        return found
+
+
+def run_agent(order: Order) -> int:
+    """Like `reconfigurer.agent.process.run`, but for what stands around the ports."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(filename=order.log, level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _log.info("agent %d begins", os.getpid())
+    announcer = Announcer(order.announcements)
+    client = cast("KubeClient", WatchedClient(KubeClient.of_url(order.api), announcer))
+    around = Around(
+        driver=lambda driver: WatchedGpus(driver, announcer),
+        journal=lambda journal: WatchedJournal(journal, announcer),
+        injection=lambda injection: WatchedInjection(injection, announcer),
+    )
+    settings = order.settings
+
+    def make() -> Agent:
+        return Agent(settings, KubeSide.of(client, settings), PodsInFile(order.pods), stop=stop, around=around)
+
+    agent = announcer.around("journal open", make)
+    agent.start()
+    stop.wait()
+    agent.end()
+    return 1 if agent.failed else 0
+
+
+def serve() -> None:
+    for line in sys.stdin:
+        match json.loads(line):
+            case {"start": order}:
+                answer = os.fork()
+                if answer == 0:
+                    _be_agent(Order(**order))
+            case {"wait": pid}:
+                answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(answer, flush=True)
+
+
+def _be_agent(order: Order) -> None:
+    os.close(0)
+    try:
+        code = run_agent(order)
+    except (KnativeMigError, OSError):
+        _log.exception("the agent ends")
+        code = 1
+    logging.shutdown()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve()
