@@ -35,11 +35,11 @@ KEYS: Final = ("planner_event_p99_ms", "planner_rss_mb")
 class Effort:
     gpus: int = 8_000
     waiting: int = 200
-    rounds: int = 120  # of each kind
+    rounds: int = 100  # of each kind
 
 
 FULL: Final = Effort()
-QUICK: Final = Effort(rounds=30)
+QUICK: Final = Effort(rounds=20)
 
 
 @dataclass(slots=True)

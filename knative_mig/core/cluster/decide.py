@@ -2,7 +2,7 @@
 
 Called by the planner's loop with its kept fleet, and by `plan_once` for tests and tools. A first plan may turn out not
 to hold: two pods that each fit on a node do not fit there together; a slice in the making is wanted by nobody any more;
-a released slice is still counted by the scheduler. Then what was found is added and everything is planned again, four
+a released slice is still counted by the scheduler. Then what was found is added and everything is planned again, three
 times at the most; what still does not hold is left for the next round.
 """
 
