@@ -263,6 +263,7 @@ class Agent:
         self._thread("heartbeat", self._heartbeat.run)
         self._thread("publisher", self._publisher.run)
         self._thread("pods", self._pod_loop.run)
+        self._thread("broken-slices", self._watch_slices)
         self._thread("node", self._node_loop.run)
         if self._plugins is not None:
             plugins = self._plugins
@@ -311,6 +312,16 @@ class Agent:
     def _watch_layout(self, stop: threading.Event) -> None:
         if self.kube.layout_changed(self._layout, self.settings.state_dir / "layout", stop):
             stop.set()
+
+    def _watch_slices(self, stop: threading.Event) -> None:
+        """A slice that broke costs its pod its place at once, not when its pods are next looked at."""
+        seen = self.board.snapshot()
+        while not stop.is_set():
+            self.board.wait(seen.version, NOTICE_STOP_WITHIN_S)
+            now = self.board.snapshot()
+            if now.marks is not seen.marks or now.readings is not seen.readings:
+                self._pod_loop.wake()
+            seen = now
 
     def _wake_pods(self) -> None:
         self._pod_loop.wake()

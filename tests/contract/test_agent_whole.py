@@ -16,6 +16,7 @@ import pytest
 from knative_mig.adapters.kube.kinds import LEASE
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, When
 from knative_mig.core.gpu_node import ConditionType, Layout, SliceState
+from reconfigurer.agent.pod_loop import LOOK_EACH_S
 from reconfigurer.agent.process import Agent
 from reconfigurer.agent.settings import Inject
 from tests.agent_worlds import profile
@@ -115,7 +116,7 @@ def test_an_xid_has_the_pod_evicted_and_the_slice_made_anew(folder: Path) -> Non
         rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.BUSY)
         (gpu,) = rig.gpus.inventory().gpus
         rig.controls.raise_xid(gpu.uuid, 94, gi_id=gpu.instances[0].gi_id)
-        rig.wait_for(lambda: "chat" not in rig.pods())
+        rig.wait_for(lambda: "chat" not in rig.pods(), LOOK_EACH_S / 2)  # it is not the next look that finds it
         rig.wait_for(lambda: any(reason == "SliceBroken" and "94" in text for reason, text in rig.events))
         rig.kubelet.delete("default", "chat")
         rig.workloads["chat"].kill()
