@@ -159,7 +159,7 @@ def _loop(cluster: BenchCluster) -> PlannerLoop:
         pods=cluster,
         leader=leader,
         teller=Teller(cluster, metrics, settings.tell_again_s),
-        metering=Metering(cluster, metrics, settings.store_meters_s),
+        metering=Metering(cluster, metrics, settings.store_meters_s, later=lambda _: None),  # on another thread
         metrics=metrics,
         settings=settings,
         clock=clock,

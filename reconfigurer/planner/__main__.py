@@ -42,6 +42,13 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     "--wait-at-most-s", type=click.FloatRange(min=0), default=_DEFAULT.policy.wait_at_most_s, show_default=True
 )
 @click.option("--reserve-whole", type=click.IntRange(min=0), default=_DEFAULT.policy.reserve_whole, show_default=True)
+@click.option("--events-port", type=click.IntRange(0, 65535), default=_DEFAULT.events_port, show_default=True)
+@click.option(
+    "--advertise-address",
+    envvar=["KNATIVE_MIG_ADVERTISE_ADDRESS", "POD_IP"],
+    default="",
+    help="Where the other replica finds this one's events port; without it, events that come to the other wait.",
+)
 @click.option("--ops-host", default="0.0.0.0", show_default=True)  # noqa: S104 - probes come from the node
 @click.option("--ops-port", type=click.IntRange(0, 65535), default=_DEFAULT.ops_port, show_default=True)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
@@ -61,6 +68,8 @@ def command(
     starving_after_s: float,
     wait_at_most_s: float,
     reserve_whole: int,
+    events_port: int,
+    advertise_address: str,
     ops_host: str,
     ops_port: int,
     log_level: str,
@@ -73,6 +82,7 @@ def command(
             agent_namespace=agent_namespace,
             resync_s=resync_s,
             mirror_age_limit_s=mirror_age_limit_s,
+            events_port=events_port,
             ops_port=ops_port,
             patience=Patience(answer_s=agent_answers_within_s, silence_s=agent_silent_after_s),
             reuse=Reuse(cold_start_s=idle_cold_start_s, half_life_s=idle_half_life_s),
@@ -85,7 +95,7 @@ def command(
         )
         in_cluster = kubeconfig == IN_CLUSTER
         client = KubeClient.in_cluster() if in_cluster else KubeClient.of_kubeconfig(kubeconfig, context)
-        code = run(settings, client, host=ops_host)
+        code = run(settings, client, advertise=advertise_address, host=ops_host)
     except (KnativeMigError, OSError) as error:
         click.echo(f"planner: {error}", err=True)
         code = 2 if isinstance(error, BadInput) else 1

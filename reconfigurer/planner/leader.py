@@ -47,11 +47,17 @@ class Leader:
         self._until = 0.0
         self._at_least = 0
         self._sight: Sight | None = None
+        self._elsewhere = ""
 
     def token(self) -> int | None:
         """Under which this process leads at this moment, None if it does not."""
         with self._lock:
             return self._token if self._clock() < self._until else None
+
+    @property
+    def elsewhere(self) -> str:
+        """Where the one who holds the lease takes events; empty if that is us, nobody, or not known."""
+        return self._elsewhere
 
     def lost(self, why: str, at_least: int = 0) -> None:
         """Somebody else leads: found out by a write that was refused under a token that is newer than ours."""
@@ -64,6 +70,7 @@ class Leader:
         try:
             lease = self._leases.read(self._key)
             self._sight = look(self._sight, lease, asked_at)
+            self._elsewhere = lease.address if lease and lease.holder not in ("", self._me) else ""
             highest = self._highest()
             if highest is None:
                 return _RETRY_S

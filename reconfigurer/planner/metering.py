@@ -5,7 +5,7 @@ counted since, for the other counts that time itself.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from knative_mig.core.cluster.decide import Decision
 from knative_mig.core.cluster.meters import Meters, Rates, Shares, Unused, accrue, decoded, encoded, waiting
@@ -19,9 +19,17 @@ from reconfigurer.planner.metrics import PlannerMetrics
 
 _log = logging.getLogger(__name__)
 
+# Has it called soon, on another thread perhaps.
+Later = Callable[[Callable[[], None]], object]
+
+
+def at_once(call: Callable[[], None]) -> None:
+    call()
+
 
 class Metering:
-    def __init__(self, store: MeterStore, metrics: PlannerMetrics, every_s: float) -> None:
+    def __init__(self, store: MeterStore, metrics: PlannerMetrics, every_s: float, later: Later = at_once) -> None:
+        self._later = later
         self._store = store
         self._metrics = metrics
         self._every_s = every_s
@@ -31,9 +39,14 @@ class Metering:
         self._meters: Meters | None = None
         self._stored: StoredMeters | None = None
         self._stored_at = 0.0
+        self._term = 0  # a save that was begun in an earlier one says nothing of this
+        self._saving = False
+        self._overtaken = False
 
     def begin(self, now: float) -> None:
         """On beginning to lead."""
+        self._term += 1
+        self._overtaken = False
         self._shares = Shares()
         self._unused = Unused()
         self._rates = None
@@ -52,7 +65,8 @@ class Metering:
     def end(self, now: float) -> None:
         """On ceasing to lead in good order."""
         self.accrue(now)
-        self._save(now)
+        if self._meters and not self._saving:
+            self._save(self._meters, self._stored, self._term)
         self.drop()
 
     def drop(self) -> None:
@@ -84,18 +98,25 @@ class Metering:
             self.accrue(now)
 
     def store(self, now: float) -> None:
+        """Beside the rounds, one save at a time: thousands of lines and a write would hold up who waits next."""
         self._metrics.meters.show(self._meters)
-        if now - self._stored_at >= self._every_s:
-            self._save(now)
-
-    def _save(self, now: float) -> None:
-        if self._meters is None:
-            return
-        self._stored_at = now
-        try:
-            self._stored = self._store.save(encoded(self._meters), replaces=self._stored)
-        except (Conflict, AlreadyExists):
-            _log.warning("Another leader has stored its meters: what was counted here since is dropped")
+        if self._overtaken:
+            self._overtaken = False
             self._load(now)
+        elif self._meters and not self._saving and now - self._stored_at >= self._every_s:
+            self._saving, self._stored_at = True, now
+            meters, replaces, term = self._meters, self._stored, self._term
+            self._later(lambda: self._save(meters, replaces, term))
+
+    def _save(self, meters: Meters, replaces: StoredMeters | None, term: int) -> None:
+        try:
+            stored = self._store.save(encoded(meters), replaces=replaces)
+            if term == self._term:
+                self._stored = stored
+        except (Conflict, AlreadyExists):
+            _log.warning("Somebody else has stored meters: what was counted here since is dropped")
+            self._overtaken = term == self._term
         except ClusterError as error:
             _log.warning("Meters cannot be stored, they are kept until they can: %s", error)
+        finally:
+            self._saving = False

@@ -39,6 +39,9 @@ class PlannerMetrics:
         self.waiting = gauge("waiting_pods", "Pods that wait for a slice, by whether one is found.", "found")
         self.left_out = gauge("left_out_nodes", "Nodes that are not planned on, by reason.", "reason")
         self.mirror_age = gauge("mirror_age_seconds", "Since the API server was last heard of, by mirror.", "mirror")
+        self.events = counter(
+            "events_total", "CloudEvents that came to this replica, by what became of them.", "outcome"
+        )
         self.meters = MeterCollector()
         registry.register(self.meters)
 

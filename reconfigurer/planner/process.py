@@ -1,8 +1,9 @@
 """Composes the planner process: its adapters behind the ports, and which threads run what.
 
     mirrors    GpuNodes, pods, nodes, quotas, the agents' heartbeats     a thread each
-    lease      takes and renews it                                       events    writes them
+    lease      takes and renews it                                       tell      writes Events
     planner    the rounds, and a pool that writes specs side by side     ops       /healthz, /readyz, /metrics
+    door       takes CloudEvents, a thread for each connection           forward   sends a standby's to the leader
 
 `run` is called by `__main__`, `Planner` by tests. Leader and standby are the same but for the lease: both keep their
 mirrors whole, so that a new leader plans at once. A thread that fails ends the process: its Deployment starts it anew.
@@ -20,6 +21,7 @@ from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from knative_mig.adapters.event_server import EventServer, send_on
 from knative_mig.adapters.kube import gpu_nodes, leases, parse
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.events import KubeEvents
@@ -33,6 +35,7 @@ from knative_mig.adapters.ops_server import OpsServer
 from knative_mig.core.cluster.leadership import highest_token
 from knative_mig.ports.kube import Key
 from reconfigurer.planner import memory
+from reconfigurer.planner.door import Door
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.loop import Mirrors, Now, PlannerLoop
 from reconfigurer.planner.metering import Metering
@@ -46,9 +49,10 @@ ENDS_WITHIN_S: Final = 1.5
 STANDS_STILL_AFTER_S: Final = 60.0  # a round of ten thousand GPUs takes seconds at its worst, and one is due every ten
 
 
-def run(settings: PlannerSettings, client: KubeClient, *, host: str = "0.0.0.0") -> int:  # noqa: S104 - probes come from the node
+def run(settings: PlannerSettings, client: KubeClient, *, advertise: str = "", host: str = "0.0.0.0") -> int:  # noqa: S104 - probes come from the node
     """Until SIGTERM or SIGINT; the exit code."""
-    planner = Planner(settings, client, me=os.environ.get("POD_NAME") or socket.gethostname(), host=host)
+    me = os.environ.get("POD_NAME") or socket.gethostname()
+    planner = Planner(settings, client, me=me, host=host, advertise=advertise)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: planner.stop.set())
     planner.start()
@@ -63,9 +67,9 @@ class _Runs(Protocol):
 
 class Planner:
     def __init__(
-        self, settings: PlannerSettings, client: KubeClient, *, me: str, host: str = "127.0.0.1", address: str = ""
+        self, settings: PlannerSettings, client: KubeClient, *, me: str, host: str = "127.0.0.1", advertise: str = ""
     ) -> None:
-        """OSError: its ops port is taken. `address`: where this replica takes events."""
+        """OSError: one of its ports is taken. `advertise`: where others reach this host, empty if they cannot."""
         self.settings, self.stop, self.failed = settings, threading.Event(), ""
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
@@ -81,6 +85,16 @@ class Planner:
             each.interrupt for each in (self._gpu_nodes, pods, nodes, quotas, heartbeats)
         ]
         self._events = KubeEvents(client, component="knative-mig-planner", instance=me)
+        self._door = Door(
+            leads=lambda: self.leader.token() is not None,
+            leader=lambda: self.leader.elsewhere,
+            wake=lambda _: self.loop.wake(),
+            send_on=send_on,
+            count=lambda outcome: metrics.events.labels(str(outcome)).inc(),
+            clock=time.monotonic,
+            settings=settings.door,
+        )
+        self.events = EventServer(host, settings.events_port, self._door.take)
         self.leader = Leader(
             KubeLeases(client),
             Key(settings.namespace, LEASE_NAME),
@@ -90,7 +104,7 @@ class Planner:
             wall=time.time,
             highest=self._highest,
             changed=lambda: self.loop.wake(),  # noqa: PLW0108 - the loop is made after its leader
-            address=address,
+            address=_address(advertise, self.events.port),
         )
         self._pool = ThreadPoolExecutor(settings.writers, thread_name_prefix="write")
         self.loop = PlannerLoop(
@@ -99,7 +113,9 @@ class Planner:
             pods=KubePods(client),
             leader=self.leader,
             teller=Teller(self._events, metrics, settings.tell_again_s),
-            metering=Metering(KubeMeterStore(client, settings.namespace), metrics, settings.store_meters_s),
+            metering=Metering(
+                KubeMeterStore(client, settings.namespace), metrics, settings.store_meters_s, self._pool.submit
+            ),
             metrics=metrics,
             settings=settings,
             clock=_now,
@@ -113,18 +129,20 @@ class Planner:
 
     def start(self) -> None:
         self._thread("ops", lambda _: self.ops.serve())
-        self._thread("events", self._events.run)
+        self._thread("tell", self._events.run)
         for name, mirror in zip(self._mirrors.each(), self._running, strict=True):
             self._thread(f"mirror-{name}", mirror.run)
         self._thread("lease", self._hold_lease)
         self._thread("planner", self.loop.run)
+        self._thread("forward", self._door.run)
+        self._thread("door", lambda _: self.events.serve())
 
     def end(self) -> None:
         """Within two seconds; the lease is given back once no round can write any more."""
         self.stop.set()
         deadline = time.monotonic() + ENDS_WITHIN_S
         self.loop.wake()
-        for interrupt in (*self._interrupts, self.ops.stop):
+        for interrupt in (*self._interrupts, self.events.stop, self.ops.stop):
             threading.Thread(target=interrupt, name="end", daemon=True).start()
         by_name = {thread.name: thread for thread in self._threads}
         by_name["planner"].join(max(0.0, deadline - time.monotonic()))
@@ -172,6 +190,12 @@ class Planner:
     def _unready(self) -> str:
         unsynced = self._mirrors.unsynced
         return self._unhealthy() or (f"not listed yet: {', '.join(unsynced)}" if unsynced else "")
+
+
+def _address(host: str, port: int) -> str:
+    if not host:
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _now() -> Now:

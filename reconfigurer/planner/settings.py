@@ -6,6 +6,7 @@ from knative_mig.core.cluster.idle_worth import Reuse
 from knative_mig.core.cluster.staleness import Patience
 from knative_mig.core.errors import BadInput
 from knative_mig.core.planner.policy import Policy
+from reconfigurer.planner.door import DoorSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +34,12 @@ class PlannerSettings:
     mirror_age_limit_s: float = 45.0
     store_meters_s: float = 10.0  # what a crash loses is counted by the next leader from the last time stored
     tell_again_s: float = 300.0  # a pod's Event is repeated when its reason changes, or after this
+    events_port: int = 8080
     ops_port: int = 9090
     writers: int = 8  # specs written at once: a write takes some milliseconds, nearly all of it waiting
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     patience: Patience = field(default_factory=Patience)
+    door: DoorSettings = field(default_factory=DoorSettings)
     reuse: Reuse = field(default_factory=Reuse)
     # Moves need a mover: planned without one, their places would be held for nothing.
     policy: Policy = field(default_factory=lambda: Policy(max_moves=0))
