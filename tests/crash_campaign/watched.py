@@ -1,8 +1,9 @@
 """The agent's ports, each call announced before and after: whoever is told may kill the agent right there.
 
-Made in the agent's own process by `agents`. The subtle thing is the announcement: its thread goes on only when the
-answer has come, so a kill strikes exactly there, while the other threads run on as they do in life. Not announced are
-waiting for events, which goes on all the time, and reads of the API server: neither changes anything.
+Made in the agent's own process by `agents`, and by `bench.one_node`, which takes the time of each call. The subtle
+thing is the announcement: its thread goes on only when the answer has come, so a kill strikes exactly there, while the
+other threads run on as they do in life. Not announced are waiting for events, which goes on all the time, and reads of
+the API server: neither changes anything.
 """
 
 import json
@@ -11,7 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from knative_mig.adapters.kube.client import KubeClient, Object, Page
 from knative_mig.adapters.kube.kinds import Kind
@@ -37,8 +38,13 @@ from tests.crash_campaign.points import When
 T = TypeVar("T")
 
 
+class Around(Protocol):
+    def around(self, call: str, do: Callable[[], T]) -> T:
+        """What `do` answers or raises, with whatever else is done before and after it."""
+
+
 class Announcer:
-    """One connection: announcements come one after another, each answered before the next."""
+    """An `Around` with one connection: announcements come one after another, each answered before the next."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -64,7 +70,7 @@ class WatchedGpus:
     """A `ports.gpu.GpuDriver`."""
 
     driver: GpuDriver
-    to: Announcer
+    to: Around
 
     def inventory(self) -> Inventory:
         return self.to.around("gpu inventory", self.driver.inventory)
@@ -108,7 +114,7 @@ class WatchedJournal:
     """A `ports.journal.Journal`. `writable` writes only when it had been unwritable, so it is not announced."""
 
     journal: Journal
-    to: Announcer
+    to: Around
 
     def intend(self, operation: Operation, gpu: GpuUuid, key: SliceKey, *, mig_uuid: str | None = None) -> Intent:
         call = f"journal intend {operation} {key}"
@@ -132,7 +138,7 @@ class WatchedInjection:
     """A `ports.injection.SliceInjection`."""
 
     injection: SliceInjection
-    to: Announcer
+    to: Around
 
     def publish(self, slice_id: SliceId, place: Place, mig_uuid: str, gi_id: int, ci_id: int) -> None:
         call = f"cdi publish {place}"
@@ -151,7 +157,7 @@ class WatchedClient:
     """What of a KubeClient the agent's adapters call."""
 
     client: KubeClient
-    to: Announcer
+    to: Around
 
     def get(self, kind: Kind, key: Key) -> Object:
         return self.client.get(kind, key)

@@ -15,14 +15,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
 from knative_mig.adapters.kube.gpu_nodes import KubeGpuNodes
 from knative_mig.adapters.kube.kinds import POD
 from knative_mig.adapters.kube.node_statuses import KubeNodeStatuses
-from knative_mig.adapters.sim_gpu import Call, Fault, FileStore, Harm, SimulatedGpus, SimulationControls
+from knative_mig.adapters.sim_gpu import Call, Fault, FileStore, Harm, MemoryStore, SimulatedGpus, SimulationControls
 from knative_mig.adapters.sim_gpu import When as FaultWhen
 from knative_mig.core.gpu_node import GpuNode, GpuNodeSpec, WantedGpu, WantedSlice
 from knative_mig.core.inventory import NodeName
@@ -166,7 +166,9 @@ class World:
 
     @property
     def _gpus(self) -> SimulatedGpus:
-        return SimulatedGpus(FileStore(self.order.settings.gpu_state_file))
+        """As they are now, but for the faults, which would strike whoever reads first."""
+        now = FileStore(self.order.settings.gpu_state_file).read()
+        return SimulatedGpus(MemoryStore(replace(now, faults=())))
 
     def published(self) -> dict[str, str]:
         """The MIG UUID that a container gets by the name of its device, of all devices there are."""
