@@ -49,7 +49,6 @@ class Why(IntEnum):
     """As HTTP says it. None of them is sent again by Knative, which repeats 404, 408, 409, 429 and every 5xx."""
 
     MALFORMED = 400
-    NO_EVENT = 405
     TOO_LARGE = 413
     UNSUPPORTED = 415
 

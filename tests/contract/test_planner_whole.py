@@ -20,7 +20,7 @@ from reconfigurer.planner.settings import PlannerSettings
 from tests.fake_api import FakeApi
 from tests.small_cluster import gpu, gpu_node
 
-SETTINGS = PlannerSettings(ops_port=0, resync_s=0.2, store_meters_s=0.05)
+SETTINGS = PlannerSettings(events_port=0, ops_port=0, resync_s=0.2, store_meters_s=0.05)
 N1 = NodeName("n1")
 
 
