@@ -200,6 +200,21 @@ def test_the_planner_is_told_only_what_it_understands() -> None:
     assert {each["name"] for each in container["env"]} <= understood | {"POD_NAME"}
 
 
+def test_events_that_are_sent_to_the_planner_reach_its_door_and_each_other_replicas() -> None:
+    [container] = pod_of("Deployment", "planner")["containers"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    door = next(option for option in options_of(planner).values() if option.name == "events_port")
+    assert ports["events"] == door.default
+    service = one("Service", "planner")["spec"]
+    assert service["selector"] == one("Deployment", "planner")["spec"]["selector"]["matchLabels"]
+    assert [(each["port"], each["targetPort"]) for each in service["ports"]] == [(80, "events")]
+    assert "POD_IP" in {each["name"] for each in container["env"]}
+    policy = one("NetworkPolicy", "planner")["spec"]
+    [senders] = [rule["from"] for rule in policy["ingress"] if rule["ports"] == [{"port": "events"}]]
+    assert {"podSelector": {}} in senders
+    assert [{"port": ports["events"]}] in [rule["ports"] for rule in policy["egress"]]
+
+
 @pytest.mark.parametrize("overlay", ["core", "overlays/nvidia", "overlays/simulated"])
 def test_the_agent_is_told_only_what_it_understands(overlay: str) -> None:
     manifest = CONFIG / overlay / ("510-agent.yaml" if overlay == "core" else "agent.yaml")
