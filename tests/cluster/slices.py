@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.cluster.api import NODE, POD, Api, Kind, Object
+from tests.cluster.api import DEPLOYMENT, NODE, POD, Api, Kind, Object
 from tests.cluster.system import AGENT_NAMESPACE, PLANNER_NAMESPACE
 from tests.cluster.testbed.system_images import FUNCTION_IMAGE
 from tests.cluster.waits import PATIENCE_SECONDS, eventually, is_true, until, until_gone
@@ -84,7 +84,7 @@ class GpuNodeView:
             lambda node: int(node["status"]["allocatable"].get(resource, 0)) == count, seconds=seconds,
         )  # fmt: skip
 
-    def want(self, *layouts: str) -> list[Slice]:
+    def want(self, *layouts: str, offered: bool = True) -> list[Slice]:
         """Lays the GPUs out as an administrator would, each as one text; waits until it is so, and offered."""
         texts = [*layouts, *[""] * len(self.gpus)]
         wanted = {uuid: [_wanted(word) for word in text.split()] for uuid, text in zip(self.gpus, texts, strict=False)}
@@ -102,7 +102,7 @@ class GpuNodeView:
 
         # Again where the planner, which writes the same spec, has just kept what it saw there before.
         found = eventually(f"{self.name} {what}", as_wanted, lambda _: True)
-        for profile in SIZES:
+        for profile in SIZES if offered else ():
             self.wait_offered(profile, sum(each.profile == profile for each in found))
         return found
 
@@ -197,15 +197,18 @@ class Pods:
         *,
         node: str | None = None,
         requests: Mapping[str, str] | None = None,
+        program: str = "",
         **spec: Any,
     ) -> SlicePod:
-        """One that asks for a slice, or for none."""
+        """One that asks for a slice, or for none; it runs the function under test, or a Python program."""
         limits = {f"nvidia.com/mig-{profile}": "1"} if profile else {}
-        container = {
+        container: Object = {
             "name": "holder",
             "image": FUNCTION_IMAGE,
             "resources": {"limits": limits, "requests": dict(requests or {})},
         }
+        if program:
+            container |= {"image": self.python(), "args": ["-c", program]}
         body: Object = {
             "metadata": {"name": name, "labels": {"app": name}},
             "spec": {
@@ -219,6 +222,11 @@ class Pods:
         pod = SlicePod(name, self.namespace, self.api)
         self.made.append(pod)
         return pod
+
+    def python(self) -> str:
+        """The image of our system, which has an interpreter and runs as 65532."""
+        found = self.api.get(DEPLOYMENT, "planner", PLANNER_NAMESPACE)["spec"]["template"]["spec"]["containers"]
+        return str(found[0]["image"])
 
     def delete_all(self) -> None:
         for pod in self.made:

@@ -9,10 +9,11 @@ import pytest
 
 from tests.cluster import device_plugin
 from tests.cluster.api import NODE, POD, Api, Kind, Object
+from tests.cluster.conftest import DeployFunction
 from tests.cluster.driver import Cluster
 from tests.cluster.figures import Measured
 from tests.cluster.slices import GATE, GPU_NODE, GpuNodeView, Pods, Slice, SlicePod, agent_pod, metric, replace_agent
-from tests.cluster.waits import NotSeenError, condition, until
+from tests.cluster.waits import NotSeenError, condition, is_true, until
 
 pytestmark = [pytest.mark.alone, pytest.mark.testbed_only]
 
@@ -107,6 +108,62 @@ def test_a_deleted_pod_leaves_its_slice_idle_and_the_next_one_takes_it_as_it_is(
 
     second.evict()
     node.wait("has the slice idle again", lambda slices: [each.state for each in slices] == ["Idle"])
+
+
+def test_a_function_is_served_from_zero_on_a_slice_made_for_it_and_the_slice_waits_for_its_next_start(
+    function: DeployFunction, gpus: list[GpuNodeView], measured: Measured, api: Api
+) -> None:
+    llm = function("llm", limits={"nvidia.com/mig-3g.20gb": "1"})
+    environment = llm.report()["environment"]
+    llm.wait_zero()
+    device = environment["KNATIVE_MIG_SLICE"]
+    [node] = [node for node in gpus if any(each.device == device for each in node.slices())]
+    idle = node.wait(
+        "has the function's slice idle",
+        lambda slices: any(each.device == device and each.state == "Idle" for each in slices),
+        seconds=60,
+    )
+    made_or_destroyed = changes(api, gpus)
+    answer = llm.ask("/report")
+    measured("a function's cold start on an idle slice", answer.first_byte - answer.asked, "s")
+    assert answer.json["environment"]["NVIDIA_VISIBLE_DEVICES"] in {each.uuid for each in idle}
+    assert changes(api, gpus) == made_or_destroyed
+
+
+_GIVES_BACK: Final = """
+import json, socket, time
+while True:
+    door = socket.socket(socket.AF_UNIX)
+    door.connect("/var/run/knative-mig/slice/agent.sock")
+    door.sendall(json.dumps({"release": True}).encode() + b"\\n")
+    answer = json.loads(door.makefile().readline())
+    print(answer, flush=True)
+    if answer.get("released"):
+        break
+    time.sleep(0.2)
+time.sleep(3600)
+"""
+
+
+def test_a_holder_gives_its_slice_back_and_lives_on_while_the_place_is_cut_anew(
+    pods: Pods, gpus: list[GpuNodeView]
+) -> None:
+    """As user 65532 with no rights at all, through the socket that the kubelet mounted for it."""
+    node = gpus[0]
+    node.want("2g.10gb@0")
+    nobody = {
+        "runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"},
+    }  # fmt: skip
+    pod = pods.ask("relay", "2g.10gb", node=node.name, program=_GIVES_BACK, securityContext=nobody).wait_running()
+    node.wait("has the slice released", lambda slices: [each.state for each in slices] == ["Released"])
+    node.want("1g.5gb@0 1g.5gb@1", offered=False)
+    node.wait_offered("1g.5gb", 2)
+    assert is_true(pod.object)
+    assert pod.object["status"]["containerStatuses"][0]["restartCount"] == 0
+    # The scheduler counts the pod that has given its slice back until it is gone: one of one, none is left.
+    assert node.offered("2g.10gb") == 1
+    pod.delete()
+    node.wait_offered("2g.10gb", 0)
 
 
 @pytest.mark.parametrize("why", ["cordoned", "tainted", "full"])
