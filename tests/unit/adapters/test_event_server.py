@@ -4,7 +4,7 @@ import http.client
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -176,19 +176,27 @@ def test_one_that_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch, heard:
         assert client.recv(100) == b""
 
 
-def test_where_all_places_are_taken_one_more_is_asked_to_come_again(heard: Heard) -> None:
+def test_those_who_keep_a_connection_or_are_still_sending_do_not_hold_up_the_end(heard: Heard) -> None:
+    with ExitStack() as clients:
+        with served(heard) as port:
+            keeps, sends = (
+                clients.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE_S)) for _ in range(2)
+            )
+            keeps.sendall(post())
+            assert answer_on(keeps)[0] == 202
+            sends.sendall(post("Content-Length: 1000"))
+        assert (keeps.recv(100), sends.recv(100)) == (b"", b"")
+    assert heard.events == [EVENT]
+
+
+def test_where_places_are_short_nobody_keeps_one_between_two_events(heard: Heard) -> None:
     with served(heard, at_most=2) as port, socket.create_connection(("127.0.0.1", port), PATIENCE_S) as first:
         first.sendall(post())
-        assert answer_on(first)[0] == 202
+        assert answer_on(first)[2].get("connection") is None
         with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as second:
             second.sendall(post())
             status, _, headers = answer_on(second)
-            # The places are short by now, so nobody keeps one.
             assert (status, headers["connection"]) == (202, "close")
-        with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as silent:
-            first.sendall(post())
-            assert answer_on(first)[2]["connection"] == "close"
-            del silent
 
 
 def test_one_too_many_is_told_to_come_again(heard: Heard) -> None:
