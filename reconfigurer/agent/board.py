@@ -86,7 +86,9 @@ class Board:
     # What was read. None of these wakes anybody when it says what was known.
 
     def put_spec(self, node: GpuNode | None) -> None:
-        self._change(lambda now: replace(now, spec=node))
+        """Without its status: the agent's own reports come back this way too, and are no news."""
+        spec = None if node is None else replace(node, status=None, resource_version="")
+        self._change(lambda now: replace(now, spec=spec))
 
     def put_reading(self, reading: GpuReading) -> None:
         """A reading that differs in nothing but its time is kept without waking anybody."""

@@ -29,6 +29,7 @@ from reconfigurer.agent.board import Board, Journalled, Progress, Snapshot
 from reconfigurer.agent.published_slices import PublishedSlices
 
 READ_EVERY_S: Final = 2.0  # what an administrator or an application changes is seen this late
+HEAR_EVERY_S: Final = 0.25  # a question to the worker, and other GPUs' changes wake this loop many times a second
 _LOG = logging.getLogger(__name__)
 
 
@@ -84,6 +85,8 @@ class GpuLoop:
         self._board, self._boot_id = board, boot_id
         self._clock, self._layout, self._happened = clock, layout, happened
         self._unsettled = [each for each in intents if each.gpu == uuid]
+        self._heard_at = float("-inf")
+        self._settled_by: tuple[object, ...] | None = None
         self._reading: GpuReading | None = None
         self._instances: dict[SliceKey, GpuInstance] = {}
         self._back_offs: dict[SliceKey, layout_change.BackOff] = {}
@@ -92,20 +95,28 @@ class GpuLoop:
 
     def step(self, now: float) -> float:
         """Do the next thing; answers in how many seconds there may be another without news from the board."""
-        self._hear_events()
+        if now >= self._heard_at + HEAR_EVERY_S:
+            self._heard_at = now
+            self._hear_events()
         if self._reading is None or now >= self._reading.read_at + READ_EVERY_S or self._released_since():
             self._read()
+        assert self._reading is not None
+        if self._settled_by is not None and self._settled_by == self._facts_that_settle(self._board.snapshot()):
+            return max(self._reading.read_at + READ_EVERY_S - self._clock(), 0.01)
         self._settle()
         self._try_journal()
-        decision = self._decide(self._board.snapshot())
+        snapshot = self._board.snapshot()
+        decision = self._decide(snapshot)
         if isinstance(decision.action, _CUTS):
             self._read()
-            decision = self._decide(self._board.snapshot())
+            snapshot = self._board.snapshot()
+            decision = self._decide(snapshot)
         acted = self._act(decision)
-        self._tell(decision)
+        self._tell(decision, snapshot)
+        settled = isinstance(decision.action, layout_change.Settled)
+        self._settled_by = self._facts_that_settle(snapshot) if settled else None
         if acted:
             return 0.0
-        assert self._reading is not None
         moments = [self._reading.read_at + READ_EVERY_S]
         if isinstance(decision.action, layout_change.Wait) and decision.action.until is not None:
             moments.append(decision.action.until)
@@ -295,6 +306,17 @@ class GpuLoop:
         )
         return layout_change.next_action(self._reading, self._wanted(snapshot), facts, self._clock())
 
+    def _facts_that_settle(self, snapshot: Snapshot) -> tuple[object, ...] | None:
+        """While these stay the same, a GPU that is as it should be stays so, and whatever woke this loop was about
+        another one. None: there is more to look at.
+        """
+        marks = tuple((each, mark) for each, mark in snapshot.marks.items() if each.gpu == self._uuid)
+        if self._unsettled or any(mark.release or mark.withdrawn_since is not None for _, mark in marks):
+            return None
+        if snapshot.journal.state not in {JournalState.CLEAN, JournalState.REBUILT}:
+            return None
+        return snapshot.spec, self._reading, marks, snapshot.journal.state, snapshot.processes_verified
+
     def _wanted(self, snapshot: Snapshot) -> WantedGpu | None:
         return snapshot.spec.spec.wanted(self._uuid) if snapshot.spec is not None else None
 
@@ -378,8 +400,9 @@ class GpuLoop:
         except GpuError:
             return None
 
-    def _tell(self, decision: Decision) -> None:
-        node = self._board.snapshot().spec
+    def _tell(self, decision: Decision, snapshot: Snapshot) -> None:
+        """`snapshot`: what was decided by; a spec that has come since has not been judged."""
+        node = snapshot.spec
         doing = decision.action.why if isinstance(decision.action, layout_change.Wait) else ""
         settled = isinstance(decision.action, layout_change.Settled)
         self._board.put_progress(

@@ -7,8 +7,8 @@ from threading import Thread
 import pytest
 
 from knative_mig.core.agent.readings import DeviceId, GpuReading, KubeletView, SeenSlice
-from knative_mig.core.gpu_node import GpuHealth, Holder, SliceId
-from knative_mig.core.inventory import GpuUuid
+from knative_mig.core.gpu_node import GpuHealth, GpuNode, GpuNodeStatus, Holder, SliceId
+from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.profile import ProfileName
 from reconfigurer.agent.board import Board, NotToBeGiven
@@ -43,6 +43,15 @@ class TestWaiting:
         board.mend(SLICE)
         assert board.wait(since, 0.0) == since
         assert board.snapshot().readings[A].read_at == 5.0
+
+    def test_the_agents_own_report_comes_back_beside_the_spec_and_is_no_news(self, board: Board) -> None:
+        node = GpuNode(name=NodeName("n1"), generation=3, resource_version="7")
+        board.put_spec(node)
+        since = board.snapshot().version
+        board.put_spec(replace(node, resource_version="8", status=GpuNodeStatus(observed_generation=3)))
+        assert board.wait(since, 0.0) == since
+        board.put_spec(replace(node, resource_version="9", generation=4))
+        assert board.wait(since, 0.0) > since
 
     def test_each_view_of_the_kubelet_is_news_as_it_is_newer(self, board: Board) -> None:
         board.put_kubelet(KubeletView(), 1.0)

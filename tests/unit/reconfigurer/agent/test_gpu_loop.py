@@ -1,6 +1,7 @@
 """A GPU's loop on simulated GPUs, with a kubelet that believes what a test lets it believe."""
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -34,6 +35,33 @@ class TestMakingAndMerging:
         assert kinds(node) == [Kind.CREATED, Kind.CREATED]
         assert node.board.snapshot().progress[node.uuid].settled
         assert node.disk.intents == {}
+
+    def test_a_spec_that_comes_while_a_slice_is_made_is_not_said_to_have_been_judged(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish = node.injection.publish
+
+        def meanwhile(*slice_as_it_is: Any) -> None:
+            node.want("7g.40gb@0")
+            publish(*slice_as_it_is)
+
+        monkeypatch.setattr(node.injection, "publish", meanwhile)
+        node.want("3g.20gb@4")
+        node.step()
+        assert node.board.snapshot().spec == node.spec
+        assert node.spec is not None
+        assert node.board.snapshot().progress[node.uuid].spec_generation == node.spec.generation - 1
+
+    def test_a_gpu_that_is_as_it_should_be_asks_its_driver_nothing_because_of_others(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        node.step()
+        node.controls.inject(Fault(call=Call.WAIT_FOR_EVENT, harm=Harm.FAIL, nth=100))
+        node.controls.inject(Fault(call=Call.INVENTORY, harm=Harm.FAIL, nth=100))
+        for _ in range(20):
+            node.ask_kubelet()
+            node.step()
+        assert [fault.seen for fault in node.store.read().faults] == [0, 0]
 
     def test_a_slice_is_offered_only_when_containers_can_be_given_it(self, node: Node) -> None:
         node.injection.full = True
