@@ -29,6 +29,7 @@ from reconfigurer.agent.board import Board, Journalled, Progress, Snapshot
 from reconfigurer.agent.published_slices import PublishedSlices
 
 READ_EVERY_S: Final = 2.0  # what an administrator or an application changes is seen this late
+FRESH_S: Final = 0.1  # a reading this young, taken after the last change, is not repeated for the next one
 HEAR_EVERY_S: Final = 0.25  # a question to the worker, and other GPUs' changes wake this loop many times a second
 _LOG = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class GpuLoop:
         self._try_journal()
         snapshot = self._board.snapshot()
         decision = self._decide(snapshot)
-        if isinstance(decision.action, _CUTS):
+        if isinstance(decision.action, _CUTS) and not self._just_read(snapshot):
             self._read()
             snapshot = self._board.snapshot()
             decision = self._decide(snapshot)
@@ -305,6 +306,13 @@ class GpuLoop:
             processes_verified=snapshot.processes_verified,
         )
         return layout_change.next_action(self._reading, self._wanted(snapshot), facts, self._clock())
+
+    def _just_read(self, snapshot: Snapshot) -> bool:
+        """Since the kubelet was last asked who holds what: whoever came to a slice later is refused by the driver."""
+        assert self._reading is not None
+        read_at = self._reading.read_at
+        asked_at = snapshot.kubelet.asked_at if snapshot.kubelet is not None else float("-inf")
+        return asked_at < read_at and self._clock() < read_at + FRESH_S
 
     def _facts_that_settle(self, snapshot: Snapshot) -> tuple[object, ...] | None:
         """While these stay the same, a GPU that is as it should be stays so, and whatever woke this loop was about
