@@ -81,12 +81,7 @@ class World:
         return self
 
     def __exit__(self, *of_error: object) -> None:
-        with self._lock:
-            self._ending = True
-            pid, self._pid = self._pid, None
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
-            self._host.wait(pid)
+        self.end_agent()
         self._listener.close()
         for thread in self._hearing:
             thread.join()
@@ -103,6 +98,15 @@ class World:
         hears = threading.Thread(target=self._hear, args=(self._pid,), name=f"hear-{self._pid}")
         self._hearing.append(hears)
         hears.start()
+
+    def end_agent(self) -> None:
+        """For good, also while it is at a point."""
+        with self._lock:
+            self._ending = True
+            pid, self._pid = self._pid, None
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+            self._host.wait(pid)
 
     def begin(self, step: str, aim: Aim | None) -> None:
         with self._lock:
@@ -185,12 +189,14 @@ class World:
         """What has become of the slice that a pod holds; empty: it is untouched."""
         if self.held is None:
             return ""
-        if self.held.process.poll() is not None:
-            return f"process {self.held.pid} has ended"
         for instance in self.gpu.instances:
             if instance.compute_instance and instance.compute_instance.mig_uuid == self.held.mig_uuid:
-                return "" if str(instance.place) == self.held.place else f"{self.held.mig_uuid} is {instance.place}"
-        return f"{self.held.mig_uuid}, which {self.held.pod} holds, is gone"
+                break
+        else:
+            return f"{self.held.mig_uuid}, which {self.held.pod} holds, is gone"
+        if str(instance.place) != self.held.place:
+            return f"{self.held.mig_uuid}, which {self.held.pod} holds, is {instance.place} now"
+        return "" if self.held.process.poll() is None else f"process {self.held.pid} of {self.held.pod} has ended"
 
     def on_the_busy(self) -> tuple[int, ...]:
         assert self.held is not None
