@@ -113,7 +113,8 @@ def test_a_deleted_pod_leaves_its_slice_idle_and_the_next_one_takes_it_as_it_is(
 def test_a_function_is_served_from_zero_on_a_slice_made_for_it_and_the_slice_waits_for_its_next_start(
     function: DeployFunction, gpus: list[GpuNodeView], measured: Measured, api: Api
 ) -> None:
-    llm = function("llm", limits={"nvidia.com/mig-3g.20gb": "1"})
+    # A short timeout, as the pod drains for so long.
+    llm = function("llm", limits={"nvidia.com/mig-3g.20gb": "1"}, timeoutSeconds=10)
     environment = llm.report()["environment"]
     llm.wait_zero()
     device = environment["KNATIVE_MIG_SLICE"]
