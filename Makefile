@@ -34,6 +34,7 @@ format: $(READY) ## rewrite the code in the project's format
 
 bench: $(READY) ## every benchmark, with the figures that docs/benchmarks.md quotes
 	$(PY) -m bench.planner
+	$(PY) -m bench.reconfigure
 
 gpu-check: $(READY) ## read this machine's GPUs over NVML, check what was read and keep a capture; changes nothing
 	$(PY) -m tests.contract.gpu_check
