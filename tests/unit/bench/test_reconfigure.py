@@ -27,7 +27,6 @@ def test_the_last_line_is_one_flat_json_object(monkeypatch: pytest.MonkeyPatch) 
     for heading in (
         *PHASES,
         "driver 0 ms a call",
-        "driver 200 ms a call",
         "one slice made (1)",
         "our own share",
         "Goals",
