@@ -5,6 +5,7 @@ needs once, and forks for each agent, so that a start takes as long as the agent
 thing is what the fork must not have: the host itself runs no thread and opens no connection.
 """
 
+import faulthandler
 import json
 import logging
 import os
@@ -50,6 +51,11 @@ class Order:
     @property
     def log(self) -> Path:
         return Path(self.folder) / "agent.log"
+
+    @property
+    def stacks(self) -> Path:
+        """What each thread is at, whenever it is asked by SIGUSR1."""
+        return Path(self.folder) / "agent.stacks"
 
     @property
     def settings(self) -> Settings:
@@ -128,6 +134,7 @@ def run_agent(order: Order) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(filename=order.log, level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    faulthandler.register(signal.SIGUSR1, file=order.stacks.open("a"))
     _log.info("agent %d begins", os.getpid())
     announcer = Announcer(order.announcements)
     client = cast("KubeClient", WatchedClient(KubeClient.of_url(order.api), announcer))

@@ -5,7 +5,6 @@ step is entered only when the one before has ended as it must, so each kill stri
 """
 
 import random
-import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from tests.crash_campaign.scenario import STEPS, Outcome, Step, wait_until_done
 from tests.crash_campaign.world import World
 
 RECOVERS_WITHIN_S = 10.0
+LINGERS_S = 7.0  # a Lease is renewed each five
 LEAKS = ("is left over", "is half made")
 
 
@@ -136,7 +136,7 @@ class _Campaign:
     def _take(self) -> dict[str, Aim]:
         with self._lock:
             points = {step.name: self.left.take(step.name) for step in STEPS}
-        return {name: Aim(point) for name, point in points.items() if point is not None}
+        return {name: self.left.aim(point) for name, point in points.items() if point is not None}
 
     def _run(self, world: World, aims: dict[str, Aim]) -> None:
         """To the last step that has something to aim at."""
@@ -176,13 +176,16 @@ class _Campaign:
             if self._evidence is not None:
                 self._evidence.mkdir(parents=True, exist_ok=True)
                 number = len(list(self._evidence.iterdir()))
-                shutil.copy(world.order.log, self._evidence / f"agent-{number}-{step.name}.log")
+                log = self._evidence / f"agent-{number}-{step.name}.log"
+                log.write_text(f"{world.order.log.read_text()}\n{world.ask_for_stacks()}")
 
 
 def _play(world: World, step: Step, aim: Aim | None) -> Outcome:
     world.begin(step.name, aim)
     step.act(world)
     outcome = wait_until_done(world, step, recovers_within_s=RECOVERS_WITHIN_S)
+    if aim is not None and aim.last_try and not outcome.wrong and world.wait_for_strike(LINGERS_S):
+        outcome = wait_until_done(world, step, recovers_within_s=RECOVERS_WITHIN_S)
     world.aim_at_nothing()
     return outcome
 

@@ -74,6 +74,7 @@ class Aim:
 
     point: Point
     seen: int = 0
+    last_try: bool = False
 
     @property
     def heard_at(self) -> When:
@@ -109,6 +110,9 @@ class Left:
     def take(self, step: str) -> Point | None:
         queue = self.queues.get(step)
         return queue.pop(0) if queue else None
+
+    def aim(self, point: Point) -> Aim:
+        return Aim(point, last_try=self._tries[self._first.get(point, point)] >= MOST_TRIES - 1)
 
     def not_reached(self, aim: Aim) -> None:
         """To be tried again at the last such call there was; given up when it was tried often enough."""

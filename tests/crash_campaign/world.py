@@ -112,6 +112,22 @@ class World:
         with self._lock:
             self.step, self._aim, self.killed_at = step, aim, None
 
+    def wait_for_strike(self, within_s: float) -> bool:
+        """What is called now and then comes by itself."""
+        deadline = time.monotonic() + within_s
+        while self.killed_at is None and time.monotonic() < deadline:
+            time.sleep(LOOK_EACH_S)
+        return self.killed_at is not None
+
+    def ask_for_stacks(self) -> str:
+        """What the threads of the agent are at."""
+        with self._lock:
+            if self._pid is None:
+                return ""
+            os.kill(self._pid, signal.SIGUSR1)
+        time.sleep(0.5)
+        return self.order.stacks.read_text()
+
     def aim_at_nothing(self) -> None:
         """What is called from now on, between two steps, is nobody's point."""
         with self._lock:
@@ -120,7 +136,8 @@ class World:
     def _hear(self, pid: int) -> None:
         self._listener.settimeout(10.0)
         connection, _ = self._listener.accept()
-        with connection, connection.makefile("rb") as announcements:
+        # One that is killed may leave an answer unread.
+        with connection, connection.makefile("rb") as announcements, suppress(ConnectionResetError):
             for line in announcements:
                 when, call = json.loads(line)
                 if not self._goes_on(pid, When(when), call):
