@@ -62,6 +62,7 @@ from reconfigurer.agent.settings import Inject, Settings
 from reconfigurer.agent.simulated_holders import SimulatedHolders
 from reconfigurer.agent.slice_doors import SliceDoors
 from reconfigurer.agent.surroundings import Surroundings
+from reconfigurer.threads import Threads
 
 _log = logging.getLogger(__name__)
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -134,11 +135,10 @@ class Agent:
     ) -> None:
         """OSError: its ops port is taken, or its state folder cannot be used. JournalUnwritable: another has it."""
         self.settings, self.kube, self.stop = settings, kube, stop or threading.Event()
-        self.failed = ""  # which thread did, and so ended the process
         self.board = Board()
         self._layout, self._processes, self._clock = layout, processes, time.monotonic
         self._around = around
-        self._threads: list[threading.Thread] = []
+        self._threads = Threads(self.stop)
         self._gpus: tuple[_Gpu, ...] = ()
         self._all_read = threading.Event()
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -251,63 +251,47 @@ class Agent:
         kube.spec_mirror.on_change(lambda _: self.surroundings.spec_seen(kube.spec_mirror.snapshot().get(own)))
         kube.pod_mirror.on_change(lambda _: self._pod_loop.wake())
 
+    @property
+    def failed(self) -> str:
+        """Which thread did, and so ended the process."""
+        return self._threads.failed
+
     def start(self) -> None:
         if self._opened.damaged:
             subject = Subject(
                 api_version="knative-mig.dev/v1alpha1", kind="GpuNode", namespace="", name=self.settings.node
             )
             self.kube.events.record(subject, EventType.WARNING, "JournalRebuilt", self._opened.damaged)
-        self._thread("ops", lambda _: self.ops.serve())
+        self._threads.run("ops", lambda _: self.ops.serve())
         for name, body in self.kube.bodies.items():
-            self._thread(name, body)
-        self._thread("heartbeat", self._heartbeat.run)
-        self._thread("publisher", self._publisher.run)
-        self._thread("pods", self._pod_loop.run)
-        self._thread("broken-slices", self._watch_slices)
-        self._thread("node", self._node_loop.run)
+            self._threads.run(name, body)
+        self._threads.run("heartbeat", self._heartbeat.run)
+        self._threads.run("publisher", self._publisher.run)
+        self._threads.run("pods", self._pod_loop.run)
+        self._threads.run("broken-slices", self._watch_slices)
+        self._threads.run("node", self._node_loop.run)
         if self._plugins is not None:
             plugins = self._plugins
-            self._thread("plugins", lambda _: plugins.run())
-            self._thread("node-status", self._node_status.run)
-        self._thread("slice-sockets", lambda _: self._sockets.run())
-        self._thread("slice-doors", self._doors.run)
+            self._threads.run("plugins", lambda _: plugins.run())
+            self._threads.run("node-status", self._node_status.run)
+        self._threads.run("slice-sockets", lambda _: self._sockets.run())
+        self._threads.run("slice-doors", self._doors.run)
         if self._simulated is not None:
             holders = SimulatedHolders(self.board, self.kube.pod_mirror, self._simulated.step)
-            self._thread("simulated-processes", holders.run)
-        self._thread("layout", self._watch_layout)
-        self._thread("gpus", self._find_gpus)
+            self._threads.run("simulated-processes", holders.run)
+        self._threads.run("layout", self._watch_layout)
+        self._threads.run("gpus", self._find_gpus)
 
     def end(self) -> None:
         """Within two seconds, whatever hangs: threads that do not come back are left to the end of the process."""
         self.stop.set()
-        deadline = self._clock() + ENDS_WITHIN_S
+        deadline = time.monotonic() + ENDS_WITHIN_S
         enders: list[Callable[[], None]] = [gpu.worker.close for gpu in self._gpus]
         enders += [self.kube.interrupt, self._sockets.stop, self.ops.stop, self._pod_loop.wake]
         if self._plugins is not None:
             enders.append(self._plugins.stop)
-        ending = [threading.Thread(target=end, name="end", daemon=True) for end in enders]
-        for thread in ending:
-            thread.start()
-        for thread in (*ending, *self._threads):
-            if thread is not threading.current_thread():
-                thread.join(max(deadline - self._clock(), 0.0))
-        if left := [thread.name for thread in self._threads if thread.is_alive()]:
-            _log.warning("left behind, still waiting: %s", ", ".join(left))
+        self._threads.end(enders, deadline)
         self._journal.close()
-
-    def _thread(self, name: str, body: Callable[[threading.Event], None]) -> None:
-        def guarded() -> None:
-            try:
-                body(self.stop)
-            except Exception:  # noqa: BLE001  whatever it is, the process ends, and says so
-                if not self.stop.is_set():
-                    _log.exception("thread %s failed: the agent ends, to be started anew", name)
-                    self.failed = name
-                    self.stop.set()
-
-        thread = threading.Thread(target=guarded, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
 
     def _watch_layout(self, stop: threading.Event) -> None:
         if self.kube.layout_changed(self._layout, self.settings.state_dir / "layout", stop):
@@ -360,7 +344,7 @@ class Agent:
                 intents=self._opened.intents,
                 happened=self._happenings.happened,
             )
-            self._thread(f"gpu-{number}", lambda stop, loop=loop: self._run_gpu(loop, stop))  # type: ignore[misc]
+            self._threads.run(f"gpu-{number}", lambda stop, loop=loop: self._run_gpu(loop, stop))  # type: ignore[misc]
         seen = 0
         while not stop.is_set() and not set(uuids) <= self.board.snapshot().readings.keys():
             seen = self.board.wait(seen, NOTICE_STOP_WITHIN_S)

@@ -42,6 +42,7 @@ from reconfigurer.planner.metering import Metering
 from reconfigurer.planner.metrics import PlannerMetrics
 from reconfigurer.planner.settings import PlannerSettings
 from reconfigurer.planner.telling import Teller
+from reconfigurer.threads import Threads
 
 _log = logging.getLogger(__name__)
 LEASE_NAME: Final = "knative-mig-planner"
@@ -70,7 +71,7 @@ class Planner:
         self, settings: PlannerSettings, client: KubeClient, *, me: str, host: str = "127.0.0.1", advertise: str = ""
     ) -> None:
         """OSError: one of its ports is taken. `advertise`: where others reach this host, empty if they cannot."""
-        self.settings, self.stop, self.failed = settings, threading.Event(), ""
+        self.settings, self.stop = settings, threading.Event()
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         metrics = PlannerMetrics(registry)
@@ -124,35 +125,38 @@ class Planner:
         )
         self.loop.wake_on_changes()
         self.ops = OpsServer(host, settings.ops_port, registry, unhealthy=self._unhealthy, unready=self._unready)
-        self._threads: list[threading.Thread] = []
+        self._threads = Threads(self.stop)
         self._started = time.monotonic()
 
+    @property
+    def failed(self) -> str:
+        """Which thread did, and so ended the process."""
+        return self._threads.failed
+
     def start(self) -> None:
-        self._thread("ops", lambda _: self.ops.serve())
-        self._thread("tell", self._events.run)
+        self._threads.run("ops", lambda _: self.ops.serve())
+        self._threads.run("tell", self._events.run)
         for name, mirror in zip(self._mirrors.each(), self._running, strict=True):
-            self._thread(f"mirror-{name}", mirror.run)
-        self._thread("lease", self._hold_lease)
-        self._thread("planner", self.loop.run)
-        self._thread("forward", self._door.run)
-        self._thread("door", lambda _: self.events.serve())
+            self._threads.run(f"mirror-{name}", mirror.run)
+        self._threads.run("lease", self._hold_lease)
+        self._threads.run("planner", self.loop.run)
+        self._threads.run("forward", self._door.run)
+        self._threads.run("door", lambda _: self.events.serve())
 
     def end(self) -> None:
         """Within two seconds; the lease is given back once no round can write any more."""
         self.stop.set()
         deadline = time.monotonic() + ENDS_WITHIN_S
         self.loop.wake()
-        for interrupt in (*self._interrupts, self.events.stop, self.ops.stop):
-            threading.Thread(target=interrupt, name="end", daemon=True).start()
-        by_name = {thread.name: thread for thread in self._threads}
-        by_name["planner"].join(max(0.0, deadline - time.monotonic()))
-        if not by_name["planner"].is_alive():
-            release = threading.Thread(target=self.leader.release, name="release", daemon=True)
-            release.start()
-            release.join(max(0.1, deadline - time.monotonic()))
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        ending = threading.Thread(target=self._give_lease_back, args=(deadline,), name="release", daemon=True)
+        ending.start()
+        self._threads.end((*self._interrupts, self.events.stop, self.ops.stop), deadline)
+        ending.join(max(0.1, deadline - time.monotonic()))
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _give_lease_back(self, deadline: float) -> None:
+        if self._threads.join("planner", deadline):
+            self.leader.release()
 
     def _hold_lease(self, stop: threading.Event) -> None:
         while not stop.is_set():
@@ -165,20 +169,6 @@ class Planner:
     def _in_parallel(self, calls: Iterable[Callable[[], None]]) -> None:
         for future in [self._pool.submit(call) for call in calls]:
             future.result()
-
-    def _thread(self, name: str, body: Callable[[threading.Event], None]) -> None:
-        def guarded() -> None:
-            try:
-                body(self.stop)
-            except Exception:  # noqa: BLE001  whatever it is, the process ends, and says so
-                if not self.stop.is_set():
-                    _log.exception("Thread %s failed: the planner ends, to be started anew", name)
-                    self.failed = name
-                    self.stop.set()
-
-        thread = threading.Thread(target=guarded, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
 
     def _unhealthy(self) -> str:
         if self.failed:

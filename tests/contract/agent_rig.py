@@ -157,14 +157,14 @@ class AgentRig:
         self.processes.pods[f"uid-{name}"] = {workload.pid}
         return started
 
-    def put_pod(self, name: str, wants: str, **status: Any) -> None:
+    def put_pod(self, name: str, wants: str, *, uid: str = "", **status: Any) -> None:
         self.api.put_object(
             {
                 "kind": "Pod",
                 "metadata": {
                     "name": name,
                     "namespace": "default",
-                    "uid": f"uid-{name}",
+                    "uid": uid or f"uid-{name}",
                     "creationTimestamp": "2026-01-01T00:00:00Z",
                 },
                 "spec": {

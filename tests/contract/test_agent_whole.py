@@ -138,7 +138,7 @@ def test_a_slice_made_anew_under_a_pod_is_refused_at_its_restart_and_the_pod_del
         rig.controls.reboot()
         rig.start_agent()
         rig.wait_for(lambda: rig.kubelet.allocatable(profile("3g.20gb")) == 1)
-        rig.put_pod("chat", "3g.20gb")
+        rig.put_pod("chat", "3g.20gb", uid="uid-again")  # while there was no slice, the pod may have been evicted
         with pytest.raises(ContainerNotStarted, match="made anew"):
             rig.kubelet.restart_container("default", "chat", "user-container")
         rig.wait_for(lambda: "chat" not in rig.pods())

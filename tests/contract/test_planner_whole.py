@@ -107,7 +107,7 @@ def planner(api: FakeApi, name: str = "planner-a") -> Iterator[Planner]:
         yield made
     finally:
         made.end()
-        assert not [thread.name for thread in made._threads if thread.is_alive()]
+        assert not made._threads.alive()
         assert not made.failed
 
 
