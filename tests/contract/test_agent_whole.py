@@ -13,9 +13,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from knative_mig.adapters.kube.kinds import LEASE
+from knative_mig.adapters.kube.kinds import LEASE, POD
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, When
 from knative_mig.core.gpu_node import ConditionType, Layout, SliceState
+from knative_mig.ports.kube import Key
 from reconfigurer.agent.pod_loop import LOOK_EACH_S
 from reconfigurer.agent.process import Agent
 from reconfigurer.agent.settings import Inject
@@ -138,7 +139,9 @@ def test_a_slice_made_anew_under_a_pod_is_refused_at_its_restart_and_the_pod_del
         rig.controls.reboot()
         rig.start_agent()
         rig.wait_for(lambda: rig.kubelet.allocatable(profile("3g.20gb")) == 1)
-        rig.put_pod("chat", "3g.20gb", uid="uid-again")  # while there was no slice, the pod may have been evicted
+        # While there was no slice the pod may have been evicted: whose container restarts has not been.
+        rig.api.remove_object(POD, Key("default", "chat"))
+        rig.put_pod("chat", "3g.20gb", uid="uid-again")
         with pytest.raises(ContainerNotStarted, match="made anew"):
             rig.kubelet.restart_container("default", "chat", "user-container")
         rig.wait_for(lambda: "chat" not in rig.pods())
