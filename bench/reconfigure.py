@@ -34,7 +34,7 @@ class Effort:
     gpus: int = GPUS
 
 
-FULL: Final = Effort(single={0.0: 150, 0.2: 40}, at_once={0.0: 40, 0.2: 15})
+FULL: Final = Effort(single={0.0: 120, 0.2: 20}, at_once={0.0: 30, 0.2: 8})
 QUICK: Final = Effort(single={0.0: 12, 0.2: 2}, at_once={0.0: 3, 0.2: 1})
 
 
