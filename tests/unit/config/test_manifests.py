@@ -19,10 +19,10 @@ Object = dict[str, Any]
 # All that each may do, in words short enough to be read as a whole: resource (in which group): verbs.
 MAY = {
     "ClusterRole/knative-mig-planner": {
-        "gpunodes.knative-mig.dev": "get list patch update watch",
+        "gpunodes.knative-mig.dev": "get list patch watch",
         "nodes": "get list watch",
         "pods": "get list patch watch",
-        "resourcequotas": "get list watch",
+        "resourcequotas": "list watch",
         "events": "create patch",
     },
     "Role/planner": {
@@ -33,14 +33,14 @@ MAY = {
     },
     "ClusterRole/knative-mig-agent": {
         "gpunodes.knative-mig.dev": "create get list watch",
-        "gpunodes/status.knative-mig.dev": "patch update",
+        "gpunodes/status.knative-mig.dev": "patch",
         "nodes": "get",
         "nodes/status": "patch",
         "pods": "delete get list watch",
         "pods/eviction": "create",
         "events": "create patch",
     },
-    "Role/heartbeats": {"leases.coordination.k8s.io": "get list watch"},
+    "Role/heartbeats": {"leases.coordination.k8s.io": "list watch"},
     "Role/agent": {"leases.coordination.k8s.io": "create get update"},
 }
 
