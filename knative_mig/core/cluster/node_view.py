@@ -51,6 +51,8 @@ class NodeView:
     gpus: tuple[GpuView, ...] = ()
     left_out: LeftOut | None = None
     claimed: frozenset[str] = frozenset()  # UIDs of pods that a slice is set aside for, though none is seen to hold it
+    holders: frozenset[tuple[str, str]] = frozenset()  # pods that hold a slice, by namespace and name
+    given_away: tuple[ProfileName, ...] = ()  # slices that the kubelet has given to somebody whom it has not named yet
     holds_until: float = inf  # by the wall clock: worths are judged again then
 
 
@@ -99,6 +101,13 @@ def view_node(  # noqa: PLR0917 - what is seen of a node, and what it is judged 
         name=node.name,
         gpus=tuple(draft.finished(node.name) for draft in drafts),
         claimed=frozenset(reader.claimed),
+        holders=frozenset(reader.seen),
+        given_away=tuple(
+            each.key.profile
+            for gpu in status.gpus
+            for each in gpu.slices
+            if each.state is SliceState.BUSY and not each.holders and not each.pids
+        ),
         holds_until=reader.holds_until,
     )
 
@@ -169,7 +178,7 @@ class _Reader:
 
     def __init__(self, pods: Mapping[tuple[str, str], PodFacts], reuse: Reuse, now: float, amended: Amended) -> None:
         self._pods = pods
-        self._seen: set[tuple[str, str]] = set()
+        self.seen: set[tuple[str, str]] = set()
         self._reuse = reuse
         self._now = now
         self._amended = amended
@@ -179,7 +188,7 @@ class _Reader:
     def read(self, draft: _Draft) -> None:
         stands = {each.key: each for each in draft.status.slices}
         for each in draft.status.slices:
-            self._seen.update((holder.namespace, holder.pod) for holder in each.holders)
+            self.seen.update((holder.namespace, holder.pod) for holder in each.holders)
             self._read_lasting(draft, each)
         _block_foreign(draft)
         self._read_wanted(draft, stands)
@@ -252,7 +261,7 @@ class _Reader:
         Who is not bound takes only what the scheduler can give it, which serves by priority.
         """
         for key, pod in sorted(self._pods.items(), key=_claims_first):
-            if key not in self._seen and not pod.over and pod.ends_at is None:
+            if key not in self.seen and not pod.over and pod.ends_at is None:
                 slices = [profile for profile, count in pod.wants.items() for _ in range(count)]
                 served = [_claim_one(drafts, profile, Busy(pod.function), pod) for profile in slices]
                 if all(served):  # each has to be taken, whatever became of the others

@@ -17,7 +17,15 @@ from knative_mig.core.cluster.models import Models
 from knative_mig.core.cluster.node_view import Amended, NodeView, view_node
 from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
 from knative_mig.core.cluster.staleness import USABLE, LeftOut, Verdict
-from knative_mig.core.cluster.waiting import Group, Unplanned, groups_of, is_waiting, quota_left, why_unplanned
+from knative_mig.core.cluster.waiting import (
+    Group,
+    Unplanned,
+    groups_of,
+    is_waiting,
+    quota_left,
+    wanted_profile,
+    why_unplanned,
+)
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.core.inventory import Gpu, Inventory, NodeName, Quotas
 from knative_mig.core.profile import ProfileName
@@ -82,6 +90,7 @@ class WorldKeeper:
         self._starts = Counter[tuple[str, str]]()
         self._starts_halved = 0.0
         self._dirty: set[NodeName] = set()
+        self._holders = Counter[tuple[str, str]]()
         self._everywhere: frozenset[NodeName] = frozenset()
         self._groups: tuple[Group, ...] = ()
         self._unplanned: tuple[Unplanned, ...] = ()
@@ -203,6 +212,8 @@ class WorldKeeper:
             self._starts = Counter({name: count // 2 for name, count in self._starts.items() if count > 1})
 
     def _view(self, name: NodeName, now: float, amended: Amended | None) -> None:
+        if before := self.views.get(name):
+            self._holders.subtract(before.holders)
         gpu_node = self._gpu_nodes.get(name)
         if gpu_node is None:
             self.views.pop(name, None)
@@ -211,6 +222,7 @@ class WorldKeeper:
         self.views[name] = view_node(
             gpu_node, self._verdicts[name], claimants, self._models, self._now_reuse(), now, amended
         )
+        self._holders.update(self.views[name].holders)
 
     def _now_reuse(self) -> Reuse:
         return Reuse(cold_start_s=self._reuse.cold_start_s, half_life_s=self._reuse.half_life_s, starts=self._starts)
@@ -245,14 +257,30 @@ class WorldKeeper:
 
     def _group(self) -> None:
         plannable, unplanned = [], []
+        given_away = {name: [*view.given_away] for name, view in self.views.items() if view.given_away}
         for pod, _ in self._waiting.values():
             why = why_unplanned(pod)
             if why:
                 unplanned.append(why)
-            elif not self._has_slice(pod):
+            elif not self._has_slice(pod) and not self._has_started(pod, given_away):
                 plannable.append(pod)
         self._groups = tuple(groups_of(plannable, lambda pod: self._nodes_of[id(pod)], self._everywhere))
         self._unplanned = tuple(unplanned)
+
+    def _has_started(self, pod: PodFacts, given_away: Mapping[NodeName, list[ProfileName]]) -> bool:
+        """The mirror of pods may be behind that of GpuNodes: this pod, which seems to have no node, holds a slice, or
+        is as likely as any to be who was just given one. A second slice for it would be nobody's.
+        """
+        if pod.gates:
+            return False
+        if self._holders[pod.namespace, pod.name] > 0:
+            return True
+        profile = wanted_profile(pod)
+        for name in self._nodes_of[id(pod)] & given_away.keys():
+            if profile in given_away[name]:
+                given_away[name].remove(profile)
+                return True
+        return False
 
     def _has_slice(self, pod: PodFacts) -> bool:
         """A pinned pod whose slice `view_node` has set aside for it."""

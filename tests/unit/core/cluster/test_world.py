@@ -181,3 +181,20 @@ def test_a_slice_is_worth_less_the_longer_it_is_idle_and_is_judged_again_when_th
 def test_a_node_without_its_node_object_is_nowhere_to_run() -> None:
     world = build(facts([gpu_node("n1", gpu("a"))], [pod("p")], nodes=[node("other")]), now=0)
     assert world.groups[0].pending.nodes == frozenset()
+
+
+def test_a_pod_that_a_gpu_node_names_as_holder_waits_for_nothing_though_its_mirror_is_behind() -> None:
+    there = gpu_node("n1", gpu("g", {"3g.20gb@4": "chat"}))
+    assert not build(facts([there], [pod("chat", "3g.20gb")]), now=0).groups
+
+
+def test_a_slice_that_was_just_given_away_is_taken_for_one_waiting_pods_and_no_others() -> None:
+    there = gpu_node("n1", gpu("g", {"3g.20gb@4": "!Busy"}))
+    waiting = [pod("chat", "3g.20gb"), pod("code", "3g.20gb"), pod("small", "1g.5gb")]
+    groups = build(facts([there], waiting), now=0).groups
+    assert sorted(str(group.pending.profile) for group in groups) == ["1g.5gb", "3g.20gb"]
+
+
+def test_a_gated_pod_is_not_taken_for_who_was_just_given_a_slice() -> None:
+    there = gpu_node("n1", gpu("g", {"3g.20gb@4": "!Busy"}))
+    assert build(facts([there], [pod("chat", "3g.20gb", gated=True)]), now=0).groups
