@@ -34,7 +34,7 @@ class Effort:
     gpus: int = GPUS
 
 
-FULL: Final = Effort(single={0.0: 120, 0.2: 20}, at_once={0.0: 30, 0.2: 8})
+FULL: Final = Effort(single={0.0: 100, 0.2: 10}, at_once={0.0: 15, 0.2: 4})
 QUICK: Final = Effort(single={0.0: 12, 0.2: 2}, at_once={0.0: 3, 0.2: 1})
 
 
