@@ -18,7 +18,8 @@ $(READY): requirements/dev.txt pyproject.toml
 	@touch $@
 
 test: $(READY) ## unit, property and contract tests, with the branch coverage of the core
-	$(PY) -m pytest --numprocesses=auto --cov --cov-report=
+	$(PY) -m pytest tests/property --numprocesses=auto --dist=worksteal
+	$(PY) -m pytest tests/unit tests/contract --numprocesses=4 --dist=worksteal --cov --cov-report=
 	@echo "branch coverage of the core (the bar is 95 %):"
 	$(PY) -m coverage report --include='knative_mig/core/*' --fail-under=95
 
