@@ -185,8 +185,17 @@ def test_those_who_keep_a_connection_or_are_still_sending_do_not_hold_up_the_end
             keeps.sendall(post())
             assert answer_on(keeps)[0] == 202
             sends.sendall(post("Content-Length: 1000"))
-        assert (keeps.recv(100), sends.recv(100)) == (b"", b"")
+        assert _ended(keeps)
+        assert _ended(sends)
     assert heard.events == [EVENT]
+
+
+def _ended(connection: socket.socket) -> bool:
+    """What was sent and not read any more makes a close a reset."""
+    try:
+        return connection.recv(100) == b""
+    except ConnectionResetError:
+        return True
 
 
 def test_where_places_are_short_nobody_keeps_one_between_two_events(heard: Heard) -> None:
