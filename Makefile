@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down e2e campaign-kill-nine campaign-crash stubs lock clean
+.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down e2e campaign-kill-nine campaign-crash images release stubs lock clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

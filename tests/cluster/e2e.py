@@ -29,9 +29,17 @@ def pytest_command(*, on_kind: bool, arguments: Sequence[str]) -> list[str]:
     # Tests are handed out one at a time, in their order: the long ones first, those that must be alone last.
     spread = [f"--numprocesses={_WORKERS}", "--dist=load", "--maxschedchunk=1"]
     marks = ["-m", "not testbed_only"] if on_kind else []
-    named = any(Path(word.partition("::")[0]).exists() for word in arguments)
-    suite = [] if named else ["tests/cluster"]
+    suite = [] if any(_names_tests(word) for word in arguments) else ["tests/cluster"]
     return [sys.executable, "-m", "pytest", *suite, *spread, *marks, *arguments]
+
+
+def _names_tests(word: str) -> bool:
+    """`tests/cluster/test_recorder.py` or one of its tests; BadInputError where it would be one and is not there."""
+    path = Path(word.partition("::")[0])
+    inside = path.parts[:2] == ("tests", "cluster")
+    if inside and not path.exists():
+        raise BadInputError(f"{path} is not there: name a file of tests/cluster, or choose tests by -k")
+    return inside
 
 
 def _suite(*, on_kind: bool, arguments: Sequence[str]) -> int:
@@ -51,24 +59,31 @@ def _on_kind(*, keep: bool, arguments: Sequence[str]) -> int:
 
 
 def _on_testbed(*, keep: bool, arguments: Sequence[str]) -> int:
-    progress = Progress()
     cluster = Cluster()
     try:
-        running = lifecycle.up(cluster, progress, with_eventing=False)
-        status.wait_healthy()
-        sys.stdout.writelines(f"{line}\n" for line in boot.report(running, progress))
-        sys.stdout.flush()
-        return _suite(on_kind=False, arguments=arguments)
-    except ClusterError as error:
-        keep = keep or isinstance(error, BadInputError)  # nothing was started: leave what is there as it is
+        _boot(cluster)
+        code = _suite(on_kind=False, arguments=arguments)
+    except BadInputError:
+        keep = True  # nothing was started: what is there stays as it is
+        raise
+    except ClusterError:
         if not keep:
             _keep_logs(cluster.state.logs)
         raise
     finally:
-        if keep:
-            sys.stdout.write(f"the cluster stays as it is: . {cluster.state.environment}; make cluster-down\n")
-        else:
+        if not keep:
             lifecycle.down(cluster.state, cluster.cache, Progress())
+    if keep:
+        sys.stdout.write(f"the cluster stays up: . {cluster.state.environment}; make cluster-down\n")
+    return code
+
+
+def _boot(cluster: Cluster) -> None:
+    progress = Progress()
+    running = lifecycle.up(cluster, progress, with_eventing=False)
+    status.wait_healthy()
+    sys.stdout.writelines(f"{line}\n" for line in boot.report(running, progress))
+    sys.stdout.flush()
 
 
 def _keep_logs(logs: Path) -> None:
@@ -86,6 +101,7 @@ def main() -> int:
     parser.add_argument("--kind", action="store_true", help="on kind, where images can be pulled")
     chosen, arguments = parser.parse_known_args()
     try:
+        pytest_command(on_kind=chosen.kind, arguments=arguments)  # a file that is not there is told before any boot
         return (_on_kind if chosen.kind else _on_testbed)(keep=chosen.keep, arguments=arguments)
     except ClusterError as error:
         sys.stderr.write(f"e2e: {error}\n")

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from tests.cluster.api import Api
 from tests.cluster.driver import attach
-from tests.cluster.testbed.errors import ClusterError
+from tests.cluster.testbed.errors import BadInputError, ClusterError
 from tests.cluster.tls import listen, self_signed
 
 _KEPT: Final = frozenset({"kind", "apiVersion"})  # their values say which of many shapes it is
@@ -111,7 +111,10 @@ class Recording:
 def recording(upstream: Api, path: Path) -> Iterator[tuple[Recording, Path]]:
     """(the recording, a kubeconfig that leads through it), with the rights of `upstream`."""
     recorded = Recording(path)
-    path.touch()
+    try:
+        path.touch()
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be written ({error.strerror}): name another file") from None
     with tempfile.TemporaryDirectory() as folder:
         certificate = self_signed(Path(folder), "recorder", "127.0.0.1")
         handler = type("Handler", (_Proxy,), {"upstream": upstream, "recorded": recorded})

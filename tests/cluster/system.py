@@ -2,7 +2,7 @@
 
     python -m tests.cluster.system up|down
 
-`deployed` is what tests call (the `system` fixture). Whoever asks first builds the image, loads it into the nodes and
+`deployed` is what tests call (the `deployed` fixture). Whoever asks first builds the image, loads it into the nodes and
 applies config/overlays/simulated; the others wait for that and find it done. It stays until the cluster goes, and comes
 anew where the checkout has changed: the image's tag is a hash of what is in it.
 """

@@ -96,7 +96,8 @@ def sweep(own: State, progress: Progress) -> list[str]:
     pointed = [State(root=Path(STATE_POINTER.read_text()))] if STATE_POINTER.exists() else []
     states = {state.root: state for state in (*pointed, own)}.values()
     for state in states:
-        state.ready.unlink(missing_ok=True)  # first: from here on nothing is whole
+        if state.ready.exists():  # a state folder that is a file has none
+            state.ready.unlink()  # first: from here on nothing is whole
     found = []
     if cgroups.exists():
         with progress.step("processes ended"):
@@ -174,10 +175,17 @@ def _already_up(cluster: Cluster, wanted: dict[str, Build], progress: Progress) 
     return cluster.with_builds(built)
 
 
+def elsewhere() -> Path | None:
+    """The state folder of a whole cluster, wherever it is; None where there is no whole one."""
+    if STATE_POINTER.exists() and Ready.read(State(root=Path(STATE_POINTER.read_text()))) is not None:
+        return Path(STATE_POINTER.read_text())
+    return None
+
+
 def _refuse_another_state(state: State) -> None:
     """A whole cluster whose state lies elsewhere is no leftover."""
-    if STATE_POINTER.exists() and Ready.read(other := State(root=Path(STATE_POINTER.read_text()))) is not None:
+    if other := elsewhere():
         raise BadInputError(
-            f"a cluster is up with its state in {other.root}, and a machine has one: `make cluster-down` first, or "
+            f"a cluster is up with its state in {other}, and a machine has one: `make cluster-down` first, or "
             f"unset {STATE_VARIABLE}={state.root}"
         )

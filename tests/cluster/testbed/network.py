@@ -22,15 +22,19 @@ from tests.cluster.testbed.errors import BadInputError, ClusterError
 from tests.cluster.testbed.layout import NAMESPACE_PINS, NodeFolder
 from tests.cluster.testbed.processes import Home
 from tests.cluster.testbed.shell import run
-from tests.cluster.testbed.topology import CONTROL, FABRIC, HOST_LINK, NETWORK_VARIABLE, PREFIX, Topology, namespace
+from tests.cluster.testbed.topology import (
+    CONTROL,
+    FABRIC,
+    HOST_LINK,
+    NETWORK_VARIABLE,
+    PREFIX,
+    PRIVATE_NETWORKS,
+    Topology,
+    namespace,
+)
 
 _SWITCH = "switch"
 _NETNS = Path("/run/netns")
-_PRIVATE = tuple(
-    each
-    for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
-    for each in IPv4Network(block).subnets(new_prefix=16)
-)
 _ROUTE_TYPES = frozenset({"local", "broadcast", "unreachable", "blackhole", "prohibit", "throw"})
 
 
@@ -189,7 +193,7 @@ def check_addresses(topology: Topology) -> None:
 def require_free(topology: Topology, routes: list[IPv4Network]) -> None:
     for route in routes:
         if route.overlaps(topology.network):
-            free = next((each for each in _PRIVATE if not any(each.overlaps(taken) for taken in routes)), None)
+            free = next((each for each in PRIVATE_NETWORKS if not any(each.overlaps(taken) for taken in routes)), None)
             advice = (
                 f"for example {NETWORK_VARIABLE}={free}" if free else f"no private one is free; set {NETWORK_VARIABLE}"
             )

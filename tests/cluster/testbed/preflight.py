@@ -45,6 +45,14 @@ def require_folder(path: Path, variable: str) -> None:
         raise BadInputError(f"{there} {trouble}, so {path} cannot be a folder: set {variable} to another path")
 
 
+def require_seen_by_nodes(path: Path, variable: str, example: str) -> None:
+    if any(path.resolve().is_relative_to(Path(hidden).resolve()) for hidden in _HIDDEN):
+        raise BadInputError(
+            f"{path} lies where each node mounts its own folders ({', '.join(_HIDDEN)}): set {variable} to another, "
+            f"for example {example}"
+        )
+
+
 def check_state_folder(state: State) -> None:
     root = str(state.root)
     if len(root) > _LONGEST_STATE:
@@ -52,11 +60,7 @@ def check_state_folder(state: State) -> None:
             f"the state folder {root} is {len(root)} characters long; sockets below it allow {_LONGEST_STATE}: "
             "set KNATIVE_MIG_TESTBED_STATE to a shorter path"
         )
-    if any(state.root.resolve().is_relative_to(Path(hidden).resolve()) for hidden in _HIDDEN):
-        raise BadInputError(
-            f"the state folder {root} lies where each node mounts its own folders ({', '.join(_HIDDEN)}): "
-            "set KNATIVE_MIG_TESTBED_STATE to another, for example /var/tmp/knative-mig-testbed"
-        )
+    require_seen_by_nodes(state.root, "KNATIVE_MIG_TESTBED_STATE", "/var/tmp/knative-mig-testbed")  # noqa: S108
     require_folder(state.root, "KNATIVE_MIG_TESTBED_STATE")
     if state.root.exists() and not state.marker.exists() and any(state.root.iterdir()):
         raise BadInputError(
@@ -104,6 +108,7 @@ def check(topology: Topology, state: State, cache: Cache, *, missing: list[str])
     check_machine(platform.machine(), Path("/proc/self/status").read_text(), Path("/proc/meminfo").read_text())
     check_state_folder(state)
     require_folder(cache.root, "KNATIVE_MIG_TESTBED_CACHE")
+    require_seen_by_nodes(cache.root, "KNATIVE_MIG_TESTBED_CACHE", "/var/cache/knative-mig-testbed")
     cgroups.check()
     network.check_addresses(topology)
     require_space(state.root, RUN_SPACE, "a cluster")

@@ -10,7 +10,7 @@ from tests.cluster.testbed.cluster import Cluster, Ready
 from tests.cluster.testbed.control_plane import ControlPlane, last_words
 from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.kubectl import why_unready
-from tests.cluster.testbed.layout import State
+from tests.cluster.testbed.layout import STATE_VARIABLE, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,10 @@ class Finding:
 
 def look() -> list[Finding]:
     if Ready.read(State.from_environment()) is None:
+        if other := lifecycle.elsewhere():
+            return [
+                Finding(what="cluster", trouble=f"one is up with its state in {other}: set {STATE_VARIABLE} to that")
+            ]
         if process := lifecycle.runs_now():
             return [Finding(what="cluster", trouble=f"process {process} is just bringing it up or down: wait for it")]
         left = network.leftovers() or (["cgroups"] if cgroups.exists() else [])

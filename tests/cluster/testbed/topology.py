@@ -13,6 +13,13 @@ from tests.cluster.testbed.errors import BadInputError
 NETWORK_VARIABLE: Final = "KNATIVE_MIG_TESTBED_NETWORK"
 DEFAULT_NETWORK: Final = "10.210.0.0/16"
 
+# What nobody on the internet has: a cluster may lay its nodes, pods and Services over any of these.
+PRIVATE_NETWORKS: Final = tuple(
+    each
+    for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+    for each in IPv4Network(block).subnets(new_prefix=16)
+)
+
 PREFIX: Final = "kmig"
 HOST_LINK: Final = "kmig0"
 FABRIC: Final = "kmig-fabric"  # the namespace that holds the switch between nodes, out of reach of the host's firewall
@@ -51,15 +58,15 @@ class Topology:
 
     @classmethod
     def from_environment(cls) -> "Topology":
-        text = os.environ.get(NETWORK_VARIABLE, DEFAULT_NETWORK)
+        text = os.environ.get(NETWORK_VARIABLE) or DEFAULT_NETWORK
         try:
             network = IPv4Network(text)
         except (AddressValueError, NetmaskValueError, ValueError) as error:
             raise BadInputError(
                 f"{NETWORK_VARIABLE}={text} is not an IPv4 network ({error}); try {DEFAULT_NETWORK}"
             ) from None
-        if network.prefixlen != 16:
-            raise BadInputError(f"{NETWORK_VARIABLE}={text} must be a /16, for example {DEFAULT_NETWORK}")
+        if network not in PRIVATE_NETWORKS:
+            raise BadInputError(f"{NETWORK_VARIABLE}={text} must be a private /16, for example {DEFAULT_NETWORK}")
         return cls(network=network)
 
     def _block(self, third_octet: int, prefix: int) -> IPv4Network:

@@ -1,5 +1,8 @@
+import pytest
+
 from tests.cluster import figures
 from tests.cluster.e2e import pytest_command
+from tests.cluster.testbed.errors import BadInputError
 
 
 def test_kind_leaves_out_what_only_the_test_bed_can_do() -> None:
@@ -11,10 +14,19 @@ def test_words_of_the_caller_reach_pytest() -> None:
     assert pytest_command(on_kind=False, arguments=["-k", "recorder"])[-2:] == ["-k", "recorder"]
 
 
-def test_a_test_that_the_caller_names_runs_instead_of_the_suite() -> None:
-    named = pytest_command(on_kind=False, arguments=["tests/cluster/test_recorder.py::test_x"])
-    assert "tests/cluster" not in named
-    assert "tests/cluster" in pytest_command(on_kind=False, arguments=["-k", "recorder"])
+@pytest.mark.parametrize("word", ["tests/cluster/test_recorder.py::test_x", "tests/cluster/test_recorder.py"])
+def test_a_test_that_the_caller_names_runs_instead_of_the_suite(word: str) -> None:
+    assert "tests/cluster" not in pytest_command(on_kind=False, arguments=[word])
+
+
+@pytest.mark.parametrize("word", ["recorder", "docs", "config"])
+def test_a_word_to_choose_by_leaves_the_suite_in_whatever_lies_in_the_folder(word: str) -> None:
+    assert "tests/cluster" in pytest_command(on_kind=False, arguments=["-k", word])
+
+
+def test_a_file_that_is_not_there_is_told_before_anything_boots() -> None:
+    with pytest.raises(BadInputError, match=r"tests/cluster/test_nothing\.py is not there"):
+        pytest_command(on_kind=False, arguments=["tests/cluster/test_nothing.py"])
 
 
 def test_a_figure_of_several_tries_is_told_by_its_median_and_range() -> None:

@@ -106,12 +106,23 @@ def test_routes_are_read_but_for_ours_and_the_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [("10.211.0.0/24", "must be a /16"), ("everything", "is not an IPv4 network"), ("", "IPv4")]
+    ("value", "words"),
+    [
+        ("10.211.0.0/24", "must be a private /16"),
+        ("224.1.0.0/16", "must be a private /16"),
+        ("169.254.0.0/16", "must be a private /16"),
+        ("everything", "is not an IPv4 network"),
+    ],
 )
 def test_a_network_that_does_not_fit_is_refused(value: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NETWORK_VARIABLE, value)
     with pytest.raises(BadInputError, match=words):
         Topology.from_environment()
+
+
+def test_a_network_that_is_set_to_nothing_is_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NETWORK_VARIABLE, "")
+    assert Topology.from_environment() == Topology()
 
 
 def test_memory_is_read_from_meminfo() -> None:
