@@ -42,11 +42,3 @@ def test_the_projects_own_command_runs_in_a_pod_at_the_restricted_level(
     api.create(POD, {"metadata": {"name": "cli"}, "spec": spec}, namespace)
     until(api, POD.named("cli", namespace), "ended well", lambda pod: pod["status"].get("phase") == "Succeeded")
     assert "3g.20gb" in api.text(f"{POD.path(namespace, 'cli')}/log")
-
-
-@pytest.mark.testbed_only
-def test_the_same_inputs_give_the_same_archive(cluster: Cluster, tmp_path: Path) -> None:
-    cache = cluster.testbed.cache
-    base = python_images.base(_CHECKOUT / "requirements" / "runtime.txt", cache)
-    first, second = (images.archive(base, tmp_path / name) for name in ("first", "second"))
-    assert first.read_bytes() == second.read_bytes()
