@@ -115,7 +115,7 @@ class AgentRig:
     def events(self) -> list[tuple[str, str]]:
         return [(str(each["reason"]), str(each.get("note") or each.get("message"))) for each in self.api.objects(EVENT)]
 
-    def wait_for(self, what: Callable[[], object], within_s: float = 20.0) -> None:
+    def wait_for(self, what: Callable[[], object], within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             try:

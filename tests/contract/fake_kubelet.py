@@ -205,7 +205,7 @@ class FakeKubelet:
             believed = self._believed.get(profile.resource)
             return (0, 0.0) if believed is None else (believed.pushes, believed.pushed_at)
 
-    def wait_for(self, what: Callable[[], bool], *, within_s: float = 20.0) -> None:
+    def wait_for(self, what: Callable[[], bool], *, within_s: float = 60.0) -> None:
         """Until that is so; `what` may ask this kubelet, whose every change is looked at."""
         with self._changed:
             assert self._changed.wait_for(what, within_s), f"not so within {within_s} s; believed: {self._believed}"

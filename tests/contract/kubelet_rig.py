@@ -86,7 +86,7 @@ class Rig:
     def until(self, what: Callable[[], bool]) -> None:
         """Until what was reported is so."""
         with self._reported:
-            assert self._reported.wait_for(what, 20), f"connected {self.connected}, owners {self.owners}"
+            assert self._reported.wait_for(what, 60), f"connected {self.connected}, owners {self.owners}"
 
     def observe(self) -> None:
         """One round of the agent's node loop."""

@@ -15,6 +15,7 @@ from tests.crash_campaign.scenario import FIRST_TIME_S, STEPS, problems, wait_un
 from tests.crash_campaign.world import World
 
 POINTS = 10
+PATIENCE_S = 60.0  # the campaign holds an agent to ten seconds; beside other tests it may have no core for so long
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def world() -> Iterator[World]:
 
 @pytest.mark.timeout(600)
 def test_an_agent_killed_at_ten_of_its_calls_is_followed_by_one_that_puts_all_right() -> None:
-    result = run(points=POINTS, seed=1, jobs=3, workers=True)
+    result = run(points=POINTS, seed=1, jobs=3, workers=True, recovers_within_s=PATIENCE_S)
     assert result.passed, "\n".join([*summary(result), *(kill.words for kill in result.kills)])
     assert len(result.kills) == POINTS
 

@@ -52,6 +52,7 @@ class Kill:
 class Result:
     logged: int
     aimed: int
+    recovers_within_s: float
     kills: list[Kill] = field(default_factory=list)
     missed: list[Point] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)  # of runs, where no kill was to blame
@@ -74,11 +75,11 @@ class Result:
         return whole and not (self.destroyed or self.not_right or self.failures)
 
 
-def rehearse(host: AgentHost) -> list[tuple[str, str]]:
+def rehearse(host: AgentHost, recovers_within_s: float) -> list[tuple[str, str]]:
     """Each call of a run in which nobody is killed, with its step."""
     with TemporaryDirectory(prefix="crash-") as folder, World(Path(folder), host) as world:
         for step in STEPS:
-            outcome = _play(world, step, None)
+            outcome = _play(world, step, None, recovers_within_s)
             if outcome.wrong or world.harm_to_the_busy():
                 raise RehearsalFailed(f"{step.name}: {outcome.wrong}, {world.harm_to_the_busy()}\n{_tail(world)}")
         return world.log
@@ -92,20 +93,21 @@ def run(
     workers: bool = False,
     evidence: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
+    recovers_within_s: float = RECOVERS_WITHIN_S,
 ) -> Result:
     """`points`: so many, drawn with `seed`; None: all. `workers`: also where only the GPU's worker process is killed.
     `evidence`: where the logs of agents that failed are kept.
     """
     chance = random.Random(seed)
     with AgentHost() as host:
-        log = rehearse(host)
+        log = rehearse(host, recovers_within_s)
     every = points_of(log)
     say(f"{len(log)} calls in an uninterrupted run, so {len(every)} points to kill at")
     if workers:
         every += worker_points_of(log)
         say(f"and {len(worker_points_of(log))} to kill the GPU's worker process alone at")
     chosen = drawn(every, len(every) if points is None else points, chance)
-    result = Result(logged=len(log), aimed=len(chosen))
+    result = Result(logged=len(log), aimed=len(chosen), recovers_within_s=recovers_within_s)
     campaign = _Campaign(Left.of(chosen), result, evidence, say)
     threads = [threading.Thread(target=campaign.work, name=f"runs-{number}") for number in range(jobs)]
     for thread in threads:
@@ -145,7 +147,7 @@ class _Campaign:
             if not left:
                 return
             aim = left.pop(step.name, None)
-            outcome = _play(world, step, aim)
+            outcome = _play(world, step, aim, self._result.recovers_within_s)
             harm = world.harm_to_the_busy()
             if world.killed_at is not None:
                 assert aim is not None
@@ -180,12 +182,12 @@ class _Campaign:
                 log.write_text(f"{world.order.log.read_text()}\n{world.ask_for_stacks()}")
 
 
-def _play(world: World, step: Step, aim: Aim | None) -> Outcome:
+def _play(world: World, step: Step, aim: Aim | None, recovers_within_s: float) -> Outcome:
     world.begin(step.name, aim)
     step.act(world)
-    outcome = wait_until_done(world, step, recovers_within_s=RECOVERS_WITHIN_S)
+    outcome = wait_until_done(world, step, recovers_within_s=recovers_within_s)
     if aim is not None and aim.last_try and not outcome.wrong and world.wait_for_strike(LINGERS_S):
-        outcome = wait_until_done(world, step, recovers_within_s=RECOVERS_WITHIN_S)
+        outcome = wait_until_done(world, step, recovers_within_s=recovers_within_s)
     world.aim_at_nothing()
     return outcome
 
@@ -200,7 +202,7 @@ def summary(result: Result) -> Sequence[str]:
         f"{result.logged} logged calls, {len(result.kills)} of {result.aimed} kills, {len(result.missed)} missed",
         f"busy slices destroyed: {result.destroyed}",
         f"leaked: {result.leaked}",
-        f"not right within {RECOVERS_WITHIN_S:g} s: {result.not_right}",
+        f"not right within {result.recovers_within_s:g} s: {result.not_right}",
     ]
     if slowest is not None:
         ordered = sorted(kill.took_s for kill in result.kills)
