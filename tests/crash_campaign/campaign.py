@@ -52,7 +52,7 @@ class Kill:
 class Result:
     logged: int
     aimed: int
-    recovers_within_s: float
+    recovers_within_s: float = RECOVERS_WITHIN_S
     kills: list[Kill] = field(default_factory=list)
     missed: list[Point] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)  # of runs, where no kill was to blame
