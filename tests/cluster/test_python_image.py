@@ -22,6 +22,7 @@ _RESTRICTED: Object = {
 
 @pytest.mark.testbed_only
 @pytest.mark.slow(60)
+@pytest.mark.timeout(900, func_only=True)  # from empty caches it downloads and compiles all that the image holds
 def test_the_projects_own_command_runs_in_a_pod_at_the_restricted_level(
     cluster: Cluster, api: Api, namespace: str, gpu_node: GpuNode
 ) -> None:
