@@ -5,7 +5,7 @@ import re
 from tests.cluster.testbed.build import GO_ENVIRONMENT
 from tests.cluster.testbed.progress import Progress
 from tests.cluster.testbed.shell import run
-from tests.cluster.testbed.versions import Component, disagreements, versions
+from tests.cluster.testbed.versions import Component, behind, disagreements, versions
 
 
 def pin(progress: Progress) -> None:
@@ -26,3 +26,6 @@ def _pin(component: Component) -> None:
             go("mod", "edit", f"-replace={module}={module}@{component.staging}")
     go("get", f"{component.module}@{component.version}")
     go("mod", "tidy")
+    if raised := behind(component, (component.folder / "go.mod").read_text()):
+        go("get", *(f"{name}@{version}" for name, version in sorted(raised.items())))
+        go("mod", "tidy")

@@ -18,6 +18,7 @@ class Component:
     module: str | None  # None: our own source
     version: str
     staging: str | None = None
+    beside: str | None = None  # the component whose libraries it is built on, so that they are compiled once for both
     manifests: tuple[str, ...] = ()
 
     @property
@@ -54,6 +55,7 @@ def versions() -> Versions:
             module=entry["module"],
             version=entry["version"],
             staging=entry.get("staging"),
+            beside=entry.get("beside"),
             manifests=tuple(entry.get("manifests", ())),
         )
         for name, entry in table["components"].items()
@@ -64,6 +66,19 @@ def versions() -> Versions:
         components={**components, own.name: own},
         wheels={name: Wheel(**entry) for name, entry in table["wheels"].items()},
     )
+
+
+def libraries(go_mod: str) -> dict[str, str]:
+    """The version of each module that a go.mod requires."""
+    return dict(re.findall(r"^(?:require )?\s*([\w.-]+/\S+) (v\S+)(?: // indirect)?$", go_mod, re.MULTILINE))
+
+
+def behind(component: Component, go_mod: str) -> dict[str, str]:
+    """The libraries that the component beside it has in another version, and that version."""
+    if component.beside is None:
+        return {}
+    wanted = libraries((versions().components[component.beside].folder / "go.mod").read_text())
+    return {name: wanted[name] for name, has in libraries(go_mod).items() if wanted.get(name, has) != has}
 
 
 def disagreements(component: Component, go_mod: str) -> list[str]:
@@ -78,6 +93,8 @@ def disagreements(component: Component, go_mod: str) -> list[str]:
         replaced = set(re.findall(r"^\s*(?:replace )?k8s\.io/\S+ => k8s\.io/\S+ (\S+)", go_mod, re.MULTILINE))
         if replaced != {component.staging}:
             wrong.append(f"k8s.io modules are replaced by {sorted(replaced)}, not {component.staging}")
+    if differing := behind(component, go_mod):
+        wrong.append(f"{', '.join(sorted(differing))} not as in {component.beside}")
     return wrong
 
 

@@ -1,6 +1,7 @@
 """What a node's daemons are told."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -56,3 +57,6 @@ def test_names_that_nobody_serves_are_answered_at_once() -> None:
     corefile = control.corefile()
     assert "rcode NXDOMAIN" in corefile
     assert "forward" not in corefile
+    named = set(re.findall(r"^  (\w+)", corefile, re.MULTILINE))
+    built_in = re.findall(r"coredns/plugin/(\w+)", (versions().components["coredns"].folder / "main.go").read_text())
+    assert named == set(built_in)
