@@ -1,6 +1,7 @@
 """The cluster that the suite runs on: our test bed, or kind with `KIND=1`. Everything else asks only what is here."""
 
 import os
+import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -8,8 +9,10 @@ from typing import Final
 from tests.cluster import kind
 from tests.cluster.api import Api
 from tests.cluster.testbed import cluster as testbed
+from tests.cluster.testbed.build import go_version
 from tests.cluster.testbed.errors import BadInputError
 from tests.cluster.testbed.kubectl import Kubectl
+from tests.cluster.testbed.shell import run
 from tests.cluster.testbed.versions import versions
 
 DRIVER_VARIABLE: Final = "KNATIVE_MIG_E2E_DRIVER"
@@ -53,9 +56,15 @@ def _testbed() -> Cluster:
         gateway=str(running.topology.gateway),
         domain=running.topology.domain,
         host=str(running.topology.host),
-        about=("test bed: " + ", ".join(versions().lines()),),
+        about=("test bed: " + ", ".join(versions().lines()), f"machine: {', '.join(_machine())}"),
         processes=running,
     )
+
+
+def _machine() -> list[str]:
+    """What no version file pins, and a figure may depend on."""
+    runc = run(["runc", "--version"]).splitlines()[0].replace(" version", "")
+    return [f"Linux {platform.release()}", f"{os.cpu_count()} cores", go_version(), runc]
 
 
 def _kind() -> Cluster:

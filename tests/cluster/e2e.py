@@ -106,6 +106,9 @@ def main() -> int:
     except ClusterError as error:
         sys.stderr.write(f"e2e: {error}\n")
         return error.exit_code
+    except OSError as error:  # a disk that is full, a file that may not be written
+        sys.stderr.write(f"e2e: {error}\n")
+        return 1
     except KeyboardInterrupt:
         return 130
 

@@ -30,6 +30,11 @@ def told(values: float | Sequence[float], unit: str) -> str:
 
 
 def print_all(terminal: pytest.TerminalReporter) -> None:
+    _print_measured(terminal)
+    _print_seconds(terminal)
+
+
+def _print_measured(terminal: pytest.TerminalReporter) -> None:
     lines = [
         (report.nodeid.rpartition("::")[2], str(value))
         for reports in terminal.stats.values()
@@ -42,3 +47,15 @@ def print_all(terminal: pytest.TerminalReporter) -> None:
         terminal.section("measured")
     for test, line in lines:
         terminal.line(f"{line}  [{test}]")
+
+
+def _print_seconds(terminal: pytest.TerminalReporter) -> None:
+    """Which file takes how long, as the time of the whole is shared by several parts of the project."""
+    seconds: dict[str, float] = {}
+    for reports in terminal.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                file = report.nodeid.partition("::")[0].rpartition("/")[2]
+                seconds[file] = seconds.get(file, 0) + report.duration
+    terminal.section("seconds of tests by file, several at a time")
+    terminal.line(", ".join(f"{file} {took:.0f}" for file, took in sorted(seconds.items(), key=lambda kv: -kv[1])))

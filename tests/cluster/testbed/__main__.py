@@ -49,6 +49,9 @@ def main() -> int:
     except ClusterError as error:
         sys.stderr.write(f"testbed: {error}\n")
         return error.exit_code
+    except OSError as error:  # a disk that is full, a file that may not be written
+        sys.stderr.write(f"testbed: {error}\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("testbed: interrupted; `make cluster-down` removes what was started\n")
         return 130

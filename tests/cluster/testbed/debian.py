@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.cluster.testbed.errors import BadInputError, ClusterError
 from tests.cluster.testbed.scratch import publish, scratch
-from tests.cluster.testbed.shell import run
+from tests.cluster.testbed.shell import CommandError, run
 
 # Documentation and build-time files: never opened by what runs on the image.
 _LEFT_OUT: Final = (
@@ -42,8 +42,18 @@ def resolve(names: tuple[str, ...]) -> list[str]:
         return parse_uris(run(argv))
 
 
-def unpacked(names: tuple[str, ...], downloads: Path, *, retry: bool = True) -> Path:
+def unpacked(names: tuple[str, ...], downloads: Path) -> Path:
     """A folder with the packages and all they depend on, unpacked; made once per set of versions."""
+    try:
+        return _unpacked(names, downloads)
+    except CommandError as error:
+        raise BadInputError(
+            f"apt-get cannot fetch {' '.join(names)}: a Debian archive that is reachable must stand in "
+            f"/etc/apt/sources.list. {error}"
+        ) from None
+
+
+def _unpacked(names: tuple[str, ...], downloads: Path, *, retry: bool = True) -> Path:
     files = resolve(names)
     if not files:
         raise BadInputError(f"apt-get names no package for {' '.join(names)}: is its index there (apt-get update)?")
@@ -62,7 +72,7 @@ def unpacked(names: tuple[str, ...], downloads: Path, *, retry: bool = True) -> 
             if not retry:
                 raise
             run(["apt-get", "update"])  # the index is older than the archive, which keeps only the newest files
-            return unpacked(names, downloads, retry=False)
+            return _unpacked(names, downloads, retry=False)
         for path in sorted(archives.iterdir()):
             run(["dpkg-deb", "--extract", path, root])
         for left_out in _LEFT_OUT:

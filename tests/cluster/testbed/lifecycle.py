@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.cluster.testbed import cgroups, network, packages, preflight, processes
+from tests.cluster.testbed import cgroups, network, packages, preflight, processes, system_images
 from tests.cluster.testbed.boot import add_eventing, boot
 from tests.cluster.testbed.build import Build, build, go_version, located, require_go
 from tests.cluster.testbed.cluster import Cluster, Ready, recorded
@@ -132,6 +132,9 @@ def up(cluster: Cluster, progress: Progress, *, with_eventing: bool) -> Cluster:
         if running is None or missing:
             preflight.check(cluster.topology, cluster.state, cluster.cache, missing=missing)
         cluster.cache.remove_half_done()
+        if running is None:
+            with progress.step("Envoy and its libraries fetched, or found in the cache"):
+                system_images.fetch(cluster.cache)
         for name in names:
             build(cluster.cache, versions().components[name], go, progress)
         if running is None:

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from tests.cluster.testbed.errors import ClusterError
 
-_END_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
+
+def _end_with_parent() -> tuple[str, ...]:
+    """Not on a machine without util-linux: there it is the next command that installs it."""
+    return ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
 
 
 class CommandError(ClusterError):
@@ -38,7 +41,7 @@ def run(
         raise ClusterError(f"`{words[0]}` is not installed on this machine")
     try:
         done = subprocess.run(
-            [*_END_WITH_PARENT, *words],
+            [*_end_with_parent(), *words],
             cwd=cwd,
             env={**os.environ, **(env or {})},
             input=stdin,

