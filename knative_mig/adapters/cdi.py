@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from knative_mig.adapters.device_nodes import DeviceNode
 from knative_mig.core.errors import BadInput
 from knative_mig.core.geometry import Place
 from knative_mig.core.gpu_node import SliceId
@@ -23,10 +24,12 @@ KIND: Final = "knative-mig.dev/slice"
 CDI_VERSION: Final = "0.6.0"  # the oldest with annotations; containerd 1.7 and CRI-O 1.28 read it
 _PREFIX: Final = "knative-mig.dev-slice_"
 
-DeviceNodes = Callable[[GpuUuid, int, int], tuple[str, ...]]  # of a GPU's GPU instance and compute instance, by id
+DeviceNodes = Callable[
+    [GpuUuid, int, int], tuple[DeviceNode, ...]
+]  # of a GPU's GPU instance and compute instance, by id
 
 
-def no_nodes(_gpu: GpuUuid, _gi_id: int, _ci_id: int) -> tuple[str, ...]:
+def no_nodes(_gpu: GpuUuid, _gi_id: int, _ci_id: int) -> tuple[DeviceNode, ...]:
     """A simulated slice's."""
     return ()
 
@@ -55,7 +58,10 @@ class CdiFiles:
         nodes = self._device_nodes(slice_id.gpu, gi_id, ci_id)
         edits: dict[str, Any] = {"env": [f"NVIDIA_VISIBLE_DEVICES={mig_uuid}"]}
         if nodes:
-            edits["deviceNodes"] = [{"path": path, "permissions": "rw"} for path in nodes]
+            edits["deviceNodes"] = [
+                {"path": each.path, "type": "c", "major": each.major, "minor": each.minor, "permissions": "rw"}
+                for each in nodes
+            ]
         spec: dict[str, Any] = {
             "cdiVersion": CDI_VERSION,
             "kind": KIND,

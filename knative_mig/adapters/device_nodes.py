@@ -1,12 +1,13 @@
-"""Which device nodes a process needs to run on a slice, as the driver's own files tell.
+"""Which device nodes a process needs to run on a slice, with their numbers, as the driver's own files tell.
 
 Called by `cdi` when a slice has come. A GPU's number in `/dev` is its minor, which is neither its index in NVML nor
-stable over boots, and the minors of a slice's two capabilities are the driver's choice: both are read from `/proc`. The
-subtle thing is that a capability's node may not exist yet when the slice does: the driver leaves that to
-`nvidia-modprobe`, and a container that is started before is refused its GPU without a word.
+stable over boots; the minors of a slice's two capabilities stand in the driver's table of all that can be. The subtle
+thing is that no node is looked for: that of a new slice need not exist yet on the host (`nvidia-modprobe` makes it), and
+never shows in the `/dev` of the agent's container. With its numbers the container runtime makes it where it is needed.
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,26 +16,52 @@ from knative_mig.ports.injection import InjectionFailed
 
 _UUID = re.compile(r"^GPU UUID:\s*(\S+)\s*$", re.MULTILINE)
 _MINOR = re.compile(r"^Device Minor:\s*([0-9]+)\s*$", re.MULTILINE)
-_CAPABILITY = re.compile(r"^DeviceFileMinor:\s*([0-9]+)\s*$", re.MULTILINE)
 
-_ALWAYS: Final = ("nvidiactl", "nvidia-uvm")
-_WHERE_THERE: Final = ("nvidia-uvm-tools",)  # profilers' alone
+# What /proc/devices calls the driver of nvidiactl and of each GPU, in older drivers and newer ones.
+_GPU_DRIVERS: Final = ("nvidia-frontend", "nvidia")
+_CTL_MINOR: Final = 255
+_UVM_MINOR: Final = 0
 
 
-def device_nodes(
-    gpu: GpuUuid, gi_id: int, ci_id: int, *, proc: Path = Path("/proc"), dev: Path = Path("/dev")
-) -> tuple[str, ...]:
-    """Their paths in a container, which are those of the host. `proc` and `dev` are the host's, as they are seen here.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceNode:
+    """A character device as a container sees it."""
 
-    InjectionFailed: one of them is not there.
-    """
+    path: str
+    major: int
+    minor: int
+
+
+def device_nodes(gpu: GpuUuid, gi_id: int, ci_id: int, *, proc: Path = Path("/proc")) -> tuple[DeviceNode, ...]:
+    """InjectionFailed: the driver names one of them nowhere."""
+    majors = _majors(proc)
+    gpus = _major(majors, *_GPU_DRIVERS)
     minor = _minor_of(gpu, proc)
-    instance = proc / f"driver/nvidia/capabilities/gpu{minor}/mig/gi{gi_id}"
-    capabilities = [_capability(instance / "access"), _capability(instance / f"ci{ci_id}" / "access")]
-    needed = [f"nvidia{minor}", *_ALWAYS, *(f"nvidia-caps/nvidia-cap{each}" for each in capabilities)]
-    if missing := [name for name in needed if not (dev / name).exists()]:
-        raise InjectionFailed(f"/dev/{missing[0]} is not there: nvidia-modprobe makes it")
-    return tuple(f"/dev/{name}" for name in (*needed, *(each for each in _WHERE_THERE if (dev / each).exists())))
+    capability = f"gpu{minor}/gi{gi_id}"
+    capabilities = _capabilities(proc, f"{capability}/access", f"{capability}/ci{ci_id}/access")
+    return (
+        DeviceNode(path=f"/dev/nvidia{minor}", major=gpus, minor=minor),
+        DeviceNode(path="/dev/nvidiactl", major=gpus, minor=_CTL_MINOR),
+        DeviceNode(path="/dev/nvidia-uvm", major=_major(majors, "nvidia-uvm"), minor=_UVM_MINOR),
+        *(
+            DeviceNode(path=f"/dev/nvidia-caps/nvidia-cap{each}", major=_major(majors, "nvidia-caps"), minor=each)
+            for each in capabilities
+        ),
+    )
+
+
+def _majors(proc: Path) -> dict[str, int]:
+    """`195 nvidia` of the character devices, which come before the block devices."""
+    characters, _, _ = _read(proc / "devices").partition("Block devices:")
+    lines = (line.split() for line in characters.splitlines())
+    return {words[1]: int(words[0]) for words in lines if len(words) == 2 and words[0].isdecimal()}
+
+
+def _major(majors: dict[str, int], *names: str) -> int:
+    for name in names:
+        if name in majors:
+            return majors[name]
+    raise InjectionFailed(f"/proc/devices names no {' and no '.join(names)}: is the driver's module loaded?")
 
 
 def _minor_of(gpu: GpuUuid, proc: Path) -> int:
@@ -46,11 +73,14 @@ def _minor_of(gpu: GpuUuid, proc: Path) -> int:
     raise InjectionFailed(f"{proc}/driver/nvidia/gpus names no {gpu}")
 
 
-def _capability(path: Path) -> int:
-    found = _CAPABILITY.search(_read(path))
-    if found is None:
-        raise InjectionFailed(f"{path} names no DeviceFileMinor")
-    return int(found[1])
+def _capabilities(proc: Path, *names: str) -> list[int]:
+    """Their minors, from lines like `gpu0/gi2/ci0/access 22`."""
+    table = proc / "driver/nvidia-caps/mig-minors"
+    lines = (line.split() for line in _read(table).splitlines())
+    minors = {words[0]: words[1] for words in lines if len(words) == 2}
+    if missing := [name for name in names if not minors.get(name, "").isdecimal()]:
+        raise InjectionFailed(f"{table} names no {missing[0]}")
+    return [int(minors[name]) for name in names]
 
 
 def _read(path: Path) -> str:

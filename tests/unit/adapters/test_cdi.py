@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from knative_mig.adapters.cdi import CdiFiles, cdi_device
+from knative_mig.adapters.device_nodes import DeviceNode
 from knative_mig.core.gpu_node import SliceId
 from knative_mig.core.inventory import GpuUuid
 from knative_mig.core.mig_tables import gpu_model
@@ -87,9 +88,10 @@ def test_a_slice_that_is_as_it_was_is_not_written_again(tmp_path: Path) -> None:
 def test_device_nodes_and_what_every_container_gets_are_in_the_file(tmp_path: Path) -> None:
     asked = []
 
-    def nodes(gpu: GpuUuid, gi_id: int, ci_id: int) -> tuple[str, ...]:
+    def nodes(gpu: GpuUuid, gi_id: int, ci_id: int) -> tuple[DeviceNode, ...]:
         asked.append((gpu, gi_id, ci_id))
-        return ("/dev/nvidia0", "/dev/nvidia-caps/nvidia-cap30")
+        capability = DeviceNode(path="/dev/nvidia-caps/nvidia-cap30", major=237, minor=30)
+        return (DeviceNode(path="/dev/nvidia0", major=195, minor=0), capability)
 
     libraries = {"mounts": [{"hostPath": "/lib/libcuda.so.1", "containerPath": "/lib/libcuda.so.1"}]}
     _publish(CdiFiles(tmp_path, device_nodes=nodes, for_all=libraries), _slice("3g.20gb", 4), "MIG-1")
@@ -97,8 +99,8 @@ def test_device_nodes_and_what_every_container_gets_are_in_the_file(tmp_path: Pa
     (spec,) = _specs(tmp_path).values()
     assert spec["containerEdits"] == libraries
     assert spec["devices"][0]["containerEdits"]["deviceNodes"] == [
-        {"path": "/dev/nvidia0", "permissions": "rw"},
-        {"path": "/dev/nvidia-caps/nvidia-cap30", "permissions": "rw"},
+        {"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0, "permissions": "rw"},
+        {"path": "/dev/nvidia-caps/nvidia-cap30", "type": "c", "major": 237, "minor": 30, "permissions": "rw"},
     ]
     assert asked == [(GPU, 9, 0)]
 
