@@ -2,8 +2,8 @@
 
 Called by `cdi` when a slice has come. A GPU's number in `/dev` is its minor, which is neither its index in NVML nor
 stable over boots; the minors of a slice's two capabilities stand in the driver's table of all that can be. The subtle
-thing is that no node is looked for: that of a new slice need not exist yet on the host (`nvidia-modprobe` makes it), and
-never shows in the `/dev` of the agent's container. With its numbers the container runtime makes it where it is needed.
+thing is that no node is looked for: that of a new slice need not exist yet on the host (`nvidia-modprobe` makes it),
+and never shows in the `/dev` of the agent's container. By its numbers the container runtime makes it in each container.
 """
 
 import re

@@ -76,8 +76,9 @@ def test_older_drivers_have_another_name_for_themselves(proc: Path) -> None:
 @pytest.mark.parametrize("module", ["nvidia-uvm", "nvidia-caps"])
 def test_a_module_that_is_not_loaded_is_named(proc: Path, module: str) -> None:
     """A block device of that name is another thing."""
-    _file(proc / "devices", "".join(line for line in DEVICES.splitlines(True) if module not in line or "195" in line))
-    _file(proc / "devices", (proc / "devices").read_text().replace("{driver}", "nvidia"))
+    characters, block = DEVICES.format(driver="nvidia").split("\n\n")
+    without = [line for line in characters.splitlines() if module not in line]
+    _file(proc / "devices", "\n".join([*without, "", block]))
     with pytest.raises(InjectionFailed, match=f"names no {module}: is the driver's module loaded"):
         device_nodes(FIRST, 2, 0, proc=proc)
 
