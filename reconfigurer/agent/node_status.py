@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from knative_mig.core.agent.devices import devices_to_serve
-from knative_mig.core.agent.node_resources import Served, SliceCounts, believed_counts, next_write
+from knative_mig.core.agent.node_resources import Served, SliceCounts, believed_counts, changes_the_offer, next_write
 from knative_mig.core.agent.readings import device_id
 from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import ClusterError, NodeSlices, NodeStatuses
@@ -75,9 +75,13 @@ class NodeStatusLoop:
             self._reassert_until = at + REASSERT_FOR_S
             self._look_at = min(self._look_at, at + REASSERT_EACH_S)
         try:
-            if self._says is None or at >= self._look_at or self._awaited(now):
-                self._keep(self._statuses.read_slices(self._node), at)
-            write = next_write(served, now.kubelet.view, self._says or SliceCounts())
+            says, awaited = self._says if at < self._look_at else None, self._awaited(now)
+            write = next_write(right, says) if says is not None else None
+            if says is None or (awaited and write is None):  # a write's answer would tell as much
+                says = self._keep(self._statuses.read_slices(self._node), at)
+                write = next_write(right, says)
+            elif write is not None and not awaited and not changes_the_offer(write, says):
+                write = None  # it goes with the next one, or when the Node is looked at
             if write is not None:
                 at = self._clock()
                 asked = NodeSlices(capacity=write.capacity, allocatable=write.allocatable)
@@ -103,10 +107,11 @@ class NodeStatusLoop:
                 return True
         return False
 
-    def _keep(self, answer: NodeSlices, asked_at: float) -> None:
+    def _keep(self, answer: NodeSlices, asked_at: float) -> SliceCounts:
         self._says = SliceCounts(capacity=answer.capacity, allocatable=answer.allocatable)
         self._look_at = asked_at + (REASSERT_EACH_S if asked_at < self._reassert_until else LOOK_EACH_S)
         self._board.put_node(answer.allocatable, asked_at)
+        return self._says
 
     def _failed(self, error: ClusterError) -> float:
         self._metrics.status_write_errors.labels("node", error.reason).inc()

@@ -9,6 +9,7 @@ believes already is written. A device raised before that is handed to a pod that
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from knative_mig.core.agent.readings import Device, DeviceId, KubeletView
 from knative_mig.core.errors import BadInput
@@ -27,8 +28,9 @@ class SliceCounts:
 Served = Mapping[ProfileName, tuple[Device, ...]]
 
 
+@lru_cache(maxsize=4096)
 def profile_of(device: DeviceId) -> ProfileName | None:
-    """None: not one of ours."""
+    """None: not one of ours. Asked of the same few hundred devices many times a second while slices are remade."""
     try:
         return SliceId.parse(device).profile
     except BadInput:
@@ -54,9 +56,8 @@ def believed_counts(served: Served, view: KubeletView) -> SliceCounts:
     )
 
 
-def next_write(served: Served, view: KubeletView, node_says: SliceCounts) -> SliceCounts | None:
+def next_write(right: SliceCounts, node_says: SliceCounts) -> SliceCounts | None:
     """The profiles whose counts are to be written, or None where the Node says all of it already."""
-    right = believed_counts(served, view)
     wrong = [
         profile
         for profile in right.allocatable
@@ -69,3 +70,10 @@ def next_write(served: Served, view: KubeletView, node_says: SliceCounts) -> Sli
         capacity={profile: right.capacity[profile] for profile in wrong},
         allocatable={profile: right.allocatable[profile] for profile in wrong},
     )
+
+
+def changes_the_offer(write: SliceCounts, node_says: SliceCounts) -> bool:
+    """Whether anybody waits for it: a scheduler reads what is allocatable, and of a slice that is being remade the
+    capacity goes down and up again.
+    """
+    return any(node_says.allocatable.get(profile) != count for profile, count in write.allocatable.items())

@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry
 from knative_mig.core.agent.readings import DeviceId, KubeletView
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.metrics import AgentMetrics
-from reconfigurer.agent.node_loop import AWAY_S, FAST_S, IMPATIENT_FOR_S, PATIENT_S, SLOW_S, NodeLoop
+from reconfigurer.agent.node_loop import AHEAD, AWAY_S, FAST_S, IMPATIENT_FOR_S, PATIENT_S, SLOW_S, SOON_S, NodeLoop
 from tests.agent_worlds import Clock, FakePlugins, FakePodResources, holder, profile, reading, slice_id, view
 
 BIG = slice_id("A", "3g.20gb@4")
@@ -24,24 +24,37 @@ class Rig:
             may_serve=lambda _: self.ready,
         )
 
+    def step(self) -> float:
+        return round(self.loop.step(), 6)  # differences of times that are not as exact
+
     def after(self, seconds: float) -> float:
         self.clock.advance(seconds)
-        return self.loop.step()
+        return self.step()
 
     def calm(self) -> None:
         """One slice, which the kubelet believes in."""
         self.board.put_reading(reading("A", "3g.20gb@4"))
         self.kubelet.answer = view("A", "3g.20gb@4")
-        assert self.loop.step() == SLOW_S
+        assert self.step() == SLOW_S
+        self.after(0.5)
+
+    def asked_within(self, seconds: float) -> int:
+        """How often, if nothing changes but the time."""
+        before, until = self.kubelet.asked, self.clock() + seconds
+        wait_s = self.step()
+        while self.clock() + wait_s < until:
+            wait_s = self.after(wait_s)
+        self.clock.advance(until - self.clock())
+        return self.kubelet.asked - before
 
 
 def test_nothing_is_served_before_all_gpus_were_read() -> None:
     rig = Rig(ready=False)
-    rig.loop.step()
+    rig.step()
     assert rig.plugins.served == []
     rig.ready = True
     rig.board.put_reading(reading("A", "3g.20gb@4"))
-    rig.loop.step()
+    rig.step()
     (served,) = rig.plugins.served
     assert [device.healthy for device in served[profile("3g.20gb")]] == [True]
     assert served[profile("1g.5gb")] == ()
@@ -50,7 +63,6 @@ def test_nothing_is_served_before_all_gpus_were_read() -> None:
 def test_a_calm_kubelet_is_asked_once_a_second_and_told_nothing_twice() -> None:
     rig = Rig()
     rig.calm()
-    rig.after(0.5)
     assert (rig.kubelet.asked, len(rig.plugins.served)) == (1, 1)
     rig.after(0.5)
     assert (rig.kubelet.asked, len(rig.plugins.served)) == (2, 1)
@@ -59,39 +71,87 @@ def test_a_calm_kubelet_is_asked_once_a_second_and_told_nothing_twice() -> None:
 def test_a_withdrawn_slice_is_served_unhealthy_at_once_and_the_kubelet_asked_until_it_lets_go() -> None:
     rig = Rig()
     rig.calm()
-    rig.clock.advance(0.5)
     rig.board.withdraw(BIG, rig.clock())
-    assert rig.loop.step() == FAST_S
+    assert rig.step() == SOON_S  # it has not taken it in yet
     assert [device.healthy for device in rig.plugins.served[-1][profile("3g.20gb")]] == [False]
+    assert rig.after(SOON_S) == SOON_S
     rig.kubelet.answer = view("A")
-    rig.after(FAST_S)
+    rig.after(SOON_S)
     kubelet = rig.board.snapshot().kubelet
     assert kubelet is not None
     assert (kubelet.view.allocatable, kubelet.asked_at) == (frozenset(), rig.clock())
 
 
+def test_a_slice_that_the_kubelet_let_go_waits_for_the_node_and_then_for_one_more_word_about_its_holders() -> None:
+    rig = Rig()
+    rig.calm()
+    rig.board.withdraw(BIG, rig.clock())
+    rig.step()
+    rig.kubelet.answer = view("A")
+    assert rig.after(SOON_S) == SLOW_S  # the Node's status is somebody else's word
+    rig.clock.advance(SOON_S)
+    rig.board.note_lowered(BIG, rig.clock())
+    rig.clock.advance(0.001)
+    asked = rig.kubelet.asked
+    assert rig.step() == SLOW_S  # asked at once, and not again while the driver destroys
+    assert rig.kubelet.asked == asked + 1
+    kubelet, mark = rig.board.snapshot().kubelet, rig.board.snapshot().mark(BIG)
+    assert kubelet is not None
+    assert mark.lowered_at is not None
+    assert kubelet.asked_at > mark.lowered_at
+
+
 def test_a_new_device_is_asked_for_until_the_kubelet_shows_it() -> None:
     rig = Rig()
     rig.board.put_reading(reading("A", "3g.20gb@4"))
-    assert rig.loop.step() == FAST_S
+    assert rig.step() == SOON_S
     rig.kubelet.answer = view("A", "3g.20gb@4")
-    assert rig.after(FAST_S) == SLOW_S
+    assert rig.after(SOON_S) == SLOW_S
+
+
+def test_a_device_that_goes_without_having_been_offered_is_nothing_to_ask_for() -> None:
+    rig = Rig()
+    rig.board.put_reading(reading("A", "3g.20gb@4"))
+    rig.board.break_slice(BIG, "XID 94")
+    assert rig.step() == SLOW_S
+    rig.board.put_reading(reading("A"))
+    assert rig.after(0.5) == SLOW_S - 0.5
+    assert (rig.kubelet.asked, len(rig.plugins.served)) == (1, 2)
+
+
+def test_a_kubelet_that_is_slow_is_asked_no_more_than_its_limit_allows() -> None:
+    rig = Rig()
+    rig.calm()
+    rig.clock.advance(SLOW_S)
+    rig.board.withdraw(BIG, rig.clock())
+    assert 2 * rig.asked_within(FAST_S) <= 10  # calls at once
+    assert 2 * rig.asked_within(1.0) <= 100
+
+
+def test_readings_ahead_of_the_pace_are_earned_by_waiting() -> None:
+    rig = Rig()
+    rig.calm()
+    rig.board.withdraw(BIG, rig.clock())
+    for _ in range(1 + AHEAD + 1):  # told, then asked
+        wait_s = rig.after(SOON_S)
+    assert wait_s > SOON_S
+    rig.clock.advance(FAST_S * (AHEAD + 1))
+    assert rig.step() == SOON_S
 
 
 def test_whoever_was_handed_a_slice_is_looked_for_at_once() -> None:
     rig = Rig()
     rig.calm()
     rig.board.hand_out(BIG, rig.clock())
-    rig.clock.advance(SLOW_S)
-    assert rig.loop.step() == FAST_S
+    assert rig.step() == SOON_S
     rig.kubelet.answer = view("A", "3g.20gb@4 by d/chat")
-    assert rig.after(FAST_S) == SLOW_S
+    assert rig.after(SOON_S) == SLOW_S
 
 
 def test_what_does_not_come_for_long_is_asked_for_less_often() -> None:
     rig = Rig()
     rig.board.put_reading(reading("A", "3g.20gb@4"))
-    rig.loop.step()
+    rig.step()
     assert rig.after(IMPATIENT_FOR_S) == PATIENT_S
 
 
@@ -124,7 +184,7 @@ def test_the_plugins_see_each_reading_and_anothers_devices_are_no_slices_of_ours
     rig = Rig()
     rig.board.put_reading(reading("A", "3g.20gb@4"))
     rig.kubelet.answer = KubeletView(allocatable=frozenset({DeviceId("MIG-of-another"), DeviceId(str(BIG))}))
-    rig.loop.step()
+    rig.step()
     assert rig.plugins.observed == [rig.kubelet.answer]
     kubelet = rig.board.snapshot().kubelet
     assert kubelet is not None
@@ -136,7 +196,7 @@ def test_on_a_static_node_nothing_is_served_and_slices_are_known_by_their_uuids(
     rig.board.put_reading(reading("A", "3g.20gb@4 as MIG-1"))
     device = DeviceId("MIG-1")
     rig.kubelet.answer = KubeletView(holders={device: (holder("d/chat"),)}, allocatable=frozenset({device}))
-    assert rig.loop.step() == SLOW_S
+    assert rig.step() == SLOW_S
     assert rig.plugins.served == []
     kubelet = rig.board.snapshot().kubelet
     assert kubelet is not None

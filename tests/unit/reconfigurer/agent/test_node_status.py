@@ -93,10 +93,43 @@ def test_the_gpu_loop_hears_that_the_node_was_lowered_after_the_kubelet_let_go()
     assert rig.api.allocatable[BIG] == 1  # a drop that the kubelet does not believe would be written back
     rig.clock.advance(0.1)
     rig.believes()
+    reads = rig.api.reads
     rig.loop.step()
     node = rig.board.snapshot().node
     assert node is not None
     assert (node.allocatable[BIG], node.asked_at) == (0, rig.clock())
+    assert rig.api.reads == reads  # the write's answer says as much
+
+
+def test_what_only_the_capacity_would_show_waits_for_the_next_write_or_a_second() -> None:
+    rig = raised()
+    rig.clock.advance(0.5)
+    rig.board.withdraw(SLICE, rig.clock())
+    rig.clock.advance(0.1)
+    rig.believes()
+    rig.loop.step()
+    rig.board.put_reading(reading("A"))
+    rig.loop.step()
+    assert (rig.api.capacity[BIG], rig.api.allocatable[BIG]) == (1, 0)  # it is gone, nobody could have it
+    rig.after(REASSERT_EACH_S)
+    assert rig.api.capacity[BIG] == 0
+
+
+def test_a_gpu_loop_that_waits_to_hear_of_the_node_hears_at_once_also_when_only_the_capacity_is_wrong() -> None:
+    rig = raised()
+    rig.board.put_reading(reading("A", "3g.20gb@4", "1g.5gb@0"))
+    rig.board.break_slice(slice_id("A", "1g.5gb@0"), "XID 94")
+    rig.believes("3g.20gb@4")
+    rig.loop.step()
+    assert rig.api.capacity[profile("1g.5gb")] == 0
+    rig.clock.advance(0.1)
+    rig.board.withdraw(slice_id("A", "1g.5gb@0"), rig.clock())
+    rig.clock.advance(0.1)
+    rig.believes("3g.20gb@4")
+    rig.loop.step()
+    node = rig.board.snapshot().node
+    assert node is not None
+    assert node.asked_at == rig.clock()
 
 
 def test_a_slice_that_was_offered_no_more_already_is_confirmed_by_a_fresh_look() -> None:
