@@ -35,6 +35,7 @@ from knative_mig.adapters.proc_pods import ProcPods
 from knative_mig.adapters.sim_gpu import Call, SimulationControls, open_store
 from knative_mig.adapters.simulated_processes import SimulatedProcesses
 from knative_mig.adapters.slice_socket import SliceSockets
+from knative_mig.adapters.threads import Threads
 from knative_mig.core.errors import GpuError, KnativeMigError
 from knative_mig.core.gpu_node import JournalState, Layout, SliceId
 from knative_mig.core.inventory import GpuUuid
@@ -62,7 +63,6 @@ from reconfigurer.agent.settings import Inject, Settings
 from reconfigurer.agent.simulated_holders import SimulatedHolders
 from reconfigurer.agent.slice_doors import SliceDoors
 from reconfigurer.agent.surroundings import Surroundings
-from reconfigurer.threads import Threads
 
 _log = logging.getLogger(__name__)
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")

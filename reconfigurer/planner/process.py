@@ -32,6 +32,7 @@ from knative_mig.adapters.kube.meter_store import KubeMeterStore
 from knative_mig.adapters.kube.pods import KubePods
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.adapters.ops_server import OpsServer
+from knative_mig.adapters.threads import Threads
 from knative_mig.core.cluster.leadership import highest_token
 from knative_mig.ports.kube import Key
 from reconfigurer.planner import memory
@@ -42,7 +43,6 @@ from reconfigurer.planner.metering import Metering
 from reconfigurer.planner.metrics import PlannerMetrics
 from reconfigurer.planner.settings import PlannerSettings
 from reconfigurer.planner.telling import Teller
-from reconfigurer.threads import Threads
 
 _log = logging.getLogger(__name__)
 LEASE_NAME: Final = "knative-mig-planner"

@@ -1,7 +1,7 @@
 """The named threads of a process. One that fails ends the process, which its Deployment or DaemonSet starts anew.
 
-Made by `agent.process` and `planner.process`, the only places where threads are made. All are daemons: one that waits
-in a driver, or for an API server that is away, must not hold up the end.
+Made by the `process` module of each process, the only places where threads are made. All are daemons: one that waits in
+a driver, or for an API server that is away, must not hold up the end.
 """
 
 import logging
