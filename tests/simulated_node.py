@@ -64,14 +64,15 @@ class Pod:
     name: str
     slice_id: SliceId
     mig_uuid: str
+    namespace: str = "default"
     listed: bool = False  # PodResources shows it
     running: bool = False  # its process is on the slice
     released: bool = False
 
 
 class Node:
-    def __init__(self, store: StateStore) -> None:
-        self.store, self.clock, self.disk = store, Clock(), MemoryDisk()
+    def __init__(self, store: StateStore, clock: Clock | None = None) -> None:
+        self.store, self.clock, self.disk = store, clock or Clock(), MemoryDisk()
         self.controls = SimulationControls(store)
         self.uuid = GpuUuid(store.read().gpus[0].uuid)
         self.injection = MemoryInjection()
@@ -138,7 +139,7 @@ class Node:
     def ask_kubelet(self) -> None:
         asked_at = self.clock()
         holders = {
-            DeviceId(str(pod.slice_id)): (Holder(namespace="default", pod=pod.name, container="user"),)
+            DeviceId(str(pod.slice_id)): (Holder(namespace=pod.namespace, pod=pod.name, container="user"),)
             for pod in self.pods.values()
             if pod.listed
         }
@@ -174,7 +175,7 @@ class Node:
 
     # Pods
 
-    def admit(self, profile: str) -> Pod | None:
+    def admit(self, profile: str, name: str = "", namespace: str = "default") -> Pod | None:
         """The kubelet takes any device that it holds for healthy and free; None: there is none, or it was refused."""
         taken = {pod.slice_id for pod in self.pods.values()}
         for device, healthy in sorted(self.believed.items()):
@@ -186,7 +187,7 @@ class Node:
             except NotToBeGiven:
                 return None
             self._pod_number += 1
-            pod = Pod(f"pod-{self._pod_number}", slice_id, mig_uuid)
+            pod = Pod(name or f"pod-{self._pod_number}", slice_id, mig_uuid, namespace)
             self.pods[pod.name] = pod
             return pod
         return None

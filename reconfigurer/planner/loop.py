@@ -235,6 +235,7 @@ class PlannerLoop:
         """All nodes are looked at again: whoever led meanwhile, or what went wrong, has left nothing kept in use."""
         self._keeper = WorldKeeper(self._settings.reuse)
         self._fleet = KeptFleet(self._settings.policy)
+        self._metering.look_anew()
         self._lifted: dict[str, _Lifted] = {}
 
     def _blind(self, now: Now) -> bool:

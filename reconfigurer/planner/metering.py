@@ -47,10 +47,13 @@ class Metering:
         """On beginning to lead."""
         self._term += 1
         self._overtaken = False
-        self._shares = Shares()
-        self._unused = Unused()
         self._rates = None
         self._load(now)
+
+    def look_anew(self) -> None:
+        """The next round takes in every node there is; one that went in between would be counted for ever."""
+        self._shares = Shares()
+        self._unused = Unused()
 
     def _load(self, now: float) -> None:
         """Where the store cannot be read nothing is counted until it can."""
