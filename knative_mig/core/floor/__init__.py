@@ -1,0 +1,1 @@
+"""Which autoscaling values a Revision has: the user's own, and what components ask for beyond them for a while."""
