@@ -7,6 +7,9 @@ counts. Who opened the journal learns of it and compares the GPUs with what they
 
 The subtle thing is numbers. They rise over restarts, also when the file is lost: a fresh file starts with a record of
 the last number that is known, and compaction at each opening keeps that record.
+
+GPUs that change at once wait for the disk together: while one caller writes, the others' lines gather, and the next of
+them writes all of these and syncs once. So one thread at a time has the file, and what it wrote holds for all or none.
 """
 
 import contextlib
@@ -15,7 +18,7 @@ import json
 import os
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -34,6 +37,16 @@ class _Unreadable(Exception):
     """What is wrong with a line; who read it adds where it stands."""
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """A line on its way to the disk."""
+
+    line: bytes
+    then: Callable[[], object]  # once it is there
+    over: bool = False
+    failed: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class _Read:
     intents: dict[int, Intent]
@@ -49,13 +62,23 @@ class JournalFile:
         self._path, self._boot_id = path, boot_id
         self._open, self._number, self._records = intents, last_number, 0
         self._most_records = MOST_RECORDS
-        self._lock = threading.Lock()
+        self._sync: Callable[[int], None] = os.fdatasync  # with its data a file's length is on the disk too
+        self._changed = threading.Condition()
+        self._waiting: list[_Waiting] = []
+        self._writing = False  # somebody has the file, and is the only one to change what is open
         self._file: int | None = None
         self._held: int | None = None  # the lock between processes
         self._torn = False
 
     @classmethod
-    def open(cls, path: Path, boot_id: str, *, most_records: int = MOST_RECORDS) -> tuple[Self, Opened]:
+    def open(
+        cls,
+        path: Path,
+        boot_id: str,
+        *,
+        most_records: int = MOST_RECORDS,
+        sync: Callable[[int], None] = os.fdatasync,
+    ) -> tuple[Self, Opened]:
         """What could be read of it is compacted into a new file, by one rename; a file that cannot be written is
         opened all the same, so that what it says is known, and `writable` tells. JournalUnwritable: another process
         has it open, and may change it.
@@ -68,12 +91,12 @@ class JournalFile:
                 aside = _set_aside(path)
                 damaged = f"{damaged}; the file is kept as {aside.name}"
         journal = cls(path, boot_id, dict(read.intents), read.last_number)
-        journal._held, journal._most_records = held, most_records
+        journal._held, journal._most_records, journal._sync = held, most_records, sync
         journal.writable()
         return journal, Opened(intents=tuple(read.intents[number] for number in sorted(read.intents)), damaged=damaged)
 
     def intend(self, operation: Operation, gpu: GpuUuid, key: SliceKey, *, mig_uuid: str | None = None) -> Intent:
-        with self._lock:
+        with self._changed:
             intent = Intent(
                 number=self._number + 1,
                 operation=operation,
@@ -83,38 +106,64 @@ class JournalFile:
                 mig_uuid=mig_uuid,
             )
             self._number = intent.number  # spent, even if it cannot be written: half of it may be on the disk
-            self._append(_line_of(intent))
-            self._open[intent.number] = intent
+            self._append(_line_of(intent), lambda: self._open.update({intent.number: intent}))
             return intent
 
     def done(self, intent: Intent) -> None:
-        with self._lock:
-            if intent.number not in self._open:
-                return
-            self._append(_line({"done": intent.number}))
-            del self._open[intent.number]
+        with self._changed:
+            if intent.number in self._open:
+                self._append(_line({"done": intent.number}), lambda: self._open.pop(intent.number, None))
 
     def writable(self) -> bool:
-        with self._lock:
+        with self._changed:
             try:
-                self._append(_line({"probe": self._number}))
+                self._append(_line({"probe": self._number}), lambda: None)
             except JournalUnwritable:
                 return False
             return True
 
     def open_intents(self) -> int:
-        """Without the lock: it is held while the disk writes, and all GPU loops ask this all the time."""
+        """Without the lock: all GPU loops ask this all the time."""
         return len(self._open)
 
     def close(self) -> None:
-        with self._lock:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._writing)
             self._let_go()
             if self._held is not None:
                 os.close(self._held)
                 self._held = None
 
-    def _append(self, line: bytes) -> None:
-        """A line of which only a part was written makes the next one unreadable: the file is then written anew."""
+    def _append(self, line: bytes, then: Callable[[], object]) -> None:
+        """Returns when it is on the disk, be it by another caller's hand. The lock is held, but for the writing."""
+        mine = _Waiting(line, then)
+        self._waiting.append(mine)
+        self._changed.wait_for(lambda: mine.over or not self._writing)
+        if not mine.over:
+            self._write_all_that_wait()
+        if mine.failed:
+            raise JournalUnwritable(mine.failed)
+
+    def _write_all_that_wait(self) -> None:
+        together, self._waiting, self._writing = self._waiting, [], True
+        failed = f"{self._path}: it was not written"
+        self._changed.release()
+        try:
+            self._write(b"".join(each.line for each in together), len(together))
+            failed = ""
+        except JournalUnwritable as error:
+            failed = str(error)
+        finally:
+            self._changed.acquire()
+            self._writing = False
+            for each in together:
+                each.over, each.failed = True, failed
+                if not failed:
+                    each.then()
+            self._changed.notify_all()
+
+    def _write(self, lines: bytes, records: int) -> None:
+        """Lines of which only a part was written make the next one unreadable: the file is then written anew."""
         if self._held is None:
             self._held = _hold(self._path)
         if self._held is None:
@@ -124,10 +173,10 @@ class JournalFile:
                 self._rewrite()
             assert self._file is not None
             self._torn = True
-            _write_all(self._file, line)
-            os.fsync(self._file)
+            _write_all(self._file, lines)
+            self._sync(self._file)
             self._torn = False
-            self._records += 1
+            self._records += records
         except OSError as error:
             raise JournalUnwritable(f"{self._path}: {error.strerror or error}") from error
 

@@ -1,5 +1,7 @@
 """A journal's file that is torn, flipped, foreign, full or held by another: what counts is whole, the rest is kept."""
 
+import errno
+import os
 import resource
 import subprocess
 import sys
@@ -7,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -158,6 +161,71 @@ def test_the_file_does_not_grow_for_ever(path: Path) -> None:
     assert path.read_bytes().count(b"\n") <= 21
     found, _ = opened(path)
     assert found.intents == (kept_open,)
+
+
+class SlowDisk:
+    """Its first write after `begin` takes until that many records wait for the next."""
+
+    def __init__(self, path: Path, gather: int) -> None:
+        self.syncs: list[int] = []  # how many lines each made durable
+        self.refuses = False
+        self._lines, self._gather, self._slow = 0, gather, False
+        self.path = path
+        self.journal, _ = JournalFile.open(path, "boot-1", sync=self.sync)
+
+    def begin(self) -> None:
+        self.syncs, self._slow, self._lines = [], True, self.path.read_bytes().count(b"\n")
+
+    def sync(self, file: int) -> None:
+        if self._slow and not self.syncs:
+            while len(self.journal._waiting) < self._gather:
+                os.sched_yield()
+        os.fdatasync(file)
+        lines = self.path.read_bytes().count(b"\n")
+        self.syncs.append(lines - self._lines)
+        self._lines = lines
+        if self.refuses and len(self.syncs) == 2:
+            raise OSError(errno.EIO, "the disk is broken")
+
+    def write_at_once(self, callers: int) -> tuple[list[Intent], list[str]]:
+        """The intents that were written down, and what the others were told."""
+        made: list[Intent] = []
+        refused: list[str] = []
+
+        def one() -> None:
+            try:
+                made.append(self.journal.intend(Operation.CREATE, A, HALF))
+            except JournalUnwritable as error:
+                refused.append(str(error))
+
+        self.begin()
+        threads = [Thread(target=one) for _ in range(callers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return made, refused
+
+
+def test_who_comes_while_the_disk_writes_shares_the_next_write(path: Path) -> None:
+    disk = SlowDisk(path, gather=7)
+    made, refused = disk.write_at_once(8)
+    assert (disk.syncs, refused) == ([1, 7], [])
+    disk.journal.close()
+    assert opened(path)[0] == Opened(intents=tuple(sorted(made, key=lambda intent: intent.number)))
+
+
+def test_a_shared_write_that_fails_is_told_to_all_who_shared_it_and_counts_for_none(path: Path) -> None:
+    disk = SlowDisk(path, gather=3)
+    disk.refuses = True
+    made, refused = disk.write_at_once(4)
+    assert len(made) == 1
+    assert refused == [f"{path}: the disk is broken"] * 3
+    assert disk.journal.open_intents() == 1
+    after = disk.journal.intend(Operation.CREATE, A, HALF)
+    disk.journal.close()
+    assert opened(path)[0] == Opened(intents=(made[0], after))
+    assert after.number == 5
 
 
 @contextmanager
