@@ -6,7 +6,7 @@ asked, and when its node's status is read. `settle` lets all of it happen, fairl
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -59,6 +59,31 @@ class MemoryInjection:
         self.published = {each: uuid for each, uuid in self.published.items() if each.gpu != gpu or each in live}
 
 
+class MemoryReleases:
+    """A `board.ReleaseBook`. `at` is called before and after each write, and may end the agent there."""
+
+    def __init__(self) -> None:
+        self.uuids: dict[SliceId, str] = {}
+        self.full = False
+        self.at: Callable[[str], None] = lambda _: None
+
+    def all(self) -> Mapping[SliceId, str]:
+        return dict(self.uuids)
+
+    def remember(self, uuids: Mapping[SliceId, str]) -> None:
+        self._write("remember", {**self.uuids, **uuids})
+
+    def forget(self, slice_id: SliceId) -> None:
+        self._write("forget", {each: uuid for each, uuid in self.uuids.items() if each != slice_id})
+
+    def _write(self, what: str, after: dict[SliceId, str]) -> None:
+        self.at(f"before {what}")
+        if self.full:
+            raise OSError("no space left on device")
+        self.uuids = after
+        self.at(f"after {what}")
+
+
 @dataclass
 class Pod:
     name: str
@@ -75,7 +100,7 @@ class Node:
         self.store, self.clock, self.disk = store, clock or Clock(), MemoryDisk()
         self.controls = SimulationControls(store)
         self.uuid = GpuUuid(store.read().gpus[0].uuid)
-        self.injection = MemoryInjection()
+        self.injection, self.releases = MemoryInjection(), MemoryReleases()
         self.happened: list[Happened] = []
         self.boot = 1
         self.spec: GpuNode | None = None
@@ -91,7 +116,7 @@ class Node:
         """What it knew is gone; what was being handed out has arrived, or never will."""
         for pod in self.pods.values():
             pod.listed = True
-        self.board = Board()
+        self.board = Board(releases=self.releases, now_s=self.clock())
         self.board.put_processes_verified(verified=True)
         journal, opened = self.disk.open(f"boot-{self.boot}")
         self.loop = self.new_loop(journal, opened.intents)

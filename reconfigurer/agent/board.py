@@ -10,9 +10,10 @@ The subtle thing is the three questions that are a decision and a note in one st
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from knative_mig.core.agent.readings import (
     UNMARKED,
@@ -67,10 +68,24 @@ class Snapshot:
         return self.marks.get(slice_id, UNMARKED)
 
 
+class ReleaseBook(Protocol):
+    """The releases that outlive the agent, each with its slice's MIG UUID. OSError: the disk does not take it."""
+
+    def all(self) -> Mapping[SliceId, str]: ...
+
+    def remember(self, uuids: Mapping[SliceId, str]) -> None: ...
+
+    def forget(self, slice_id: SliceId) -> None: ...
+
+
 class Board:
-    def __init__(self, *, marks: Mapping[SliceId, Mark] | None = None) -> None:
+    def __init__(self, *, releases: ReleaseBook | None = None, now_s: float = 0.0) -> None:
+        """`releases`: those of before hold from `now_s` on; without a book they end with the agent."""
         self._changed = threading.Condition()
-        self._now = Snapshot(marks=MappingProxyType(dict(marks or {})))
+        self._releases, self._releasing = releases, threading.Lock()
+        before = releases.all() if releases else {}
+        marks = {each: Mark(release=Release(since=now_s, mig_uuid=uuid)) for each, uuid in before.items()}
+        self._now = Snapshot(marks=MappingProxyType(marks))
 
     # Reading
 
@@ -175,20 +190,34 @@ class Board:
 
     def release(self, slice_id: SliceId, mig_uuid: str, now_s: float) -> bool:
         """Its engine has gone, its pod goes on. False: that slice is not there any more. Whoever calls has seen that
-        no process is on it; whether one came back is looked at before anything is destroyed.
+        no process is on it; whether one came back is looked at before anything is destroyed. OSError: it could not be
+        kept, and is not released.
         """
-        with self._changed:
-            reading = self._now.readings.get(slice_id.gpu)
-            seen = reading.find(slice_id) if reading else None
-            if seen is None or seen.mig_uuid != mig_uuid:
-                return False
-            released = Release(since=now_s, mig_uuid=mig_uuid)
-            self._mark(slice_id, lambda mark: mark if mark.release else replace(mark, release=released))
-            return True
+        released = Release(since=now_s, mig_uuid=mig_uuid)
+        with self._releasing:
+            if self._releases and self._stands(slice_id, mig_uuid):
+                try:
+                    self._releases.remember({slice_id: mig_uuid})
+                except OSError:
+                    with suppress(OSError):
+                        self._releases.forget(slice_id)
+                    raise
+            with self._changed:
+                if self._stands(slice_id, mig_uuid):
+                    self._mark(slice_id, lambda mark: mark if mark.release else replace(mark, release=released))
+                    return True
+            if self._releases:
+                self._releases.forget(slice_id)
+            return False
 
     def end_release(self, slice_id: SliceId) -> None:
-        """The kubelet has dropped its pod, or a process came back."""
-        self._mark(slice_id, lambda mark: replace(mark, release=None))
+        """The kubelet has dropped its pod, or a process came back. Forgotten on the disk first: an agent that took it
+        for released after a restart would take it from its next pod. OSError: it stays released.
+        """
+        with self._releasing:
+            if self._releases:
+                self._releases.forget(slice_id)
+            self._mark(slice_id, lambda mark: replace(mark, release=None))
 
     def break_slice(self, slice_id: SliceId, why: str) -> None:
         """Nobody may be given it until it is mended or made anew; the first reason is kept."""
@@ -224,6 +253,11 @@ class Board:
         if seen.not_injectable:
             return f"{slice_id}: {seen.not_injectable}"
         return ""
+
+    def _stands(self, slice_id: SliceId, mig_uuid: str) -> bool:
+        reading = self._now.readings.get(slice_id.gpu)
+        seen = reading.find(slice_id) if reading else None
+        return seen is not None and seen.mig_uuid == mig_uuid
 
     def _mark(self, slice_id: SliceId, change: Callable[[Mark], Mark]) -> None:
         def marked(now: Snapshot) -> Snapshot:

@@ -19,7 +19,7 @@ from knative_mig.core.geometry import GpuModel, Profile
 from knative_mig.core.gpu_node import SliceId
 from knative_mig.ports.kubelet import AllocationRefused, DeviceId, Handout, Mount
 from reconfigurer.agent.board import Board, NotToBeGiven
-from reconfigurer.agent.handed_out import HandedOut
+from reconfigurer.agent.slice_uuids import SliceUuids
 
 _log = logging.getLogger(__name__)
 SOCKET_DIR_IN_CONTAINER: Final = "/var/run/knative-mig/slice"
@@ -40,7 +40,7 @@ class Desk:
     def __init__(
         self,
         board: Board,
-        handed_out: HandedOut,
+        handed_out: SliceUuids,
         injection: Injection,
         *,
         clock: Callable[[], float],

@@ -341,8 +341,7 @@ class GpuLoop:
             case layout_change.NoteLowered(slice_id=slice_id, at=at):
                 self._board.note_lowered(slice_id, at)
             case layout_change.EndRelease(slice_id=slice_id, why=why):
-                _LOG.info("%s is not released any more: %s", slice_id, why)
-                self._board.end_release(slice_id)
+                return self._end_release(slice_id, why)
             case layout_change.Create(place=place, why=why):
                 self._cut(Kind.CREATED, Operation.CREATE, place, None, why)
             case layout_change.FinishHalfMade(seen=seen, why=why):
@@ -351,6 +350,15 @@ class GpuLoop:
                 self._cut(Kind.DESTROYED, Operation.DESTROY, seen.place, seen.mig_uuid, why)
             case layout_change.RemoveHalfMade(seen=seen, why=why):
                 self._cut(Kind.REMOVED, Operation.DESTROY, seen.place, None, why)
+        return True
+
+    def _end_release(self, slice_id: SliceId, why: str) -> bool:
+        try:
+            self._board.end_release(slice_id)
+        except OSError as error:
+            _LOG.error("%s stays released, since that cannot be written down (%s), though %s", slice_id, error, why)
+            return False
+        _LOG.info("%s is not released any more: %s", slice_id, why)
         return True
 
     def _cut(self, kind: Kind, operation: Operation, place: Place, mig_uuid: str | None, why: str) -> None:

@@ -48,7 +48,6 @@ from reconfigurer.agent.board import Board, Journalled, Snapshot
 from reconfigurer.agent.counted_gpus import CountedGpus
 from reconfigurer.agent.desk import Desk, Injection
 from reconfigurer.agent.gpu_loop import GpuLoop
-from reconfigurer.agent.handed_out import HandedOut
 from reconfigurer.agent.happenings import Happenings
 from reconfigurer.agent.heartbeat import Heartbeat
 from reconfigurer.agent.kube_side import KubeSide
@@ -62,6 +61,7 @@ from reconfigurer.agent.retry import Retry
 from reconfigurer.agent.settings import Inject, Settings
 from reconfigurer.agent.simulated_holders import SimulatedHolders
 from reconfigurer.agent.slice_doors import SliceDoors
+from reconfigurer.agent.slice_uuids import SliceUuids
 from reconfigurer.agent.surroundings import Surroundings
 
 _log = logging.getLogger(__name__)
@@ -135,8 +135,10 @@ class Agent:
     ) -> None:
         """OSError: its ops port is taken, or its state folder cannot be used. JournalUnwritable: another has it."""
         self.settings, self.kube, self.stop = settings, kube, stop or threading.Event()
-        self.board = Board()
         self._layout, self._processes, self._clock = layout, processes, time.monotonic
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        released = SliceUuids(settings.state_dir / "released")
+        self.board = Board(releases=released, now_s=self._clock())
         self._around = around
         self._threads = Threads(self.stop)
         self._gpus: tuple[_Gpu, ...] = ()
@@ -145,7 +147,6 @@ class Agent:
         registry = CollectorRegistry()
         self._metrics = AgentMetrics(registry)
         self._boot_id = BOOT_ID.read_text(encoding="ascii").strip()
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
         journal, self._opened = JournalFile.open(settings.state_dir / "journal", self._boot_id)
         self._journal = around.journal(journal)
         self.board.put_journal(_journal_at_start(journal, self._opened))
@@ -168,7 +169,9 @@ class Agent:
         self._simulated: SimulatedProcesses | None = None
         if settings.simulated:
             store = open_store(settings.simulated, settings.gpu_state_file)
-            self._simulated = SimulatedProcesses(SimulationControls(store), self._processes)
+            marks = self.board.snapshot().marks.values()
+            released = frozenset(MigUuid(mark.release.mig_uuid) for mark in marks if mark.release)
+            self._simulated = SimulatedProcesses(SimulationControls(store), self._processes, released=released)
         release = ReleaseDesk(
             self.board,
             self.kube.pod_mirror,
@@ -181,7 +184,7 @@ class Agent:
         self._doors = SliceDoors(self.board, self._sockets.keep, may_close=self._may_serve)
         self._desk = Desk(
             self.board,
-            HandedOut(settings.state_dir / "handed-out"),
+            SliceUuids(settings.state_dir / "handed-out"),
             Injection(cdi_name=cdi_device if settings.inject is Inject.CDI else None, socket_dir=self._sockets.open),
             clock=self._clock,
             wake=self._wake_pods,

@@ -84,7 +84,11 @@ class ReleaseDesk:
             raise ReleaseUnknown(f"the processes on {slice_id} cannot be listed: {error}") from error
         if pids:
             raise StillInUse(f"{slice_id} is held by pid {', '.join(map(str, pids))}")
-        if not self._board.release(slice_id, seen.mig_uuid, self._clock()):
+        try:
+            released = self._board.release(slice_id, seen.mig_uuid, self._clock())
+        except OSError as error:
+            raise ReleaseUnknown(f"the release of {slice_id} cannot be written down: {error}") from error
+        if not released:
             raise ReleaseUnknown(f"{slice_id} has been made anew")
         _log.info("slice %s is released by process %d of its holder", slice_id, pid)
 

@@ -174,6 +174,24 @@ def test_a_relay_gives_its_slice_back_and_the_place_is_another_profiles_while_it
         rig.wait_for(lambda: rig.offers("3g.20gb") == 0)
 
 
+def test_a_restarted_agent_knows_which_ids_their_pods_have_released(folder: Path) -> None:
+    with AgentRig(folder) as rig:
+        rig.want("3g.20gb@4")
+        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
+        door = Path(rig.run_pod("relay", "3g.20gb").mounts["/var/run/knative-mig/slice"]) / "agent.sock"
+        rig.processes.pods["uid-relay"] = {os.getpid()}
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].pids == (os.getpid(),))
+        assert asked(door) == {"released": True}
+        rig.end_agent()
+        rig.start_agent()
+        rig.wait_for(lambda: rig.said(ConditionType.READY) == (True, "Ready"))
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.RELEASED)
+        assert rig.offers("3g.20gb") == 1
+        rig.end_pod("relay")
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.IDLE)
+        assert rig.run_pod("next", "3g.20gb")
+
+
 def test_it_ends_within_two_seconds_while_a_gpu_hangs_and_the_api_server_does(folder: Path) -> None:
     with AgentRig(folder, gpus="2xA100-40GB") as rig:
         rig.want("3g.20gb@4")

@@ -23,7 +23,8 @@ class Rig:
         assert self.slice.compute_instance is not None
         self.uuid: MigUuid = self.slice.compute_instance.mig_uuid
         self.processes = FakeProcesses(pods={"uid": set(pids)}, parents={self.engine: self.relay})
-        self.sim = SimulatedProcesses(SimulationControls(store), self.processes)
+        self.controls = SimulationControls(store)
+        self.sim = SimulatedProcesses(self.controls, self.processes)
 
     def held(self) -> None:
         self.sim.step({self.uuid: frozenset({"uid"})})
@@ -76,6 +77,16 @@ def test_after_a_relay_has_left_only_what_it_started_is_on_the_slice_until_anoth
     rig.held()
     assert rig.on_it == set()
     rig.sim.step({rig.uuid: frozenset({"next"})})
+    assert rig.on_it == {rig.engine}
+
+
+def test_after_a_restart_nobody_who_was_there_is_on_a_released_slice_and_what_they_start_is(rig: Rig) -> None:
+    rig.processes.pods["uid"] = {rig.relay, rig.queue_proxy}
+    rig.sim = SimulatedProcesses(rig.controls, rig.processes, released=frozenset({rig.uuid}))
+    rig.held()
+    assert rig.on_it == set()
+    rig.processes.pods["uid"] |= {rig.engine}
+    rig.held()
     assert rig.on_it == {rig.engine}
 
 

@@ -2,16 +2,18 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from knative_mig.core.agent.readings import DeviceId, GpuReading, KubeletView, SeenSlice
+from knative_mig.core.agent.readings import DeviceId, GpuReading, KubeletView, Release, SeenSlice
 from knative_mig.core.gpu_node import GpuHealth, GpuNode, GpuNodeStatus, Holder, SliceId
 from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.profile import ProfileName
 from reconfigurer.agent.board import Board, NotToBeGiven
+from reconfigurer.agent.slice_uuids import SliceUuids
 
 MODEL = gpu_model("A100-40GB")
 A = GpuUuid("GPU-a")
@@ -136,6 +138,20 @@ class TestReleasing:
         assert not board.release(SLICE, "MIG-0", 1.0)
         board.put_reading(replace(GPU, slices=()))
         assert not board.release(SLICE, "MIG-1", 1.0)
+
+    def test_one_that_could_not_be_written_down_does_not_come_to_the_disk_with_the_next(self, tmp_path: Path) -> None:
+        other = replace(SEEN, place=MODEL.place(MODEL.profile(NAME), 0), mig_uuid="MIG-2")
+        board = Board(releases=SliceUuids(tmp_path / "released"))
+        board.put_reading(replace(GPU, slices=(SEEN, other)))
+        in_the_way = tmp_path / "released.new"
+        in_the_way.mkdir()
+        with pytest.raises(OSError, match="released"):
+            board.release(SLICE, "MIG-1", 1.0)
+        in_the_way.rmdir()
+        assert board.release(GPU.slice_id(other), "MIG-2", 2.0)
+        after = Board(releases=SliceUuids(tmp_path / "released"), now_s=3.0).snapshot()
+        assert after.mark(SLICE).release is None
+        assert after.mark(GPU.slice_id(other)).release == Release(since=3.0, mig_uuid="MIG-2")
 
     def test_it_outlives_the_slice_as_nothing_else_does(self, board: Board) -> None:
         board.withdraw(SLICE, 1.0)

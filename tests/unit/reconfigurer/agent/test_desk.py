@@ -9,7 +9,7 @@ from knative_mig.core.gpu_node import SliceId
 from knative_mig.ports.kubelet import AllocationRefused, DeviceId, plain_name
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.desk import Desk, Injection
-from reconfigurer.agent.handed_out import HandedOut
+from reconfigurer.agent.slice_uuids import SliceUuids
 from tests.agent_worlds import Clock, reading, slice_id, view
 
 BIG = slice_id("A", "3g.20gb@4")
@@ -23,7 +23,7 @@ class Rig:
         for each in readings:
             self.board.put_reading(each)
         self.path = folder / "handed-out.json"
-        self.desk = Desk(self.board, HandedOut(self.path), injection, clock=Clock(), wake=self._count)
+        self.desk = Desk(self.board, SliceUuids(self.path), injection, clock=Clock(), wake=self._count)
 
     def _count(self) -> None:
         self.woken += 1

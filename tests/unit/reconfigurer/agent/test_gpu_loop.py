@@ -1,19 +1,22 @@
 """A GPU's loop on simulated GPUs, with a kubelet that believes what a test lets it believe."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, SimulatedGpus, When, open_store
+from knative_mig.core.agent.readings import DeviceId
 from knative_mig.core.errors import GpuError, GpuTimeout, InsufficientResources, SliceInUse
 from knative_mig.core.gpu_node import GpuHealth, JournalState, SliceKey
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import create_slice
 from knative_mig.ports.journal import Operation
+from reconfigurer.agent.board import NotToBeGiven
 from reconfigurer.agent.gpu_loop import READ_EVERY_S, Kind
-from tests.simulated_node import Killed, Node
+from tests.simulated_node import Killed, Node, Pod
 
 TWO = ("3g.20gb@0", "3g.20gb@4")
 
@@ -231,6 +234,98 @@ class TestTheJournal:
         assert node.slices() == list(TWO)
         assert node.disk.intents == {}
         assert set(node.injection.published.values()) == node.mig_uuids()
+
+
+class TestReleases:
+    """A relay gave its slice back and its pod goes on, while the agent is ended and started anew."""
+
+    @pytest.fixture
+    def relay(self, node: Node) -> Pod:
+        node.want("3g.20gb@0", "3g.20gb@4")
+        node.settle(5)
+        pod = node.run("3g.20gb")
+        node.round()
+        return pod
+
+    def test_the_id_is_refused_until_the_kubelet_dropped_the_pod_and_offered_again_then(
+        self, node: Node, relay: Pod
+    ) -> None:
+        assert node.release(relay)
+        node.restart_agent()
+        node.settle(4)
+        assert node.believed[DeviceId(str(relay.slice_id))]  # the scheduler counts the relay's pod against it
+        with pytest.raises(NotToBeGiven, match="released by its last pod"):
+            node.board.hand_out(relay.slice_id, node.clock())
+        node.end(relay)
+        node.settle(3)
+        node.restart_agent()
+        node.settle(2)
+        assert node.board.hand_out(relay.slice_id, node.clock()) == relay.mig_uuid
+
+    def test_its_place_is_another_profiles_and_the_same_one_is_not_made_there_before_the_pod_is_gone(
+        self, node: Node, relay: Pod
+    ) -> None:
+        assert node.release(relay)
+        node.want("3g.20gb@4", "2g.10gb@0")
+        node.restart_agent()
+        node.settle(4)
+        assert node.slices() == ["2g.10gb@0", "3g.20gb@4"]
+        assert node.believed[DeviceId(str(relay.slice_id))]
+        node.want(*TWO)
+        node.restart_agent()
+        node.settle(6)
+        assert node.slices() == ["3g.20gb@4"]
+        node.end(relay)
+        node.settle(3)
+        assert node.slices() == list(TWO)
+        assert node.board.hand_out(relay.slice_id, node.clock()) != relay.mig_uuid
+
+    @pytest.mark.parametrize("write", ["before remember", "after remember", "before forget", "after forget"])
+    def test_killed_beside_a_write_of_it_no_pod_loses_its_slice_and_none_keeps_the_id(
+        self, node: Node, relay: Pod, write: str
+    ) -> None:
+        def at(what: str) -> None:
+            if what == write:
+                node.releases.at = lambda _: None
+                raise Killed
+
+        node.releases.at = at
+        released = False
+        with suppress(Killed):
+            released = node.release(relay)
+        if not released:  # its relay was not answered
+            node.restart_agent()
+        node.settle(2)
+        node.end(relay)
+        for _ in range(3):
+            try:
+                node.round()
+            except Killed:
+                node.restart_agent()
+        node.settle(2)
+        after = node.run("3g.20gb")
+        node.want("7g.40gb@0")
+        node.restart_agent()
+        node.settle(6)
+        assert after.mig_uuid in node.mig_uuids()
+        assert node.releases.uuids == {}
+
+    def test_what_cannot_be_written_down_is_not_released_and_does_not_end(self, node: Node, relay: Pod) -> None:
+        node.releases.full = True
+        node.stop(relay)
+        with pytest.raises(OSError, match="no space"):
+            node.release(relay)
+        assert node.board.snapshot().mark(relay.slice_id).release is None
+        node.releases.full = False
+        assert node.release(relay)
+        node.releases.full = True
+        node.end(relay)
+        node.settle(3)
+        with pytest.raises(NotToBeGiven, match="released"):
+            node.board.hand_out(relay.slice_id, node.clock())
+        node.releases.full = False
+        node.settle(2)
+        assert node.board.hand_out(relay.slice_id, node.clock())
 
 
 CHANGES = (

@@ -9,9 +9,9 @@ from knative_mig.core.cluster.objects import Phase
 from knative_mig.ports.kubelet import AllocationRefused, DeviceId
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.desk import Desk, Injection
-from reconfigurer.agent.handed_out import HandedOut
 from reconfigurer.agent.metrics import AgentMetrics
 from reconfigurer.agent.pod_loop import LAST_RETRY_S, LOOK_FOR_FIRST_LIST_EACH_S, PodLoop
+from reconfigurer.agent.slice_uuids import SliceUuids
 from reconfigurer.agent.surroundings import Surroundings
 from tests.agent_worlds import NODE, Clock, FakeEvents, FakeMirror, FakePods, pod, reading, slice_id, view, wanted_node
 
@@ -23,7 +23,7 @@ class Rig:
         self.board, self.clock, self.mirror = Board(), Clock(), FakeMirror()
         self.pods, self.events, self.registry = FakePods(), FakeEvents(), CollectorRegistry()
         injection = Injection(cdi_name=None, socket_dir=None)
-        self.desk = Desk(self.board, HandedOut(folder / "handed-out.json"), injection, clock=self.clock)
+        self.desk = Desk(self.board, SliceUuids(folder / "handed-out.json"), injection, clock=self.clock)
         self.surroundings = Surroundings(self.board)
         self.loop = PodLoop(
             node=NODE,

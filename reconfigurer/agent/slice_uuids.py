@@ -1,8 +1,9 @@
-"""Which MIG UUID each slice had when it was last handed to a container, on the disk.
+"""Slices and the MIG UUID that each had at a moment that matters later, on the disk.
 
-Kept by the desk. The kubelet replays its checkpointed answer when a container restarts, so after a restart of the agent
-this file is all that tells a container's slice from a successor at its place. The subtle thing is a file that cannot be
-read: it is set aside and begun anew, and a slice that is not in it is judged by other signs (`desk`).
+Two are kept. `handed-out`, by the desk: the kubelet replays its checkpointed answer when a container restarts, so after
+a restart of the agent this file is all that tells a container's slice from a successor at its place. `released`, by the
+board: which ids a pod still holds whose slice it has given back. The subtle thing is a file that cannot be read: it is
+set aside and begun anew, and a slice that is not in it is judged by other signs.
 """
 
 import hashlib
@@ -21,10 +22,11 @@ _log = logging.getLogger(__name__)
 VERSION: Final = 1
 
 
-class HandedOut:
+class SliceUuids:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._on_disk = True
         self._uuids, self.damaged = _read(path)
         if self.damaged:
             _log.warning("%s %s: it is set aside and begun anew", path, self.damaged)
@@ -34,13 +36,26 @@ class HandedOut:
         with self._lock:
             return self._uuids.get(slice_id)
 
+    def all(self) -> Mapping[SliceId, str]:
+        with self._lock:
+            return dict(self._uuids)
+
     def remember(self, uuids: Mapping[SliceId, str]) -> None:
         """OSError: it is not on the disk, and only this process knows it."""
         with self._lock:
-            after = {**self._uuids, **uuids}
-            if after != self._uuids:
-                self._uuids = after
-                self._write()
+            self._become({**self._uuids, **uuids})
+
+    def forget(self, slice_id: SliceId) -> None:
+        """OSError: the disk still has it."""
+        with self._lock:
+            self._become({each: uuid for each, uuid in self._uuids.items() if each != slice_id})
+
+    def _become(self, after: Mapping[SliceId, str]) -> None:
+        """Written also where nothing seems to change, if the last write failed."""
+        if after != self._uuids or not self._on_disk:
+            self._uuids, self._on_disk = dict(after), False
+            self._write()
+            self._on_disk = True
 
     def _write(self) -> None:
         body = {str(slice_id): self._uuids[slice_id] for slice_id in sorted(self._uuids)}
