@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from knative_mig.adapters import event_server
+from knative_mig.adapters import bounded_http
 from knative_mig.adapters.cloud_events import LARGEST, encode
 from knative_mig.adapters.event_server import EventServer, send_on
 from knative_mig.core.events import Event, RawEvent, Rejected
@@ -163,7 +163,7 @@ def test_one_that_ends_in_the_middle_is_no_event(port: int, heard: Heard) -> Non
 
 
 def test_one_that_drips_is_cut_off_at_the_deadline_of_the_whole(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
-    monkeypatch.setattr(event_server, "READ_WITHIN_S", 0.05)
+    monkeypatch.setattr(bounded_http, "READ_WITHIN_S", 0.05)
     with served(heard) as port, socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
         client.sendall(post("Content-Length: 1000"))
         assert client.recv(100) == b""
@@ -171,7 +171,7 @@ def test_one_that_drips_is_cut_off_at_the_deadline_of_the_whole(monkeypatch: pyt
 
 
 def test_one_that_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
-    monkeypatch.setattr(event_server, "IDLE_S", 0.05)
+    monkeypatch.setattr(bounded_http, "IDLE_S", 0.05)
     with served(heard) as port, socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
         assert client.recv(100) == b""
 

@@ -1,0 +1,253 @@
+"""An HTTP server whose clients cannot hold it up: the common part of the servers that anybody in the cluster reaches.
+
+Extended by `event_server` and `webhook_server`, which say what is done with a body. Connections are bounded, and so is
+what a body may weigh; each request has a deadline as a whole however slowly its bytes drip; and a client is heard to
+the end even when it is refused, for one that is cut off does not get the answer, and sends it all again.
+"""
+
+import io
+import logging
+import re
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+from knative_mig.core.events import shown
+
+_log = logging.getLogger(__name__)
+
+MOST_CONNECTIONS: Final = 128  # a thread each, which costs some 50 KiB
+READ_WITHIN_S: Final = 5.0  # the whole request, from its first byte
+IDLE_S: Final = 60.0  # between two requests of one connection
+_DISCARDED: Final = 8 * 1024 * 1024  # bytes read and thrown away after a refusal
+_PIECE: Final = 64 * 1024
+_CHUNK_SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,8}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRead:
+    """A body that was not taken. Where the request ends is not known: nothing after it is read as another."""
+
+    status: HTTPStatus
+    reason: str  # one line
+
+
+class BoundedServer(ThreadingHTTPServer):
+    """Bound as soon as it is made, so that a port that is taken fails the start; port 0 takes any."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, host: str, port: int, handler: "type[BoundedHandler]", *, at_most: int) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, socket.socket] = {}  # as accepted, and as spoken with
+        self._places = at_most
+        super().__init__((host, port), handler)
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+    @property
+    def is_crowded(self) -> bool:
+        """From here on nobody keeps a connection that it does not use."""
+        return len(self._open) > self._places // 2
+
+    def serve(self) -> None:
+        """Until `stop`."""
+        self.serve_forever(poll_interval=0.2)
+
+    def stop(self) -> None:
+        """From another thread than `serve`'s, which must have begun. What has been read is still answered."""
+        self.shutdown()
+        self.server_close()
+        with self._lock:
+            for each in self._open.values():
+                try:
+                    socket.socket.shutdown(each, socket.SHUT_RD)  # past TLS, which would go on in plain text
+                except OSError as error:
+                    _log.debug("a connection had ended: %s", error)
+
+    def no_room(self, request: socket.socket) -> None:
+        """The one answer of ours that asks for all of it again: nobody has looked at it."""
+        request.send(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    def spoken_with(self, request: socket.socket, through: socket.socket) -> None:
+        """What was accepted as `request` goes on through another socket object."""
+        with self._lock:
+            self._open[request] = through
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            full = len(self._open) >= self._places
+            if not full:
+                self._open[request] = request
+        if full:
+            request.settimeout(0)
+            try:
+                self.no_room(request)
+            except OSError as error:
+                _log.debug("%s: %s", client_address, error)
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's
+        _log.exception("A request from %s could not be answered", client_address)
+
+
+class _Deadlined(io.RawIOBase):
+    """What a socket receives until a point in time, however many pieces it comes in."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__()
+        self._connection = connection
+        self.until = 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(into)
+
+
+class BoundedHandler(BaseHTTPRequestHandler):
+    rfile: io.BufferedReader
+    server: BoundedServer
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes, and the second would wait for the client
+    server_version = "knative-mig"
+    sys_version = ""
+    only_post = "this is sent by POST"
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self._incoming = _Deadlined(self.connection)
+        self.rfile = io.BufferedReader(self._incoming)
+
+    def handle_one_request(self) -> None:
+        self.close_connection = True
+        try:
+            self._incoming.until = time.monotonic() + IDLE_S
+            if self.rfile.peek(1):
+                self._incoming.until = time.monotonic() + READ_WITHIN_S
+                super().handle_one_request()
+        except OSError as error:
+            self.close_connection = True
+            _log.debug("%s: %s", self.client_address, error or type(error).__name__)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """What http.server itself refuses. A method that is not POST is no fault of ours, so it is no 501."""
+        self.close_connection = True
+        self.request_version = self.protocol_version  # else what could not be parsed is answered without a head
+        status = HTTPStatus(code)
+        if status is HTTPStatus.NOT_IMPLEMENTED:
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+        elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            status = HTTPStatus.BAD_REQUEST
+        self.refuse(status, self.only_post if status is HTTPStatus.METHOD_NOT_ALLOWED else status.phrase)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name is http.server's
+        """A line for each request would bury the rest."""
+        _log.debug("%s: " + format, self.client_address[0], *args)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def read_body(self, largest: int) -> bytes | NotRead:
+        read = self._read(largest)
+        if isinstance(read, NotRead):
+            self.close_connection = True
+        return read
+
+    def _read(self, largest: int) -> bytes | NotRead:
+        if self.headers.defects:
+            return _malformed("a header is not one")
+        encodings = self.headers.get_all("Transfer-Encoding", [])
+        lengths = self.headers.get_all("Content-Length", [])
+        if encodings:
+            if lengths or [each.strip().lower() for each in encodings] != ["chunked"]:
+                return _malformed("the body's length is told in two ways, or in none that is known")
+            return self._chunks(largest)
+        if not lengths:
+            return b""
+        if len(lengths) > 1 or not (lengths[0].isascii() and lengths[0].isdecimal()):
+            return _malformed(f"Content-Length is {shown(', '.join(lengths))}")
+        if len(lengths[0]) > 9 or int(lengths[0]) > largest:
+            return _too_large(largest)
+        return self._exactly(int(lengths[0]))
+
+    def _chunks(self, largest: int) -> bytes | NotRead:
+        body = bytearray()
+        while True:
+            size = _CHUNK_SIZE.match(line := self.rfile.readline(256))
+            if not size or not line.endswith(b"\n") or line[size.end() :].lstrip(b" \t")[:1] not in b";\r\n":
+                return _malformed("a chunk has no size")
+            length = int(size[0], 16)
+            if length == 0:
+                break
+            if len(body) + length > largest:
+                return _too_large(largest)
+            body += self._exactly(length)
+            if self.rfile.readline(3).rstrip(b"\r\n"):
+                return _malformed("a chunk is longer than its size")
+        for _ in range(16):
+            if not self.rfile.readline(1024).rstrip(b"\r\n"):
+                return bytes(body)
+        return _malformed("too much after the last chunk")
+
+    def _exactly(self, length: int) -> bytes:
+        read = self.rfile.read(length)
+        if len(read) < length:
+            raise ConnectionResetError("the client ended in the middle of a request")
+        return read
+
+    # -- answering -----------------------------------------------------------------------------------------------------
+
+    def refuse(self, status: HTTPStatus, reason: str) -> None:
+        self.answer(status, f"{reason}\n".encode(), "text/plain; charset=utf-8")
+        if self.close_connection:
+            self._hear_out()
+
+    def answer(self, status: HTTPStatus, body: bytes = b"", content_type: str = "") -> None:
+        self.connection.settimeout(READ_WITHIN_S)
+        self.close_connection = self.close_connection or self.server.is_crowded
+        self.send_response(status)
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "POST")
+        if body:
+            self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _hear_out(self) -> None:
+        """To close on a client that still sends would take the answer from it."""
+        socket.socket.shutdown(self.connection, socket.SHUT_WR)
+        left = _DISCARDED
+        while left > 0 and (piece := self.rfile.read1(min(left, _PIECE))):
+            left -= len(piece)
+
+
+def _malformed(reason: str) -> NotRead:
+    return NotRead(status=HTTPStatus.BAD_REQUEST, reason=reason)
+
+
+def _too_large(largest: int) -> NotRead:
+    return NotRead(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason=f"the body is too big: legal are {largest} bytes")
