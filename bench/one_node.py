@@ -1,8 +1,8 @@
 """A whole node for `bench.reconfigure`: the agent, simulated GPUs, a kubelet and an API server over real sockets.
 
-All of it is one process but for the GPUs' workers, so the figures hold the fakes' own work too. The subtle thing is
-where times are taken: at the ports, by what the agent lets be put around them, and where the API server stores an
-object; nothing in the agent knows that it is measured.
+The agent is this process, with a worker process a GPU; kubelet and API server are one of their own, whose time is in
+the figures where the agent waits for it. The subtle thing is where times are taken: at the ports, by what the agent
+lets be put around them, and where the API server stores an object; nothing in the agent knows that it is measured.
 """
 
 import time
@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar, cast
 
+from bench.outside import Outside
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.gpu_nodes import KubeGpuNodes
 from knative_mig.core.gpu_node import GpuNodeSpec, WantedGpu, WantedSlice
@@ -23,15 +24,13 @@ from reconfigurer.agent.kube_side import KubeSide
 from reconfigurer.agent.process import Agent, Around
 from reconfigurer.agent.settings import Settings
 from tests.agent_worlds import FakeProcesses
-from tests.contract.fake_kubelet import FakeKubelet
 from tests.crash_campaign.watched import WatchedClient, WatchedGpus, WatchedJournal
-from tests.fake_api import FakeApi
-from tests.fake_api.store import Body, Id
+from tests.fake_api.store import Body
 
 T = TypeVar("T")
 NODE: Final = NodeName("n1")
 GIVE_UP_AFTER_S: Final = 60.0
-KEPT_CHANGES: Final = 200  # of the API server's history, which would slow its watches down
+AT_REST_AFTER_S: Final = 0.1  # twice what the agent waits for changes that it reports together
 CHANGES_A_GPU: Final = ("gpu create_", "gpu destroy_")
 NODE_WRITE: Final = "api patch nodes/status"
 Layout = Mapping[int, tuple[str, ...]]  # of the GPUs that are named, by their number
@@ -110,7 +109,7 @@ class OneNode:
     """`with OneNode(folder, gpus=8, latency_s=0.0) as node: node.change({0: ("3g.20gb@4",)})`."""
 
     def __init__(self, folder: Path, *, gpus: int, latency_s: float) -> None:
-        self._api, self._kubelet = FakeApi(), FakeKubelet(folder / "kubelet")
+        self._outside = Outside(folder / "kubelet", NODE)
         self._settings = Settings(
             node=NODE,
             gpus=f"simulated:{gpus}xA100-40GB",
@@ -124,17 +123,13 @@ class OneNode:
         )
         self._drivers: list[Spans] = []
         self._journal, self._writes = Spans(), Spans()
-        self._stored: list[tuple[str, float, Body]] = []  # what was stored when, of Node and GpuNode
         self._seen_at = 0.0
         self._layout: dict[int, tuple[str, ...]] = {}
 
     def __enter__(self) -> Self:
-        self._api.__enter__()
-        self._kubelet.start()
-        self._api.put_object({"kind": "Node", "metadata": {"name": NODE, "uid": "node-uid"}, "status": {}})
-        self._watch_store()
-        self._client = self._api.client()
-        client = cast("KubeClient", WatchedClient(self._api.client(), self._writes))
+        self._outside.__enter__()
+        self._client = self._outside.client()
+        client = cast("KubeClient", WatchedClient(self._outside.client(), self._writes))
         around = Around(driver=self._timed, journal=lambda journal: WatchedJournal(journal, self._journal))
         kube = KubeSide.of(client, self._settings)
         self._agent = Agent(self._settings, kube, FakeProcesses(), around=around)
@@ -146,8 +141,7 @@ class OneNode:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._agent.end()
-        self._kubelet.stop()
-        self._api.__exit__(kind, error, at)
+        self._outside.__exit__(kind, error, at)
 
     def change(self, layout: Layout) -> Change:
         """Asks for these slices on these GPUs, and waits until the Node offers what all GPUs together have."""
@@ -162,10 +156,12 @@ class OneNode:
 
         def offered() -> bool:
             nonlocal visible
-            for plural, at, body in self._stored:
-                if plural == "nodes" and at > stored and _offers(body, wanted):
-                    visible = visible or at
-            return bool(visible) and self._answered(visible) and self._settled()
+            writes = self._outside.stored()
+            for each in writes:
+                if each.plural == "nodes" and each.at > stored and _offers(each.body, wanted):
+                    visible = visible or each.at
+            calm = time.monotonic() > writes[-1].at + AT_REST_AFTER_S
+            return bool(visible) and calm and self._answered(visible) and self._settled()
 
         self._wait(offered)
         return self._measured(layout, stored, visible)
@@ -176,7 +172,7 @@ class OneNode:
         ]
         cut = max(span.ended for each in changes for span in each)
         profiles = {_profile(words) for slices in layout.values() for words in slices}
-        pushed = max(self._kubelet.pushes(profile)[1] for profile in profiles)
+        pushed = max(self._outside.pushed_at(profile) for profile in profiles)
         patching = max(each.began for each in self._writes.all if each.call == NODE_WRITE and each.began <= visible)
         return Change(
             stored=stored,
@@ -204,9 +200,9 @@ class OneNode:
             except Conflict:
                 continue
             return next(
-                at
-                for plural, at, body in self._stored
-                if plural == "gpunodes" and body["metadata"]["resourceVersion"] == answer.resource_version
+                each.at
+                for each in self._outside.stored()
+                if each.plural == "gpunodes" and each.body["metadata"]["resourceVersion"] == answer.resource_version
             )
 
     def _wanted(self, words: str) -> WantedSlice:
@@ -235,32 +231,18 @@ class OneNode:
         """The first time after a spec was written; the agent's own status comes back by the same watch."""
         self._seen_at = self._seen_at or time.monotonic()
 
-    def _watch_store(self) -> None:
-        store = self._api.store
-        put = store._put  # noqa: SLF001 - the one place where the fake stores anything
-
-        def noted(at: Id, new: Body) -> Body:
-            body = put(at, new)
-            if at.plural in ("nodes", "gpunodes"):
-                self._stored.append((at.plural, time.monotonic(), body))
-            return body
-
-        store._put = noted  # type: ignore[method-assign]  # noqa: SLF001 - likewise
-
     def _forget(self) -> None:
         for spans in (*self._drivers, self._journal, self._writes):
             spans.all.clear()
-        self._stored.clear()
+        self._outside.forget()
         self._seen_at = 0.0
-        with self._api.store.changed:
-            del self._api.store.history[:-KEPT_CHANGES]
 
     def _wait(self, what: Callable[[], object]) -> None:
         deadline = time.monotonic() + GIVE_UP_AFTER_S
         while not what():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"nothing came of it in {GIVE_UP_AFTER_S:g} s: {self._layout}")
-            time.sleep(0.005)
+            time.sleep(0.02)
 
 
 def _profile(words: str) -> ProfileName:
