@@ -44,6 +44,9 @@ class FakeMirror(Generic[T]):
             self._seen = dict(self._objects)
         return self._seen
 
+    def get(self, key: Key) -> T | None:
+        return self.snapshot().get(key)
+
     @property
     def synced(self) -> bool:
         return self.is_synced

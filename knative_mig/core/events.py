@@ -7,7 +7,7 @@ be lost, come twice, late or from anybody, so it says only where to look, and no
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final, Self
 
 from knative_mig.core.errors import BadInput
@@ -59,6 +59,21 @@ class Rejected:
 
     status: Why
     reason: str  # one line
+
+
+class Delivered(StrEnum):
+    TAKEN = "taken"
+    REFUSED = "refused"  # it would be no better when it is sent again
+    FAILED = "failed"  # by a sink that was away, or that asked for it again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What became of an event that was sent."""
+
+    outcome: Delivered
+    reason: str = ""  # why it was not taken
+    retry_after_s: float = 0.0  # where the sink said so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,9 @@ class Mirror(Protocol[T_co]):
     def snapshot(self) -> Mapping[Key, T_co]:
         """The same object until something changes."""
 
+    def get(self, key: Key) -> T_co | None:
+        """One object as it is in the snapshot of now, at the cost of one."""
+
     @property
     def synced(self) -> bool:
         """Whether a first whole list has come."""

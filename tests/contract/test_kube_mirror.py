@@ -53,6 +53,8 @@ def test_has_what_was_there_before_it(rig: KubeRig, pod_mirror: PodMirror) -> No
     mirror, woken = pod_mirror()
     as_port: Mirror[PodFacts] = mirror
     assert as_port.snapshot()[key].uid == rig.uid(POD, key)
+    assert as_port.get(key) == as_port.snapshot()[key]
+    assert as_port.get(Key(key.namespace, "another")) is None
     assert woken.get(timeout=WAIT_S) == key
 
 

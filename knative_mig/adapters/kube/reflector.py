@@ -100,6 +100,10 @@ class KubeMirror(Generic[T]):
                 self._snapshot = MappingProxyType(dict(self._objects))
             return self._snapshot
 
+    def get(self, key: Key) -> T | None:
+        with self._lock:
+            return self._objects.get(key)
+
     @property
     def synced(self) -> bool:
         return self._synced.is_set()
