@@ -26,6 +26,7 @@ from knative_mig.core.inventory import NodeName
 
 MOVABLE: Final = "knative-mig.dev/movable"
 PRIORITY: Final = "knative-mig.dev/priority"
+DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 REVISION_LABEL: Final = "serving.knative.dev/revision"
 SERVICE_LABEL: Final = "serving.knative.dev/service"
 _QUOTA_PREFIX: Final = "requests."
@@ -53,6 +54,8 @@ def pod(body: Mapping[str, Any]) -> PodFacts:
         ends_at=about.time("deletionTimestamp"),
         priority=_priority(spec, annotations),
         movable=annotations.get(MOVABLE) == "true",
+        ready=_is_ready(status),
+        deletion_cost=_whole(annotations.get(DELETION_COST)),
         node_selector=spec.labels("nodeSelector"),
         node_terms=_node_terms(spec.child("affinity").child("nodeAffinity")),
         tolerations=tuple(_tolerations(spec)),
@@ -81,10 +84,18 @@ def _priority(spec: Fields, annotations: Mapping[str, str]) -> int:
     value = spec.values.get("priority")
     if isinstance(value, int) and value:
         return int(value)
+    return _whole(annotations.get(PRIORITY)) or 0
+
+
+def _whole(text: str | None) -> int | None:
     try:
-        return int(annotations.get(PRIORITY, "0"))
+        return None if text is None else int(text)
     except ValueError:
-        return 0
+        return None
+
+
+def _is_ready(status: Fields) -> bool:
+    return any(each.text("type") == "Ready" and each.text("status") == "True" for each in status.children("conditions"))
 
 
 def _node_terms(affinity: Fields) -> tuple[Term, ...] | None:
@@ -145,9 +156,7 @@ def node(body: Mapping[str, Any]) -> NodeFacts:
             for each in spec.children("taints")
         ),
         unschedulable=spec.flag("unschedulable"),
-        ready=any(
-            each.text("type") == "Ready" and each.text("status") == "True" for each in status.children("conditions")
-        ),
+        ready=_is_ready(status),
         allocatable=pod_requests.resources(allocatable, pods=int(allocatable.get("pods", 0))),
         slices=pod_requests.slices(allocatable),
     )

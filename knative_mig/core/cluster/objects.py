@@ -93,6 +93,8 @@ class PodFacts:
     ends_at: float | None = None  # it is being deleted: when its grace period is over
     priority: int = 0
     movable: bool = False
+    ready: bool = False
+    deletion_cost: int | None = None  # controller.kubernetes.io/pod-deletion-cost: who of a ReplicaSet goes first
     node_selector: Mapping[str, str] = field(default_factory=dict)
     node_terms: tuple[Term, ...] | None = None  # required node affinity: one of them must hold; None: no affinity
     tolerations: tuple[Toleration, ...] = ()

@@ -1,0 +1,153 @@
+"""Which functions may be moved now, and which planned moves are begun.
+
+Called by the planner's leader: `fixed` before it plans, so that no plan is made with a function that cannot go, and
+`begin` on what was planned. A function is moved for one pod at a time, and a pod has functions moved for it once.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from knative_mig.core.cluster.decide import Granted
+from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.errors import BadInput
+from knative_mig.core.floor.rule import room
+from knative_mig.core.floor.values import Record, Revision
+from knative_mig.core.gpu_node import GpuNode, SliceId, SliceStatus
+from knative_mig.core.inventory import Function, NodeName
+from knative_mig.core.mover.values import Leg, Move, PodRef, Spot
+from knative_mig.core.planner.decisions import How, Relocation, Target
+
+_NOTHING: Final[Record] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """By the beneficiary's UID. `resting`: who was moved in vain, and until when it is left alone."""
+
+    moves: Mapping[str, Move] = field(default_factory=dict)
+    resting: Mapping[Function, float] = field(default_factory=dict)
+
+    @property
+    def movers(self) -> frozenset[Function]:
+        return frozenset(each for move in self.moves.values() for each in move.movers)
+
+    @property
+    def beneficiaries(self) -> frozenset[Function]:
+        return frozenset(move.function for move in self.moves.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What mirrors show in a round. Keys of pods are the caller's; `records` are the floor's, by the Revision's UID."""
+
+    gpu_nodes: Mapping[NodeName, GpuNode] = field(default_factory=dict)
+    pods: Mapping[Any, PodFacts] = field(default_factory=dict)
+    revisions: Mapping[Function, Revision] = field(default_factory=dict)
+    records: Mapping[str, Record] = field(default_factory=dict)
+
+
+def fixed(seen: Seen, journal: Journal, now: float) -> dict[Function, str]:
+    """Of the functions whose pods say that they may be moved, those that cannot be now, each with the reason."""
+    movable = {pod.function for pod in seen.pods.values() if pod.movable}
+    if not movable:
+        return {}
+    by_function: dict[Function, list[PodFacts]] = {}
+    for pod in seen.pods.values():
+        if not pod.over and pod.function in movable:
+            by_function.setdefault(pod.function, []).append(pod)
+    moved = journal.movers
+    found = {}
+    for function in movable:
+        revision = seen.revisions.get(function)
+        record = seen.records.get(revision.uid, _NOTHING) if revision else _NOTHING
+        why = _why_not(function, by_function.get(function, ()), revision, record)
+        if function in moved:
+            why = "it is being moved"
+        elif journal.resting.get(function, now) > now:
+            why = "it was moved in vain a short while ago"
+        if why:
+            found[function] = why
+    return found
+
+
+def _why_not(function: Function, pods: Sequence[PodFacts], revision: Revision | None, record: Record) -> str:
+    if revision is None:
+        return "it is no Knative Revision that is seen here"
+    if revision.ending or not revision.ready:
+        return f"revision {function} is not Ready"
+    live = [pod for pod in pods if pod.ends_at is None]
+    if not all(pod.ready for pod in live):
+        return "its own pods are not all Ready"
+    if revision.desired is None:
+        return "its autoscaler does not know yet how many pods it wants"
+    try:
+        if len(live) >= room(revision, record):
+            return f"it has as many pods as its max-scale allows ({len(live)}): there is no room for the new one"
+    except BadInput as bad:
+        return str(bad)
+    return ""
+
+
+def begin(
+    planned: Iterable[Granted], seen: Seen, journal: Journal, now: float, *, unfit: Collection[Function], at_once: int
+) -> list[Move]:
+    """New ones, in the order of the plan."""
+    busy = {*journal.movers, *unfit}
+    served = {*journal.beneficiaries}
+    found: list[Move] = []
+    for granted in planned:
+        step = granted.step
+        if step.how is not How.MOVE or len(journal.moves) + len(found) >= at_once:
+            continue
+        movers = {each.function for each in step.relocations}
+        if step.function in served or movers & busy or len(movers) < len(step.relocations):
+            continue
+        legs = [_leg(each, seen) for each in step.relocations]
+        if not legs or not all(legs):
+            continue
+        busy |= movers
+        served.add(step.function)
+        found.append(
+            Move(
+                beneficiary=PodRef(name=granted.pod.name, uid=granted.pod.uid),
+                function=step.function,
+                place=_spot(step.target),
+                legs=tuple(leg for leg in legs if leg),
+                began=now,
+                since=now,
+            )
+        )
+    return found
+
+
+def _leg(relocation: Relocation, seen: Seen) -> Leg | None:
+    """None: what is seen by now is not what was planned on."""
+    revision = seen.revisions.get(relocation.function)
+    source = SliceId(gpu=relocation.source_gpu, profile=relocation.source.profile.name, start=relocation.source.start)
+    for node in seen.gpu_nodes.values():
+        for gpu in node.status.gpus if node.status else ():
+            for each in gpu.slices if gpu.uuid == source.gpu else ():
+                old = _only_holder(each, seen) if each.key == source.key else None
+                if old and revision and old.function == relocation.function:
+                    return Leg(
+                        function=relocation.function,
+                        revision_uid=revision.uid,
+                        old=PodRef(name=old.name, uid=old.uid),
+                        source=Spot(node=node.name, slice=source),
+                        target=_spot(relocation.target),
+                    )
+    return None
+
+
+def _only_holder(held: SliceStatus, seen: Seen) -> PodFacts | None:
+    if len({(each.namespace, each.pod) for each in held.holders}) != 1:
+        return None
+    holder = held.holders[0]
+    named = (pod for pod in seen.pods.values() if (pod.namespace, pod.name) == (holder.namespace, holder.pod))
+    return next(named, None)
+
+
+def _spot(target: Target) -> Spot:
+    place = target.place
+    return Spot(node=target.node, slice=SliceId(gpu=target.gpu, profile=place.profile.name, start=place.start))

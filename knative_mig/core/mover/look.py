@@ -1,0 +1,58 @@
+"""From what the mirrors show to what one move has to know. Called by the planner's leader each round, for each move."""
+
+from collections.abc import Iterable, Mapping
+
+from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.gpu_node import GpuNode, SliceState
+from knative_mig.core.inventory import Function
+from knative_mig.core.mover.choose import Seen
+from knative_mig.core.mover.values import Move, Sight, SliceSight, Spot, Waits
+
+
+def sights(
+    moves: Iterable[Move], seen: Seen, asked: Mapping[Function, int], room_for: frozenset[Function]
+) -> dict[str, Sight]:
+    """By the beneficiary's UID. `asked`: what the floor is asked for in our name; `room_for`: functions for which
+    another slice would be found.
+    """
+    by_uid: dict[str, PodFacts] = {}
+    by_function: dict[Function, dict[str, PodFacts]] = {}
+    each_move = [*moves]
+    if each_move:
+        movers = {move.leg.function for move in each_move}
+        for pod in seen.pods.values():
+            by_uid[pod.uid] = pod
+            if pod.function in movers:
+                by_function.setdefault(pod.function, {})[pod.uid] = pod
+    return {
+        move.beneficiary.uid: Sight(
+            pods=by_function.get(move.leg.function, {}),
+            revision=seen.revisions.get(move.leg.function),
+            target=_at(move.leg.target, seen.gpu_nodes.get(move.leg.target.node)),
+            beneficiary=_waits(by_uid.get(move.beneficiary.uid)),
+            asked=move.leg.function in asked,
+            has_room=move.leg.function in room_for,
+        )
+        for move in each_move
+    }
+
+
+def _waits(pod: PodFacts | None) -> Waits:
+    if pod is None or pod.ends_at is not None or pod.over:
+        return Waits.GONE
+    return Waits.YES if pod.node is None else Waits.SERVED
+
+
+def _at(spot: Spot, node: GpuNode | None) -> SliceSight:
+    if node is None or node.status is None:
+        return SliceSight.ABSENT
+    for gpu in node.status.gpus:
+        for each in gpu.slices if gpu.uuid == spot.slice.gpu else ():
+            if each.key == spot.slice.key and each.state in (SliceState.BUSY, SliceState.BROKEN):
+                return SliceSight.TAKEN
+            if each.key == spot.slice.key and each.state is SliceState.IDLE:
+                return SliceSight.IDLE
+    wanted = node.spec.wanted(spot.slice.gpu)
+    if wanted and any(each.key == spot.slice.key for each in wanted.slices):
+        return SliceSight.COMING
+    return SliceSight.ABSENT
