@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, Self, TypeVar, cast
 
 from bench.outside import Outside
+from knative_mig.adapters.kube import kinds
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.gpu_nodes import KubeGpuNodes
 from knative_mig.core.gpu_node import GpuNodeSpec, WantedGpu, WantedSlice
@@ -156,12 +157,10 @@ class OneNode:
 
         def offered() -> bool:
             nonlocal visible
-            writes = self._outside.stored()
-            for each in writes:
-                if each.plural == "nodes" and each.at > stored and _offers(each.body, wanted):
-                    visible = visible or each.at
-            calm = time.monotonic() > writes[-1].at + AT_REST_AFTER_S
-            return bool(visible) and calm and self._answered(visible) and self._settled()
+            if not visible:
+                offers = [each.at for each in self._outside.stored(kinds.NODE) if _offers(each.body, wanted)]
+                visible = min((at for at in offers if at > stored), default=0.0)
+            return bool(visible) and self._answered(visible) and self._settled()
 
         self._wait(offered)
         return self._measured(layout, stored, visible)
@@ -201,8 +200,8 @@ class OneNode:
                 continue
             return next(
                 each.at
-                for each in self._outside.stored()
-                if each.plural == "gpunodes" and each.body["metadata"]["resourceVersion"] == answer.resource_version
+                for each in self._outside.stored(kinds.GPU_NODE)
+                if each.body["metadata"]["resourceVersion"] == answer.resource_version
             )
 
     def _wanted(self, words: str) -> WantedSlice:
@@ -213,9 +212,13 @@ class OneNode:
     def _settled(self) -> bool:
         """So that the next change finds nobody at work."""
         now = self._agent.board.snapshot()
-        return now.spec is not None and all(
-            now.progress[uuid].settled and now.progress[uuid].spec_generation == now.spec.generation
-            for uuid in self._uuids
+        return (
+            now.spec is not None
+            and all(
+                now.progress[uuid].settled and now.progress[uuid].spec_generation == now.spec.generation
+                for uuid in self._uuids
+            )
+            and time.monotonic() > self._outside.last_stored_at() + AT_REST_AFTER_S
         )
 
     def _answered(self, visible: float) -> bool:

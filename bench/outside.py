@@ -6,6 +6,7 @@ moment noted there is compared with those of the agent.
 """
 
 import contextlib
+import math
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any, Final, Self
 from kubernetes.client import Configuration
 
 from knative_mig.adapters.kube.client import KubeClient
+from knative_mig.adapters.kube.kinds import GPU_NODE, NODE, Kind
 from knative_mig.core.inventory import NodeName
 from knative_mig.core.profile import ProfileName
 from tests.contract.fake_kubelet import FakeKubelet
@@ -26,14 +28,13 @@ from tests.fake_api import FakeApi
 from tests.fake_api.store import Body, Id
 
 KEPT_CHANGES: Final = 200  # of the API server's history, which would slow its watches down
-NOTED: Final = ("nodes", "gpunodes")
+NOTED: Final = (NODE.plural, GPU_NODE.plural)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """By the API server: what, and when, monotonic."""
+    """By the API server, and when, monotonic."""
 
-    plural: str
     at: float
     body: Body
 
@@ -60,9 +61,13 @@ class Outside:
     def client(self) -> KubeClient:
         return KubeClient(lambda: Configuration(host=self._url), user_agent="knative-mig-bench")
 
-    def stored(self) -> list[Stored]:
-        """Of Nodes and GpuNodes, since `forget`."""
-        return [Stored(plural=plural, at=at, body=body) for plural, at, body in self._ask("stored")]
+    def stored(self, kind: Kind) -> list[Stored]:
+        """Since `forget`; of Nodes or GpuNodes."""
+        return [Stored(at=at, body=body) for at, body in self._ask("stored", kind.plural)]
+
+    def last_stored_at(self) -> float:
+        """Whatever of both it was; infinite: nothing since `forget`."""
+        return float(self._ask("last_stored_at"))
 
     def pushed_at(self, profile: ProfileName) -> float:
         """When the kubelet had the last list of devices."""
@@ -79,25 +84,29 @@ class Outside:
 class _There:
     def __init__(self, api: FakeApi, kubelet: FakeKubelet) -> None:
         self._api, self._kubelet = api, kubelet
-        self._stored: list[tuple[str, float, Body]] = []
+        self._stored: dict[str, list[tuple[float, Body]]] = {plural: [] for plural in NOTED}
         put = api.store._put  # noqa: SLF001 - the one place where the fake stores anything
 
         def noted(at: Id, new: Body) -> Body:
             body = put(at, new)
             if at.plural in NOTED:
-                self._stored.append((at.plural, time.monotonic(), body))
+                self._stored[at.plural].append((time.monotonic(), body))
             return body
 
         api.store._put = noted  # type: ignore[method-assign]  # noqa: SLF001 - likewise
 
-    def stored(self) -> list[tuple[str, float, Body]]:
-        return list(self._stored)
+    def stored(self, plural: str) -> list[tuple[float, Body]]:
+        return list(self._stored[plural])
+
+    def last_stored_at(self) -> float:
+        return max((at for stored in self._stored.values() for at, _ in stored), default=math.inf)
 
     def pushed_at(self, profile: ProfileName) -> float:
         return self._kubelet.pushes(profile)[1]
 
     def forget(self) -> None:
-        self._stored.clear()
+        for stored in self._stored.values():
+            stored.clear()
         with self._api.store.changed:
             del self._api.store.history[:-KEPT_CHANGES]
 
