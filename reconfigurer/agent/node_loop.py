@@ -12,13 +12,13 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from knative_mig.core.agent.devices import devices_to_serve
 from knative_mig.core.agent.node_resources import Served, profile_of
 from knative_mig.core.agent.readings import KubeletReading, Mark, device_id
 from knative_mig.core.agent.static_layout import in_our_ids
 from knative_mig.core.gpu_node import SliceId
 from knative_mig.ports.kubelet import DevicePlugins, KubeletUnreachable, PodResources
 from reconfigurer.agent.board import Board, Snapshot
+from reconfigurer.agent.latest_devices import LatestDevices
 from reconfigurer.agent.metrics import AgentMetrics
 
 _log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class NodeLoop:
         self._metrics = metrics
         self._clock = clock
         self._may_serve = may_serve
+        self._latest = LatestDevices()
         self._served: Served | None = None
         self._connected: bool | None = None
         self._failures = 0
@@ -81,7 +82,7 @@ class NodeLoop:
     def _serve(self, now: Snapshot) -> None:
         if self._plugins is None or (self._served is None and not self._may_serve(now)):
             return
-        devices = devices_to_serve(now.readings.values(), now.marks, now.models)
+        devices = self._latest.of(now)
         if devices != self._served:
             self._plugins.serve(devices)
             self._served, self._told_at = devices, self._clock()

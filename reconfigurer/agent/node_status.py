@@ -11,12 +11,12 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from knative_mig.core.agent.devices import devices_to_serve
 from knative_mig.core.agent.node_resources import Served, SliceCounts, believed_counts, changes_the_offer, next_write
 from knative_mig.core.agent.readings import device_id
 from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import ClusterError, NodeSlices, NodeStatuses
 from reconfigurer.agent.board import Board, Snapshot
+from reconfigurer.agent.latest_devices import LatestDevices
 from reconfigurer.agent.metrics import AgentMetrics
 from reconfigurer.agent.retry import Retry
 
@@ -47,6 +47,7 @@ class NodeStatusLoop:
         self._retry = retry
         self._clock = clock
         self._may_write = may_write
+        self._latest = LatestDevices()
         self._says: SliceCounts | None = None
         self._look_at = float("-inf")
         self._not_before = float("-inf")  # while the API server is away
@@ -68,7 +69,7 @@ class NodeStatusLoop:
             return LOOK_EACH_S
         if at < self._not_before:
             return self._not_before - at
-        served = devices_to_serve(now.readings.values(), now.marks, now.models)
+        served = self._latest.of(now)
         right = believed_counts(served, now.kubelet.view)
         if right != self._right:
             self._right = right
