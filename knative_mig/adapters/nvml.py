@@ -29,6 +29,7 @@ from knative_mig.adapters.nvml_calls import (
     read_mode,
     read_profiles,
     read_uuid,
+    read_wants_reset,
     text,
 )
 from knative_mig.core.errors import (
@@ -302,6 +303,7 @@ class NvmlGpus:
             instances=tuple(sorted(ours, key=lambda each: each.place.start)),
             foreign=tuple(sorted(foreign, key=lambda each: each.start)),
             skipped=device.skipped,
+            wants_reset=read_wants_reset(device.handle, device.uuid),
         )
 
     def _find(self, device: _Device, instance: GpuInstance) -> tuple[Any, Any | None]:

@@ -48,6 +48,9 @@ ERRORS: Final[dict[int, type[GpuError]]] = {
     pynvml.NVML_ERROR_INSUFFICIENT_RESOURCES: InsufficientResources,
     pynvml.NVML_ERROR_GPU_NOT_FOUND: GpuNotFound,
 }
+# Of the actions by which a driver says how a GPU is to be recovered: none, drain peer-to-peer traffic, recover the IMEX
+# domain (nvml.h, nvmlDeviceGpuRecoveryAction_t). The others are resets of the GPU, of the bus or of the machine.
+_USABLE_AS_IT_IS: Final = frozenset({0, 3, 5})
 CREATE_ERRORS: Final = {**ERRORS, pynvml.NVML_ERROR_INVALID_ARGUMENT: IllegalPlacement}
 
 
@@ -153,6 +156,16 @@ def read_uuid(handle: Any) -> GpuUuid:
 def read_mode(handle: Any, uuid: GpuUuid) -> MigMode:
     current, pending = nvml(f"read the MIG mode of {uuid}", pynvml.nvmlDeviceGetMigMode, handle)
     return MigMode(current=bool(current), pending=bool(pending))
+
+
+def read_wants_reset(handle: Any, uuid: GpuUuid) -> bool | None:
+    """None: a driver that has not heard of the question."""
+    what = f"ask whether {uuid} wants a reset"
+    try:
+        (field,) = nvml(what, pynvml.nvmlDeviceGetFieldValues, handle, [pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION])
+    except (NotSupported, SliceNotFound):  # an argument that it does not know is SliceNotFound here
+        return None
+    return None if field.nvmlReturn != pynvml.NVML_SUCCESS else field.value.uiVal not in _USABLE_AS_IT_IS
 
 
 def text(value: bytes | str) -> str:

@@ -87,6 +87,7 @@ class Gpu:
     instances: tuple[GpuInstance, ...]  # by start
     foreign: tuple[ForeignInstance, ...] = ()
     skipped: tuple[SkippedProfile, ...] = ()
+    wants_reset: bool | None = None  # nothing on it can be trusted before; None: the driver does not tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

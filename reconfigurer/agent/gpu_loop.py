@@ -92,7 +92,7 @@ class GpuLoop:
         self._instances: dict[SliceKey, GpuInstance] = {}
         self._back_offs: dict[SliceKey, layout_change.BackOff] = {}
         self._published = PublishedSlices(uuid, injection)
-        self._quarantine: _Quarantine | None = None
+        self._quarantine: health.Quarantine | None = None
 
     def step(self, now: float) -> float:
         """Do the next thing; answers in how many seconds there may be another without news from the board."""
@@ -138,7 +138,7 @@ class GpuLoop:
             return
         self._instances = {_key(each.place): each for each in gpu.instances}
         slices = tuple(_seen(instance, listed[instance.gi_id]) for instance in gpu.instances)
-        self._heal(slices)
+        self._heal(gpu, slices)
         self._put(self._judged(gpu, self._published.follow(slices)))
 
     def _released_since(self) -> bool:
@@ -163,6 +163,8 @@ class GpuLoop:
         state, why = health.health_of_mode(current=gpu.mode.current, pending=gpu.mode.pending)
         if self._quarantine is not None and state is GpuHealth.HEALTHY:
             state, why = GpuHealth.RESET_REQUIRED, self._quarantine.why
+        elif gpu.wants_reset and state is GpuHealth.HEALTHY:
+            state, why = GpuHealth.RESET_REQUIRED, "the driver says so"
         return GpuReading(
             uuid=self._uuid,
             read_at=self._clock(),
@@ -219,19 +221,19 @@ class GpuLoop:
             self._read()
             slices = self._reading.slices if self._reading else ()
             uuids = frozenset(each.mig_uuid for each in slices if each.mig_uuid is not None)
-            self._quarantine = _Quarantine(why=why, mig_uuids=uuids)
+            self._quarantine = health.Quarantine(why=why, since=self._clock(), mig_uuids=uuids)
             self._happened(Happened(kind=Kind.QUARANTINED, gpu=self._uuid, why=why))
             self._read()
 
-    def _heal(self, slices: tuple[SeenSlice, ...]) -> None:
-        """A reset takes all slices with it, or is seen as a time in which the GPU cannot be read."""
-        quarantine = self._quarantine
-        if quarantine is None:
+    def _heal(self, gpu: Gpu, slices: tuple[SeenSlice, ...]) -> None:
+        if self._quarantine is None:
             return
-        left = quarantine.mig_uuids & {each.mig_uuid for each in slices}
-        if not left and (quarantine.mig_uuids or quarantine.failed_since):
+        quarantine = self._quarantine.seen(wants_reset=gpu.wants_reset)
+        uuids = frozenset(each.mig_uuid for each in slices if each.mig_uuid is not None)
+        self._quarantine = quarantine
+        if quarantine.over(uuids, wants_reset=gpu.wants_reset, now=self._clock()):
             self._quarantine = None
-            self._happened(Happened(kind=Kind.HEALED, gpu=self._uuid, why=f"it has been reset since {quarantine.why}"))
+            self._happened(Happened(kind=Kind.HEALED, gpu=self._uuid, why=f"it is well again after {quarantine.why}"))
 
     # The journal
 
@@ -302,6 +304,7 @@ class GpuLoop:
             node=snapshot.node,
             marks=snapshot.marks,
             back_offs=self._back_offs,
+            spec_known=snapshot.spec is not None,
             journal_writable=snapshot.journal.state is not JournalState.UNWRITABLE,
             processes_verified=snapshot.processes_verified,
         )
@@ -433,13 +436,6 @@ class GpuLoop:
 
     def _id(self, key: SliceKey) -> SliceId:
         return SliceId(gpu=self._uuid, profile=key.profile, start=key.start)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Quarantine:
-    why: str
-    mig_uuids: frozenset[str]  # of the slices when it began: a reset leaves none of them
-    failed_since: bool = False
 
 
 _CUTS: Final = (

@@ -40,6 +40,15 @@ class TestLost:
         with pytest.raises(GpuLost):
             driver.set_mig_mode(made.gpu, enabled=False)
 
+    def test_a_gpu_that_wants_a_reset_says_so_until_it_has_been_reset(self, gpus: Rig) -> None:
+        driver = gpus.open()
+        gpu = first(driver)
+        assert driver.gpu(gpu).wants_reset is False
+        gpus.controls.want_reset(gpu)
+        assert driver.gpu(gpu).wants_reset is True
+        gpus.controls.reset(gpu)
+        assert gpus.reopen().gpu(gpu).wants_reset is False
+
     def test_a_driver_opened_while_a_gpu_is_lost_finds_it_again_after_its_reset(self, gpus: Rig) -> None:
         lost = first(gpus.open())
         gpus.controls.lose(lost)

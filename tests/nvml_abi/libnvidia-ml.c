@@ -20,10 +20,10 @@
 #include <sys/wait.h>
 
 enum {
-    SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, TIMEOUT = 10,
-    ARGUMENT_VERSION_MISMATCH = 25, UNKNOWN = 999, DIE = -1 /* not NVML's: an injected fault kills this process */
+    SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7,
+    DRIVER_NOT_LOADED = 9, TIMEOUT = 10, GPU_IS_LOST = 15, ARGUMENT_VERSION_MISMATCH = 25, UNKNOWN = 999, DIE = -1 /* not NVML's: an injected fault kills this process */
 };
-enum { NAME_SIZE = 96, NO_INSTANCE = 0xFFFFFFFFu };
+enum { NAME_SIZE = 96, NO_INSTANCE = 0xFFFFFFFFu, RECOVERY_ACTION = 230 };
 
 typedef struct handle { struct handle *next; char name[NAME_SIZE]; } handle;
 typedef struct { unsigned start, size; } placement;
@@ -40,6 +40,12 @@ typedef struct {
 typedef struct { handle *device, *gpu_instance; unsigned id, profile; placement place; } compute_instance_info;
 typedef struct { unsigned pid; unsigned long long memory; unsigned gi_id, ci_id; } process_info;
 typedef struct { handle *device; unsigned long long type, data; unsigned gi_id, ci_id; } event_data;
+typedef struct {
+    unsigned field, scope;
+    long long timestamp, latency_us;
+    unsigned type, code;
+    union { unsigned number; unsigned long long room; } value;
+} field_value;
 
 _Static_assert(sizeof(gpu_instance_profile) == 0x98, "nvmlGpuInstanceProfileInfo_v2_t");
 _Static_assert(sizeof(compute_instance_profile) == 0x88, "nvmlComputeInstanceProfileInfo_v2_t");
@@ -164,6 +170,16 @@ int nvmlDeviceGetMigMode(handle *device, unsigned *current, unsigned *pending) {
 }
 int nvmlDeviceSetMigMode(handle *device, unsigned mode, int *activation) {
     return one_number(ask("set-mode\t%s\t%u", device->name, mode), (unsigned *)activation);
+}
+
+int nvmlDeviceGetFieldValues(handle *device, int count, field_value *values) {
+    for (int at = 0; at < count; at++) {
+        values[at].code = NOT_SUPPORTED;
+        if (values[at].field != RECOVERY_ACTION) continue;
+        values[at].code = one_number(ask("recovery\t%s", device->name), &values[at].value.number);
+        if (values[at].code == GPU_IS_LOST) return GPU_IS_LOST;
+    }
+    return SUCCESS;
 }
 
 int nvmlDeviceGetGpuInstanceProfileInfoV(handle *device, unsigned profile, gpu_instance_profile *info) {

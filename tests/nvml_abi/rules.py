@@ -65,6 +65,7 @@ class Rules:
         self.renamed = dict(pair.split("=") for pair in str(config.get("renamed", "")).split())
         self.split = config.get("split")  # a profile whose instances somebody cut in two
         self.only_doubled = bool(config.get("only_doubled"))  # compute profiles
+        self.tells_recovery = bool(config.get("tells_recovery", True))
         self.without_mig = bool(config.get("without_mig"))
         self.verbs: dict[str, Callable[..., list[object]]] = {
             "hello": list,
@@ -74,6 +75,7 @@ class Rules:
             "name": lambda gpu: [self.gpu(gpu).product],
             "uuid": lambda uuid: [uuid],
             "mode": self.mode,
+            "recovery": self.recovery,
             "set-mode": lambda gpu, mode: [ACTIVATIONS[self.gpus.set_mig_mode(GpuUuid(gpu), enabled=mode == "1")]],
             "profile": self.profile,
             "placements": self.placements,
@@ -131,6 +133,11 @@ class Rules:
             raise Refused(NOT_SUPPORTED)
         mode = self.gpus.gpu(GpuUuid(uuid)).mode
         return [int(mode.current), int(mode.pending)]
+
+    def recovery(self, uuid: str) -> list[object]:
+        if not self.tells_recovery:
+            raise Refused(NOT_SUPPORTED)
+        return [int(self.gpu(uuid).wants_reset)]
 
     def profile(self, uuid: str, enum: str) -> list[object]:
         if int(enum) >= self.enums:

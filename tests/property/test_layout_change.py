@@ -61,6 +61,7 @@ class AgentOfOneGpu(RuleBasedStateMachine):
         super().__init__()
         self.node = Node(open_store(f"1x{MODEL.name}", new_uuid=lambda: UUID(int=1)))
         self.wanted: WantedGpu | None = None
+        self.struck: set[str | None] = set()  # MIG UUIDs of slices that an XID broke
 
     @initialize()
     def something_is_there(self) -> None:
@@ -152,6 +153,7 @@ class AgentOfOneGpu(RuleBasedStateMachine):
             case _:
                 for each in node.store.read().gpus[0].instances[:1]:
                     node.controls.raise_xid(node.uuid, 94, gi_id=each.gi_id)
+                    self.struck.add(each.mig_uuid)
 
     @invariant()
     def no_held_slice_is_gone(self) -> None:
@@ -171,7 +173,7 @@ class AgentOfOneGpu(RuleBasedStateMachine):
             node.end(pod)
         node.controls.clear_faults()
         node.disk.full = False
-        before = set(node.slices())
+        before = node.mig_uuids() - self.struck
         node.settle_down()
         if self.wanted is not None:
             reading = GpuReading(uuid=node.uuid, read_at=0.0, model=MODEL)
@@ -179,12 +181,13 @@ class AgentOfOneGpu(RuleBasedStateMachine):
             assert sorted(node.slices()) == sorted(map(str, target))
             assert node.board.snapshot().progress[node.uuid].settled
         else:
-            # Recovery may have finished or removed what was half made; no whole slice has come or gone.
-            assert {each for each in before if "half" not in each} <= set(node.slices())
+            # Recovery may have finished or removed what was half made; of the whole ones only broken ones are gone.
+            assert before <= node.mig_uuids()
         assert node.disk.intents == {}
         assert {str(each.key) for each in node.injection.published} == {s for s in node.slices() if "half" not in s}
         marks = node.board.snapshot().marks.values()
         assert not [mark for mark in marks if mark.withdrawn_since is not None or mark.release is not None]
+        assert not [mark for mark in marks if mark.broken]
 
 
 AgentOfOneGpu.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

@@ -56,6 +56,10 @@ class SimulationControls:
     def lose(self, gpu: GpuUuid) -> None:
         self._change_gpu(gpu, lambda found: replace(found, lost=True))
 
+    def want_reset(self, gpu: GpuUuid) -> None:
+        """As a driver says after an error that only a reset cures."""
+        self._change_gpu(gpu, lambda found: replace(found, wants_reset=True))
+
     def reset(self, gpu: GpuUuid) -> None:
         """As by an administrator: the pending mode takes effect, slices are gone, a lost GPU is back."""
         self._change_gpu(gpu, reset)

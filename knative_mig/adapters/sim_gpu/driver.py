@@ -258,7 +258,8 @@ def living(instance: Instance) -> tuple[SliceProcess, ...]:
 
 def reset(gpu: SimulatedGpu) -> SimulatedGpu:
     """What a reset and a reboot leave: the pending mode, and no slice."""
-    return replace(gpu, mode=MigMode(current=gpu.mode.pending, pending=gpu.mode.pending), instances=(), lost=False)
+    mode = MigMode(current=gpu.mode.pending, pending=gpu.mode.pending)
+    return replace(gpu, mode=mode, instances=(), lost=False, wants_reset=False)
 
 
 def _pending(gpu: SimulatedGpu, *, enabled: bool) -> SimulatedGpu:
@@ -272,6 +273,7 @@ def _seen(gpu: SimulatedGpu) -> Gpu:
         model=gpu.model,
         mode=gpu.mode,
         instances=tuple(instance.seen(gpu.uuid) for instance in gpu.instances),
+        wants_reset=gpu.wants_reset,
     )
 
 

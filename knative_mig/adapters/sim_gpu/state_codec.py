@@ -58,6 +58,7 @@ def _gpu_out(gpu: SimulatedGpu) -> dict[str, Any]:
         "model": gpu.model.name,
         "mode": {"current": gpu.mode.current, "pending": gpu.mode.pending},
         "lost": gpu.lost,
+        "wants_reset": gpu.wants_reset,
         "mode_needs_reset": gpu.mode_needs_reset,
         "instances": [
             {
@@ -106,7 +107,8 @@ def decode(data: bytes) -> State:
 
 
 def _gpu_in(gpu: "_Reader") -> SimulatedGpu:
-    gpu.only("uuid", "model", "mode", "lost", "mode_needs_reset", "instances")
+    gpu.fields.setdefault("wants_reset", False)  # a file that is older than the question
+    gpu.only("uuid", "model", "mode", "lost", "mode_needs_reset", "instances", "wants_reset")
     try:
         model = gpu_model(gpu.text("model"))
     except BadInput as error:
@@ -140,6 +142,7 @@ def _gpu_in(gpu: "_Reader") -> SimulatedGpu:
         mode=MigMode(current=mode.boolean("current"), pending=mode.boolean("pending")),
         instances=tuple(sorted(instances, key=lambda each: each.place.start)),
         lost=gpu.boolean("lost"),
+        wants_reset=gpu.boolean("wants_reset"),
         mode_needs_reset=gpu.boolean("mode_needs_reset"),
     )
 

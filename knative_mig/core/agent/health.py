@@ -5,7 +5,7 @@ an application that divides by zero on its slice raises an XID too, and must not
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -93,6 +93,36 @@ _HEALTH_OF: Final[tuple[tuple[type[GpuError], GpuHealth], ...]] = (
 def health_of(error: GpuError) -> GpuHealth:
     """Of a GPU whose *reading* failed so; the same error of one call on one slice may say less."""
     return next((health for kind, health in _HEALTH_OF if isinstance(error, kind)), GpuHealth.UNREADABLE)
+
+
+# So long after an XID a driver that wants a reset for it has said so.
+SAYS_SO_WITHIN_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantine:
+    """Of a GPU of which an XID said that only a reset cures it."""
+
+    why: str
+    since: float
+    mig_uuids: frozenset[str]  # of the slices when it began: a reset leaves none of them
+    failed_since: bool = False  # it could not be read for a while, as during a reset
+    reset_wanted: bool = False  # by the driver's own word, at any time since
+
+    def seen(self, *, wants_reset: bool | None) -> "Quarantine":
+        return replace(self, reset_wanted=self.reset_wanted or wants_reset is True)
+
+    def over(self, mig_uuids: frozenset[str], *, wants_reset: bool | None, now: float) -> bool:
+        """A reset takes all slices with it. Where there was none, and the GPU was never away, the driver's word counts:
+        it wants a reset no more, or never wanted one.
+        """
+        if wants_reset is True:
+            return False
+        if self.mig_uuids & mig_uuids:
+            return False
+        if self.mig_uuids or self.failed_since or self.reset_wanted:
+            return True
+        return wants_reset is False and now >= self.since + SAYS_SO_WITHIN_S
 
 
 def health_of_mode(*, current: bool, pending: bool) -> tuple[GpuHealth, str]:

@@ -12,7 +12,7 @@ pod: the new slice would have the id that the old pod holds.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from knative_mig.core.agent.readings import (
@@ -59,6 +59,7 @@ class Facts:
     node: NodeReading | None = None
     marks: Mapping[SliceId, Mark] = field(default_factory=dict)
     back_offs: Mapping[SliceKey, BackOff] = field(default_factory=dict)
+    spec_known: bool = True  # False: not told yet, or kept from the GPUs while another owner is on the node
     journal_writable: bool = True
     processes_verified: bool = True  # False: an empty list of processes may be blindness
 
@@ -150,6 +151,8 @@ def next_action(reading: GpuReading, wanted: WantedGpu | None, facts: Facts, now
     if facts.layout is Layout.STATIC:
         return Decision(action=_left_alone(reading, facts, "the node's layout is static"))
     if wanted is None:
+        if facts.spec_known and any(facts.mark(reading.slice_id(seen)).broken for seen in reading.slices):
+            return _without_broken(reading, reading.model, facts, now)
         return Decision(action=_left_alone(reading, facts, "nothing is wanted of the GPU"))
     target, complaints = legal_places(reading, reading.model, wanted)
     return _Change(reading, reading.model, target, facts, now).decide(complaints)
@@ -194,6 +197,15 @@ def _left_alone(reading: GpuReading, facts: Facts, why: str) -> Action:
         if facts.mark(slice_id).withdrawn_since is not None:
             return Restore(slice_id=slice_id, why=why)
     return _release_that_ended(reading, facts) or Settled()
+
+
+def _without_broken(reading: GpuReading, model: GpuModel, facts: Facts, now: float) -> Decision:
+    """Of a GPU that the spec does not name the broken slices go when nobody has them, as no use of them is left; the
+    rest stays as it is, half made ones too: an administrator may be at work.
+    """
+    whole = tuple(seen for seen in reading.slices if not seen.half_made)
+    kept = {_key(seen.place): seen.place for seen in whole if not facts.mark(reading.slice_id(seen)).broken}
+    return _Change(replace(reading, slices=whole), model, kept, facts, now).decide(())
 
 
 def _release_that_ended(reading: GpuReading, facts: Facts) -> EndRelease | None:
@@ -368,11 +380,10 @@ class _Change:
 
     def _why_leaving(self, seen: SeenSlice) -> str:
         slice_id = self.reading.slice_id(seen)
+        broken = self.facts.mark(slice_id).broken
         if self.target.get(slice_id.key) is None:
-            return "it is not wanted"
-        if broken := self.facts.mark(slice_id).broken:
-            return f"it is to be made anew: {broken}"
-        return ""
+            return f"it is broken: {broken}" if broken else "it is not wanted"
+        return f"it is to be made anew: {broken}" if broken else ""
 
     def _released(self, seen: SeenSlice) -> bool:
         release = self.facts.mark(self.reading.slice_id(seen)).release

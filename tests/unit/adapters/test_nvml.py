@@ -55,6 +55,11 @@ def test_a_machine_without_a_driver_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         NvmlGpus()
 
 
+def test_a_driver_that_does_not_tell_whether_a_gpu_wants_a_reset_is_believed_to_be_well(opened: Opener) -> None:
+    (gpu,) = opened(tells_recovery=False).inventory().gpus
+    assert gpu.wants_reset is None
+
+
 def test_a_part_without_mig_is_unusable_and_says_so(opened: Opener) -> None:
     inventory = opened(without_mig=True).inventory()
     assert inventory.gpus == ()

@@ -113,6 +113,14 @@ def test_what_is_not_such_a_file_is_refused_and_left_alone(tmp_path: Path, text:
     assert path.read_text(encoding="utf-8") == text
 
 
+def test_a_file_of_before_gpus_said_that_they_want_a_reset_is_read(file: Path) -> None:
+    document = json.loads(file.read_bytes())
+    for gpu in document["state"]["gpus"]:
+        del gpu["wants_reset"]
+    document["sha256"] = digest(document["state"])
+    assert decode(json.dumps(document).encode()) == FileStore(file).read()
+
+
 WITH_A_FRESH_DIGEST: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("key-too-many", lambda s: s.update(more=1), "the file.state: more is missing or unknown"),
     ("key-missing", lambda s: s.pop("serial"), "the file.state: serial is missing or unknown"),

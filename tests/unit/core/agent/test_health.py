@@ -2,7 +2,14 @@
 
 import pytest
 
-from knative_mig.core.agent.health import Harm, health_of, health_of_mode, verdict
+from knative_mig.core.agent.health import (
+    SAYS_SO_WITHIN_S,
+    Harm,
+    Quarantine,
+    health_of,
+    health_of_mode,
+    verdict,
+)
 from knative_mig.core.errors import GpuError, GpuLost, GpuNotFound, GpuTimeout, NotSupported, ResetRequired
 from knative_mig.core.gpu_node import GpuHealth
 
@@ -50,3 +57,34 @@ def test_a_gpu_that_cannot_be_read_says_why(error: type[GpuError], health: GpuHe
 )
 def test_a_mode_that_is_off_or_pending_makes_no_slices(*, current: bool, pending: bool, health: GpuHealth) -> None:
     assert health_of_mode(current=current, pending=pending)[0] is health
+
+
+SOON, LATE = 100.0 + SAYS_SO_WITHIN_S - 1, 100.0 + SAYS_SO_WITHIN_S
+
+
+@pytest.mark.parametrize(
+    ("slices", "failed", "words", "left", "now", "over"),
+    [
+        pytest.param("MIG-1", False, [None], "MIG-1", LATE, False, id="its slices are still there"),
+        pytest.param("MIG-1", False, [False], "MIG-1", LATE, False, id="so they are, whatever the driver says"),
+        pytest.param("MIG-1", False, [None], "", SOON, True, id="a reset took its slices"),
+        pytest.param("MIG-1", False, [None], "MIG-2", SOON, True, id="others have been made since"),
+        pytest.param(
+            "MIG-1", False, [True], "", LATE, False, id="its slices went and the driver wants its reset still"
+        ),
+        pytest.param("", True, [None], "", SOON, True, id="it was away"),
+        pytest.param("", True, [True], "", LATE, False, id="it was away and the driver wants another reset"),
+        pytest.param("", False, [True, True], "", LATE, False, id="empty, the driver wants a reset"),
+        pytest.param("", False, [True, False], "", SOON, True, id="empty, the driver wants it no more"),
+        pytest.param("", False, [False], "", SOON, False, id="empty, the driver may yet say so"),
+        pytest.param("", False, [False], "", LATE, True, id="empty, the driver never wanted one"),
+        pytest.param("", False, [None], "", LATE, False, id="empty, the driver does not tell"),
+    ],
+)
+def test_a_quarantine_is_over_when_the_gpu_has_been_reset_or_the_driver_says_that_it_is_well(
+    *, slices: str, failed: bool, words: list[bool | None], left: str, now: float, over: bool
+) -> None:
+    began = Quarantine(why="XID 95", since=100.0, mig_uuids=frozenset(slices.split()), failed_since=failed)
+    for word in words:
+        began = began.seen(wants_reset=word)
+    assert began.over(frozenset(left.split()), wants_reset=words[-1], now=now) is over

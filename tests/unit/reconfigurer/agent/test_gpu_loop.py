@@ -418,6 +418,36 @@ class TestHealth:
         assert pod.mig_uuid not in node.mig_uuids()
         assert list(node.believed.values()) == [True]
 
+    def test_a_broken_slice_of_a_gpu_that_the_spec_does_not_name_goes_when_its_pod_has_gone(self, node: Node) -> None:
+        driver = SimulatedGpus(node.store)
+        for start in (0, 4):
+            create_slice(driver, node.uuid, ProfileName.parse("3g.20gb"), start)
+        node.want_gpus()
+        node.settle(4)
+        pod = node.run("3g.20gb")
+        node.controls.raise_xid(node.uuid, 94, gi_id=1)
+        node.settle(8)
+        assert node.slices() == list(TWO)
+        assert pod.mig_uuid in node.mig_uuids()
+
+        node.end(pod)
+        node.settle(8)
+        assert node.slices() == ["3g.20gb@4"]  # the other one is as it was
+        assert node.board.snapshot().progress[node.uuid].settled
+        assert not [mark for mark in node.board.snapshot().marks.values() if mark.broken]
+
+    def test_what_is_half_made_on_such_a_gpu_stays_beside_a_broken_slice(self, node: Node) -> None:
+        driver = SimulatedGpus(node.store)
+        create_slice(driver, node.uuid, ProfileName.parse("3g.20gb"), 0)
+        driver.create_gpu_instance(node.uuid, ProfileName.parse("3g.20gb"), 4)
+        node.settle(4)
+        node.controls.raise_xid(node.uuid, 94, gi_id=1)
+        node.settle(8)
+        assert node.slices() == ["3g.20gb@0", "3g.20gb@4 half made"]  # no spec is known: another owner may be here
+        node.want_gpus()
+        node.settle(8)
+        assert node.slices() == ["3g.20gb@4 half made"]
+
     def test_a_quarantined_gpu_is_left_alone_until_it_has_been_reset(self, node: Node) -> None:
         node.want("3g.20gb@4")
         node.settle(4)
@@ -433,6 +463,44 @@ class TestHealth:
         node.settle(4)
         assert node.slices() == ["7g.40gb@0"]
         assert Kind.HEALED in kinds(node)
+
+    def test_a_quarantined_gpu_without_slices_is_used_again_after_its_reset(self, node: Node) -> None:
+        node.settle(1)
+        node.controls.raise_xid(node.uuid, 95)
+        node.controls.want_reset(node.uuid)
+        node.want("7g.40gb@0")
+        node.settle(8)
+        assert node.slices() == []
+        node.controls.reset(node.uuid)
+        node.settle(4)
+        assert node.slices() == ["7g.40gb@0"]
+        assert [each for each in kinds(node) if each in {Kind.QUARANTINED, Kind.HEALED}] == [
+            Kind.QUARANTINED,
+            Kind.HEALED,
+        ]
+
+    def test_where_the_driver_wants_no_reset_a_gpu_without_slices_is_used_again_after_a_while(self, node: Node) -> None:
+        node.settle(1)
+        node.controls.raise_xid(node.uuid, 48)
+        node.want("7g.40gb@0")
+        node.settle(20)
+        assert node.slices() == []
+        node.settle(20)
+        assert node.slices() == ["7g.40gb@0"]
+
+    def test_a_gpu_that_wants_a_reset_is_left_alone_by_a_restarted_agent_too(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        node.controls.want_reset(node.uuid)
+        node.want("7g.40gb@0")
+        node.restart_agent()
+        node.settle(8)
+        assert node.slices() == ["3g.20gb@4"]
+        reading = node.board.snapshot().readings[node.uuid]
+        assert (reading.health, reading.why) == (GpuHealth.RESET_REQUIRED, "the driver says so")
+        node.controls.reset(node.uuid)
+        node.settle(4)
+        assert node.slices() == ["7g.40gb@0"]
 
     def test_a_lost_gpu_keeps_its_devices_unhealthy_and_comes_back(self, node: Node) -> None:
         node.want("3g.20gb@4")
