@@ -85,7 +85,7 @@ def test_when_it_has_held_for_longer_than_the_kubelets_push_takes_the_node_is_lo
 
 def test_the_gpu_loop_hears_that_the_node_was_lowered_after_the_kubelet_let_go() -> None:
     rig = raised()
-    rig.clock.advance(1.0)
+    rig.clock.advance(0.5)
     rig.board.withdraw(SLICE, rig.clock())
     rig.clock.advance(0.1)
     rig.believes("3g.20gb@4")
