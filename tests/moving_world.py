@@ -174,7 +174,8 @@ class World:
             self._mark(wanted.mark, GOES_FIRST)
         if wanted.unmark and (pod := self.pods.get(wanted.unmark.uid)) and pod.deletion_cost == GOES_FIRST:
             self._mark(wanted.unmark, move.cost)
-        if wanted.evict and may_evict(move, replace(sight, pods=dict(self.pods))) and not self.budget:
+        now = replace(sight, pods=dict(self.pods))
+        if wanted.evict and wanted.evict.uid in self.pods and may_evict(move, now) and not self.budget:
             evicted = wanted.evict.uid
             assert [pod for pod in self.ready() if pod.uid != evicted], "the last replica is evicted"
             self._write(lambda: self.end(evicted))

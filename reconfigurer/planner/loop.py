@@ -188,9 +188,8 @@ class PlannerLoop:
         decision = decide(self._keeper, self._fleet, changed, now.wall)
         self._metrics.plan.observe(self._clock().monotonic - began)
         self._metering.accrue(now.wall)
-        wanted = specs(
-            decision.granted, self._keeper.views, self._keeper.gpu_nodes, token, {*changed, *decision.amended}
-        )
+        steps = (each.step for each in decision.granted)
+        wanted = specs(steps, self._keeper.views, self._keeper.gpu_nodes, token, {*changed, *decision.amended})
         if self._leader.token() != token:
             return Outcome.STANDBY
         written = self._writer.write(nodes, wanted)

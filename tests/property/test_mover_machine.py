@@ -75,9 +75,9 @@ def happen(world: World, what: str, how: int) -> None:
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.integers(0, 6), st.booleans(), HAPPENINGS)
+@given(seconds=st.integers(0, 6), busy=st.booleans(), happenings=HAPPENINGS)
 def test_whatever_happens_it_ends_takes_back_what_it_asked_and_never_takes_the_last_replica(
-    seconds: int, busy: bool, happenings: list[tuple[str, int]]
+    *, seconds: int, busy: bool, happenings: list[tuple[str, int]]
 ) -> None:
     """`busy`: more requests come in the middle, so that the story begins right before an eviction."""
     world = World()

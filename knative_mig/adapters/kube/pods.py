@@ -12,10 +12,10 @@ from typing import Any, Final
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.adapters.kube.kinds import NODE, POD
+from knative_mig.core.cluster.objects import HOSTNAME
 from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import Conflict, Key, ObjectNotFound, Refused
 
-HOSTNAME: Final = "kubernetes.io/hostname"
 _TRIES: Final = 3  # another controller may lift its own gate at the same time, and so move ours in the list
 # The API server takes another uid for a conflict that passes, and tries an eviction for ten seconds; hence the look
 # before it too.

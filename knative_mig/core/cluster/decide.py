@@ -13,14 +13,15 @@ from typing import Final
 from knative_mig.core.cluster.eligibility import Shape, too_little
 from knative_mig.core.cluster.node_view import Amended
 from knative_mig.core.cluster.objects import PodFacts, Resources
-from knative_mig.core.cluster.waiting import Group, Unplanned
-from knative_mig.core.cluster.world import World, WorldKeeper, gpus_of
+from knative_mig.core.cluster.waiting import Group, Unplanned, groups_of
+from knative_mig.core.cluster.world import World, WorldKeeper, gpus_of, unpinned
 from knative_mig.core.gpu_node import SliceKey
 from knative_mig.core.inventory import Gpu, GpuUuid, Inventory, NodeName
 from knative_mig.core.planner.batch import plan_on
 from knative_mig.core.planner.decisions import Because, How, Plan, Reason, Step
 from knative_mig.core.planner.fits import Tier
 from knative_mig.core.planner.fleet import Fleet
+from knative_mig.core.planner.holds import Hold
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.planner.startup import StartupEstimate
 
@@ -104,9 +105,11 @@ def decide(
     fleet: KeptFleet,
     changed: Iterable[NodeName],
     now: float,
+    *,
     startup: StartupEstimate | None = None,
+    holds: Sequence[Hold] = (),
 ) -> Decision:
-    """`changed`: the nodes that `keeper` has looked at anew since the last decision."""
+    """`changed`: the nodes that `keeper` has looked at anew since the last decision. `holds`: of moves under way."""
     world = keeper.world()
     on = fleet.take(keeper, changed)
     groups, refused = _named(on, world.groups)
@@ -114,7 +117,8 @@ def decide(
     early: dict[str, Granted] = {}
     aside: dict[str, Granted] = {}
     for last in (False,) * (_ROUNDS - 1) + (True,):
-        plan = plan_on(on, [group.pending for group in groups], now, startup=startup, quotas=world.quotas)
+        pendings = [group.pending for group in groups]
+        plan = plan_on(on, pendings, now, startup=startup, quotas=world.quotas, holds=holds)
         granted = _given_to_pods(plan.steps, groups)
         crowded = _crowded(keeper, granted)
         too_early = _too_early(world, granted)
@@ -140,6 +144,20 @@ def decide(
         refused=(*refused, *_refused(keeper, plan, groups, granted), *world.unplanned),
         amended=frozenset(amended),
     )
+
+
+def finds_another(keeper: WorldKeeper, fleet: KeptFleet, pod: PodFacts, now: float, holds: Sequence[Hold]) -> bool:
+    """Whether one pod more of the same function would have a slice now, when all who wait are served before it."""
+    world = keeper.world()
+    on = fleet.take(keeper, ())
+    groups, _ = _named(on, world.groups)
+    (another,) = groups_of([replace(unpinned(pod), created=now)], keeper.nodes_of, keeper.everywhere)
+    if not another.nodes:
+        return False
+    pendings = [*(group.pending for group in groups), another.pending]
+    plan = plan_on(on, pendings, now, quotas=world.quotas, holds=holds)
+    served = sum(1 for step in plan.steps if step.function == pod.function and step.how in CARRIED_OUT)
+    return served > sum(each.count for each in pendings[:-1] if each.function == pod.function)
 
 
 def plan_once(keeper: WorldKeeper, policy: Policy, now: float) -> Decision:

@@ -87,4 +87,5 @@ class _Pool:
 
 
 def _is_idle(view: NodeView, uuid: GpuUuid, key: SliceKey) -> bool:
-    return any(each.gpu.uuid == uuid and key in each.idle for each in view.gpus)
+    """Or kept for a new pod: who is given that is who it is kept for."""
+    return any(each.gpu.uuid == uuid and (key in each.idle or key in each.reserved) for each in view.gpus)

@@ -5,12 +5,13 @@ has made yet is an idle slice to come, so that no plan is made twice. A pod that
 on a slice takes an idle one of its profile. And what is busy wins over whatever the spec says of its place.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
 from knative_mig.core.cluster.idle_worth import NOTHING, Reuse, worth
 from knative_mig.core.cluster.models import Models
+from knative_mig.core.cluster.moving import Reservation
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.cluster.staleness import LeftOut, Usable, Verdict
 from knative_mig.core.geometry import GpuModel, Place
@@ -41,6 +42,7 @@ class GpuView:
     idle: frozenset[SliceKey] = frozenset()
     making: Mapping[SliceKey, tuple[SliceKey, ...]] = field(default_factory=dict)
     released: frozenset[SliceKey] = frozenset()
+    reserved: frozenset[SliceKey] = frozenset()  # idle, and kept for a function's new pod
     writable: bool = False
     differs: bool = False  # the spec has to be put right though nothing is decided
 
@@ -74,8 +76,13 @@ def view_node(  # noqa: PLR0917 - what is seen of a node, and what it is judged 
     reuse: Reuse,
     now: float,
     amended: Amended | None = None,
+    *,
+    reserved: Sequence[Reservation] = (),
+    may_go: Callable[[PodFacts], frozenset[NodeName] | None] | None = None,
 ) -> NodeView:
-    """`bound`: the pods on the node that ask for slices, and those that can go nowhere else and are not held back."""
+    """`bound`: the pods on the node that ask for slices, and those that can go nowhere else and are not held back.
+    `may_go`: where a movable pod's successor could run, None meaning anywhere, nowhere that it stays.
+    """
     left_out = verdict if isinstance(verdict, LeftOut) else None
     status = node.status
     if status is None:
@@ -85,7 +92,7 @@ def view_node(  # noqa: PLR0917 - what is seen of a node, and what it is judged 
         blocked = tuple(_blocked(each, node.name, known[each.model]) for each in status.gpus if each.model in known)
         return NodeView(name=node.name, gpus=blocked, left_out=left_out)
     pods = {(pod.namespace, pod.name): pod for pod in bound}
-    reader = _Reader(pods, reuse, now, amended or Amended())
+    reader = _Reader(pods, reuse, now, amended or Amended(), may_go or _anywhere)
     static = status.layout is Layout.STATIC
     drafts = [
         _Draft(
@@ -96,6 +103,7 @@ def view_node(  # noqa: PLR0917 - what is seen of a node, and what it is judged 
     ]
     for draft in drafts:
         reader.read(draft)
+    reader.reserve(drafts, reserved)
     reader.claim(drafts)
     return NodeView(
         name=node.name,
@@ -110,6 +118,10 @@ def view_node(  # noqa: PLR0917 - what is seen of a node, and what it is judged 
         ),
         holds_until=reader.holds_until,
     )
+
+
+def _anywhere(pod: PodFacts) -> frozenset[NodeName] | None:  # noqa: ARG001 - stands in for who knows the nodes
+    return None
 
 
 class _Draft:
@@ -132,6 +144,7 @@ class _Draft:
         self.released: dict[SliceKey, Place] = {}
         self.keep: set[SliceKey] = set()
         self.draining = 0
+        self.reserved: set[SliceKey] = set()
 
     def put(self, place: Place, use: Use) -> None:
         self.uses[place] = use
@@ -158,6 +171,7 @@ class _Draft:
                 if isinstance(self.uses[place], Idle)
             },
             released=frozenset(free_of_coming),
+            reserved=frozenset(self.reserved),
             writable=self.writable,
             differs=self.writable and named is not None and named != keep,
         )
@@ -176,8 +190,16 @@ class _Draft:
 class _Reader:
     """Of one node: knows its pods, and which of them have been seen on a slice."""
 
-    def __init__(self, pods: Mapping[tuple[str, str], PodFacts], reuse: Reuse, now: float, amended: Amended) -> None:
+    def __init__(
+        self,
+        pods: Mapping[tuple[str, str], PodFacts],
+        reuse: Reuse,
+        now: float,
+        amended: Amended,
+        may_go: Callable[[PodFacts], frozenset[NodeName] | None],
+    ) -> None:
         self._pods = pods
+        self._may_go = may_go
         self.seen: set[tuple[str, str]] = set()
         self._reuse = reuse
         self._now = now
@@ -248,7 +270,9 @@ class _Reader:
             return Ending(known[0].function, max(ends))
         staying = next(pod for pod in known if pod.ends_at is None) if len(ends) < len(known) else known[0]
         if staying.movable and len(pods) == 1:
-            return Busy(staying.function, movable=True, move_s=self._reuse.cold_start_s)
+            nodes = self._may_go(staying)
+            if nodes is None or nodes:
+                return Busy(staying.function, movable=True, move_s=self._reuse.cold_start_s, nodes=nodes)
         return Busy(staying.function)
 
     def _worth(self, each: SliceStatus) -> Idle:
@@ -256,12 +280,26 @@ class _Reader:
         self.holds_until = min(self.holds_until, found.holds_until)
         return found.idle
 
+    def reserve(self, drafts: Sequence[_Draft], reserved: Iterable[Reservation]) -> None:
+        """Nobody but the new pod that it is kept for may have it, and that one is planned for no more."""
+        for kept in reserved:
+            for draft in drafts:
+                if draft.status.uuid != kept.slice.gpu:
+                    continue
+                place = draft.standing.get(kept.slice.key) or draft.coming.get(kept.slice.key)
+                if place is not None and isinstance(draft.uses[place], Idle):
+                    draft.uses[place] = Busy(kept.function)
+                    if kept.slice.key in draft.standing:
+                        draft.reserved.add(kept.slice.key)
+                    if kept.pod:
+                        self.claimed.add(kept.pod)
+
     def claim(self, drafts: Sequence[_Draft]) -> None:
         """Which slice kubelet gave to a pod that is bound and not yet seen nobody knows: one of its profile is busy.
         Who is not bound takes only what the scheduler can give it, which serves by priority.
         """
         for key, pod in sorted(self._pods.items(), key=_claims_first):
-            if key not in self.seen and not pod.over and pod.ends_at is None:
+            if key not in self.seen and not pod.over and pod.ends_at is None and pod.uid not in self.claimed:
                 slices = [profile for profile, count in pod.wants.items() for _ in range(count)]
                 served = [_claim_one(drafts, profile, Busy(pod.function), pod) for profile in slices]
                 if all(served):  # each has to be taken, whatever became of the others

@@ -6,9 +6,12 @@ Built from the API's JSON by `adapters.kube.parse`, and by tests by hand. Times 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from knative_mig.core.inventory import Function, NodeName
 from knative_mig.core.profile import ProfileName
+
+HOSTNAME: Final = "kubernetes.io/hostname"  # the one node label by which a pod is sent to a node
 
 
 class Phase(StrEnum):

@@ -7,25 +7,26 @@ the last spec, and a slice with a pod on it is in every spec.
 
 from collections.abc import Iterable, Mapping
 
-from knative_mig.core.cluster.decide import Granted
+from knative_mig.core.cluster.decide import key_of
 from knative_mig.core.cluster.node_view import GpuView, NodeView
 from knative_mig.core.geometry import Place
 from knative_mig.core.gpu_node import GpuNode, GpuNodeSpec, SliceKey, WantedGpu, WantedSlice
 from knative_mig.core.inventory import GpuUuid, NodeName
+from knative_mig.core.planner.decisions import Step
 
 
 def specs(
-    granted: Iterable[Granted],
+    steps: Iterable[Step],
     views: Mapping[NodeName, NodeView],
     gpu_nodes: Mapping[NodeName, GpuNode],
     token: int,
     looked_at: Iterable[NodeName],
 ) -> dict[NodeName, GpuNodeSpec]:
     """Only those that differ from what is there. `looked_at`: the nodes whose spec may have to be put right."""
-    by_node: dict[NodeName, list[Granted]] = {}
-    for each in granted:
-        if not each.step.target.reuses:
-            by_node.setdefault(each.step.target.node, []).append(each)
+    by_node: dict[NodeName, list[Step]] = {}
+    for step in steps:
+        if not step.target.reuses:
+            by_node.setdefault(step.target.node, []).append(step)
     changed = {}
     for name in {*by_node, *looked_at}:
         if name in views and name in gpu_nodes:
@@ -35,10 +36,10 @@ def specs(
     return changed
 
 
-def _spec(view: NodeView, now: GpuNodeSpec, granted: Iterable[Granted], token: int) -> GpuNodeSpec | None:
-    steps: dict[GpuUuid, list[Granted]] = {}
-    for each in granted:
-        steps.setdefault(each.step.target.gpu, []).append(each)
+def _spec(view: NodeView, now: GpuNodeSpec, here: Iterable[Step], token: int) -> GpuNodeSpec | None:
+    steps: dict[GpuUuid, list[Step]] = {}
+    for step in here:
+        steps.setdefault(step.target.gpu, []).append(step)
     wanted = {gpu.uuid: gpu for gpu in now.gpus}
     for gpu in view.gpus:
         if gpu.writable and (gpu.differs or gpu.gpu.uuid in steps):
@@ -50,15 +51,15 @@ def _spec(view: NodeView, now: GpuNodeSpec, granted: Iterable[Granted], token: i
     return None if set(gpus) == set(now.gpus) else GpuNodeSpec(fencing_token=token, gpus=gpus)
 
 
-def _after(view: GpuView, granted: Iterable[Granted]) -> set[SliceKey]:
+def _after(view: GpuView, steps: Iterable[Step]) -> set[SliceKey]:
     keys = set(view.keep)
-    for each in granted:
-        target = each.step.target
+    for step in steps:
+        target = step.target
         keys -= {SliceKey(profile=place.profile.name, start=place.start) for place in target.destroys}
         keys -= {key for key in view.released if _place(view, key).mask & target.place.mask}
         clash = [key for key in keys if _place(view, key).mask & target.place.mask]
         if not clash:
-            keys.add(each.key)
+            keys.add(key_of(step))
     return keys
 
 

@@ -7,15 +7,16 @@ code, so that what is kept cannot differ from what would be built.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Final
 
 from knative_mig.core.cluster.eligibility import Eligible, Shape, free_on
 from knative_mig.core.cluster.idle_worth import Reuse, workload
 from knative_mig.core.cluster.models import Models
+from knative_mig.core.cluster.moving import NOTHING_MOVES, Moving
 from knative_mig.core.cluster.node_view import Amended, NodeView, view_node
-from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
+from knative_mig.core.cluster.objects import HOSTNAME, NodeFacts, PodFacts, QuotaFacts
 from knative_mig.core.cluster.staleness import USABLE, LeftOut, Verdict
 from knative_mig.core.cluster.waiting import (
     Group,
@@ -40,6 +41,7 @@ class Facts:
     nodes: Mapping[Any, NodeFacts]
     quotas: Mapping[Any, QuotaFacts] = field(default_factory=dict)
     verdicts: Mapping[NodeName, Verdict] = field(default_factory=dict)
+    moving: Moving = NOTHING_MOVES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,7 @@ class WorldKeeper:
         self._everywhere: frozenset[NodeName] = frozenset()
         self._groups: tuple[Group, ...] = ()
         self._unplanned: tuple[Unplanned, ...] = ()
+        self._moving = NOTHING_MOVES
         self.eligible = Eligible()
         self.views: dict[NodeName, NodeView] = {}
 
@@ -125,6 +128,7 @@ class WorldKeeper:
         self._see_pods(facts.pods)
         self._see_nodes(facts.nodes)
         self._see_gpu_nodes(facts)
+        self._see_moving(facts.moving)
         self._quotas = tuple(facts.quotas.values())
         self._sort_waiting()
         self._dirty.update(name for name, view in self.views.items() if view.holds_until <= now)
@@ -206,6 +210,13 @@ class WorldKeeper:
         if everywhere != self._everywhere:
             self._everywhere = everywhere
 
+    def _see_moving(self, moving: Moving) -> None:
+        was, self._moving = self._moving, moving
+        names = was.reserved.keys() | moving.reserved.keys()
+        self._dirty.update(name for name in names if was.reserved.get(name) != moving.reserved.get(name))
+        if changed := was.fixed ^ moving.fixed:
+            self._dirty.update(pod.node for pod in self._pods.values() if pod.node and pod.function in changed)
+
     def _age_starts(self, now: float) -> None:
         if now - self._starts_halved >= _STARTS_HALF_LIFE_S:
             self._starts_halved = now
@@ -220,9 +231,24 @@ class WorldKeeper:
             return
         claimants = chain((pod for pod in self.bound(name) if pod.wants), self.pinned(name))
         self.views[name] = view_node(
-            gpu_node, self._verdicts[name], claimants, self._models, self._now_reuse(), now, amended
+            gpu_node,
+            self._verdicts[name],
+            claimants,
+            self._models,
+            self._now_reuse(),
+            now,
+            amended,
+            reserved=self._moving.reserved.get(name, ()),
+            may_go=self._may_go,
         )
         self._holders.update(self.views[name].holders)
+
+    def _may_go(self, pod: PodFacts) -> frozenset[NodeName] | None:
+        """Its successor: what pins this one to its node is mostly our own doing, when its gate was lifted."""
+        if pod.function in self._moving.fixed:
+            return frozenset()
+        nodes = self.nodes_of(unpinned(pod)) & self._everywhere
+        return None if nodes == self._everywhere else nodes
 
     def _now_reuse(self) -> Reuse:
         return Reuse(cold_start_s=self._reuse.cold_start_s, half_life_s=self._reuse.half_life_s, starts=self._starts)
@@ -257,12 +283,15 @@ class WorldKeeper:
 
     def _group(self) -> None:
         plannable, unplanned = [], []
+        kept_for = self._moving.pods
         given_away = {name: [*view.given_away] for name, view in self.views.items() if view.given_away}
         for pod, _ in self._waiting.values():
             why = why_unplanned(pod)
             if why:
                 unplanned.append(why)
-            elif not self._has_slice(pod) and not self._has_started(pod, given_away):
+            elif pod.uid in kept_for or self._has_slice(pod) or self._has_started(pod, given_away):
+                continue
+            else:
                 plannable.append(pod)
         self._groups = tuple(groups_of(plannable, lambda pod: self._nodes_of[id(pod)], self._everywhere))
         self._unplanned = tuple(unplanned)
@@ -286,6 +315,12 @@ class WorldKeeper:
         """A pinned pod whose slice `view_node` has set aside for it."""
         view = self.views.get(self._pinned_to.get(pod.uid, NodeName("")))
         return view is not None and pod.uid in view.claimed
+
+
+def unpinned(pod: PodFacts) -> PodFacts:
+    if HOSTNAME not in pod.node_selector:
+        return pod
+    return replace(pod, node_selector={key: value for key, value in pod.node_selector.items() if key != HOSTNAME})
 
 
 def profiles_of(facts: Iterable[PodFacts]) -> Counter[ProfileName]:

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import nsmallest
 from math import inf
+from typing import Final
 
 from knative_mig.core.inventory import Function, Inventory, NodeName, Pending, Quotas
 from knative_mig.core.planner.bound import most_compute
 from knative_mig.core.planner.decisions import Because, Bound, Plan, Reason, Rejection, Step
 from knative_mig.core.planner.fleet import Fleet, Wish
 from knative_mig.core.planner.grants import grant, grant_by_moving
+from knative_mig.core.planner.holds import Hold
 from knative_mig.core.planner.moves import MoveSearch
 from knative_mig.core.planner.obstacles import nearest
 from knative_mig.core.planner.policy import Policy
@@ -45,11 +47,13 @@ def plan_on(
     startup: StartupEstimate | None = None,
     quotas: Quotas | None = None,
     prove: bool = False,
+    holds: Sequence[Hold] = (),
 ) -> Plan:
     """Like `plan`, on a fleet that is afterwards as it was before. Without `prove` the bound is what was asked for."""
     policy = fleet.policy
     batch = _Batch(fleet, now, startup or MeasuredStarts(), quotas or {})
     try:
+        batch.hold(holds)
         for pending in sorted(pendings, key=lambda each: _turn(fleet, policy, now, each)):
             batch.serve(pending)
     finally:
@@ -101,8 +105,45 @@ class _Batch:
         self._held_for: list[tuple[Pending, int]] = []
         self._search_cut_short = False
         self._hindrances: Mapping[Function, str] | None = {}  # of the last search; None: moves are switched off
+        self._cleared_for: dict[Function, list[tuple[int, int]]] = {}  # position and mask
+
+    def hold(self, holds: Iterable[Hold]) -> None:
+        for each in holds:
+            position = self._fleet.where(each.gpu)
+            if position is None or not self._fleet.gpu(position).model.has(each.profile):
+                continue
+            model = self._fleet.gpu(position).model
+            mask = model.place(model.profile(each.profile), each.start).mask
+            self._fleet.assign(position, self._fleet.slices(position), held=mask)
+            if each.function is not None:
+                self._cleared_for.setdefault(each.function, []).append((position, mask))
 
     def serve(self, pending: Pending) -> None:
+        if cleared := self._cleared_for.pop(pending.function, None):
+            self._serve_who_has_a_move(pending, cleared)
+        else:
+            self._serve(pending)
+
+    def _serve_who_has_a_move(self, pending: Pending, cleared: Iterable[tuple[int, int]]) -> None:
+        """What is being cleared for it is there for it alone, and nobody else is moved for it meanwhile."""
+        for position, mask in cleared:
+            self._fleet.release(position, mask)
+        wish = self._wish(pending)
+        served = 0
+        while served < pending.count and self._quota_of(pending.function.namespace, pending.profile) > 0:
+            offer = self._fleet.best(wish)
+            if offer is None:
+                break
+            self.steps.append(grant(self._fleet, pending.function, wish, offer, self._now))
+            self._spend_quota(pending.function, pending.profile, 1)
+            served += 1
+        if served < pending.count:
+            if not served:
+                for position, mask in cleared:
+                    self._fleet.assign(position, self._fleet.slices(position), held=mask)
+            self._reject(pending, pending.count - served, _UNDER_WAY)
+
+    def _serve(self, pending: Pending) -> None:
         wish = self._wish(pending)
         for served in range(pending.count):
             if self._quota_of(pending.function.namespace, pending.profile) <= 0:
@@ -210,6 +251,12 @@ class _Batch:
                     f"waited {_age(pending, self._now):.0f} s: {cost[0]} units of it are still busy",
                 )
             )
+
+
+_UNDER_WAY: Final = Shortage(
+    Reason(Because.MOVE_UNDER_WAY, "a function is being moved away to make room: its new pod starts first"),
+    ("waiting: each new pod has to be Ready before the old one ends",),
+)
 
 
 def _over_quota(pending: Pending) -> Shortage:

@@ -39,6 +39,7 @@ class Because(StrEnum):
     NO_FREE_PLACE = "NoFreePlace"
     HELD_FOR_OLDER = "HeldForOlder"
     KEPT_FOR_BIGGER = "KeptForBigger"
+    MOVE_UNDER_WAY = "MoveUnderWay"
 
 
 @dataclass(frozen=True, slots=True)

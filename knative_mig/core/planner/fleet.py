@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from knative_mig.core.geometry import GpuModel, Place
-from knative_mig.core.inventory import Busy, Gpu, Idle, Inventory, NodeName, Slice
+from knative_mig.core.inventory import Busy, Gpu, GpuUuid, Idle, Inventory, NodeName, Slice
 from knative_mig.core.planner.arrangement import Arrangement
 from knative_mig.core.planner.fits import Tier, fits
 from knative_mig.core.planner.flexibility import Flexibility
@@ -261,6 +261,16 @@ class Fleet:
         old = self._content[position]
         self._undo.append((position, old))
         self._set(position, _Content(slices, old.held | held))
+
+    def where(self, gpu: GpuUuid) -> int | None:
+        """The GPU's position; None: it is not in the fleet."""
+        return self._position.get(gpu)
+
+    def release(self, position: int, held: int) -> None:
+        """Takes back what a step of this plan has held there."""
+        old = self._content[position]
+        self._undo.append((position, old))
+        self._set(position, _Content(old.slices, old.held & ~held))
 
     def wind_back(self) -> None:
         """Undo every `assign`."""

@@ -24,7 +24,7 @@ def round_of(seen: Facts, now: float = 0.0) -> tuple[Decision, dict[str, dict[st
     keeper = WorldKeeper(Reuse())
     keeper.see(seen, now)
     decision = plan_once(keeper, NO_MOVES, now)
-    changed = specs(decision.granted, keeper.views, keeper.gpu_nodes, 7, keeper.views)
+    changed = specs((each.step for each in decision.granted), keeper.views, keeper.gpu_nodes, 7, keeper.views)
     return decision, {str(name): texts(spec) for name, spec in changed.items()}, keeper
 
 
