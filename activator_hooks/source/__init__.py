@@ -1,0 +1,1 @@
+"""The pending source: watches revisions, and sends an event as soon as one wants a slice."""
