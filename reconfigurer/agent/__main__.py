@@ -4,14 +4,11 @@ Exit codes: 0 it was told to end, 1 it failed or another agent runs here, 2 bad 
 variable, `KNATIVE_MIG_` and its name, and for the node the DaemonSet's own `NODE_NAME`.
 """
 
-import logging
-import os
-import sys
 from pathlib import Path
 
 import click
 
-from knative_mig.core.errors import BadInput, KnativeMigError
+from knative_mig.adapters.program import run_program
 from knative_mig.core.inventory import NodeName
 from reconfigurer.agent.process import run
 from reconfigurer.agent.settings import IN_CLUSTER, Inject, Settings
@@ -56,8 +53,8 @@ def command(
     log_level: str,
 ) -> None:
     """The agent of one node: the only owner of its GPUs."""
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    try:
+
+    def body() -> int:
         settings = Settings(
             node=NodeName(node),
             gpus=gpus,
@@ -74,15 +71,9 @@ def command(
             ops_port=ops_port,
             kubeconfig=kubeconfig,
         )
-        code = run(settings)
-    except (KnativeMigError, OSError) as error:
-        click.echo(f"agent of {node}: {error}", err=True)
-        code = 2 if isinstance(error, BadInput) else 1
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads that wait in a driver or for a kubelet would hold up an ordinary exit.
-    os._exit(code)
+        return run(settings)
+
+    run_program(f"agent of {node}", body, log_level=log_level)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,12 @@ Exit codes: 0 it was told to end, 1 it failed, 2 bad input. Each option has an e
 its name.
 """
 
-import logging
-import os
-import sys
-
 import click
 
 from knative_mig.adapters.kube.client import KubeClient
+from knative_mig.adapters.program import run_program
 from knative_mig.core.cluster.idle_worth import Reuse
 from knative_mig.core.cluster.staleness import Patience
-from knative_mig.core.errors import BadInput, KnativeMigError
 from knative_mig.core.planner.policy import Policy
 from reconfigurer.planner.process import run
 from reconfigurer.planner.settings import PlannerSettings
@@ -75,8 +71,8 @@ def command(
     log_level: str,
 ) -> None:
     """The planner: decides which slices are made on which node."""
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    try:
+
+    def body() -> int:
         settings = PlannerSettings(
             namespace=namespace,
             agent_namespace=agent_namespace,
@@ -95,15 +91,9 @@ def command(
         )
         in_cluster = kubeconfig == IN_CLUSTER
         client = KubeClient.in_cluster() if in_cluster else KubeClient.of_kubeconfig(kubeconfig, context)
-        code = run(settings, client, advertise=advertise_address, host=ops_host)
-    except (KnativeMigError, OSError) as error:
-        click.echo(f"planner: {error}", err=True)
-        code = 2 if isinstance(error, BadInput) else 1
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads that wait for an API server that is away would hold up an ordinary exit.
-    os._exit(code)
+        return run(settings, client, advertise=advertise_address, host=ops_host)
+
+    run_program("planner", body, log_level=log_level)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,36 @@
+"""A process ends with its exit code and one line for people, whatever its threads wait for."""
+
+import subprocess
+import sys
+
+import pytest
+
+WAITS_FOR_EVER = "threading.Thread(target=threading.Event().wait).start()"
+
+
+@pytest.mark.parametrize(
+    ("does", "code", "says"),
+    [
+        pytest.param("return 0", 0, "", id="told to end"),
+        pytest.param("return 1", 1, "", id="a thread failed"),
+        pytest.param("raise errors.BadInput('no such thing')", 2, "planner: no such thing\n", id="bad input"),
+        pytest.param("raise errors.GpuError('it burns')", 1, "planner: it burns\n", id="a failure with a name"),
+        pytest.param("raise OSError('the port is taken')", 1, "planner: the port is taken\n", id="the system's"),
+    ],
+)
+def test_it_ends_at_once_with_a_code_and_a_reason(does: str, code: int, says: str) -> None:
+    program = f"""
+import threading
+from knative_mig.adapters.program import run_program
+from knative_mig.core import errors
+
+def body():
+    {WAITS_FOR_EVER}
+    print("what was said is not lost")
+    {does}
+
+run_program("planner", body, log_level="info")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (code, says)
+    assert ended.stdout == "what was said is not lost\n"
