@@ -1,7 +1,7 @@
 """How a process of ours begins to log, and how it ends: with an exit code, and at once.
 
-Called by a process's `__main__`. The subtle thing is the end: threads that wait in a driver, for a kubelet or for an API
-server that is away would hold up an ordinary exit, so what has been said is flushed and the process is gone.
+Called by a process's `__main__`. The subtle thing is the end: threads that wait in a driver, for a kubelet or for an
+API server that is away would hold up an ordinary exit, so what has been said is flushed and the process is gone.
 """
 
 import logging
