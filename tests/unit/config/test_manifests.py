@@ -8,6 +8,9 @@ import click
 import pytest
 import yaml
 
+from activator_hooks.source.__main__ import PLANNER as SINK
+from activator_hooks.source.__main__ import command as source
+from knative_mig.core.events import PENDING
 from knative_mig.core.gpu_node import GATE, LAYOUT_LABEL
 from reconfigurer.agent.__main__ import command as agent
 from reconfigurer.planner.__main__ import command as planner
@@ -39,6 +42,11 @@ MAY = {
         "pods": "delete get list watch",
         "pods/eviction": "create",
         "events": "create patch",
+    },
+    "ClusterRole/knative-mig-source": {
+        "pods": "list watch",
+        "revisions.serving.knative.dev": "list watch",
+        "podautoscalers.autoscaling.internal.knative.dev": "list watch",
     },
     "Role/heartbeats": {"leases.coordination.k8s.io": "list watch"},
     "Role/agent": {"leases.coordination.k8s.io": "create get update"},
@@ -122,8 +130,9 @@ def test_the_policies_know_the_accounts_and_the_gate_by_their_names() -> None:
     assert f"'{GATE}'" in gates
 
 
-def test_the_planner_keeps_to_the_restricted_level() -> None:
-    pod = pod_of("Deployment", "planner")
+@pytest.mark.parametrize("name", ["planner", "source"])
+def test_what_needs_nothing_of_a_node_keeps_to_the_restricted_level(name: str) -> None:
+    pod = pod_of("Deployment", name)
     [container] = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["securityContext"]["runAsUser"] == 65532
@@ -213,6 +222,77 @@ def test_events_that_are_sent_to_the_planner_reach_its_door_and_each_other_repli
     [senders] = [rule["from"] for rule in policy["ingress"] if rule["ports"] == [{"port": "events"}]]
     assert {"podSelector": {}} in senders
     assert [{"port": ports["events"]}] in [rule["ports"] for rule in policy["egress"]]
+
+
+def test_the_source_is_told_nothing_and_sends_to_the_planner() -> None:
+    [container] = pod_of("Deployment", "source")["containers"]
+    assert container["args"] == ["-m", "activator_hooks.source"]
+    assert "env" not in container  # a SinkBinding may take K_SINK away again, and then the default has to be right
+    [sink] = [option for option in source.params if option.name == "sink"]
+    service = one("Service", "planner")["metadata"]
+    assert sink.default == SINK == f"http://{service['name']}.{service['namespace']}.svc"
+    assert sink.envvar == "K_SINK"
+
+
+def test_the_sources_ports_are_those_of_its_options_and_its_policy_lets_its_events_out() -> None:
+    [container] = pod_of("Deployment", "source")["containers"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    defaults = {option.name: option.default for option in source.params}
+    assert ports == {"letters": defaults["dead_letters_port"], "ops": defaults["ops_port"]}
+    egress = one("NetworkPolicy", "source")["spec"]["egress"]
+    [events] = [container["containerPort"] for container in _ports_of("planner") if container["name"] == "events"]
+    planner_alone = [{"podSelector": one("Deployment", "planner")["spec"]["selector"]}]
+    assert {"ports": [{"port": events}], "to": planner_alone} in egress
+
+
+def _ports_of(deployment: str) -> list[dict[str, Any]]:
+    [container] = pod_of("Deployment", deployment)["containers"]
+    found: list[dict[str, Any]] = container["ports"]
+    return found
+
+
+class TestEventing:
+    """A Broker between the source and the planner."""
+
+    @staticmethod
+    def one(kind: str) -> Object:
+        folder = CONFIG / "overlays" / "eventing"
+        listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+        assert listed == sorted(path.name for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
+        found = [each for name in listed for each in yaml.safe_load_all((folder / name).read_text())]
+        assert all(each["metadata"]["namespace"] == "knative-mig" for each in found)
+        [only] = [each for each in found if each["kind"] == kind]
+        return dict(only)
+
+    def test_the_sources_deployment_is_bound_to_the_broker(self) -> None:
+        binding, broker, bound = self.one("SinkBinding"), self.one("Broker"), one("Deployment", "source")
+        subject, sink = binding["spec"]["subject"], binding["spec"]["sink"]["ref"]
+        assert (subject["apiVersion"], subject["kind"]) == (bound["apiVersion"], bound["kind"])
+        assert (subject["namespace"], subject["name"]) == (bound["metadata"]["namespace"], bound["metadata"]["name"])
+        assert (sink["apiVersion"], sink["kind"]) == (broker["apiVersion"], broker["kind"])
+        assert (sink["namespace"], sink["name"]) == (broker["metadata"]["namespace"], broker["metadata"]["name"])
+
+    def test_the_planner_hears_of_pending_revisions_and_nothing_else(self) -> None:
+        trigger, service = self.one("Trigger")["spec"], one("Service", "planner")
+        assert trigger["broker"] == self.one("Broker")["metadata"]["name"]
+        assert trigger["filter"] == {"attributes": {"type": PENDING}}
+        subscriber = trigger["subscriber"]["ref"]
+        assert (subscriber["apiVersion"], subscriber["kind"]) == (service["apiVersion"], service["kind"])
+        assert (subscriber["namespace"], subscriber["name"]) == ("knative-mig", service["metadata"]["name"])
+
+    def test_what_nobody_takes_comes_to_the_source(self) -> None:
+        letters = self.one("Service")
+        ref = {"apiVersion": "v1", "kind": "Service", "name": letters["metadata"]["name"], "namespace": "knative-mig"}
+        assert self.one("Trigger")["spec"]["delivery"]["deadLetterSink"] == {"ref": ref}
+        assert self.one("Broker")["spec"]["delivery"]["deadLetterSink"] == {"ref": ref}
+        assert letters["spec"]["selector"] == one("Deployment", "source")["spec"]["selector"]["matchLabels"]
+        [port] = letters["spec"]["ports"]
+        assert port["port"] == 80
+        assert port["targetPort"] in {each["name"] for each in _ports_of("source")}
+        ingress = one("NetworkPolicy", "source")["spec"]["ingress"]
+        [rule] = [each for each in ingress if each["ports"] == [{"port": port["targetPort"]}]]
+        eventing = {"matchLabels": {"kubernetes.io/metadata.name": "knative-eventing"}}
+        assert {"namespaceSelector": eventing} in rule["from"]
 
 
 @pytest.mark.parametrize("overlay", ["core", "overlays/nvidia", "overlays/simulated"])
