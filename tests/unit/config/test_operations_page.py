@@ -7,10 +7,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
+from activator_hooks.source.__main__ import command as source
+from activator_hooks.source.metrics import SourceMetrics
 from knative_mig.core.agent.failed_pods import Why
 from knative_mig.core.cluster.meters import Meters, Whose
 from knative_mig.core.cluster.staleness import Outside
 from knative_mig.core.gpu_node import ConditionType, GpuHealth
+from knative_mig.core.pending.asks import Rhythm
+from knative_mig.core.pending.demand import Cause
 from knative_mig.core.planner.decisions import Because
 from reconfigurer.agent.gpu_loop import Kind
 from reconfigurer.agent.happenings import _NOTES, _WARNINGS
@@ -22,9 +26,9 @@ PAGE = (ROOT / "docs" / "operations.md").read_text()
 AGENT = ROOT / "knative_mig" / "core" / "agent"
 
 
-@pytest.mark.parametrize("metrics", [AgentMetrics, PlannerMetrics])
+@pytest.mark.parametrize("metrics", [AgentMetrics, PlannerMetrics, SourceMetrics])
 def test_every_metric_has_its_row_with_its_labels_and_its_own_words(
-    metrics: type[AgentMetrics] | type[PlannerMetrics],
+    metrics: type[AgentMetrics] | type[PlannerMetrics] | type[SourceMetrics],
 ) -> None:
     registry = CollectorRegistry()
     metrics(registry)
@@ -72,3 +76,14 @@ def test_every_event_is_explained() -> None:
 
 def test_every_reason_to_leave_a_node_out_is_explained() -> None:
     assert all(f"`{reason}`" in PAGE for reason in Outside)
+
+
+def test_what_the_pending_source_can_be_told_is_there_and_its_pauses_are_as_the_page_says() -> None:
+    rows = re.findall(r"`(K(?:NATIVE_MIG)?_[A-Z_]+)`", PAGE)
+    own = ("again_s", "again_most_s", "retry_s", "retry_most_s", "token_file")
+    understood = {str(each.envvar) for each in source.params if each.envvar} | {f"KNATIVE_MIG_{n.upper()}" for n in own}
+    assert set(rows) == understood
+    assert {each.name for each in source.params} >= {*own}
+    rhythm = Rhythm()
+    assert (rhythm.again_s, rhythm.again_most_s, rhythm.retry_s, rhythm.retry_most_s) == (2.0, 300.0, 0.1, 5.0)
+    assert all(f"`{cause}`" in PAGE for cause in Cause)
