@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
 from knative_mig.core.gpu_node import GpuNode, GpuNodeSpec, GpuNodeStatus
-from knative_mig.core.inventory import NodeName
+from knative_mig.core.inventory import Function, NodeName
 from knative_mig.ports.kube import (
     AlreadyExists,
     ApiUnreachable,
@@ -153,6 +153,13 @@ class FakeCluster:
 
     def evict(self, key: Key, *, uid: str) -> None:
         self.delete(key, uid=uid)
+
+    def read_of(self, function: Function) -> list[PodFacts]:
+        self.version()
+        return [pod for pod in self.pods.values() if pod.function == function]
+
+    def set_deletion_cost(self, key: Key, *, uid: str, cost: int | None) -> None:
+        self.pods[key] = replace(self._pod(key, uid), deletion_cost=cost)
 
     def lift_gate(self, key: Key, *, uid: str, gate: str, node: NodeName | None) -> None:
         pod = self._pod(key, uid)

@@ -12,6 +12,8 @@ def check(plural: str, new: Body, old: Body | None) -> None:
     match plural:
         case "gpunodes":
             _gpu_node(new, old)
+        case "revisions":
+            _revision(new["metadata"].get("annotations") or {})
         case "pods" if old is not None:
             _pod_update(new.get("spec", {}), old.get("spec", {}))
 
@@ -32,6 +34,13 @@ def _gpu_node(new: Body, old: Body | None) -> None:
             if units & taken:
                 raise invalid("spec.gpus.slices: Invalid value: two slices lie on the same memory units")
             taken |= units
+
+
+def _revision(annotations: dict[str, str]) -> None:
+    """Knative's own webhook."""
+    least, most = (int(annotations.get(f"autoscaling.knative.dev/{each}-scale", 0)) for each in ("min", "max"))
+    if most and most < least:
+        raise invalid(f"admission webhook denied the request: max-scale={most} is less than min-scale={least}")
 
 
 def _pod_update(new: Body, old: Body) -> None:

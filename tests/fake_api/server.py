@@ -86,6 +86,7 @@ class Handler(BaseHTTPRequestHandler):
         at = Id(rest[0], namespace, rest[1] if len(rest) > 1 else "")
         below = rest[2] if len(rest) > 2 else ""
         store = self.server.store
+        manager = query.get("fieldManager") or self.headers.get("User-Agent", "").partition("/")[0]
         match self.command:
             case "GET" if at.name:
                 self._answer(200, store.read(at))
@@ -97,12 +98,13 @@ class Handler(BaseHTTPRequestHandler):
                 self._evict(at, body)
             case "POST":
                 name = body["metadata"].get("name", "")
-                self._answer(201, store.create(Id(at.plural, namespace, name), body))
+                self._answer(201, store.create(Id(at.plural, namespace, name), body, manager=manager))
             case "PUT":
-                self._answer(200, store.update(at, lambda _: body, status=below == "status"))
+                self._answer(200, store.update(at, lambda _: body, status=below == "status", manager=manager))
             case "PATCH":
                 change = merged if "merge" in self.headers["Content-Type"] else patched
-                self._answer(200, store.update(at, lambda old: change(old, body), status=below == "status"))
+                status = below == "status"
+                self._answer(200, store.update(at, lambda old: change(old, body), status=status, manager=manager))
             case "DELETE":
                 store.delete(at, ((body or {}).get("preconditions") or {}).get("uid"))
                 self._answer(200, {"kind": "Status", "status": "Success"})

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from tests.fake_api import rules
+from tests.fake_api import managed, rules
 from tests.fake_api.refusals import Refusal, conflict, expired, not_found
 
 Body = dict[str, Any]
 
-_WITH_STATUS: Final = frozenset({"gpunodes", "pods", "nodes", "resourcequotas"})  # written through a subresource
+_WITH_STATUS: Final = frozenset(
+    {"gpunodes", "pods", "nodes", "resourcequotas", "revisions"}
+)  # written through a subresource
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,7 +59,7 @@ class Store:
             ]
             return found, self.version
 
-    def create(self, at: Id, body: Body, *, trusted: bool = False) -> Body:
+    def create(self, at: Id, body: Body, *, trusted: bool = False, manager: str = "") -> Body:
         """`trusted`: with its status and without rules, as tests put things there."""
         with self.changed:
             if at in self.objects:
@@ -73,10 +75,20 @@ class Store:
                 about.setdefault("namespace", at.namespace)
             about.setdefault("uid", str(uuid.uuid4()))
             about.setdefault("creationTimestamp", _now())
+            if not trusted:
+                about |= managed.annotations(about.get("annotations"), {}, manager)
             about["generation"] = 1
             return self._put(at, new)
 
-    def update(self, at: Id, change: Callable[[Body], Body], *, status: bool = False, trusted: bool = False) -> Body:
+    def update(
+        self,
+        at: Id,
+        change: Callable[[Body], Body],
+        *,
+        status: bool = False,
+        trusted: bool = False,
+        manager: str = "",
+    ) -> Body:
         with self.changed:
             old = self.read(at)
             new = change(copy.deepcopy(old))
@@ -93,6 +105,8 @@ class Store:
                 if not trusted:
                     rules.check(at.plural, new, old)
                 new["metadata"] = {**about, **{key: was[key] for key in ("uid", "creationTimestamp", "generation")}}
+                if not trusted:
+                    new["metadata"] |= managed.annotations(about.get("annotations"), was, manager)
                 if new.get("spec") != old.get("spec"):
                     new["metadata"]["generation"] = was["generation"] + 1
             return old if new == old else self._put(at, new)

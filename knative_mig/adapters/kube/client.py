@@ -129,9 +129,10 @@ class KubeClient:
     def replace(self, kind: Kind, key: Key, body: Object) -> Object:
         return self._json("PUT", kind.path(key), body)
 
-    def merge(self, kind: Kind, key: Key, patch: Object, *, subresource: str = "") -> Object:
-        """RFC 7396: None removes a field, a list is replaced whole."""
-        return self._json("PATCH", kind.path(key, subresource), patch, content_type=MERGE_PATCH)
+    def merge(self, kind: Kind, key: Key, patch: Object, *, subresource: str = "", manager: str = "") -> Object:
+        """RFC 7396: None removes a field, a list is replaced whole. `manager`: as whose the fields are noted."""
+        query = {"fieldManager": manager} if manager else None
+        return self._json("PATCH", kind.path(key, subresource), patch, content_type=MERGE_PATCH, query=query)
 
     def patch(self, kind: Kind, key: Key, operations: list[Object], *, subresource: str = "") -> Object:
         """RFC 6902; a `test` that fails is Refused."""

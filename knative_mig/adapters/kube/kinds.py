@@ -29,6 +29,7 @@ POD: Final = Kind("v1", "Pod", "pods")
 RESOURCE_QUOTA: Final = Kind("v1", "ResourceQuota", "resourcequotas")
 EVENT: Final = Kind("v1", "Event", "events")
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
+CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 REVISION: Final = Kind("serving.knative.dev/v1", "Revision", "revisions")
 POD_AUTOSCALER: Final = Kind("autoscaling.internal.knative.dev/v1alpha1", "PodAutoscaler", "podautoscalers")
 

@@ -1,7 +1,8 @@
-"""Deletes, evicts and un-gates pods: the port `ports.kube.Pods`.
+"""Deletes, evicts, marks and un-gates pods: the ports `ports.kube.Pods` and `ports.autoscaling.MovedPods`.
 
-Called by the node agent (delete, evict) and by the planner (gates). The subtle thing is who may be meant: a pod's name
-comes back with its successor (a StatefulSet's, a test's), so each write is tied to the uid, in the write itself.
+Called by the node agent (delete, evict) and by the planner (gates; marks and evictions of moves). The subtle thing is
+who may be meant: a pod's name comes back with its successor (a StatefulSet's, a test's), so each write is tied to the
+uid, in the write itself.
 
 A gate is lifted and the node is named in one patch: the API server lets a gated pod's node selector grow, and asks
 whether it was gated before the update, so nobody sees the pod ungated and free to go anywhere.
@@ -9,11 +10,13 @@ whether it was gated before the update, so nobody sees the pod ungated and free 
 
 from typing import Any, Final
 
+from knative_mig.adapters.kube import parse
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.adapters.kube.kinds import NODE, POD
-from knative_mig.core.cluster.objects import HOSTNAME
-from knative_mig.core.inventory import NodeName
+from knative_mig.adapters.kube.parse import DELETION_COST, REVISION_LABEL
+from knative_mig.core.cluster.objects import HOSTNAME, PodFacts
+from knative_mig.core.inventory import Function, NodeName
 from knative_mig.ports.kube import Conflict, Key, ObjectNotFound, Refused
 
 _TRIES: Final = 3  # another controller may lift its own gate at the same time, and so move ours in the list
@@ -43,6 +46,18 @@ class KubePods:
         self._read(key, uid)
         try:
             self._client.create_below(POD, key, "eviction", eviction, answer_s=_EVICTION_S)
+        except Conflict as conflict:
+            raise self._or_gone(key, uid, conflict) from conflict
+
+    def read_of(self, function: Function) -> list[PodFacts]:
+        query = {"labelSelector": f"{REVISION_LABEL}={function.name}"}
+        return [parse.pod(each) for each in self._client.page(POD, function.namespace, query).items]
+
+    def set_deletion_cost(self, key: Key, *, uid: str, cost: int | None) -> None:
+        value = None if cost is None else str(cost)
+        about = {"uid": uid, "annotations": {DELETION_COST: value}}
+        try:
+            self._client.merge(POD, key, {"metadata": about})
         except Conflict as conflict:
             raise self._or_gone(key, uid, conflict) from conflict
 
