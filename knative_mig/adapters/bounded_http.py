@@ -132,6 +132,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
     server_version = "knative-mig"
     sys_version = ""
     only_post = "this is sent by POST"
+    keeps_idle_s: float | None = None  # None: IDLE_S
 
     def setup(self) -> None:
         super().setup()
@@ -142,7 +143,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         self.close_connection = True
         try:
-            self._incoming.until = time.monotonic() + IDLE_S
+            self._incoming.until = time.monotonic() + (self.keeps_idle_s or IDLE_S)
             if self.rfile.peek(1):
                 self._incoming.until = time.monotonic() + READ_WITHIN_S
                 super().handle_one_request()

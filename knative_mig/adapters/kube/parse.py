@@ -58,7 +58,7 @@ def pod(body: Mapping[str, Any]) -> PodFacts:
         deletion_cost=_whole(annotations.get(DELETION_COST)),
         node_selector=spec.labels("nodeSelector"),
         node_terms=_node_terms(spec.child("affinity").child("nodeAffinity")),
-        tolerations=tuple(_tolerations(spec)),
+        tolerations=tuple(tolerations(spec)),
     )
 
 
@@ -121,7 +121,7 @@ def _requirement(fields: Fields) -> Requirement:
     return Requirement(key=fields.name("key"), operator=operator, values=fields.texts("values"))
 
 
-def _tolerations(spec: Fields) -> list[Toleration]:
+def tolerations(spec: Fields) -> list[Toleration]:
     found = []
     for each in spec.children("tolerations"):
         operator = each.text("operator") or "Equal"

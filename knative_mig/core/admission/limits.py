@@ -16,6 +16,7 @@ PROCESS_S: Final = 30  # container, libraries and CUDA context: twice what was m
 LOAD_S_PER_GB: Final = 9  # the profile's nominal gigabytes, as if the model filled them
 ANSWER_S: Final = 300  # Knative's own default for a request, from when there is somebody to answer it
 KNATIVE_DEADLINE_S: Final = 600  # its default: never less
+KNATIVE_CAP_S: Final = 600  # the longest timeout that Knative allows where its config-defaults does not say
 # A rollout without a spare slice waits for the old Revision to reach zero. A pod that nobody wants any more waits as
 # long, so that it is an hour and not a day.
 ROLLOUT_S: Final = 3600

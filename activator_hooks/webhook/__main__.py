@@ -1,0 +1,68 @@
+"""`python -m activator_hooks.webhook`: reads the settings, serves until SIGTERM, answers with an exit code.
+
+Exit codes: 0 it was told to end, 1 it failed, 2 bad input. Each option has an environment variable, `KNATIVE_MIG_` and
+its name.
+"""
+
+import click
+
+from activator_hooks.webhook.process import run
+from activator_hooks.webhook.settings import WebhookSettings
+from knative_mig.adapters.kube.client import KubeClient
+from knative_mig.adapters.program import run_program
+
+IN_CLUSTER = "in-cluster"
+_DEFAULT = WebhookSettings()
+_SECONDS = click.FloatRange(min=0, min_open=True)
+_PORT = click.IntRange(0, 65535)
+
+
+@click.command(context_settings={"auto_envvar_prefix": "KNATIVE_MIG", "help_option_names": ["-h", "--help"]})
+@click.option("--kubeconfig", default=IN_CLUSTER, show_default=True, help="A file, or in-cluster.")
+@click.option("--context", default=None, help="Of the kubeconfig.")
+@click.option(
+    "--namespace", envvar=["KNATIVE_MIG_NAMESPACE", "POD_NAMESPACE"], default=_DEFAULT.namespace, show_default=True
+)
+@click.option("--service", default=_DEFAULT.service, show_default=True, help="By whose name API servers call.")
+@click.option("--knative-namespace", default=_DEFAULT.knative_namespace, show_default=True)
+@click.option("--port", type=_PORT, default=_DEFAULT.port, show_default=True)
+@click.option("--look-every-s", type=_SECONDS, default=_DEFAULT.look_every_s, show_default=True)
+@click.option("--waits-for-mirrors-s", type=_SECONDS, default=_DEFAULT.waits_for_mirrors_s, show_default=True)
+@click.option("--host", default="0.0.0.0", show_default=True)  # noqa: S104 - API servers come from anywhere
+@click.option("--ops-port", type=_PORT, default=_DEFAULT.ops_port, show_default=True)
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
+def command(
+    *,
+    kubeconfig: str,
+    context: str | None,
+    namespace: str,
+    service: str,
+    knative_namespace: str,
+    port: int,
+    look_every_s: float,
+    waits_for_mirrors_s: float,
+    host: str,
+    ops_port: int,
+    log_level: str,
+) -> None:
+    """The admission webhooks: set what functions on slices need, and refuse what cannot be."""
+
+    def body() -> int:
+        settings = WebhookSettings(
+            namespace=namespace,
+            service=service,
+            knative_namespace=knative_namespace,
+            port=port,
+            ops_port=ops_port,
+            look_every_s=look_every_s,
+            waits_for_mirrors_s=waits_for_mirrors_s,
+        )
+        in_cluster = kubeconfig == IN_CLUSTER
+        client = KubeClient.in_cluster() if in_cluster else KubeClient.of_kubeconfig(kubeconfig, context)
+        return run(settings, client, host=host)
+
+    run_program("webhook", body, log_level=log_level)
+
+
+if __name__ == "__main__":
+    command()

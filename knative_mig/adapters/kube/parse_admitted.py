@@ -1,0 +1,66 @@
+"""Parses what is being written, which the API server has not checked yet: Knative Services and Pods.
+
+Called by `adapters.admission_review`. BadInput where a field that counts is not of its type.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from knative_mig.adapters.kube import parse, pod_requests
+from knative_mig.adapters.kube.fields import Fields
+from knative_mig.core.admission.choice import FIRST_BYTE, TIMEOUT
+from knative_mig.core.admission.function import Asks, Function, Part, Place, Setting
+from knative_mig.core.admission.limits import KNATIVE_CAP_S
+from knative_mig.core.admission.pods import NewPod
+
+_CAP: Final = "max-revision-timeout-seconds"
+_TIMEOUTS: Final = (TIMEOUT, FIRST_BYTE)
+
+
+def function(body: Mapping[str, Any]) -> Function:
+    """Of a serving.knative.dev/v1 Service."""
+    top = Fields(body)
+    about, template = top.child("metadata"), top.child("spec").child("template")
+    spec = template.child("spec")
+    annotations = template.child("metadata").labels("annotations")
+    settings: dict[Place, Setting] = {Place(Part.ANNOTATIONS, key): value for key, value in annotations.items()}
+    for place in _TIMEOUTS:
+        seconds = spec.optional_integer(place.name)
+        # To Knative a timeout of 0 is none; a response may be allowed to start at any time.
+        if seconds or (seconds == 0 and place != TIMEOUT):
+            settings[place] = seconds
+    return Function(
+        annotations=about.labels("annotations"),
+        settings=settings,
+        containers=tuple(
+            Asks(
+                name=each.text("name"),
+                limits=each.child("resources").labels("limits"),
+                requests=each.child("resources").labels("requests"),
+            )
+            for each in spec.children("containers")
+        ),
+        idle_s=spec.optional_integer("idleTimeoutSeconds") or 0,
+        deleting=about.has("deletionTimestamp"),
+    )
+
+
+def new_pod(body: Mapping[str, Any]) -> NewPod:
+    spec = Fields(body).child("spec")
+    wants = pod_requests.slices(pod_requests.of_pod(spec))
+    return NewPod(
+        wants={profile: count for profile, count in wants.items() if count},
+        gates=tuple(each.text("name") for each in spec.children("schedulingGates")),
+        tolerations=tuple(parse.tolerations(spec)),
+        bound=spec.has("nodeName"),
+    )
+
+
+def timeout_cap_s(body: Mapping[str, Any]) -> int:
+    """Of Knative's ConfigMap config-defaults."""
+    data = Fields(body).child("data")
+    if not (text := data.text(_CAP).strip()):
+        return KNATIVE_CAP_S
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text)):
+        raise data.bad(_CAP, "a whole number of seconds")
+    return int(text)

@@ -1,0 +1,64 @@
+"""What the webhooks' decisions are told of the cluster."""
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from activator_hooks.webhook.desk import Desk
+from activator_hooks.webhook.metrics import WebhookMetrics
+from knative_mig.core.admission.choice import TIMEOUT
+from knative_mig.core.admission.pods import NewPod
+from knative_mig.core.gpu_node import GpuNode
+from knative_mig.core.profile import ProfileName
+from knative_mig.ports.kube import Key
+from tests.fake_cluster import FakeMirror
+from tests.functions import function
+from tests.small_cluster import gpu, gpu_node
+
+DEFAULTS = Key("knative-serving", "config-defaults")
+ALL_OF_AN_H100 = function("7g.80gb")
+
+
+class World:
+    def __init__(self) -> None:
+        self.nodes: dict[Key, GpuNode] = {}
+        self.caps: dict[Key, int] = {}
+        self.registry = CollectorRegistry()
+        self.desk = Desk(FakeMirror(self.nodes), FakeMirror(self.caps), WebhookMetrics(self.registry))
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"knative_mig_webhook_{name}_total", labels) or 0.0
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_timeout_keeps_to_the_cap_that_knative_has_now(world: World) -> None:
+    assert world.desk.choose(ALL_OF_AN_H100, None).edits[TIMEOUT] == 600
+    world.caps[DEFAULTS] = 900
+    assert world.desk.choose(ALL_OF_AN_H100, None).edits[TIMEOUT] == 900
+    assert world.count("choices", why="decided") == 2
+
+
+def test_a_profile_that_no_gpu_has_is_warned_of_until_one_has(world: World) -> None:
+    assert world.desk.judge(ALL_OF_AN_H100, None).warnings == ()
+    world.nodes[Key("", "n1")] = gpu_node("n1", gpu("GPU-1", {}))
+    [told] = world.desk.judge(ALL_OF_AN_H100, None).warnings
+    assert "no GPU of this cluster can be cut into 7g.80gb" in told
+    assert world.desk.judge(function("3g.20gb"), None).warnings == ()
+    world.nodes.clear()
+    assert world.desk.judge(ALL_OF_AN_H100, None).warnings == ()
+
+
+def test_who_is_refused_is_not_warned_too(world: World) -> None:
+    world.nodes[Key("", "n1")] = gpu_node("n1", gpu("GPU-1", {}))
+    judged = world.desk.judge(function("7g.80gb", template={"knative-mig.dev/x": "1"}), None)
+    assert judged.refusals
+    assert judged.warnings == ()
+
+
+def test_gated_pods_are_counted(world: World) -> None:
+    world.desk.add(NewPod(wants={ProfileName.parse("1g.5gb"): 1}))
+    world.desk.add(NewPod())
+    assert world.count("gated_pods") == 1
