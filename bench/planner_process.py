@@ -21,8 +21,9 @@ from bench.planner_cluster import BenchCluster
 from bench.report import Goal, flags, print_goals, print_json, print_table
 from knative_mig.ports.kube import Key, LeaseRecord
 from reconfigurer.planner import memory
+from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.leader import Leader
-from reconfigurer.planner.loop import Mirrors, Now, Outcome, PlannerLoop
+from reconfigurer.planner.loop import Mirrors, Outcome, PlannerLoop
 from reconfigurer.planner.metering import Metering
 from reconfigurer.planner.metrics import PlannerMetrics
 from reconfigurer.planner.settings import PlannerSettings

@@ -8,8 +8,9 @@ from knative_mig.core.cluster.leadership import highest_token
 from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.ports.kube import Key, LeaseRecord
+from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.leader import Leader
-from reconfigurer.planner.loop import Mirrors, Now, Outcome, PlannerLoop
+from reconfigurer.planner.loop import Mirrors, Outcome, PlannerLoop
 from reconfigurer.planner.metering import Metering
 from reconfigurer.planner.metrics import PlannerMetrics
 from reconfigurer.planner.settings import PlannerSettings

@@ -21,6 +21,7 @@ from knative_mig.core.cluster.world import Facts, WorldKeeper
 from knative_mig.core.gpu_node import GATE, GpuNode
 from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import ClusterError, GpuNodes, Key, LeaseRecord, Mirror, ObjectNotFound, Pods
+from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.metering import Metering
 from reconfigurer.planner.metrics import PlannerMetrics
@@ -31,14 +32,6 @@ from reconfigurer.planner.writing import InParallel, SpecWriter, one_by_one
 _log = logging.getLogger(__name__)
 # A lift that the mirror has not shown for so long has been lost, or undone: it is asked for again.
 _LIFT_SEEN_WITHIN_S = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Now:
-    """Both clocks: what is measured here is monotonic, what objects carry is the wall's."""
-
-    monotonic: float
-    wall: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

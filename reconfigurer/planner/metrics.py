@@ -4,6 +4,7 @@ Called by the loop. What follows from the cluster's state is level-triggered too
 rounds is one rejection, counted when its reason is new. Meters are published by the leader alone, as they are stored.
 """
 
+from collections import Counter as CountOf
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -12,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from knative_mig.core.cluster.meters import Meters
+from knative_mig.core.floor.values import Request
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -49,6 +51,23 @@ class PlannerMetrics:
         self.left_out.clear()
         for reason, count in reasons.items():
             self.left_out.labels(reason).set(count)
+
+
+class FloorMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, label: str) -> Counter:
+            return Counter(f"knative_mig_floor_{name}_total", text, (label,), registry=registry)
+
+        self.rounds = counter("rounds", "Rounds of the floor, by what became of them.", "outcome")
+        self.writes = counter("writes", "Writes of autoscaling values on Revisions, by result.", "result")
+        self.requests = Gauge(
+            "knative_mig_floor_requests", "Requests that count now, by component.", ("component",), registry=registry
+        )
+
+    def show_requests(self, requests: Iterable[Request]) -> None:
+        self.requests.clear()
+        for component, many in CountOf(each.component for each in requests).items():
+            self.requests.labels(component).set(many)
 
 
 class MeterCollector(Collector):

@@ -36,9 +36,10 @@ from knative_mig.adapters.threads import Threads
 from knative_mig.core.cluster.leadership import highest_token
 from knative_mig.ports.kube import Key
 from reconfigurer.planner import memory
+from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.door import Door
 from reconfigurer.planner.leader import Leader
-from reconfigurer.planner.loop import Mirrors, Now, PlannerLoop
+from reconfigurer.planner.loop import Mirrors, PlannerLoop
 from reconfigurer.planner.metering import Metering
 from reconfigurer.planner.metrics import PlannerMetrics
 from reconfigurer.planner.settings import PlannerSettings
