@@ -76,7 +76,10 @@ class Desk:
     def _revision(self, key: Key) -> None:
         with self._changed:
             function = _function(key)
-            self._known.put_revision(function, self._watched.revisions.get(key))
+            facts = self._watched.revisions.get(key)
+            self._known.put_revision(function, facts)
+            if facts is None:
+                self._asks.forget(function)
             self._judge(function)
 
     def _scale(self, key: Key) -> None:
@@ -125,7 +128,7 @@ class Desk:
             self._asks.answered(ask, delivery, now)
             self._changed.notify()
         self._metrics.events.labels(str(delivery.outcome)).inc()
-        if delivery.outcome is Delivered.TAKEN and ask.attempt == 0:
+        if delivery.outcome is Delivered.TAKEN and not ask.again:
             self._metrics.told.observe(max(0.0, now - ask.seen_at))
         self._tell(f"{event.subject} {event.id}", delivery)
 

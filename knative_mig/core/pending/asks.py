@@ -7,6 +7,10 @@ after the first pause.
 Two things can go wrong with an event, and each has its own patience. Nobody acts on it: it is sent again after
 `again_s`, doubled each time, under a new id. The sink does not take it: the same event is tried again, and so that one
 which a sink chokes on keeps no other back it goes to the end of the queue; when nothing gets through, all pause.
+
+The subtle thing is the number in an id. Whoever takes events drops what it has heard under the same id, for a quarter
+of an hour; so a state that comes back before the API server has noted anything new (a pod is on a node, is evicted, its
+successor waits) goes on counting where that revision's last one ended.
 """
 
 import heapq
@@ -42,7 +46,8 @@ class Ask:
     """An event to be sent."""
 
     demand: Demand
-    attempt: int  # 0: the first of its state
+    attempt: int  # of all that were sent of this revision since the demand's `since`
+    again: bool = False  # not the first of its state
     seen_at: float  # when its state came up, by the caller's clock
 
 
@@ -51,7 +56,8 @@ class _State:
     demand: Demand
     seen_at: float
     due: float | None  # None: the sink refused it for good
-    attempt: int = 0
+    attempt: int
+    taken: int = 0
     failures: int = 0
 
 
@@ -63,6 +69,7 @@ class Asks:
     def __init__(self, rhythm: Rhythm | None = None) -> None:
         self._rhythm = rhythm or Rhythm()
         self._states: dict[Function, _State] = {}
+        self._next_attempt: dict[Function, tuple[float, int]] = {}  # of this `since`
         self._queue: list[_Entry] = []
         self._numbers = count()
         self._flying: set[Function] = set()
@@ -88,8 +95,15 @@ class Asks:
             return
         covered = state is not None and demand.is_covered_by(state.demand)
         due = now + self._rhythm.again_s if covered else now
-        self._states[function] = state = _State(demand=demand, seen_at=now, due=due)
+        since, attempt = self._next_attempt.get(function, (demand.since, 0))
+        attempt = attempt if since == demand.since else 0
+        self._states[function] = state = _State(demand=demand, seen_at=now, due=due, attempt=attempt)
         self._push(state)
+
+    def forget(self, function: Function) -> None:
+        """It is gone, and comes back, if at all, as another."""
+        self.see(function, None, 0.0)
+        self._next_attempt.pop(function, None)
 
     def next(self, now: float) -> Ask | None:
         """The event to send now, which counts as on its way until `answered`."""
@@ -102,7 +116,9 @@ class Asks:
             # What is on its way is put back when its answer is there.
             if self._is_current(entry) and function not in self._flying:
                 self._flying.add(function)
-                return Ask(demand=state.demand, attempt=state.attempt, seen_at=state.seen_at)
+                self._next_attempt[function] = (state.demand.since, state.attempt + 1)
+                again = state.taken > 0
+                return Ask(demand=state.demand, attempt=state.attempt, again=again, seen_at=state.seen_at)
         return None
 
     def wait_s(self, now: float) -> float | None:
@@ -122,8 +138,8 @@ class Asks:
             rhythm = self._rhythm
             match delivery.outcome:
                 case Delivered.TAKEN:
-                    state.due = now + _doubled(rhythm.again_s, state.attempt, rhythm.again_most_s)
-                    state.attempt, state.failures = state.attempt + 1, 0
+                    state.due = now + _doubled(rhythm.again_s, state.taken, rhythm.again_most_s)
+                    state.attempt, state.taken, state.failures = state.attempt + 1, state.taken + 1, 0
                 case Delivered.REFUSED:
                     state.due = None
                 case Delivered.FAILED:

@@ -34,7 +34,7 @@ def event_of(ask: Ask, time: str) -> Event:
 
 
 def id_of(ask: Ask) -> str:
-    """Revision UID, generation of its PodAutoscaler, profile, count, attempt: of the state that began then, the nth."""
+    """Revision UID, generation of its PodAutoscaler, profile, count, attempt: the nth since then."""
     demand = ask.demand
     cause = "" if demand.cause is Cause.NO_SLICE else f"{demand.cause}-"
     attempt = f"{cause}{demand.since:.0f}-{ask.attempt}"

@@ -235,6 +235,29 @@ def test_each_cold_start_of_a_function_is_an_event_of_its_own(cluster: Cluster) 
     assert len(source.sink.taken) == len({each.id for each in source.sink.taken}) == 5
 
 
+def test_a_pod_that_loses_its_node_at_once_is_told_of_anew(cluster: Cluster) -> None:
+    source = cluster.copy()
+    cluster.desire("tiny-00001", 1)
+    source.settle()
+    cluster.pod("tiny-00001", "p", Stand.BOUND)
+    cluster.pod("tiny-00001", "p", Stand.GONE)
+    source.settle()
+    assert len({each.id for each in source.sink.taken}) == 2
+
+
+def test_a_revision_that_goes_takes_all_that_was_kept_of_it_along(cluster: Cluster) -> None:
+    source = cluster.copy()
+    cluster.desire("tiny-00001", 1)
+    source.settle()
+    del cluster.revision_objects[Key("team", "tiny-00001")]
+    source.revisions.changed(Key("team", "tiny-00001"))
+    cluster.later(100.0)
+    assert source.take() == [("tiny-00001", 1)]
+    cluster.revision("tiny-00001")
+    cluster.later(1.0)
+    assert source.take() == [("tiny-00001", 1)]
+
+
 def test_a_sink_that_was_away_is_told_what_still_holds_and_nothing_of_what_has_passed(cluster: Cluster) -> None:
     cluster.revision("other-00001")
     source = cluster.copy(FakeSink(answer=AWAY))

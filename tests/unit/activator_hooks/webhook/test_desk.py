@@ -58,7 +58,9 @@ def test_who_is_refused_is_not_warned_too(world: World) -> None:
     assert judged.warnings == ()
 
 
-def test_gated_pods_are_counted(world: World) -> None:
-    world.desk.add(NewPod(wants={ProfileName.parse("1g.5gb"): 1}))
+def test_pods_are_gated_where_a_gpu_of_ours_has_the_profile_and_counted(world: World) -> None:
+    assert not world.desk.add(NewPod(wants={ProfileName.parse("1g.5gb"): 1})).gate
+    world.nodes[Key("", "n1")] = gpu_node("n1", gpu("GPU-1", {}))
+    assert world.desk.add(NewPod(wants={ProfileName.parse("1g.5gb"): 1})).gate
     world.desk.add(NewPod())
     assert world.count("gated_pods") == 1

@@ -115,14 +115,14 @@ class TestWhenAllIsWell:
         source.until(3.0)
         assert source.take_sent() == [(0.0, "tiny-00001", 2, 0)]
         source.until(3.5)
-        assert source.take_sent() == [(3.5, "tiny-00001", 1, 0)]
+        assert source.take_sent() == [(3.5, "tiny-00001", 1, 1)]
 
     def test_more_of_it_is_told_at_once_in_the_middle_of_a_pause(self) -> None:
         source = Source()
         source.see(want(1))
         source.until(100.0)
         source.take_sent()
-        source.see(want(2))
+        source.see(want(2, since=600.0))
         assert source.take_sent() == [(100.0, "tiny-00001", 2, 0)]
 
     def test_the_next_cold_start_is_another_event_though_all_but_its_time_is_alike(self) -> None:
@@ -133,6 +133,17 @@ class TestWhenAllIsWell:
         source.see(want(1, since=560.0))
         assert times(source) == [0.0, 60.0]
         assert len(set(source.ids)) == 2
+
+    def test_a_state_that_comes_back_before_the_api_server_notes_anything_is_not_taken_for_the_former(self) -> None:
+        source = Source()
+        for demand in (want(1), None, want(1), want(2), want(1), want(2)):
+            source.see(demand)
+            source.at += 0.1
+        source.until(3.0)
+        assert [each.rpartition("-")[2] for each in source.ids] == ["0", "1", "2", "3", "4"]
+        source.asks.forget(TINY)
+        source.see(want(1))
+        assert source.ids[-1].endswith("-0")
 
     def test_two_copies_of_the_source_send_the_same_events(self) -> None:
         one, other = Source(), Source(at=7000.0)  # their clocks have nothing to do with each other
@@ -160,7 +171,7 @@ class TestWhatIsOnItsWay:
         asks.answered(first, TAKEN, 5.0)
         second = asks.next(5.0)
         assert second is not None
-        assert (second.demand.count, second.attempt) == (3, 0)
+        assert (second.demand.count, second.attempt) == (3, 1)
         assert asks.next(1e9) is None
 
     def test_an_answer_to_what_is_no_more_says_nothing_of_what_came_after(self) -> None:
@@ -324,6 +335,9 @@ def test_ten_thousand_revisions_that_change_all_the_time_take_no_more_room() -> 
         source.asks.see(function, None, source.at)
     assert len(source.asks) == 0
     assert source.asks.queued <= 64
+    for function in functions:
+        source.asks.forget(function)
+    assert not source.asks._next_attempt
 
 
 def calls_of_a_change(revisions: int) -> int:
