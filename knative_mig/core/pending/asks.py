@@ -5,8 +5,9 @@ is on its way. That a slice came, so that less is wanted, is no news to who made
 after the first pause.
 
 Two things can go wrong with an event, and each has its own patience. Nobody acts on it: it is sent again after
-`again_s`, doubled each time, under a new id. The sink does not take it: the same event is tried again, and so that one
-which a sink chokes on keeps no other back it goes to the end of the queue; when nothing gets through, all pause.
+`again_s`, doubled each time, under a new id. The sink does not take it: the same event is tried again; when nothing
+gets through, all pause. What is sent or tried again waits behind all news, so that thousands who wait in vain, or one
+that a sink chokes on, keep nobody back whose function has just been called.
 
 The subtle thing is the number in an id. Whoever takes events drops what it has heard under the same id, for a quarter
 of an hour; so a state that comes back before the API server has noted anything new (a pod is on a node, is evicted, its
@@ -14,6 +15,7 @@ successor waits) goes on counting where that revision's last one ended.
 """
 
 import heapq
+from collections import deque
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -60,6 +62,10 @@ class _State:
     taken: int = 0
     failures: int = 0
 
+    @property
+    def is_news(self) -> bool:
+        return not self.taken and not self.failures and self.due == self.seen_at
+
 
 # When it is due, a number of its own (first come, first served), and whose it is.
 _Entry = tuple[float, int, _State]
@@ -70,7 +76,8 @@ class Asks:
         self._rhythm = rhythm or Rhythm()
         self._states: dict[Function, _State] = {}
         self._next_attempt: dict[Function, tuple[float, int]] = {}  # of this `since`
-        self._queue: list[_Entry] = []
+        self._news: deque[_Entry] = deque()
+        self._queue: list[_Entry] = []  # a heap
         self._numbers = count()
         self._flying: set[Function] = set()
         self._failures = 0  # in a row, whichever event it was
@@ -82,8 +89,8 @@ class Asks:
 
     @property
     def queued(self) -> int:
-        """Entries of the queue, those out of date among them: never more than twice the revisions, and a few."""
-        return len(self._queue)
+        """Entries of the queues, those out of date among them: never more than twice the revisions, and a few."""
+        return len(self._news) + len(self._queue)
 
     def see(self, function: Function, demand: Demand | None, now: float) -> None:
         if demand is None:
@@ -109,8 +116,7 @@ class Asks:
         """The event to send now, which counts as on its way until `answered`."""
         if now < self._paused_until:
             return None
-        while self._queue and self._queue[0][0] <= now:
-            entry = heapq.heappop(self._queue)
+        while (entry := self._pop(now)) is not None:
             state = entry[2]
             function = state.demand.function
             # What is on its way is put back when its answer is there.
@@ -123,9 +129,12 @@ class Asks:
 
     def wait_s(self, now: float) -> float | None:
         """How long until there may be one; None: until something changes."""
+        while self._news and not self._is_current(self._news[0]):
+            self._news.popleft()
         while self._queue and not self._is_current(self._queue[0]):
             heapq.heappop(self._queue)
-        return max(0.0, self._queue[0][0] - now, self._paused_until - now) if self._queue else None
+        first = min((entries[0][0] for entries in (self._news, self._queue) if entries), default=None)
+        return None if first is None else max(0.0, first - now, self._paused_until - now)
 
     def answered(self, ask: Ask, delivery: Delivery, now: float) -> None:
         function = ask.demand.function
@@ -157,16 +166,26 @@ class Asks:
 
     def _push(self, state: _State) -> None:
         if state.due is not None:
-            heapq.heappush(self._queue, (state.due, next(self._numbers), state))
+            entry = (state.due, next(self._numbers), state)
+            if state.is_news:
+                self._news.append(entry)
+            else:
+                heapq.heappush(self._queue, entry)
         self._sweep()
+
+    def _pop(self, now: float) -> _Entry | None:
+        if self._news:
+            return self._news.popleft()
+        return heapq.heappop(self._queue) if self._queue and self._queue[0][0] <= now else None
 
     def _is_current(self, entry: _Entry) -> bool:
         due, _, state = entry
         return self._states.get(state.demand.function) is state and state.due == due
 
     def _sweep(self) -> None:
-        """A sweep costs the queue's length, and comes after as many changes: a constant for each."""
-        if len(self._queue) > 2 * len(self._states) + _SPARE:
+        """A sweep costs the queues' length, and comes after as many changes: a constant for each."""
+        if self.queued > 2 * len(self._states) + _SPARE:
+            self._news = deque(entry for entry in self._news if self._is_current(entry))
             self._queue = [entry for entry in self._queue if self._is_current(entry)]
             heapq.heapify(self._queue)
 

@@ -232,6 +232,16 @@ class TestWhenTheSinkIsInTrouble:
             first = next(at for at, name, _, _ in source.sent if name == function.name)
             assert first - source.at < 0.0 + 0.1
 
+    def test_who_waits_in_vain_keeps_nobody_back_whose_function_has_just_been_called(self) -> None:
+        source = Source()
+        for number in range(1000):
+            source.see(want(1, Function("team", f"f-{number}")))
+        source.take_sent()
+        source.at = 2.0  # all of them are due again
+        source.asks.see(TINY, want(1), source.at)
+        source.settle()
+        assert source.take_sent()[0] == (2.0, "tiny-00001", 1, 0)
+
     def test_what_is_refused_is_not_repeated_until_the_state_changes(self) -> None:
         source = Source(answer=REFUSED)
         source.see(want(1))
