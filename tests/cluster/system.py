@@ -90,7 +90,8 @@ def _drop_older(cache: Cache, built: Image) -> None:
 
 
 def wait_ready(kubectl: Kubectl, *, seconds: float = _READY_SECONDS) -> None:
-    places = ((AGENT_NAMESPACE, "daemonset/agent"), (PLANNER_NAMESPACE, "deployment/planner"))
+    deployments = ("planner", "source", "knative-mig-webhook")
+    places = ((AGENT_NAMESPACE, "daemonset/agent"), *((PLANNER_NAMESPACE, f"deployment/{name}") for name in deployments))
     for namespace, name in places:
         try:
             kubectl(

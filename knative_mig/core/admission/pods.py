@@ -2,7 +2,8 @@
 
 Called by the mutating webhook; Knative never compares its pods with what it asked for. The gate holds the pod back from
 the scheduler until the planner has a slice for it (decision record 0012), so it is put only on pods that the planner
-plans for: nobody else would lift it.
+plans for, and only where a GPU of ours has the profile: nobody else would lift it, and a node that is not ours may well
+have what the pod asks for. A pod without the gate is planned for all the same.
 """
 
 from collections.abc import Mapping
@@ -34,13 +35,14 @@ class Additions:
         return self.gate or self.toleration is not None
 
 
-def additions(pod: NewPod) -> Additions:
+def additions(pod: NewPod, fleet: frozenset[ProfileName]) -> Additions:
+    """`fleet`: the profiles that the GPUs of ours can be cut into, as far as is known."""
     asked = sum(pod.wants.values())
     if not asked:
         return Additions()
     return Additions(
         toleration=None if any(map(_covers, pod.tolerations)) else GPU_TAINT,
-        gate=asked == 1 and not pod.bound and GATE not in pod.gates,
+        gate=asked == 1 and fleet.issuperset(pod.wants) and not pod.bound and GATE not in pod.gates,
     )
 
 

@@ -16,6 +16,7 @@ from knative_mig.core.admission.pods import Additions, NewPod, additions
 from knative_mig.core.admission.problems import refusals
 from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import GATE
+from knative_mig.core.profile import ProfileName
 from knative_mig.ports.webhook import Judgement
 from tests.webhooks import UID, Answer, pod, review, service
 
@@ -23,7 +24,7 @@ TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedu
 
 
 class Decisions:
-    """Core's own, for a cluster of which nothing is known."""
+    """Core's own, for a cluster of which little is known."""
 
     def choose(self, new: Function, old: Function | None) -> Choice:
         return decide(new, old, 3600)
@@ -32,7 +33,7 @@ class Decisions:
         return Judgement(refusals=tuple(refusals(new, old)))
 
     def add(self, pod: NewPod) -> Additions:
-        return additions(pod)
+        return additions(pod, frozenset({ProfileName.parse("3g.20gb")}))
 
 
 @pytest.fixture

@@ -48,6 +48,13 @@ MAY = {
         "revisions.serving.knative.dev": "list watch",
         "podautoscalers.autoscaling.internal.knative.dev": "list watch",
     },
+    "ClusterRole/knative-mig-webhook": {
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io admission.knative-mig.dev": "get patch",
+        "validatingwebhookconfigurations.admissionregistration.k8s.io admission.knative-mig.dev": "get patch",
+        "gpunodes.knative-mig.dev": "list watch",
+    },
+    "Role/webhook": {"secrets knative-mig-webhook-certs": "get update"},
+    "Role/knative-mig-webhook": {"configmaps config-defaults": "list watch"},
     "Role/heartbeats": {"leases.coordination.k8s.io": "list watch"},
     "Role/agent": {"leases.coordination.k8s.io": "create get update"},
 }
@@ -130,7 +137,7 @@ def test_the_policies_know_the_accounts_and_the_gate_by_their_names() -> None:
     assert f"'{GATE}'" in gates
 
 
-@pytest.mark.parametrize("name", ["planner", "source"])
+@pytest.mark.parametrize("name", ["planner", "source", "knative-mig-webhook"])
 def test_what_needs_nothing_of_a_node_keeps_to_the_restricted_level(name: str) -> None:
     pod = pod_of("Deployment", name)
     [container] = pod["containers"]

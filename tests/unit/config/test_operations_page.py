@@ -9,6 +9,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from activator_hooks.source.__main__ import command as source
 from activator_hooks.source.metrics import SourceMetrics
+from activator_hooks.webhook.metrics import WebhookMetrics
 from knative_mig.core.agent.failed_pods import Why
 from knative_mig.core.cluster.meters import Meters, Whose
 from knative_mig.core.cluster.staleness import Outside
@@ -26,9 +27,9 @@ PAGE = (ROOT / "docs" / "operations.md").read_text()
 AGENT = ROOT / "knative_mig" / "core" / "agent"
 
 
-@pytest.mark.parametrize("metrics", [AgentMetrics, PlannerMetrics, SourceMetrics])
+@pytest.mark.parametrize("metrics", [AgentMetrics, PlannerMetrics, SourceMetrics, WebhookMetrics])
 def test_every_metric_has_its_row_with_its_labels_and_its_own_words(
-    metrics: type[AgentMetrics] | type[PlannerMetrics] | type[SourceMetrics],
+    metrics: type[AgentMetrics] | type[PlannerMetrics] | type[SourceMetrics] | type[WebhookMetrics],
 ) -> None:
     registry = CollectorRegistry()
     metrics(registry)

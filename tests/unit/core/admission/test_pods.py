@@ -2,13 +2,19 @@
 
 import pytest
 
-from knative_mig.core.admission.pods import NewPod, additions
+from knative_mig.core.admission import pods
+from knative_mig.core.admission.pods import Additions, NewPod
 from knative_mig.core.cluster.objects import Effect, Toleration
 from knative_mig.core.gpu_node import GATE
 from knative_mig.core.profile import ProfileName
 
+FLEET = frozenset({ProfileName.parse("3g.20gb"), ProfileName.parse("1g.5gb")})
 SLICE = {ProfileName.parse("3g.20gb"): 1}
 GPU_TAINT = "nvidia.com/gpu"
+
+
+def additions(pod: NewPod, fleet: frozenset[ProfileName] = FLEET) -> Additions:
+    return pods.additions(pod, fleet)
 
 
 def test_a_pod_with_a_slice_waits_at_the_gate_and_may_run_on_gpu_nodes() -> None:
@@ -65,3 +71,11 @@ def test_a_pod_that_is_not_planned_for_is_not_gated(wants: dict[ProfileName, int
     added = additions(NewPod(wants=wants))
     assert not added.gate
     assert added.toleration
+
+
+def test_a_pod_for_which_no_gpu_of_ours_has_the_profile_is_not_gated() -> None:
+    """Another plugin's node may have it, and the planner never will."""
+    for fleet in (frozenset[ProfileName](), frozenset({ProfileName.parse("1g.5gb")})):
+        added = additions(NewPod(wants=SLICE), fleet)
+        assert not added.gate
+        assert added.toleration
