@@ -91,7 +91,10 @@ def _drop_older(cache: Cache, built: Image) -> None:
 
 def wait_ready(kubectl: Kubectl, *, seconds: float = _READY_SECONDS) -> None:
     deployments = ("planner", "source", "knative-mig-webhook")
-    places = ((AGENT_NAMESPACE, "daemonset/agent"), *((PLANNER_NAMESPACE, f"deployment/{name}") for name in deployments))
+    places = (
+        (AGENT_NAMESPACE, "daemonset/agent"),
+        *((PLANNER_NAMESPACE, f"deployment/{name}") for name in deployments),
+    )
     for namespace, name in places:
         try:
             kubectl(
