@@ -8,7 +8,7 @@ is its own. The goals are about processor time, as in `bench.decisions`: on a co
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,15 +17,20 @@ import click
 from prometheus_client import CollectorRegistry
 
 from bench.decisions import Watch
-from bench.planner_cluster import BenchCluster
+from bench.planner_cluster import BenchCluster, Mirror
 from bench.report import Goal, flags, print_goals, print_json, print_table
+from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.floor.values import Request, Revision
+from knative_mig.core.inventory import Function
+from knative_mig.ports.autoscaling import StoredMoves
 from knative_mig.ports.kube import Key, LeaseRecord
 from reconfigurer.planner import memory
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.loop import Mirrors, Outcome, PlannerLoop
 from reconfigurer.planner.metering import Metering
-from reconfigurer.planner.metrics import PlannerMetrics
+from reconfigurer.planner.metrics import MoverMetrics, PlannerMetrics
+from reconfigurer.planner.mover import Mover
 from reconfigurer.planner.settings import PlannerSettings
 from reconfigurer.planner.telling import Teller
 
@@ -131,6 +136,28 @@ class _Leases:
         return record
 
 
+class _NoKnative:
+    """Nothing is moved."""
+
+    def load(self) -> StoredMoves:
+        return StoredMoves()
+
+    def save(self, moves: StoredMoves) -> StoredMoves:
+        return moves
+
+    def put(self, requests: Iterable[Request]) -> None:
+        raise NotImplementedError
+
+    def read_of(self, function: Function) -> list[PodFacts]:
+        raise NotImplementedError
+
+    def set_deletion_cost(self, key: Key, *, uid: str, cost: int | None) -> None:
+        raise NotImplementedError
+
+    def evict(self, key: Key, *, uid: str) -> None:
+        raise NotImplementedError
+
+
 def _loop(cluster: BenchCluster) -> PlannerLoop:
     settings = PlannerSettings()
     metrics = PlannerMetrics(CollectorRegistry())
@@ -154,6 +181,20 @@ def _loop(cluster: BenchCluster) -> PlannerLoop:
         heartbeats=cluster.heartbeats,
     )
     cluster.pass_time(0.0)
+    nothing = _NoKnative()
+    revisions: Mirror[Revision] = Mirror()
+    mover = Mover(
+        store=nothing,
+        requests=nothing,
+        pods=nothing,
+        revisions=revisions,
+        records=dict,
+        leader=leader,
+        events=cluster,
+        metrics=MoverMetrics(CollectorRegistry()),
+        settings=settings.mover,
+        mirror_age_limit_s=settings.mirror_age_limit_s,
+    )
     return PlannerLoop(
         mirrors=mirrors,
         gpu_nodes=cluster,
@@ -161,6 +202,7 @@ def _loop(cluster: BenchCluster) -> PlannerLoop:
         leader=leader,
         teller=Teller(cluster, metrics, settings.tell_again_s),
         metering=Metering(cluster, metrics, settings.store_meters_s, later=lambda _: None),  # on another thread
+        mover=mover,
         metrics=metrics,
         settings=settings,
         clock=clock,

@@ -6,16 +6,19 @@ from prometheus_client import CollectorRegistry
 
 from knative_mig.core.cluster.leadership import highest_token
 from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
+from knative_mig.core.floor.values import Revision
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.ports.kube import Key, LeaseRecord
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.loop import Mirrors, Outcome, PlannerLoop
 from reconfigurer.planner.metering import Metering
-from reconfigurer.planner.metrics import PlannerMetrics
+from reconfigurer.planner.metrics import MoverMetrics, PlannerMetrics
+from reconfigurer.planner.mover import COMPONENT, Mover
 from reconfigurer.planner.settings import PlannerSettings
 from reconfigurer.planner.telling import Teller
 from tests.fake_cluster import FakeCluster, FakeLeases, FakeMirror
+from tests.fake_knative import FakeKnative
 
 LEASE = Key("knative-mig", "knative-mig-planner")
 
@@ -43,6 +46,7 @@ class Replica:
     clock: Clock
     name: str = "planner-a"
     settings: PlannerSettings = field(default_factory=PlannerSettings)
+    knative: FakeKnative | None = None
 
     def __post_init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -63,6 +67,20 @@ class Replica:
             changed=lambda: self.loop.wake(),  # noqa: PLW0108 - the loop is made after its leader
         )
         self.metering = Metering(self.cluster, metrics, self.settings.store_meters_s)
+        self.knative = self.knative or FakeKnative(self.cluster)
+        self.revisions: FakeMirror[Revision] = FakeMirror(self.knative.revisions)
+        self.mover = Mover(
+            store=self.knative.move_store,
+            requests=self.knative.component(COMPONENT),
+            pods=self.cluster,
+            revisions=self.revisions,
+            records=dict,
+            leader=self.leader,
+            events=self.cluster,
+            metrics=MoverMetrics(self.registry),
+            settings=self.settings.mover,
+            mirror_age_limit_s=self.settings.mirror_age_limit_s,
+        )
         self.loop = PlannerLoop(
             mirrors=Mirrors(
                 gpu_nodes=self.gpu_nodes,
@@ -76,6 +94,7 @@ class Replica:
             leader=self.leader,
             teller=Teller(self.cluster, metrics, self.settings.tell_again_s),
             metering=self.metering,
+            mover=self.mover,
             metrics=metrics,
             settings=self.settings,
             clock=self.clock.now,

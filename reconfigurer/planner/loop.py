@@ -8,23 +8,25 @@ GpuNode, and writes nothing once it does not lead any more.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from knative_mig.core.cluster.decide import Decision, KeptFleet, decide
+from knative_mig.core.cluster.decide import Granted, KeptFleet, decide, finds_another
 from knative_mig.core.cluster.gates import Lift, lifts
+from knative_mig.core.cluster.moving import Moving
 from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
 from knative_mig.core.cluster.staleness import LeftOut, Lookout
 from knative_mig.core.cluster.wanted import specs
 from knative_mig.core.cluster.world import Facts, WorldKeeper
 from knative_mig.core.gpu_node import GATE, GpuNode
-from knative_mig.core.inventory import NodeName
+from knative_mig.core.inventory import Function, NodeName
 from knative_mig.ports.kube import ClusterError, GpuNodes, Key, LeaseRecord, Mirror, ObjectNotFound, Pods
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.metering import Metering
 from reconfigurer.planner.metrics import PlannerMetrics
+from reconfigurer.planner.mover import Mover
 from reconfigurer.planner.settings import PlannerSettings
 from reconfigurer.planner.telling import Teller, reasons_of
 from reconfigurer.planner.writing import InParallel, SpecWriter, one_by_one
@@ -81,6 +83,7 @@ class PlannerLoop:
         leader: Leader,
         teller: Teller,
         metering: Metering,
+        mover: Mover,
         metrics: PlannerMetrics,
         settings: PlannerSettings,
         clock: Callable[[], Now],
@@ -95,6 +98,7 @@ class PlannerLoop:
         self._leader = leader
         self._teller = teller
         self._metering = metering
+        self._mover = mover
         self._metrics = metrics
         self._settings = settings
         self._clock = clock
@@ -177,11 +181,16 @@ class PlannerLoop:
 
     def _plan(self, token: int, nodes: Mapping[NodeName, GpuNode], now: Now, woken_at: float | None) -> Outcome:
         began = self._clock().monotonic
-        changed = self._see(nodes, now)
-        decision = decide(self._keeper, self._fleet, changed, now.wall)
+        pods = self._mirrors.pods.snapshot()
+        facts = self._facts(nodes, pods, self._mover.see(nodes, pods, token, now), now)
+        changed = self._keeper.see(facts, now.wall)
+        if self._mover.advance(self._room(changed, now), now):
+            changed |= self._keeper.see(replace(facts, moving=self._mover.moving(now)), now.wall)
+        decision = decide(self._keeper, self._fleet, changed, now.wall, holds=self._mover.holds())
+        self._mover.take(decision.waiting, now)
         self._metrics.plan.observe(self._clock().monotonic - began)
         self._metering.accrue(now.wall)
-        steps = (each.step for each in decision.granted)
+        steps = [*(each.step for each in decision.granted), *self._mover.steps(self._keeper.views)]
         wanted = specs(steps, self._keeper.views, self._keeper.gpu_nodes, token, {*changed, *decision.amended})
         if self._leader.token() != token:
             return Outcome.STANDBY
@@ -194,7 +203,8 @@ class PlannerLoop:
             self._keeper.forget(name)
         if written.overtaken_by is not None:
             return self._overtaken(written.overtaken_by)
-        self._lift(decision, token, now)
+        self._lift([*decision.granted, *self._mover.granted(self._keeper.views)], token, now)
+        self._mover.act(token, now)
         self._teller.tell(decision, now.wall)
         self._metering.take(self._keeper, changed, decision, now.wall)
         self._metering.store(now.wall)
@@ -205,7 +215,19 @@ class PlannerLoop:
             self._after_first_plan()
         return Outcome.PLANNED
 
-    def _see(self, nodes: Mapping[NodeName, GpuNode], now: Now) -> set[NodeName]:
+    def _room(self, changed: set[NodeName], now: Now) -> frozenset[Function]:
+        """Those of the functions that are moved for which another slice would be found."""
+        wanting = self._mover.wanting_room(now)
+        if wanting:
+            self._fleet.take(self._keeper, changed)
+        holds = self._mover.holds()
+        return frozenset(
+            pod.function for pod in wanting if finds_another(self._keeper, self._fleet, pod, now.wall, holds)
+        )
+
+    def _facts(
+        self, nodes: Mapping[NodeName, GpuNode], pods: Mapping[Key, PodFacts], moving: Moving, now: Now
+    ) -> Facts:
         beats = {
             NodeName(key.name): (each.holder, each.renewed, each.resource_version)
             for key, each in self._mirrors.heartbeats.snapshot().items()
@@ -214,19 +236,20 @@ class PlannerLoop:
         self._metrics.show_left_out(
             reasons_of(str(each.because) for each in verdicts.values() if isinstance(each, LeftOut))
         )
-        facts = Facts(
+        return Facts(
             gpu_nodes=nodes,
-            pods=self._mirrors.pods.snapshot(),
+            pods=pods,
             nodes=self._mirrors.nodes.snapshot(),
             quotas=self._mirrors.quotas.snapshot(),
             verdicts=verdicts,
+            moving=moving,
         )
-        return self._keeper.see(facts, now.wall)
 
     def _begin_anew(self) -> None:
         """All nodes are looked at again: whoever led meanwhile, or what went wrong, has left nothing kept in use."""
         self._keeper = WorldKeeper(self._settings.reuse)
         self._fleet = KeptFleet(self._settings.policy)
+        self._mover.drop()
         self._metering.look_anew()
         self._lifted: dict[str, _Lifted] = {}
 
@@ -255,7 +278,7 @@ class PlannerLoop:
             self._led_under = None
             self._begin_anew()
 
-    def _lift(self, decision: Decision, token: int, now: Now) -> None:
+    def _lift(self, granted: Iterable[Granted], token: int, now: Now) -> None:
         pods = self._mirrors.pods.snapshot()
         gated = {pod.uid for pod in pods.values() if GATE in pod.gates}
         self._lifted = {
@@ -264,7 +287,7 @@ class PlannerLoop:
             if uid in gated and now.monotonic - each.at < _LIFT_SEEN_WITHIN_S
         }
         already = {uid: each.lift for uid, each in self._lifted.items()}
-        for lift in lifts(decision.granted, self._keeper, already):
+        for lift in lifts(granted, self._keeper, already):
             if self._leader.token() != token:
                 return
             key = Key(lift.pod.namespace, lift.pod.name)

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from knative_mig.core.cluster.meters import Meters
 from knative_mig.core.floor.values import Request
+from knative_mig.core.mover.values import Move
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -68,6 +69,23 @@ class FloorMetrics:
         self.requests.clear()
         for component, many in CountOf(each.component for each in requests).items():
             self.requests.labels(component).set(many)
+
+
+class MoverMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.begun = Counter("knative_mig_moves_begun_total", "Moves begun.", registry=registry)
+        self.over = Counter("knative_mig_moves_total", "Moves that are over, by how.", ("outcome",), registry=registry)
+        self.evictions = Counter(
+            "knative_mig_move_evictions_total",
+            "Pods evicted because their function's own demand kept all of its pods.",
+            registry=registry,
+        )
+        self.under_way = Gauge("knative_mig_moves_under_way", "Moves by phase.", ("phase",), registry=registry)
+
+    def show(self, moves: Iterable[Move]) -> None:
+        self.under_way.clear()
+        for phase, many in CountOf(str(each.phase) for each in moves).items():
+            self.under_way.labels(phase).set(many)
 
 
 class MeterCollector(Collector):

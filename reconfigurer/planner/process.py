@@ -1,7 +1,8 @@
 """Composes the planner process: its adapters behind the ports, and which threads run what.
 
-    mirrors    GpuNodes, pods, nodes, quotas, the agents' heartbeats     a thread each
+    mirrors    GpuNodes, pods, nodes, quotas, the agents' heartbeats, Revisions, requests: a thread each
     lease      takes and renews it                                       tell      writes Events
+    floor      autoscaling values on Revisions
     planner    the rounds, and a pool that writes specs side by side     ops       /healthz, /readyz, /metrics
     door       takes CloudEvents, a thread for each connection           forward   sends a standby's to the leader
 
@@ -15,20 +16,22 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from knative_mig.adapters.event_server import EventServer, send_on
-from knative_mig.adapters.kube import gpu_nodes, leases, parse
+from knative_mig.adapters.kube import floor_objects, gpu_nodes, leases, parse
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.events import KubeEvents
+from knative_mig.adapters.kube.floor_objects import KubeFloorRequests, KubeFloorStore, KubeRevisions
 from knative_mig.adapters.kube.gpu_nodes import KubeGpuNodes
 from knative_mig.adapters.kube.kinds import NODE, POD, RESOURCE_QUOTA
 from knative_mig.adapters.kube.leases import KubeLeases
 from knative_mig.adapters.kube.meter_store import KubeMeterStore
+from knative_mig.adapters.kube.move_objects import KubeMoveStore
 from knative_mig.adapters.kube.pods import KubePods
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.adapters.ops_server import OpsServer
@@ -38,10 +41,12 @@ from knative_mig.ports.kube import Key
 from reconfigurer.planner import memory
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.door import Door
+from reconfigurer.planner.floor import Floor
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.loop import Mirrors, PlannerLoop
 from reconfigurer.planner.metering import Metering
-from reconfigurer.planner.metrics import PlannerMetrics
+from reconfigurer.planner.metrics import FloorMetrics, MoverMetrics, PlannerMetrics
+from reconfigurer.planner.mover import COMPONENT, Mover
 from reconfigurer.planner.settings import PlannerSettings
 from reconfigurer.planner.telling import Teller
 
@@ -82,10 +87,13 @@ class Planner:
         quotas = KubeMirror(client, RESOURCE_QUOTA, parse.quota)
         heartbeats = leases.mirror(client, settings.agent_namespace)
         self._mirrors = Mirrors(gpu_nodes=self._gpu_nodes, pods=pods, nodes=nodes, quotas=quotas, heartbeats=heartbeats)
-        self._running: tuple[_Runs, ...] = (self._gpu_nodes, pods, nodes, quotas, heartbeats)
-        self._interrupts: list[Callable[[], None]] = [
-            each.interrupt for each in (self._gpu_nodes, pods, nodes, quotas, heartbeats)
-        ]
+        revisions = floor_objects.revisions_mirror(client)
+        requests = floor_objects.requests_mirror(client, settings.namespace)
+        # Without Knative there are no Revisions: that keeps nobody from a slice, so the last two are not waited for.
+        names = (*self._mirrors.each(), "revisions", "requests")
+        mirrors = (self._gpu_nodes, pods, nodes, quotas, heartbeats, revisions, requests)
+        self._running: Mapping[str, _Runs] = dict(zip(names, mirrors, strict=True))
+        self._interrupts: list[Callable[[], None]] = [each.interrupt for each in mirrors]
         self._events = KubeEvents(client, component="knative-mig-planner", instance=me)
         self._door = Door(
             leads=lambda: self.leader.token() is not None,
@@ -105,19 +113,45 @@ class Planner:
             clock=time.monotonic,
             wall=time.time,
             highest=self._highest,
-            changed=lambda: self.loop.wake(),  # noqa: PLW0108 - the loop is made after its leader
+            changed=self._wake,
             address=_address(advertise, self.events.port),
         )
         self._pool = ThreadPoolExecutor(settings.writers, thread_name_prefix="write")
+        self.floor = Floor(
+            requests=requests,
+            revisions=revisions,
+            store=KubeFloorStore(client, settings.namespace),
+            writes=KubeRevisions(client),
+            leader=self.leader,
+            events=self._events,
+            metrics=FloorMetrics(registry),
+            clock=_now,
+            resync_s=settings.resync_s,
+            mirror_age_limit_s=settings.mirror_age_limit_s,
+        )
+        kube_pods = KubePods(client)
+        mover = Mover(
+            store=KubeMoveStore(client, settings.namespace),
+            requests=KubeFloorRequests(client, settings.namespace, COMPONENT),
+            pods=kube_pods,
+            revisions=revisions,
+            records=lambda: self.floor.records,
+            leader=self.leader,
+            events=self._events,
+            metrics=MoverMetrics(registry),
+            settings=settings.mover,
+            mirror_age_limit_s=settings.mirror_age_limit_s,
+        )
         self.loop = PlannerLoop(
             mirrors=self._mirrors,
             gpu_nodes=KubeGpuNodes(client),
-            pods=KubePods(client),
+            pods=kube_pods,
             leader=self.leader,
             teller=Teller(self._events, metrics, settings.tell_again_s),
             metering=Metering(
                 KubeMeterStore(client, settings.namespace), metrics, settings.store_meters_s, self._pool.submit
             ),
+            mover=mover,
             metrics=metrics,
             settings=settings,
             clock=_now,
@@ -125,6 +159,7 @@ class Planner:
             after_first_plan=memory.settle,
         )
         self.loop.wake_on_changes()
+        self.floor.wake_on_changes()
         self.ops = OpsServer(host, settings.ops_port, registry, unhealthy=self._unhealthy, unready=self._unready)
         self._threads = Threads(self.stop)
         self._started = time.monotonic()
@@ -137,10 +172,11 @@ class Planner:
     def start(self) -> None:
         self._threads.run("ops", lambda _: self.ops.serve())
         self._threads.run("tell", self._events.run)
-        for name, mirror in zip(self._mirrors.each(), self._running, strict=True):
+        for name, mirror in self._running.items():
             self._threads.run(f"mirror-{name}", mirror.run)
         self._threads.run("lease", self._hold_lease)
         self._threads.run("planner", self.loop.run)
+        self._threads.run("floor", self.floor.run)
         self._threads.run("forward", self._door.run)
         self._threads.run("door", lambda _: self.events.serve())
 
@@ -148,7 +184,7 @@ class Planner:
         """Within two seconds; the lease is given back once no round can write any more."""
         self.stop.set()
         deadline = time.monotonic() + ENDS_WITHIN_S
-        self.loop.wake()
+        self._wake()
         ending = threading.Thread(target=self._give_lease_back, args=(deadline,), name="release", daemon=True)
         ending.start()
         self._threads.end((*self._interrupts, self.events.stop, self.ops.stop), deadline)
@@ -156,8 +192,12 @@ class Planner:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _give_lease_back(self, deadline: float) -> None:
-        if self._threads.join("planner", deadline):
+        if self._threads.join("planner", deadline) and self._threads.join("floor", deadline):
             self.leader.release()
+
+    def _wake(self) -> None:
+        self.loop.wake()
+        self.floor.wake()
 
     def _hold_lease(self, stop: threading.Event) -> None:
         while not stop.is_set():

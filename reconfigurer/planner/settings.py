@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from knative_mig.core.cluster.idle_worth import Reuse
 from knative_mig.core.cluster.staleness import Patience
 from knative_mig.core.errors import BadInput
+from knative_mig.core.mover.values import Patience as MovePatience
 from knative_mig.core.planner.policy import Policy
 from reconfigurer.planner.door import DoorSettings
 
@@ -26,6 +27,13 @@ class LeaseSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MoverSettings:
+    patience: MovePatience = field(default_factory=MovePatience)
+    # Each holds a second slice while it lasts: more than a few at once would take what pods wait for.
+    at_once: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannerSettings:
     namespace: str = "knative-mig"
     agent_namespace: str = "knative-mig-agent"
@@ -41,8 +49,8 @@ class PlannerSettings:
     patience: Patience = field(default_factory=Patience)
     door: DoorSettings = field(default_factory=DoorSettings)
     reuse: Reuse = field(default_factory=Reuse)
-    # Moves need a mover: planned without one, their places would be held for nothing.
-    policy: Policy = field(default_factory=lambda: Policy(max_moves=0))
+    policy: Policy = field(default_factory=Policy)
+    mover: MoverSettings = field(default_factory=MoverSettings)
 
     def __post_init__(self) -> None:
         for name in ("resync_s", "mirror_age_limit_s", "store_meters_s", "tell_again_s"):

@@ -158,7 +158,8 @@ def test_leader_and_standby_are_ready_and_the_leader_publishes_meters(api: FakeA
 def stored(api: FakeApi) -> bool:
     bodies, _ = api.store.all("configmaps")
     busy = Whose(namespace="team", service="busy", profile="4g.20gb", state="Busy")
-    return any(decoded(body["data"]).share_seconds.get(busy, 0) > 0 for body in bodies)
+    meters = [body["data"] for body in bodies if body["metadata"]["name"] == "knative-mig-meters"]
+    return any(decoded(data).share_seconds.get(busy, 0) > 0 for data in meters)
 
 
 def read(each: Planner, path: str) -> str:

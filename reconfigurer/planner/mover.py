@@ -1,0 +1,369 @@
+"""Carries out moves: in the planner's leader, between what is planned and what pods and autoscalers do.
+
+Called by the loop in each round: `see`, `advance`, `take` what was planned, `act`. What is decided is `core.mover`. The
+journal is stored before anything is done, under the leader's token and the version that was read; all that is done is
+what the stored journal wants, again and again until it is seen. So a new leader goes on where the old one died, and one
+that was paused finds its journal taken over.
+
+The floor is asked as every component asks it, through an object of the API server, though it runs in this process: so
+there is one way in which a request comes and goes.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from knative_mig.core.cluster.decide import Granted
+from knative_mig.core.cluster.moving import Moving, Reservation
+from knative_mig.core.cluster.node_view import GpuView, NodeView
+from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.cluster.waiting import is_gated
+from knative_mig.core.floor.values import Record, Request, Revision
+from knative_mig.core.gpu_node import GpuNode
+from knative_mig.core.inventory import Function, NodeName
+from knative_mig.core.mover.choose import Journal, Seen, begin, fixed
+from knative_mig.core.mover.look import sights
+from knative_mig.core.mover.machine import Over, advance, holds, may_evict, newcomers, wants, wants_room
+from knative_mig.core.mover.values import GOES_FIRST, Move, Phase, PodRef, Sight, SliceSight, Spot
+from knative_mig.core.planner.decisions import How, Step, Target
+from knative_mig.core.planner.holds import Hold
+from knative_mig.ports.autoscaling import FloorRequests, MovedPods, MoveStore, StoredMoves
+from knative_mig.ports.kube import (
+    AlreadyExists,
+    ClusterError,
+    Conflict,
+    EventRecorder,
+    EventType,
+    Key,
+    Mirror,
+    ObjectNotFound,
+)
+from reconfigurer.planner.clocks import Now
+from reconfigurer.planner.floor import subject_of
+from reconfigurer.planner.leader import Leader
+from reconfigurer.planner.metrics import MoverMetrics
+from reconfigurer.planner.settings import MoverSettings
+
+_log = logging.getLogger(__name__)
+COMPONENT: Final = "move"
+# A write that the mirror has not shown for so long is done again.
+_SEEN_WITHIN_S: Final = 5.0
+
+
+class Mover:
+    def __init__(
+        self,
+        *,
+        store: MoveStore,
+        requests: FloorRequests,
+        pods: MovedPods,
+        revisions: Mirror[Revision],
+        records: Callable[[], Mapping[str, Record]],
+        leader: Leader,
+        events: EventRecorder,
+        metrics: MoverMetrics,
+        settings: MoverSettings,
+        mirror_age_limit_s: float,
+    ) -> None:
+        """`records`: the floor's, by which a user's max-scale is told from what the floor has written."""
+        self._store = store
+        self._requests = requests
+        self._pods = pods
+        self._revisions = revisions
+        self._records = records
+        self._leader = leader
+        self._events = events
+        self._metrics = metrics
+        self._settings = settings
+        self._age_limit_s = mirror_age_limit_s
+        self._seen = Seen()
+        self._sees = False
+        self.drop()
+
+    def drop(self) -> None:
+        """Another one leads, or what is kept may be half done: begun again from what is stored."""
+        self._stored: StoredMoves | None = None
+        self._asked: dict[Function, int] | None = None  # None: whatever was asked before us may stand
+        self._done: dict[tuple[str, int | None], float] = {}
+        self._fixed: Mapping[Function, str] = {}
+
+    @property
+    def journal(self) -> Journal:
+        return self._stored.journal if self._stored else Journal()
+
+    @property
+    def is_moving(self) -> bool:
+        return bool(self.journal.moves)
+
+    # -- before the plan ----------------------------------------------------------------------------------------------
+
+    def see(self, nodes: Mapping[NodeName, GpuNode], pods: Mapping[Key, PodFacts], token: int, now: Now) -> Moving:
+        if self._stored is None or self._stored.token != token:
+            self._begin(token)
+        revisions = self._revisions.snapshot() if self._is_fresh(now) else {}
+        self._sees = self._stored is not None and self._is_fresh(now)
+        self._seen = Seen(
+            gpu_nodes=nodes,
+            pods=pods,
+            revisions={each.function: each for each in revisions.values()},
+            records=self._records(),
+        )
+        return self.moving(now)
+
+    def moving(self, now: Now) -> Moving:
+        self._fixed = fixed(self._seen, self.journal, now.wall)
+        reserved: dict[NodeName, tuple[Reservation, ...]] = {}
+        looked_at = self._sights()
+        for uid, move in self.journal.moves.items():
+            spot = wants(move).reserve
+            if spot is not None:
+                new = self._starting(move, looked_at[uid])
+                kept = Reservation(slice=spot.slice, function=move.leg.function, pod=new.uid if new else "")
+                reserved[spot.node] = (*reserved.get(spot.node, ()), kept)
+        return Moving(reserved=reserved, fixed=frozenset(self._fixed))
+
+    def wanting_room(self, now: Now) -> list[PodFacts]:
+        """The old pods of moves that go on according to whether another slice is left."""
+        looked_at = self._sights()
+        found = (
+            looked_at[uid].pods.get(move.leg.old.uid)
+            for uid, move in self.journal.moves.items()
+            if wants_room(move, looked_at[uid], now.wall, self._settings.patience)
+        )
+        return [pod for pod in found if pod]
+
+    def advance(self, room_for: frozenset[Function], now: Now) -> bool:
+        """Whether anything changed. What is not stored has not happened."""
+        if not self._sees or not self.is_moving:
+            return False
+        patience = self._settings.patience
+        moves, resting, over = dict(self.journal.moves), dict(self.journal.resting), []
+        for uid, sight in self._sights(room_for).items():
+            step: Move | Over = moves[uid]
+            while isinstance(step, Move):
+                further = advance(step, sight, now.wall, patience)
+                if further == step:
+                    break
+                step = further
+            if isinstance(step, Move):
+                moves[uid] = step
+                continue
+            move = moves.pop(uid)
+            over.append((move, step))
+            if not step.moved:
+                resting[move.leg.function] = now.wall + patience.rest_s
+        resting = {function: until for function, until in resting.items() if until > now.wall}
+        new = Journal(moves=moves, resting=resting)
+        if new == self.journal or not self._save(new):
+            return False
+        for move, how in over:
+            self._tell_over(move, how)
+        self._metrics.show(new.moves.values())
+        return True
+
+    def holds(self) -> tuple[Hold, ...]:
+        return tuple(
+            Hold(
+                gpu=spot.slice.gpu,
+                profile=spot.slice.profile,
+                start=spot.slice.start,
+                function=move.function if at == 0 else None,
+            )
+            for move in self.journal.moves.values()
+            for at, spot in enumerate(holds(move))
+        )
+
+    # -- what was planned ---------------------------------------------------------------------------------------------
+
+    def take(self, planned: Iterable[Granted], now: Now) -> None:
+        """Begins the moves among it, as many as may be under way."""
+        if not self._sees:
+            return
+        found = begin(
+            planned, self._seen, self.journal, now.wall, unfit=self._fixed.keys(), at_once=self._settings.at_once
+        )
+        if not found:
+            return
+        moves = {**self.journal.moves, **{move.beneficiary.uid: move for move in found}}
+        if self._save(replace(self.journal, moves=moves)):
+            self._metrics.show(moves.values())
+            for move in found:
+                self._metrics.begun.inc()
+                for leg in move.legs:
+                    text = f"makes room for {move.function}: its new pod is to start on {leg.target}"
+                    self._tell(leg.function, EventType.NORMAL, "MoveBegun", text)
+
+    def steps(self, views: Mapping[NodeName, NodeView]) -> list[Step]:
+        """The slices that are to be made for new pods; idle ones in their place go."""
+        looked_at = self._sights()
+        found = []
+        for uid, move in self.journal.moves.items():
+            spot = wants(move).reserve
+            view = _gpu(views, spot) if spot else None
+            if spot is None or view is None or not view.writable or looked_at[uid].target is not SliceSight.ABSENT:
+                continue
+            model = view.gpu.model
+            place = model.place(model.profile(spot.slice.profile), spot.slice.start)
+            idle = (model.place(model.profile(key.profile), key.start) for key in view.idle)
+            destroys = tuple(each for each in idle if each.mask & place.mask)
+            target = Target(gpu=spot.slice.gpu, node=spot.node, place=place, destroys=destroys)
+            how = How.MERGE if destroys else How.CREATE
+            found.append(Step(how=how, function=move.leg.function, profile=spot.slice.profile, target=target))
+        return found
+
+    def granted(self, views: Mapping[NodeName, NodeView]) -> list[Granted]:
+        """New pods that our gate holds back, each with the slice that is kept for it."""
+        looked_at = self._sights()
+        found = []
+        for uid, move in self.journal.moves.items():
+            spot = wants(move).reserve
+            new = self._starting(move, looked_at[uid])
+            view = _gpu(views, spot) if spot else None
+            if spot is None or new is None or view is None or not is_gated(new):
+                continue
+            model = view.gpu.model
+            place = model.place(model.profile(spot.slice.profile), spot.slice.start)
+            target = Target(gpu=spot.slice.gpu, node=spot.node, place=place, reuses=True)
+            step = Step(how=How.REUSE, function=move.leg.function, profile=spot.slice.profile, target=target)
+            found.append(Granted(step=step, pod=new, nodes=frozenset({spot.node})))
+        return found
+
+    # -- what is done -------------------------------------------------------------------------------------------------
+
+    def act(self, token: int, now: Now) -> None:
+        if self._stored is None:
+            return
+        self._done = {what: at for what, at in self._done.items() if now.monotonic - at < _SEEN_WITHIN_S}
+        looked_at = self._sights()
+        if self._leader.token() == token:
+            self._ask(self.journal.moves.values())
+        for uid, move in self.journal.moves.items():
+            if self._leader.token() != token:
+                return
+            wanted, sight = wants(move), looked_at[uid]
+            if wanted.mark:
+                self._mark(move, wanted.mark, sight, GOES_FIRST, now)
+            if wanted.unmark and _cost(wanted.unmark, sight) == GOES_FIRST:
+                self._mark(move, wanted.unmark, sight, move.cost, now)
+            if wanted.evict:
+                self._evict(move, wanted.evict, sight, now)
+
+    def _ask(self, moves: Iterable[Move]) -> None:
+        wanted = {move.leg.function: move.floor for move in moves if wants(move).floor}
+        if self._asked == wanted:
+            return
+        requests = [
+            Request(
+                component=COMPONENT,
+                name=f"{move.leg.function.namespace}.{move.leg.function.name}",
+                namespace=move.leg.function.namespace,
+                revision=move.leg.function.name,
+                value=float(move.floor),
+                until=move.until,
+                reason=f"makes room for {move.function}",
+            )
+            for move in moves
+            if wants(move).floor
+        ]
+        try:
+            self._requests.put(requests)
+        except ClusterError as error:
+            self._asked = None
+            _log.warning("The floor could not be asked: %s", error)
+        else:
+            self._asked = wanted
+
+    def _mark(self, move: Move, pod: PodRef, sight: Sight, cost: int | None, now: Now) -> None:
+        if _cost(pod, sight) == cost or (pod.uid, cost) in self._done or pod.uid not in sight.pods:
+            return
+        try:
+            self._pods.set_deletion_cost(Key(move.leg.function.namespace, pod.name), uid=pod.uid, cost=cost)
+        except ObjectNotFound:
+            return
+        except ClusterError as error:
+            _log.warning("The deletion cost of pod %s is not set: %s", pod.name, error)
+            return
+        self._done[pod.uid, cost] = now.monotonic
+
+    def _evict(self, move: Move, pod: PodRef, sight: Sight, now: Now) -> None:
+        """The mirror may show a pod as Ready that is no more: who goes last is asked of the API server itself."""
+        if (pod.uid, None) in self._done:
+            return
+        function = move.leg.function
+        try:
+            there = {each.uid: each for each in self._pods.read_of(function)}
+            if not may_evict(move, replace(sight, pods=there)):
+                return
+            self._pods.evict(Key(function.namespace, pod.name), uid=pod.uid)
+        except ObjectNotFound:
+            return
+        except ClusterError as error:
+            _log.warning("Pod %s of %s is not evicted: %s", pod.name, function, error)
+            return
+        self._done[pod.uid, None] = now.monotonic
+        self._metrics.evictions.inc()
+
+    # -- the rest -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, token: int) -> None:
+        self.drop()
+        try:
+            there = self._store.load()
+            if there.token > token:
+                self._leader.lost(f"fencing token {there.token} stands on the moves", at_least=there.token)
+                return
+            self._stored = self._store.save(replace(there, token=token))
+        except ClusterError as error:
+            _log.warning("The journal of moves is not ours yet, nothing is moved: %s", error)
+
+    def _save(self, journal: Journal) -> bool:
+        assert self._stored is not None
+        try:
+            self._stored = self._store.save(replace(self._stored, journal=journal))
+        except (Conflict, AlreadyExists):
+            self.drop()  # read again, and see who leads
+            self._sees = False
+        except ClusterError as error:
+            _log.warning("The journal of moves cannot be stored, so no move goes on: %s", error)
+        else:
+            return True
+        return False
+
+    def _is_fresh(self, now: Now) -> bool:
+        return self._revisions.synced and self._revisions.age_s(now.monotonic) <= self._age_limit_s
+
+    def _sights(self, room_for: frozenset[Function] = frozenset()) -> dict[str, Sight]:
+        moves = self.journal.moves.values()
+        asked = {move.leg.function: 1 for move in moves} if self._asked is None else self._asked
+        return sights(moves, self._seen, asked, room_for)
+
+    @staticmethod
+    def _starting(move: Move, sight: Sight) -> PodFacts | None:
+        """The new pod, while it is not Ready."""
+        new = newcomers(move, sight) if move.phase is Phase.STARTING else []
+        return new[0] if new and not new[0].ready else None
+
+    def _tell_over(self, move: Move, over: Over) -> None:
+        self._metrics.over.labels("moved" if over.moved else "abandoned").inc()
+        for leg in move.legs[: move.at + 1]:
+            if over.moved:
+                text = f"made room for {move.function}{f'; {over.why}' if over.why else ''}"
+                self._tell(leg.function, EventType.NORMAL, "Moved", text)
+        if not over.moved:
+            self._tell(move.leg.function, EventType.WARNING, "MoveAbandoned", over.why)
+
+    def _tell(self, function: Function, kind: EventType, reason: str, text: str) -> None:
+        _log.info("%s: %s %s", reason, function, text)
+        if revision := self._seen.revisions.get(function):
+            self._events.record(subject_of(revision), kind, reason, text)
+
+
+def _gpu(views: Mapping[NodeName, NodeView], spot: Spot) -> GpuView | None:
+    view = views.get(spot.node)
+    return next((each for each in view.gpus if each.gpu.uuid == spot.slice.gpu), None) if view else None
+
+
+def _cost(pod: PodRef, sight: Sight) -> int | None:
+    there = sight.pods.get(pod.uid)
+    return there.deletion_cost if there else None
