@@ -21,7 +21,7 @@ from knative_mig.core.pending.demand import Replica, RevisionFacts, Scale
 from knative_mig.core.pending.event import event_of
 from knative_mig.core.pending.known import Known
 from knative_mig.ports.event_sink import EventSink
-from knative_mig.ports.kube import Key, Mirror
+from knative_mig.ports.kube import Key, KeyedMirror, Mirror
 
 _log = logging.getLogger(__name__)
 _LOOKS_AGAIN_S = 0.5  # whether it is to end
@@ -29,9 +29,9 @@ _LOOKS_AGAIN_S = 0.5  # whether it is to end
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    revisions: Mirror[RevisionFacts]
-    scales: Mirror[Scale]
-    pods: Mirror[Replica]
+    revisions: KeyedMirror[RevisionFacts]
+    scales: KeyedMirror[Scale]
+    pods: KeyedMirror[Replica]
 
     def each(self) -> dict[str, Mirror[object]]:
         return {"revisions": self.revisions, "podautoscalers": self.scales, "pods": self.pods}

@@ -75,9 +75,6 @@ class Mirror(Protocol[T_co]):
     def snapshot(self) -> Mapping[Key, T_co]:
         """The same object until something changes."""
 
-    def get(self, key: Key) -> T_co | None:
-        """One object as it is in the snapshot of now, at the cost of one."""
-
     @property
     def synced(self) -> bool:
         """Whether a first whole list has come."""
@@ -89,6 +86,13 @@ class Mirror(Protocol[T_co]):
 
     def on_change(self, wake: Callable[[Key], None]) -> None:
         """`wake` is called on the mirror's thread after each change; it must return at once."""
+
+
+class KeyedMirror(Mirror[T_co], Protocol[T_co]):
+    """For whoever looks at one object a change, among thousands."""
+
+    def get(self, key: Key) -> T_co | None:
+        """As it is in the snapshot of now, at the cost of one."""
 
 
 class GpuNodes(Protocol):

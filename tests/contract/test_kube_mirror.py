@@ -13,7 +13,7 @@ from knative_mig.adapters.kube import parse
 from knative_mig.adapters.kube.kinds import NODE, POD
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.core.cluster.objects import PodFacts
-from knative_mig.ports.kube import Key, Mirror
+from knative_mig.ports.kube import Key, KeyedMirror
 from tests.contract.kube_rigs import KINDS, KubeRig, kube_rig
 from tests.contract.mirrors import running
 
@@ -51,7 +51,7 @@ def pod_mirror(rig: KubeRig, opened: ExitStack) -> PodMirror:
 def test_has_what_was_there_before_it(rig: KubeRig, pod_mirror: PodMirror) -> None:
     key = rig.pod(priority=0)
     mirror, woken = pod_mirror()
-    as_port: Mirror[PodFacts] = mirror
+    as_port: KeyedMirror[PodFacts] = mirror
     assert as_port.snapshot()[key].uid == rig.uid(POD, key)
     assert as_port.get(key) == as_port.snapshot()[key]
     assert as_port.get(Key(key.namespace, "another")) is None
