@@ -145,8 +145,7 @@ class _NoKnative:
     def save(self, moves: StoredMoves) -> StoredMoves:
         return moves
 
-    def put(self, requests: Iterable[Request]) -> None:
-        raise NotImplementedError
+    def put(self, requests: Iterable[Request]) -> None: ...
 
     def read_of(self, function: Function) -> list[PodFacts]:
         raise NotImplementedError
