@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from knative_mig.core.cluster.leadership import Renew, Sight, Take, Wait, decide, leads_until, look
+from knative_mig.core.cluster.leadership import Exhausted, Renew, Sight, Take, Wait, decide, leads_until, look
 from knative_mig.ports.kube import AlreadyExists, ClusterError, Conflict, Key, LeaseRecord, Leases
 from reconfigurer.planner.settings import LeaseSettings
 
@@ -48,6 +48,7 @@ class Leader:
         self._at_least = 0
         self._sight: Sight | None = None
         self._elsewhere = ""
+        self._stuck = ""
 
     def token(self) -> int | None:
         """Under which this process leads at this moment, None if it does not."""
@@ -58,6 +59,11 @@ class Leader:
     def elsewhere(self) -> str:
         """Where the one who holds the lease takes events; empty if that is us, nobody, or not known."""
         return self._elsewhere
+
+    @property
+    def stuck(self) -> str:
+        """Why nobody can lead until a person has looked; empty while somebody can."""
+        return self._stuck
 
     def lost(self, why: str, at_least: int = 0) -> None:
         """Somebody else leads: found out by a write that was refused under a token that is newer than ours."""
@@ -74,9 +80,15 @@ class Leader:
             highest = self._highest()
             if highest is None:
                 return _RETRY_S
+            if lease is None:  # whoever deleted it wants to begin anew, from what stands on the GpuNodes
+                self._at_least = 0
             highest = max(highest, self._at_least)
             decision = decide(lease, self._sight, self._me, self._token, highest, asked_at)
+            if not isinstance(decision, Exhausted):
+                self._stuck = ""
             match decision:
+                case Exhausted(token=token):
+                    self._give_up(token)
                 case Wait(holder=holder, until=until):
                     self._stop(f"{holder} holds the lease")
                     return min(self._settings.renew_s, max(0.05, until - asked_at))
@@ -95,6 +107,16 @@ class Leader:
                 self._stop("the lease could not be renewed in time")
             return _RETRY_S
         return self._settings.renew_s
+
+    def _give_up(self, token: int) -> None:
+        why = (
+            f"nobody can lead: fencing token {token} stands on a GpuNode or on the Lease, and above it there is none; "
+            f"delete the Lease {self._key.namespace}/{self._key.name} and each GpuNode that carries it"
+        )
+        if why != self._stuck:
+            _log.error("%s", why)
+        self._stop("its fencing token is the last there is", quietly=True)
+        self._stuck = why
 
     def release(self) -> None:
         """On exit: the next one need not wait until the lease has run out."""

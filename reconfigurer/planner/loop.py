@@ -2,8 +2,9 @@
 
 Composed in `process`, which also makes the thread that calls `run`. The event makes it fast, the list makes it right:
 each round starts from the mirrors as they are, so a wake that was lost or came twice changes nothing. The subtle thing
-is what a round does not do: it plans nothing while its mirrors are old, nothing before its token stands on every
-GpuNode, and writes nothing once it does not lead any more.
+is what a round does not do: it plans nothing while its mirrors are old, nothing on a GpuNode before its token stands
+there, and writes nothing once it does not lead any more. What could not be written is tried again soon, and less and
+less often while it cannot.
 """
 
 import logging
@@ -14,6 +15,7 @@ from enum import StrEnum
 
 from knative_mig.core.cluster.decide import Granted, KeptFleet, decide, finds_another
 from knative_mig.core.cluster.gates import Lift, lifts
+from knative_mig.core.cluster.leadership import highest_token
 from knative_mig.core.cluster.moving import Moving
 from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
 from knative_mig.core.cluster.staleness import LeftOut, Lookout
@@ -34,6 +36,7 @@ from reconfigurer.planner.writing import InParallel, SpecWriter, one_by_one
 _log = logging.getLogger(__name__)
 # A lift that the mirror has not shown for so long has been lost, or undone: it is asked for again.
 _LIFT_SEEN_WITHIN_S = 10.0
+_AGAIN_S = 0.5  # what is waited for is a conflict's other writer, or an API server that refuses for a moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ class Mirrors:
 class Outcome(StrEnum):
     STANDBY = "standby"
     BLIND = "blind"  # the mirrors are too old, or have never been whole
-    NOT_STAMPED = "not-stamped"  # the token does not stand everywhere yet
+    NOT_STAMPED = "not-stamped"  # the token could be written on no GpuNode
     OVERTAKEN = "overtaken"  # a newer leader's token was met
     PLANNED = "planned"
     FAILED = "failed"
@@ -106,6 +109,8 @@ class PlannerLoop:
         self._lookout = Lookout(settings.patience)
         self._begin_anew()
         self._led_under: int | None = None
+        self._soon = False  # something of this round has to be tried again
+        self._failures = 0  # rounds of that kind in a row
         self._woken = threading.Event()
         self._woken_at: float | None = None
         self._lock = threading.Lock()
@@ -124,6 +129,12 @@ class PlannerLoop:
     def is_woken(self) -> bool:
         return self._woken.is_set()
 
+    @property
+    def due_in_s(self) -> float:
+        """Until the next round, if nothing wakes the loop before."""
+        again_s = _AGAIN_S * 2.0 ** (min(self._failures, 16) - 1)
+        return min(self._settings.resync_s, again_s) if self._failures else self._settings.resync_s
+
     def wake_on_changes(self) -> None:
         """Heartbeats alone change nothing; each round looks at them."""
         for mirror in (self._mirrors.gpu_nodes, self._mirrors.pods, self._mirrors.nodes, self._mirrors.quotas):
@@ -132,7 +143,7 @@ class PlannerLoop:
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set and the loop is woken."""
         while not stop.is_set():
-            self._woken.wait(self._settings.resync_s)
+            self._woken.wait(self.due_in_s)
             if stop.is_set():
                 break
             try:
@@ -140,6 +151,7 @@ class PlannerLoop:
             except Exception:  # noqa: BLE001  one bad object must not end the planner; what is kept may be half done
                 _log.exception("A round failed")
                 self._begin_anew()
+                self._failures += 1
                 self._metrics.rounds.labels(str(Outcome.FAILED)).inc()
                 stop.wait(1.0)
         if self._leader.token() is not None:
@@ -151,7 +163,9 @@ class PlannerLoop:
         with self._lock:
             woken_at, self._woken_at = self._woken_at, None
             self._woken.clear()
+        self._soon = False
         outcome = self._step(now, woken_at)
+        self._failures = self._failures + 1 if self._soon else 0
         self._metrics.rounds.labels(str(outcome)).inc()
         self.last_round_at = now.monotonic
         return outcome
@@ -170,19 +184,22 @@ class PlannerLoop:
             self._metering.begin(now.wall)
             self._led_under = token
             self._metrics.token.set(token)
+        if highest_token(nodes.values()) > token:
+            return self._overtaken(highest_token(nodes.values()))
         if any(node.spec.fencing_token < token for node in nodes.values()):
             stamped = self._writer.stamp(nodes, token)
             if stamped.overtaken_by is not None:
                 return self._overtaken(stamped.overtaken_by)
-            if stamped.failed:
-                return Outcome.NOT_STAMPED
             nodes = self._writer.newest(self._mirrors.gpu_nodes.snapshot())
+            self._soon = bool(stamped.failed)
+            if stamped.failed and not any(node.spec.fencing_token == token for node in nodes.values()):
+                return Outcome.NOT_STAMPED
         return self._plan(token, nodes, now, woken_at)
 
     def _plan(self, token: int, nodes: Mapping[NodeName, GpuNode], now: Now, woken_at: float | None) -> Outcome:
         began = self._clock().monotonic
         pods = self._mirrors.pods.snapshot()
-        facts = self._facts(nodes, pods, self._mover.see(nodes, pods, token, now), now)
+        facts = self._facts(nodes, pods, self._mover.see(nodes, pods, token, now), token, now)
         changed = self._keeper.see(facts, now.wall)
         if self._mover.advance(self._room(changed, now), now):
             changed |= self._keeper.see(replace(facts, moving=self._mover.moving(now)), now.wall)
@@ -201,6 +218,7 @@ class PlannerLoop:
         for name, error in (written.failed or {}).items():
             self._metrics.writes.labels(error.reason).inc()
             self._keeper.forget(name)
+            self._soon = True
         if written.overtaken_by is not None:
             return self._overtaken(written.overtaken_by)
         self._lift([*decision.granted, *self._mover.granted(self._keeper.views)], token, now)
@@ -226,13 +244,13 @@ class PlannerLoop:
         )
 
     def _facts(
-        self, nodes: Mapping[NodeName, GpuNode], pods: Mapping[Key, PodFacts], moving: Moving, now: Now
+        self, nodes: Mapping[NodeName, GpuNode], pods: Mapping[Key, PodFacts], moving: Moving, token: int, now: Now
     ) -> Facts:
         beats = {
             NodeName(key.name): (each.holder, each.renewed, each.resource_version)
             for key, each in self._mirrors.heartbeats.snapshot().items()
         }
-        verdicts = self._lookout.judge_all(nodes, beats, now.monotonic)
+        verdicts = self._lookout.judge_all(nodes, beats, now.monotonic, token)
         self._metrics.show_left_out(
             reasons_of(str(each.because) for each in verdicts.values() if isinstance(each, LeftOut))
         )
@@ -297,6 +315,7 @@ class PlannerLoop:
                 continue
             except ClusterError as error:
                 _log.warning("The gate of pod %s/%s is not lifted: %s", key.namespace, key.name, error)
+                self._soon = True
                 continue
             self._lifted[lift.pod.uid] = _Lifted(lift=lift, at=now.monotonic)
             self._metrics.gates.inc()

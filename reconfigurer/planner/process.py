@@ -220,7 +220,7 @@ class Planner:
 
     def _unready(self) -> str:
         unsynced = self._mirrors.unsynced
-        return self._unhealthy() or (f"not listed yet: {', '.join(unsynced)}" if unsynced else "")
+        return self._unhealthy() or (f"not listed yet: {', '.join(unsynced)}" if unsynced else self.leader.stuck)
 
 
 def _address(host: str, port: int) -> str:

@@ -74,6 +74,11 @@ def test_a_lower_fencing_token_is_refused_whatever_else_the_write_says(
     api.merge(GPU_NODE, nobodys_node, {"spec": {"fencingToken": token, "gpus": [gpu(0, ("3g.20gb", 4, 4))]}})
 
 
+def test_a_token_above_which_no_leader_could_go_is_refused(refused: Callable[[Object], str]) -> None:
+    assert "should be less than or equal to 9" in refused({"fencingToken": 2**53})
+    assert "should be less than or equal to 9" in refused({"fencingToken": 2**63 - 1})
+
+
 def test_two_slices_on_the_same_memory_units_are_refused(refused: Callable[[Object], str]) -> None:
     assert "same memory units" in refused({"gpus": [gpu(0, ("3g.20gb", 0, 4), ("2g.10gb", 2, 2))]})
 
@@ -252,6 +257,13 @@ def test_the_planner_lifts_its_gate_and_changes_nothing_else_of_a_pod(
             patch(*refused)
     with forbidden():
         planner.delete(POD, "gated", namespace)
+    cost = "controller.kubernetes.io/pod-deletion-cost"
+    mark = {"op": "add", "path": "/metadata/annotations", "value": {cost: "-5"}}
+    note = {"op": "add", "path": "/metadata/annotations", "value": {cost: "-5", "a": "b"}}
+    for refused in ([note], [mark, here], [mark, image]):
+        with forbidden("the planner"):
+            patch(*refused)
+    patch(mark)
     patch(lift, here)
     left = api.get(POD, "gated", namespace)["spec"]
     assert left["schedulingGates"] == gates[1:]

@@ -1,5 +1,6 @@
 """The whole planner process on an API server: mirrors, lease, rounds, writes, gates, meters, probes, its end."""
 
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -153,6 +154,20 @@ def test_leader_and_standby_are_ready_and_the_leader_publishes_meters(api: FakeA
         assert 'knative_mig_slice_share_seconds_total{namespace="team",profile="4g.20gb",service="busy"' in read(
             leads, "/metrics"
         )
+
+
+def test_while_nobody_can_lead_no_replica_is_ready_and_it_says_what_helps(api: FakeApi) -> None:
+    put_gpu_node(api, gpu_node("n1", gpu("GPU-1"), token=2**63 - 1))
+    with planner(api) as running:
+        assert running._gpu_nodes.wait_synced(20)
+        for _ in range(1000):
+            if not running.leader.stuck:
+                running.stop.wait(0.02)
+        with pytest.raises(urllib.error.HTTPError) as unready:
+            read(running, "/readyz")
+        with unready.value as answered:
+            assert "delete the Lease knative-mig/knative-mig-planner" in answered.read().decode()
+        assert read(running, "/healthz") == "ok\n"
 
 
 def stored(api: FakeApi) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from knative_mig.adapters.kube.client import KubeClient
-from knative_mig.adapters.kube.fields import Fields
+from knative_mig.adapters.kube.fields import Fields, token_in
 from knative_mig.adapters.kube.kinds import CONFIG_MAP
 from knative_mig.ports.kube import Key, ObjectNotFound
 
@@ -42,6 +42,4 @@ def _notes(body: dict[str, Any]) -> Notes:
 
 
 def token_of(data: Mapping[str, str]) -> int:
-    """0 for one that somebody edited: whoever leads writes its own."""
-    text = data.get(TOKEN, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+    return token_in(data.get(TOKEN, ""))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
+from knative_mig.core.cluster.leadership import MOST_TOKEN
 from knative_mig.core.errors import BadInput
 
 T = TypeVar("T")
@@ -132,6 +133,12 @@ def time_text(seconds: float) -> str:
     """RFC 3339, to the microsecond where it is no whole second."""
     when = datetime.fromtimestamp(round(seconds, 6), UTC)
     return when.strftime("%Y-%m-%dT%H:%M:%S.%fZ" if when.microsecond else "%Y-%m-%dT%H:%M:%SZ")
+
+
+def token_in(text: str) -> int:
+    """A leader's fencing token; 0 for what no leader wrote: whoever leads next writes its own."""
+    token = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+    return token if token <= MOST_TOKEN else 0
 
 
 def micro_time_text(seconds: float) -> str:

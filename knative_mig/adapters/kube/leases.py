@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any, Final
 
 from knative_mig.adapters.kube.client import KubeClient
-from knative_mig.adapters.kube.fields import Fields, micro_time_text
+from knative_mig.adapters.kube.fields import Fields, micro_time_text, token_in
 from knative_mig.adapters.kube.kinds import LEASE
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.ports.kube import Key, LeaseRecord, ObjectNotFound
@@ -39,7 +39,6 @@ def _record(body: dict[str, Any]) -> LeaseRecord:
     top = Fields(body)
     about, spec = top.child("metadata"), top.child("spec")
     annotations = about.labels("annotations")
-    token = annotations.get(FENCING, "")
     return LeaseRecord(
         holder=spec.text("holderIdentity"),
         duration_s=float(spec.optional_integer("leaseDurationSeconds") or 0),
@@ -48,7 +47,7 @@ def _record(body: dict[str, Any]) -> LeaseRecord:
         transitions=spec.optional_integer("leaseTransitions") or 0,
         resource_version=about.text("resourceVersion"),
         address=annotations.get(ADDRESS, ""),
-        fencing_token=int(token) if token.isascii() and token.isdigit() and len(token) < 19 else 0,
+        fencing_token=token_in(annotations.get(FENCING, "")),
     )
 
 

@@ -3,14 +3,20 @@
 Called by the planner's lease loop with what the API server has. Clocks need not agree: whoever waits for a lease to run
 out counts its duration from its own first sight of that record. The token is what makes a paused leader harmless: a new
 one takes a number above the Lease's and above every GpuNode's, so that a Lease which somebody deleted brings no old
-number back, and stamps it on every GpuNode, where the API server then refuses anything lower.
+number back, and stamps it on every GpuNode, where the API server then refuses anything lower. Where somebody has
+written the highest number that there can be, nobody leads until it is gone: to go on counting would help nobody.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from knative_mig.core.gpu_node import GpuNode
+
+# The highest fencing token that a GpuNode takes. It and the next whole number are exact in whatever reads JSON's
+# numbers as doubles, it is far from where an int64 ends, and a new leader each second would be there in 285 million
+# years.
+MOST_TOKEN: Final = 2**53 - 1
 
 
 class Lease(Protocol):
@@ -66,19 +72,29 @@ class Wait:
     until: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhausted:
+    """Above this token there is none."""
+
+    token: int
+
+
 def decide(  # noqa: PLR0917 - a Lease, who asks, and what each side knows
     lease: Lease | None, sight: Sight | None, me: str, my_token: int | None, highest: int, now: float
-) -> Renew | Take | Wait:
+) -> Renew | Take | Wait | Exhausted:
     """`my_token`: under which this process leads, None if it does not; `highest`: the highest on any GpuNode."""
     if lease is None or sight is None:
-        return Take(token=max(highest, my_token or 0) + 1, transitions=0)
+        return _take(max(highest, my_token or 0), transitions=0)
     if lease.holder == me and my_token is not None and lease.fencing_token == my_token:
         return Renew(token=my_token)
     until = sight.since + lease.duration_s
     if lease.holder not in ("", me) and now < until:
         return Wait(holder=lease.holder, until=until)
-    token = max(lease.fencing_token, highest, my_token or 0) + 1
-    return Take(token=token, transitions=lease.transitions + 1)
+    return _take(max(lease.fencing_token, highest, my_token or 0), transitions=lease.transitions + 1)
+
+
+def _take(above: int, *, transitions: int) -> Take | Exhausted:
+    return Exhausted(token=above) if above >= MOST_TOKEN else Take(token=above + 1, transitions=transitions)
 
 
 def highest_token(nodes: Iterable[GpuNode]) -> int:

@@ -18,6 +18,7 @@ from knative_mig.core.inventory import NodeName
 class Outside(StrEnum):
     """Why a node is left out: stable, metrics and reasons carry it."""
 
+    NOT_STAMPED = "TokenRefused"
     NOT_REPORTED = "AgentNotReported"
     NOT_READY = "AgentNotReady"
     LATE = "AgentLate"
@@ -95,6 +96,11 @@ def judge(node: GpuNode, sight: Sight, now: float, patience: Patience) -> Verdic
     return USABLE
 
 
+_UNSTAMPED: Final = LeftOut(
+    because=Outside.NOT_STAMPED, why="the leader's token could not be written into its spec; the planner's log says why"
+)
+
+
 class Lookout:
     """Judges all nodes, round by round."""
 
@@ -103,12 +109,13 @@ class Lookout:
         self._sights: dict[NodeName, Sight] = {}
 
     def judge_all(
-        self, nodes: Mapping[NodeName, GpuNode], beats: Mapping[NodeName, object], now: float
+        self, nodes: Mapping[NodeName, GpuNode], beats: Mapping[NodeName, object], now: float, token: int = 0
     ) -> dict[NodeName, Verdict]:
+        """`token`: the leader's; where an older one stands a paused leader could still write."""
         sights, before = {}, self._sights
         verdicts = {}
         for name, node in nodes.items():
             sight = sights[name] = look(before.get(name), node, beats.get(name), now)
-            verdicts[name] = judge(node, sight, now, self._patience)
+            verdicts[name] = judge(node, sight, now, self._patience) if node.spec.fencing_token >= token else _UNSTAMPED
         self._sights = sights
         return verdicts

@@ -10,6 +10,7 @@ import yaml
 
 from activator_hooks.source.__main__ import PLANNER as SINK
 from activator_hooks.source.__main__ import command as source
+from knative_mig.core.cluster.leadership import MOST_TOKEN
 from knative_mig.core.events import PENDING
 from knative_mig.core.gpu_node import GATE, LAYOUT_LABEL
 from reconfigurer.agent.__main__ import command as agent
@@ -25,14 +26,16 @@ MAY = {
         "gpunodes.knative-mig.dev": "get list patch watch",
         "nodes": "get list watch",
         "pods": "get list patch watch",
+        "pods/eviction": "create",
+        "revisions.serving.knative.dev": "list patch watch",
         "resourcequotas": "list watch",
         "events": "create patch",
     },
     "Role/planner": {
         "leases.coordination.k8s.io": "create",
         "leases.coordination.k8s.io knative-mig-planner": "get update",
-        "configmaps": "create",
-        "configmaps knative-mig-meters": "get update",
+        "configmaps": "create list watch",
+        "configmaps knative-mig-meters knative-mig-floor knative-mig-moves floor-move": "get update",
     },
     "ClusterRole/knative-mig-agent": {
         "gpunodes.knative-mig.dev": "create get list watch",
@@ -135,6 +138,12 @@ def test_the_policies_know_the_accounts_and_the_gate_by_their_names() -> None:
         assert condition["expression"].split("'")[1] in accounts
     gates = one("ValidatingAdmissionPolicy", "knative-mig-planner-gates")["spec"]["validations"][1]["expression"]
     assert f"'{GATE}'" in gates
+
+
+def test_the_api_server_takes_no_token_above_which_nobody_could_lead() -> None:
+    [version] = one("CustomResourceDefinition", "gpunodes.knative-mig.dev")["spec"]["versions"]
+    token = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["fencingToken"]
+    assert (token["minimum"], token["maximum"]) == (0, MOST_TOKEN)
 
 
 @pytest.mark.parametrize("name", ["planner", "source", "knative-mig-webhook"])

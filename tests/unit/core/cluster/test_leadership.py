@@ -1,6 +1,17 @@
 """Who leads, and under which token."""
 
-from knative_mig.core.cluster.leadership import Renew, Sight, Take, Wait, decide, highest_token, leads_until, look
+from knative_mig.core.cluster.leadership import (
+    MOST_TOKEN,
+    Exhausted,
+    Renew,
+    Sight,
+    Take,
+    Wait,
+    decide,
+    highest_token,
+    leads_until,
+    look,
+)
 from knative_mig.ports.kube import LeaseRecord
 from tests.small_cluster import gpu_node
 
@@ -58,6 +69,16 @@ def test_the_token_is_above_every_gpu_nodes_whatever_the_lease_says() -> None:
     assert decide(old, seen(old, 0), "me", None, highest_token(nodes), now=0) == Take(token=13, transitions=3)
     assert decide(None, None, "me", None, highest_token(nodes), now=0) == Take(token=13, transitions=0)
     assert highest_token([]) == 0
+
+
+def test_above_the_highest_token_nobody_leads_but_who_leads_already_goes_on() -> None:
+    old = lease("", token=4)
+    for above in (MOST_TOKEN, 2**63 - 1):
+        assert decide(old, seen(old, 0), "me", None, above, now=0) == Exhausted(token=above)
+        assert decide(None, None, "me", None, above, now=0) == Exhausted(token=above)
+    assert decide(None, None, "me", None, MOST_TOKEN - 1, now=0) == Take(token=MOST_TOKEN, transitions=0)
+    mine = lease("me", token=4)
+    assert decide(mine, seen(mine, 0), "me", 4, MOST_TOKEN, now=0) == Renew(token=4)
 
 
 def test_a_leader_counts_less_than_those_who_wait() -> None:

@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from knative_mig.core.gpu_node import GATE
+from knative_mig.core.cluster.leadership import MOST_TOKEN
+from knative_mig.core.gpu_node import GATE, GpuNode, GpuNodeSpec
 from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import Conflict, Key, Refused
 from reconfigurer.planner.loop import Outcome
@@ -128,6 +129,56 @@ def test_a_gpu_node_that_appears_later_is_stamped_too(cluster: FakeCluster, floo
     cluster.put_gpu_node(gpu_node("n3", gpu("gpu-n3")))
     replica.round()
     assert cluster.gpu_node("n3").spec.fencing_token == 1
+
+
+def test_a_gpu_node_that_refuses_the_stamp_is_left_alone_and_asked_again_soon_while_the_rest_go_on(
+    cluster: FakeCluster, floor: Floor, replica: Replica
+) -> None:
+    write_spec = cluster.write_spec
+
+    def refusing(node: GpuNode, spec: GpuNodeSpec) -> GpuNode:
+        if node.name == N1:
+            raise Refused("somebody's webhook says no")
+        return write_spec(node, spec)
+
+    cluster.write_spec = refusing  # type: ignore[method-assign]
+    replica.lead()
+    assert replica.round() is Outcome.PLANNED
+    floor.obey(N2)
+    cluster.put_pod(pod("p", "7g.40gb"))
+    cluster.put_pod(pod("q", "7g.40gb", created=1.0))
+    waits = []
+    for _ in range(8):
+        assert replica.round() is Outcome.PLANNED
+        waits.append(replica.loop.due_in_s)
+    assert keys(cluster, "n2") == ["7g.40gb@0"]
+    assert cluster.gpu_node("n1").spec.fencing_token == 0
+    assert replica.metric("planner_left_out_nodes", reason="TokenRefused") == 1
+    assert waits == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0]
+    cluster.write_spec = write_spec  # type: ignore[method-assign]
+    replica.round()
+    floor.obey(N1)
+    replica.round()
+    assert keys(cluster, "n1") == ["7g.40gb@0"]
+    assert replica.loop.due_in_s == replica.settings.resync_s
+
+
+@pytest.mark.parametrize("fails", ["all stamps", "a spec", "a gate"])
+def test_what_could_not_be_written_is_tried_again_before_the_next_resync(
+    fails: str, cluster: FakeCluster, floor: Floor, replica: Replica
+) -> None:
+    replica.lead()
+    if fails != "all stamps":
+        replica.round()
+        floor.obey(N1)
+        floor.obey(N2)
+        cluster.put_pod(pod("p", "7g.40gb", gated=True, only_on="n1"))
+    if fails == "a gate":
+        replica.round()
+        floor.obey(N1)
+    cluster.unreachable = True
+    assert replica.round() is (Outcome.NOT_STAMPED if fails == "all stamps" else Outcome.PLANNED)
+    assert replica.loop.due_in_s == 0.5
 
 
 @pytest.mark.parametrize("how", ["old", "never whole"])
@@ -380,6 +431,42 @@ def test_a_deleted_lease_locks_nobody_out_and_brings_no_old_token_back(
     assert (other.leader.token() or 0) > 1
     replica.leader.step()
     assert replica.leader.token() is None
+
+
+def test_the_highest_token_stops_everybody_with_one_word_until_its_gpu_node_and_the_lease_are_gone(
+    cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    stamp(replica, floor)
+    absurd = cluster.gpu_node("n2")
+    cluster.put_gpu_node(replace(absurd, spec=replace(absurd.spec, fencing_token=2**63 - 1)))
+    assert replica.round() is Outcome.OVERTAKEN
+    for _ in range(5):
+        clock.at += 5
+        replica.leader.step()
+        assert replica.round() is Outcome.STANDBY
+    assert "9223372036854775807 stands on a GpuNode" in replica.leader.stuck
+    assert [each.levelname for each in caplog.records].count("ERROR") == 1
+    assert cluster.leases[LEASE].fencing_token == 1
+    del cluster.gpu_nodes[Key("", "n2")], cluster.leases[LEASE]
+    cluster.put_gpu_node(gpu_node("n2", gpu("gpu-n2")))
+    replica.lead()
+    assert not replica.leader.stuck
+    assert replica.round() is Outcome.PLANNED
+    assert [cluster.gpu_node(name).spec.fencing_token for name in ("n1", "n2")] == [2, 2]
+
+
+def test_a_token_that_was_met_in_a_write_is_forgotten_with_the_lease(
+    cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock
+) -> None:
+    """The mirror never showed it, and its GpuNode has gone: only this process's memory would stand in the way."""
+    stamp(replica, floor)
+    replica.leader.lost("a write was refused", at_least=MOST_TOKEN)
+    clock.at += 15
+    replica.leader.step()
+    assert replica.leader.stuck
+    del cluster.leases[LEASE]
+    replica.lead()
+    assert replica.leader.token() == 2
 
 
 def test_an_api_server_that_is_away_ends_the_leadership_before_others_may_begin(
