@@ -18,6 +18,7 @@ from knative_mig.core.geometry import GpuModel, Place
 from knative_mig.core.gpu_node import (
     GpuHealth,
     GpuNode,
+    GpuNodeStatus,
     GpuStatus,
     Layout,
     SliceKey,
@@ -56,6 +57,7 @@ class NodeView:
     holders: frozenset[tuple[str, str]] = frozenset()  # pods that hold a slice, by namespace and name
     given_away: tuple[ProfileName, ...] = ()  # slices that the kubelet has given to somebody whom it has not named yet
     holds_until: float = inf  # by the wall clock: worths are judged again then
+    unlisted: frozenset[GpuUuid] = frozenset()  # GPUs that the spec names and that are not on the node any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +119,15 @@ def view_node(  # noqa: PLR0917 - what is seen of a node, and what it is judged 
             if each.state is SliceState.BUSY and not each.holders and not each.pids
         ),
         holds_until=reader.holds_until,
+        unlisted=_unlisted(node, status) if isinstance(verdict, Usable) else frozenset(),
     )
+
+
+def _unlisted(node: GpuNode, status: GpuNodeStatus) -> frozenset[GpuUuid]:
+    """By a report that has answered this spec. One without any GPU says more of the driver than of the GPUs."""
+    there = {gpu.uuid for gpu in status.gpus}
+    dynamic = status.layout is not Layout.STATIC
+    return frozenset(gpu.uuid for gpu in node.spec.gpus if gpu.uuid not in there) if there and dynamic else frozenset()
 
 
 def _anywhere(pod: PodFacts) -> frozenset[NodeName] | None:  # noqa: ARG001 - stands in for who knows the nodes
@@ -160,7 +170,8 @@ class _Draft:
         keep = frozenset({*self.keep, *self.standing, *self.coming, *free_of_coming})
         slices = [Slice(place, use) for place, use in self.uses.items()]
         slices.sort(key=lambda each: (each.place.start, each.place.index))
-        named = None if self.wanted is None else {each.key for each in self.wanted.slices}
+        named = None if self.wanted is None else {(each.key, each.size) for each in self.wanted.slices}
+        kept = {(key, place.profile.memory_units) for key in keep if (place := self.place(key))}
         return GpuView(
             gpu=Gpu(uuid=self.status.uuid, node=node, model=self.model, slices=tuple(slices), static=self.static),
             keep=keep,
@@ -173,7 +184,7 @@ class _Draft:
             released=frozenset(free_of_coming),
             reserved=frozenset(self.reserved),
             writable=self.writable,
-            differs=self.writable and named is not None and named != keep,
+            differs=self.writable and named is not None and named != kept,
         )
 
     def _back(self, place: Place) -> tuple[SliceKey, ...]:

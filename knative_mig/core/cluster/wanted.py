@@ -40,13 +40,13 @@ def _spec(view: NodeView, now: GpuNodeSpec, here: Iterable[Step], token: int) ->
     steps: dict[GpuUuid, list[Step]] = {}
     for step in here:
         steps.setdefault(step.target.gpu, []).append(step)
-    wanted = {gpu.uuid: gpu for gpu in now.gpus}
+    wanted = {gpu.uuid: gpu for gpu in now.gpus if gpu.uuid not in view.unlisted}
     for gpu in view.gpus:
         if gpu.writable and (gpu.differs or gpu.gpu.uuid in steps):
-            keys = _after(gpu, steps.get(gpu.gpu.uuid, ()))
+            anew = _wanted(gpu, _after(gpu, steps.get(gpu.gpu.uuid, ())))
             named = wanted.get(gpu.gpu.uuid)
-            if named is None or {each.key for each in named.slices} != keys:
-                wanted[gpu.gpu.uuid] = _wanted(gpu, keys)
+            if named is None or {*named.slices} != {*anew.slices}:
+                wanted[gpu.gpu.uuid] = anew
     gpus = tuple(wanted[uuid] for uuid in sorted(wanted))
     return None if set(gpus) == set(now.gpus) else GpuNodeSpec(fencing_token=token, gpus=gpus)
 
