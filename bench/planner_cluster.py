@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from bench.fleets import make_fleet
 from knative_mig.core.cluster.objects import NodeFacts, Phase, PodFacts, QuotaFacts, Resources
 from knative_mig.core.gpu_node import (
+    Condition,
     GpuHealth,
     GpuNode,
     GpuNodeSpec,
@@ -227,6 +228,11 @@ class BenchCluster:
 
     def write_status(self, name: NodeName, status: GpuNodeStatus) -> GpuNode:
         raise NotImplementedError
+
+    def write_planned(self, node: GpuNode, planned: Condition) -> GpuNode:
+        written = replace(self.read(node.name), planned=planned)
+        self.gpu_nodes.put(Key("", node.name), written)
+        return written
 
     def delete(self, key: Key, *, uid: str) -> None: ...
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from knative_mig.core.agent.readings import GpuReading, KubeletView, SeenSlice, device_id
 from knative_mig.core.cluster.objects import Phase, PodFacts
 from knative_mig.core.gpu_node import (
+    Condition,
     GpuHealth,
     GpuNode,
     GpuNodeSpec,
@@ -206,6 +207,9 @@ class FakeGpuNodes:
         return self.node
 
     def write_spec(self, node: GpuNode, spec: GpuNodeSpec) -> GpuNode:
+        raise NotImplementedError
+
+    def write_planned(self, node: GpuNode, planned: Condition) -> GpuNode:
         raise NotImplementedError
 
     def write_status(self, name: NodeName, status: GpuNodeStatus) -> GpuNode:

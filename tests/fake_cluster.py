@@ -10,7 +10,7 @@ from itertools import count
 from typing import Generic, TypeVar
 
 from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
-from knative_mig.core.gpu_node import GpuNode, GpuNodeSpec, GpuNodeStatus
+from knative_mig.core.gpu_node import Condition, GpuNode, GpuNodeSpec, GpuNodeStatus
 from knative_mig.core.inventory import Function, NodeName
 from knative_mig.ports.kube import (
     AlreadyExists,
@@ -143,6 +143,14 @@ class FakeCluster:
     def write_status(self, name: NodeName, status: GpuNodeStatus) -> GpuNode:
         written = replace(self.read(name), status=status, resource_version=self.version())
         self.gpu_nodes[Key("", name)] = written
+        return written
+
+    def write_planned(self, node: GpuNode, planned: Condition) -> GpuNode:
+        there = self.read(node.name)
+        if there.uid != node.uid:
+            raise Conflict(f"{node.name} is another one by now")
+        written = replace(there, planned=planned, resource_version=self.version())
+        self.gpu_nodes[Key("", node.name)] = written
         return written
 
     # -- Pods -------------------------------------------------------------------------------------------------------

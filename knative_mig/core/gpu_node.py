@@ -1,8 +1,8 @@
 """`GpuNode` as values: what the planner wants of a node's GPUs, and what its agent read there.
 
-The planner writes the spec, the agent writes the status; each reads the other's. The YAML that people see is the
-business of `adapters.kube.gpu_node_codec`. The subtle thing is a GPU that the spec does not name: nothing is wanted of
-it, so its slices stay as they are; a GPU that is named with no slices is to be emptied.
+The planner writes the spec, the agent the status but for one word of the planner's; each reads the other's. The YAML
+that people see is the business of `adapters.kube.gpu_node_codec`. The subtle thing is a GPU that the spec does not
+name: nothing is wanted of it, so its slices stay as they are; a GPU that is named with no slices is to be emptied.
 """
 
 from collections.abc import Mapping
@@ -199,3 +199,4 @@ class GpuNode:
     labels: Mapping[str, str] = field(default_factory=dict)
     spec: GpuNodeSpec = GpuNodeSpec()
     status: GpuNodeStatus | None = None  # None: its agent has not reported yet
+    planned: Condition | None = None  # the planner's one word in the status: whether the node is planned on

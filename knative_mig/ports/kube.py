@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from knative_mig.core.errors import KnativeMigError
-from knative_mig.core.gpu_node import GpuNode, GpuNodeSpec, GpuNodeStatus
+from knative_mig.core.gpu_node import Condition, GpuNode, GpuNodeSpec, GpuNodeStatus
 from knative_mig.core.inventory import NodeName
 from knative_mig.core.profile import ProfileName
 
@@ -107,7 +107,10 @@ class GpuNodes(Protocol):
         """Conflict where `node` is not the newest; Refused where the fencing token is older than the one there."""
 
     def write_status(self, name: NodeName, status: GpuNodeStatus) -> GpuNode:
-        """The status has one writer, the agent, so nothing is compared."""
+        """All of it has one writer, the agent, so nothing is compared."""
+
+    def write_planned(self, node: GpuNode, planned: Condition) -> GpuNode:
+        """The planner's one word in the status. Whatever the agent writes meanwhile, neither undoes the other's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.metering import Metering
 from reconfigurer.planner.metrics import PlannerMetrics
 from reconfigurer.planner.mover import Mover
+from reconfigurer.planner.saying import Sayer
 from reconfigurer.planner.settings import PlannerSettings
 from reconfigurer.planner.telling import Teller, reasons_of
 from reconfigurer.planner.writing import InParallel, SpecWriter, one_by_one
@@ -106,6 +107,7 @@ class PlannerLoop:
         self._settings = settings
         self._clock = clock
         self._writer = SpecWriter(gpu_nodes, in_parallel)
+        self._sayer = Sayer(gpu_nodes, in_parallel)
         self._lookout = Lookout(settings.patience)
         self._begin_anew()
         self._led_under: int | None = None
@@ -223,6 +225,7 @@ class PlannerLoop:
             return self._overtaken(written.overtaken_by)
         self._lift([*decision.granted, *self._mover.granted(self._keeper.views)], token, now)
         self._mover.act(token, now)
+        self._sayer.say(nodes, facts.verdicts, now)
         self._teller.tell(decision, now.wall)
         self._metering.take(self._keeper, changed, decision, now.wall)
         self._metering.store(now.wall)

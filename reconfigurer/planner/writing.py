@@ -45,7 +45,7 @@ class SpecWriter:
             if theirs is None or theirs.uid != ours.uid or theirs.generation >= ours.generation:
                 del self._newer[name]
             else:
-                nodes[name] = replace(ours, status=theirs.status)
+                nodes[name] = replace(ours, status=theirs.status, planned=theirs.planned)
         return nodes
 
     def write(self, nodes: Mapping[NodeName, GpuNode], specs: Mapping[NodeName, GpuNodeSpec]) -> Written:

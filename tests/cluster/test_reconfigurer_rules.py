@@ -108,10 +108,11 @@ def test_kubectl_shows_how_much_is_busy_idle_and_free_at_a_glance(
 ) -> None:
     until(api, GPU_NODE.named(gpu_node.name), "is reported", lambda item: item.get("status", {}).get("summary"))
     lines = kubectl("get", "gn").splitlines()
-    assert lines[0].split() == ["NAME", "LAYOUT", "GPUS", "BUSY", "IDLE", "FREE", "READY", "APPLIED", "AGE"]
+    assert lines[0].split() == ["NAME", "LAYOUT", "GPUS", "BUSY", "IDLE", "FREE", "READY", "WHY", "APPLIED", "AGE"]
     [row] = [line.split() for line in lines[1:] if line.startswith(f"{gpu_node.name} ")]
     assert row[1:3] == ["dynamic", "2/2"]
     assert row[5].endswith("/16")
+    assert row[6:8] == ["True", "Planned"]
 
 
 # ---------------------------------------------------------------- an agent's token
@@ -140,7 +141,8 @@ def forbidden(told: str = "forbidden") -> Iterator[None]:
 
 def test_the_policies_are_understood_by_the_api_server(api: Api) -> None:
     """An expression that names no field that there is would only show when it is asked."""
-    for name in ("agent-own-objects", "agent-own-node", "agent-own-pods", "agent-evictions", "planner-gates"):
+    planners, agents = ("gates", "gpunodes"), ("own-objects", "own-node", "own-pods", "evictions")
+    for name in (*(f"planner-{each}" for each in planners), *(f"agent-{each}" for each in agents)):
         until(
             api, _POLICY.named(f"knative-mig-{name}"), "has been type checked",
             lambda item: item.get("status", {}).get("observedGeneration") == item["metadata"]["generation"],
@@ -232,6 +234,25 @@ def test_a_token_that_is_bound_to_no_pod_writes_nothing(cluster: Cluster, gpu_no
 
 
 # ---------------------------------------------------------------- the planner's account
+
+
+def test_the_planner_says_whether_a_node_is_planned_on_and_nothing_else_of_its_status_or_metadata(
+    cluster: Cluster, api: Api, nobodys_node: str
+) -> None:
+    token = cluster.kubectl("create", "token", "planner", f"--namespace={PLANNER_NAMESPACE}").strip()
+    planner = Api.of_kubeconfig(cluster.kubeconfig, token=token)
+    # Not before the agent's report, as of a node whose agent never came: the two are told apart.
+    said = {"status": "False", "reason": "AgentSilent", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    planner.merge(GPU_NODE, nobodys_node, {"status": {"planned": said}}, subresource="status")
+    with forbidden("nothing else of its status"):
+        planner.merge(GPU_NODE, nobodys_node, {"status": {"agentVersion": "9"}}, subresource="status")
+    metadata: list[Object] = [{"finalizers": ["a.b/c"]}, {"labels": {"a": "b"}}, {"annotations": {"a": "b"}}]
+    for each in metadata:
+        with forbidden("nothing of a GpuNode's metadata"):
+            planner.merge(GPU_NODE, nobodys_node, {"metadata": each})
+    with forbidden():
+        planner.delete(GPU_NODE, nobodys_node)
+    assert "AgentSilent" in cluster.kubectl("get", "gn", nobodys_node)
 
 
 def test_the_planner_lifts_its_gate_and_changes_nothing_else_of_a_pod(

@@ -137,6 +137,24 @@ class TestGpuNodes:
         with pytest.raises(Refused):
             gpu_nodes.write_spec(gpu_node, twice)
 
+    def test_the_planners_word_and_the_agents_report_leave_each_other_alone(
+        self, gpu_nodes: GpuNodes, gpu_node: GpuNode
+    ) -> None:
+        word = Condition(type="Planned", status=False, reason="AgentSilent", message="silent", since=1_700_000_000)
+        ready = Condition(type="Ready", status=True, reason="Ready", since=1_600_000_000)
+        said = gpu_nodes.write_planned(gpu_node, word)
+        assert (said.planned, said.status, said.generation) == (word, None, gpu_node.generation)
+        reported = gpu_nodes.write_status(gpu_node.name, GpuNodeStatus(agent_version="1", conditions=(ready,)))
+        assert reported.planned == word
+        better = replace(word, status=True, reason="Planned", message="")
+        assert gpu_nodes.write_planned(gpu_node, better).status == reported.status
+        assert gpu_nodes.read(gpu_node.name).planned == better
+
+    def test_no_word_is_said_of_a_gpu_node_that_was_made_anew(self, gpu_nodes: GpuNodes, gpu_node: GpuNode) -> None:
+        word = Condition(type="Planned", status=True, reason="Planned", since=1_700_000_000)
+        with pytest.raises(Conflict):
+            gpu_nodes.write_planned(replace(gpu_node, uid="another"), word)
+
     def test_a_status_leaves_the_spec_and_needs_no_version(self, gpu_nodes: GpuNodes, gpu_node: GpuNode) -> None:
         gpu_nodes.write_spec(gpu_node, spec(2, wanted(BIG, 4, 4)))
         status = GpuNodeStatus(

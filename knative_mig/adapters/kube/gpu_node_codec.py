@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from knative_mig.adapters.kube import gpu_models
 from knative_mig.adapters.kube.fields import Fields, time_text
 from knative_mig.adapters.kube.kinds import GPU_NODE
+from knative_mig.core.cluster import planned
 from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import (
     Condition,
@@ -40,13 +41,14 @@ MOST_PIDS: Final = 64
 MOST_HOLDERS: Final = 64
 _WHY: Final = 1024  # characters
 _MESSAGE: Final = 32768
+_PLANNED: Final = "planned"
 _CONDITION: Final[Mapping[str, bool | None]] = {"True": True, "False": False, "Unknown": None}
 _CONDITION_OUT: Final = {meaning: text for text, meaning in _CONDITION.items()}
 
 
 def read(body: Mapping[str, Any]) -> GpuNode:
     top = Fields(body)
-    about = top.child("metadata")
+    about, status = top.child("metadata"), top.child("status")
     return GpuNode(
         name=NodeName(about.name("name")),
         uid=about.text("uid"),
@@ -54,7 +56,8 @@ def read(body: Mapping[str, Any]) -> GpuNode:
         resource_version=about.text("resourceVersion"),
         labels=about.labels("labels"),
         spec=_spec(top.child("spec")),
-        status=_status(top.child("status")) if top.has("status") else None,
+        status=_status(status) if status.values.keys() - {_PLANNED} else None,
+        planned=_planned(status.child(_PLANNED)) if status.has(_PLANNED) else None,
     )
 
 
@@ -133,11 +136,19 @@ def _holder(fields: Fields) -> Holder:
     return Holder(namespace=fields.name("namespace"), pod=fields.name("pod"), container=fields.name("container"))
 
 
+def _planned(fields: Fields) -> Condition:
+    return _word(planned.TYPE, fields)
+
+
 def _condition(fields: Fields) -> Condition:
+    return _word(fields.name("type"), fields)
+
+
+def _word(kind: str, fields: Fields) -> Condition:
     if (status := fields.text("status")) not in _CONDITION:
         raise fields.bad("status", "True, False or Unknown")
     return Condition(
-        type=fields.name("type"),
+        type=kind,
         status=_CONDITION[status],
         reason=fields.text("reason"),
         message=fields.text("message"),
@@ -191,7 +202,10 @@ def written(node: GpuNode) -> dict[str, Any]:
     if node.resource_version:
         about["resourceVersion"] = node.resource_version
     body = {"apiVersion": GPU_NODE.group, "kind": GPU_NODE.kind, "metadata": about, "spec": spec_out(node.spec)}
-    return body if node.status is None else {**body, "status": status_out(node.status)}
+    status = {} if node.status is None else status_out(node.status)
+    if node.planned is not None:
+        status[_PLANNED] = planned_out(node.planned)
+    return {**body, "status": status} if status else body
 
 
 def spec_out(spec: GpuNodeSpec) -> dict[str, Any]:
@@ -262,6 +276,15 @@ def _slice_out(each: SliceStatus) -> dict[str, Any]:
 
 def _holder_out(holder: Holder) -> dict[str, str]:
     return {"namespace": holder.namespace, "pod": holder.pod, "container": holder.container}
+
+
+def planned_out(condition: Condition) -> dict[str, Any]:
+    return {
+        "status": _CONDITION_OUT[condition.status],
+        "reason": condition.reason,
+        "message": condition.message,
+        "lastTransitionTime": time_text(condition.since),
+    }
 
 
 def _condition_out(condition: Condition, generation: int) -> dict[str, Any]:

@@ -4,11 +4,13 @@ Called by the planner process, which writes specs, and by the agents, which make
 writes by merge-patches of its own half, so that neither carries the other's along.
 """
 
+from typing import Any
+
 from knative_mig.adapters.kube import gpu_node_codec
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.kinds import GPU_NODE, NODE
 from knative_mig.adapters.kube.reflector import KubeMirror
-from knative_mig.core.gpu_node import GpuNode, GpuNodeSpec, GpuNodeStatus
+from knative_mig.core.gpu_node import Condition, GpuNode, GpuNodeSpec, GpuNodeStatus
 from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import AlreadyExists, Key, ObjectNotFound
 
@@ -40,6 +42,13 @@ class KubeGpuNodes:
     def write_status(self, name: NodeName, status: GpuNodeStatus) -> GpuNode:
         patch = {"status": gpu_node_codec.status_out(status)}
         return gpu_node_codec.read(self._client.merge(GPU_NODE, Key("", name), patch, subresource="status"))
+
+    def write_planned(self, node: GpuNode, planned: Condition) -> GpuNode:
+        # A field of its own: a merge-patch replaces lists whole, so among the agent's conditions it would not stay.
+        patch: dict[str, Any] = {"status": {"planned": gpu_node_codec.planned_out(planned)}}
+        if node.uid:
+            patch["metadata"] = {"uid": node.uid}
+        return gpu_node_codec.read(self._client.merge(GPU_NODE, Key("", node.name), patch, subresource="status"))
 
 
 def mirror(client: KubeClient, name: NodeName | None = None) -> KubeMirror[GpuNode]:

@@ -26,6 +26,7 @@ from knative_mig.core.planner.policy import Policy
 from knative_mig.core.planner.startup import StartupEstimate
 
 _ROUNDS: Final = 4
+_NAMED: Final = 3  # nodes in one Event's text
 # What is written into specs. A wait is for the next round to see; who moves functions carries out moves.
 CARRIED_OUT: Final = frozenset({How.REUSE, How.CREATE, How.MERGE})
 
@@ -141,7 +142,7 @@ def decide(
     return Decision(
         granted=tuple(done),
         waiting=tuple(each for each in granted if each.pod.uid not in done_for),
-        refused=(*refused, *_refused(keeper, plan, groups, granted), *world.unplanned),
+        refused=(*refused, *_refused(keeper, world, plan, groups, granted), *world.unplanned),
         amended=frozenset(amended),
     )
 
@@ -260,20 +261,31 @@ def _of(group: Group, pods: tuple[PodFacts, ...]) -> Group:
     return replace(group, pods=pods, pending=replace(group.pending, count=len(pods), since=pods[0].created))
 
 
+def _first(texts: Sequence[str]) -> str:
+    more = len(texts) - _NAMED
+    return "; ".join(texts[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
 def _refused(
-    keeper: WorldKeeper, plan: Plan, groups: Sequence[Group], granted: Iterable[Granted]
+    keeper: WorldKeeper, world: World, plan: Plan, groups: Sequence[Group], granted: Iterable[Granted]
 ) -> Iterator[Unplanned]:
     has = {each.pod.uid for each in granted}
     of_pending = {id(group.pending): group for group in groups}
     for rejection in plan.rejections:
         pods = [pod for pod in of_pending[id(rejection.pending)].pods if pod.uid not in has][: rejection.count]
-        reason = rejection.reason
+        reason, helps = rejection.reason, rejection.helps
+        away = [world.left_out[name] for name in keeper.nodes_of(pods[0]) & world.left_out.keys()] if pods else []
+        if away and reason.code in (Because.NO_ELIGIBLE_NODE, Because.NO_FREE_PLACE):
+            which = f"it can run on nodes that are left out: {_first(sorted(away))}"
+            nowhere = reason.code is Because.NO_ELIGIBLE_NODE  # beside these
+            reason = Reason(reason.code, which if nowhere else f"{reason.text}; {which}")
+            helps = ("look at the agents' pods there",) if nowhere else (*helps, "look at the agents' pods there")
         if pods and reason.code is Because.NO_ELIGIBLE_NODE:
             kinds = keeper.eligible.why_nowhere(Shape.of(pods[0]))
             if kinds:
                 listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
                 reason = Reason(reason.code, f"{reason.text}; of the nodes with GPUs: {listed}")
-        yield from (Unplanned(pod=pod, reason=reason, helps=rejection.helps) for pod in pods)
+        yield from (Unplanned(pod=pod, reason=reason, helps=helps) for pod in pods)
 
 
 _Slots = dict[NodeName, set[tuple[GpuUuid, SliceKey]]]

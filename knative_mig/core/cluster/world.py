@@ -153,7 +153,11 @@ class WorldKeeper:
             views=self.views,
             groups=self._groups,
             unplanned=self._unplanned,
-            left_out={view.name: view.left_out.why for view in self.views.values() if view.left_out},
+            left_out={
+                view.name: f"{view.name} ({view.left_out.because}: {view.left_out.why})"
+                for view in self.views.values()
+                if view.left_out
+            },
             quotas=quota_left(
                 ((each.namespace, each.hard, each.used) for each in self._quotas),
                 (pod for pod, _ in self._waiting.values()),

@@ -24,6 +24,7 @@ Object = dict[str, Any]
 MAY = {
     "ClusterRole/knative-mig-planner": {
         "gpunodes.knative-mig.dev": "get list patch watch",
+        "gpunodes/status.knative-mig.dev": "patch",
         "nodes": "get list watch",
         "pods": "get list patch watch",
         "pods/eviction": "create",
@@ -138,6 +139,14 @@ def test_the_policies_know_the_accounts_and_the_gate_by_their_names() -> None:
         assert condition["expression"].split("'")[1] in accounts
     gates = one("ValidatingAdmissionPolicy", "knative-mig-planner-gates")["spec"]["validations"][1]["expression"]
     assert f"'{GATE}'" in gates
+
+
+def test_of_a_gpu_nodes_status_the_planner_may_write_its_own_word_alone() -> None:
+    [version] = one("CustomResourceDefinition", "gpunodes.knative-mig.dev")["spec"]["versions"]
+    fields = set(version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]) - {"planned"}
+    asked = one("ValidatingAdmissionPolicy", "knative-mig-planner-gpunodes")["spec"]["validations"]
+    [kept] = [each["expression"] for each in asked if "status" in each["expression"]]
+    assert set(kept.split(" && ")) == {f"object.?status.?{name} == oldObject.?status.?{name}" for name in fields}
 
 
 def test_the_api_server_takes_no_token_above_which_nobody_could_lead() -> None:

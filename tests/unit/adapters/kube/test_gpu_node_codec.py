@@ -121,6 +121,14 @@ def test_one_that_no_agent_has_reported_on_has_no_status() -> None:
     assert gpu_node_codec.read(gpu_node_codec.written(bare)) == bare
 
 
+def test_what_the_planner_says_before_any_agent_is_no_report() -> None:
+    word = Condition(type="Planned", status=False, reason="AgentNotReported", message="not yet", since=1.7e9)
+    bare = GpuNode(name=NodeName("n1"), planned=word)
+    written = gpu_node_codec.written(bare)
+    assert written["status"]["planned"]["status"] == "False"
+    assert gpu_node_codec.read(written) == bare
+
+
 def test_says_at_a_glance_what_is_busy_idle_and_free() -> None:
     summary = body()["status"]["summary"]
     assert summary == {"gpus": "1/2", "busy": 1, "idle": 1, "free": "1/8"}

@@ -48,6 +48,21 @@ def test_scale_to_zero_leaves_the_slice_and_a_pod_that_fits_it_changes_nothing()
     assert changed == {}
 
 
+def test_a_refusal_names_the_nodes_that_are_left_out_and_says_nothing_of_cordons() -> None:
+    silent = LeftOut(because=Outside.SILENT, why="no heartbeat")
+    here, away = gpu_node("n1", gpu("g", {"7g.40gb@0": "all"})), gpu_node("n2", gpu("h"))
+    verdicts: dict[NodeName, Verdict] = {NodeName("n2"): silent}
+    pods = [pod("all", "7g.40gb", on="n1"), pod("p", "7g.40gb"), pod("q", "7g.40gb", only_on="n2")]
+    decision, _, _ = round_of(facts([here, away], pods, verdicts=verdicts))
+    told = {each.pod.name: (each.reason.code, each.reason.text) for each in decision.refused}
+    which = "it can run on nodes that are left out: n2 (AgentSilent: no heartbeat)"
+    assert told["q"][0] is Because.NO_ELIGIBLE_NODE
+    assert told["q"][1].startswith(f"{which}; of the nodes with GPUs: 1 ")
+    assert told["p"][0] is Because.NO_FREE_PLACE
+    assert told["p"][1].endswith(f"; {which}")
+    assert all("look at the agents' pods there" in each.helps for each in decision.refused)
+
+
 def test_an_idle_slice_that_somebody_waits_for_is_not_merged_away_for_another() -> None:
     there = gpu_node("n1", gpu("g", {"4g.20gb@0": None, "3g.20gb@4": None}))
     pods = [pod("first", "4g.20gb", priority=1, gated=True), pod("whole", "7g.40gb")]

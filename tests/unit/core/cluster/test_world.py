@@ -101,7 +101,7 @@ def test_a_gpu_that_is_lost_and_a_node_that_is_left_out_have_no_room_at_all() ->
     out = LeftOut(because=Outside.SILENT, why="no heartbeat")
     world = build(facts([lost, silent], verdicts={NodeName("n2"): out}), now=0)
     assert [uses(each) for each in world.inventory.gpus] == [{"7g.40gb@0": "Busy"}] * 2
-    assert world.left_out == {NodeName("n2"): "no heartbeat"}
+    assert world.left_out == {NodeName("n2"): "n2 (AgentSilent: no heartbeat)"}
 
 
 def test_while_its_agent_has_not_answered_a_node_lends_what_it_has_and_nothing_more() -> None:

@@ -210,6 +210,51 @@ def test_a_node_whose_agent_is_silent_is_left_out_however_wrong_its_clock_is(
     assert replica.metric("planner_left_out_nodes", reason="AgentSilent") == 1
 
 
+def test_a_gpu_node_says_itself_that_it_is_left_out_and_that_it_is_not_any_more(
+    cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock
+) -> None:
+    def said(name: str) -> tuple[bool | None, str]:
+        word = cluster.gpu_node(name).planned
+        assert word
+        return word.status, word.reason
+
+    stamp(replica, floor)
+    assert said("n1") == said("n2") == (True, "Planned")
+    for second in (10, 20):
+        clock.at += 10
+        cluster.beat("n2", second)
+        replica.lead()
+        replica.round()
+    assert (said("n1"), said("n2")) == ((False, "AgentSilent"), (True, "Planned"))
+    before = cluster.gpu_node("n1")
+    assert before.planned
+    assert before.planned.since == clock.wall()
+    replica.round()
+    assert cluster.gpu_node("n1") is before
+    floor.report(N1)
+    assert cluster.gpu_node("n1").planned == before.planned
+    clock.at += 1
+    cluster.beat("n1", 1)
+    replica.round()
+    assert said("n1") == (True, "Planned")
+
+
+def test_a_word_that_the_mirror_does_not_show_yet_is_said_once_and_one_that_was_lost_again(
+    cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock
+) -> None:
+    replica.lead()
+    replica.gpu_nodes.snapshot()
+    replica.gpu_nodes.lagging = True
+    replica.round()
+    version = cluster.gpu_node("n1").resource_version
+    replica.round()
+    assert cluster.gpu_node("n1").resource_version == version
+    clock.at += 10
+    replica.leader.step()
+    replica.round()
+    assert cluster.gpu_node("n1").resource_version != version
+
+
 def test_an_agent_that_does_not_answer_is_waited_for_and_then_left_out(
     cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock
 ) -> None:
