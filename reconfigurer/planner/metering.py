@@ -6,18 +6,26 @@ counted since, for the other counts that time itself.
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from knative_mig.core.cluster.decide import Decision
-from knative_mig.core.cluster.meters import Meters, Rates, Shares, Unused, accrue, decoded, encoded, waiting
+from knative_mig.core.cluster.meters import Meters, Rates, Shares, Unused, accrue, decoded, encoded, lost_s, waiting
 from knative_mig.core.cluster.waiting import wanted_profile
 from knative_mig.core.cluster.world import WorldKeeper
 from knative_mig.core.errors import BadInput
+from knative_mig.core.gpu_node import Layout
 from knative_mig.core.inventory import NodeName
+from knative_mig.core.planner.decisions import Because
 from knative_mig.ports.kube import AlreadyExists, ClusterError, Conflict
 from knative_mig.ports.meter_store import MeterStore, StoredMeters
 from reconfigurer.planner.metrics import PlannerMetrics
 
 _log = logging.getLogger(__name__)
+
+# Who is refused for another reason, a quota, a profile that nobody has, a place that is held for another, waits for
+# that and not because what is free is in pieces.
+_FOR_WANT_OF_A_PLACE: Final = frozenset({Because.NO_FREE_PLACE, Because.MOVE_UNDER_WAY})
+_ODD_S: Final = 1.0  # replicas' clocks are so far apart every day
 
 # Has it called soon, on another thread perhaps.
 Later = Callable[[Callable[[], None]], object]
@@ -83,15 +91,24 @@ class Metering:
                 self._load(now)
             return
         if self._rates:
+            if lost := lost_s(self._meters, now):
+                self._metrics.meters_lost.inc(lost)
+                if lost > _ODD_S:
+                    _log.warning("Nobody's in the meters: %.0f s in which nobody led, or a clock was set", lost)
             self._meters = accrue(self._meters, self._rates, now)
 
     def take(self, keeper: WorldKeeper, changed: Iterable[NodeName], decision: Decision, now: float) -> None:
         """What holds from now on; for a new leader also what has held since the last one stored its meters."""
         for name in changed:
             self._shares.put(name, keeper.gpu_nodes.get(name), keeper.bound(name))
-            self._unused.put(name, keeper.views.get(name))
+            node = keeper.gpu_nodes.get(name)
+            static = node is not None and node.status is not None and node.status.layout is Layout.STATIC
+            # What an administrator has left uncut nobody may cut: it is as good as taken.
+            self._unused.put(name, None if static else keeper.views.get(name))
         pods = [(each.pod, each.key.profile, each.nodes) for each in decision.waiting]
         for refused in decision.refused:
+            if refused.reason.code not in _FOR_WANT_OF_A_PLACE:
+                continue
             nodes = keeper.nodes_of(refused.pod) & keeper.everywhere
             pods.append((refused.pod, wanted_profile(refused.pod), nodes))
         fragmented, blocked = waiting(self._unused, pods)

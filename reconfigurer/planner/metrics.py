@@ -45,6 +45,9 @@ class PlannerMetrics:
         self.events = counter(
             "events_total", "CloudEvents that came to this replica, by what became of them.", "outcome"
         )
+        self.meters_lost = counter(
+            "meters_lost_seconds_total", "Seconds that are in no meter: nobody led for long, or a clock was set."
+        )
         self.meters = MeterCollector()
         registry.register(self.meters)
 

@@ -56,20 +56,24 @@ class Rates:
 
 
 def accrue(meters: Meters, rates: Rates, now: float) -> Meters:
-    """`rates` are those that held from `meters.until` to now. A clock that was set back counts nothing."""
+    """`rates` are those that held from `meters.until` to now. What `lost_s` tells of is counted for nobody, and all is
+    counted from now on: a clock that once was ahead must not silence the meters until that hour has come.
+    """
     if meters.until is None:
         return Meters(until=now)
-    seconds = now - meters.until
-    if seconds <= 0:
-        return meters
-    if seconds > LONGEST_GAP_S:
-        seconds = 0.0
+    seconds = 0.0 if lost_s(meters, now) else now - meters.until
     return Meters(
         share_seconds=_grown(meters.share_seconds, rates.shares, seconds),
         fragmented_s=_grown(meters.fragmented_s, rates.fragmented, seconds),
         blocked_s=_grown(meters.blocked_s, rates.blocked, seconds),
         until=now,
     )
+
+
+def lost_s(meters: Meters, now: float) -> float:
+    """Seconds that nobody watched for long, or by which the clock was set back: no meter has them."""
+    seconds = 0.0 if meters.until is None else now - meters.until
+    return 0.0 if 0 <= seconds <= LONGEST_GAP_S else abs(seconds)
 
 
 def _grown(totals: Mapping[Any, float], rates: Mapping[Any, float], seconds: float) -> dict[Any, float]:

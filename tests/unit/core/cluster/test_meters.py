@@ -12,6 +12,7 @@ from knative_mig.core.cluster.meters import (
     accrue,
     decoded,
     encoded,
+    lost_s,
     waiting,
 )
 from knative_mig.core.cluster.waiting import wanted_profile
@@ -59,12 +60,14 @@ def test_seconds_add_up_from_one_time_to_the_next() -> None:
     )
 
 
-def test_a_clock_that_was_set_back_counts_nothing_twice() -> None:
+def test_after_a_round_whose_clock_was_an_hour_ahead_the_next_seconds_count_again() -> None:
     rates = Rates(shares={MINE: 1.0})
     meters = Meters(share_seconds={MINE: 7.0}, until=100)
-    back = accrue(meters, rates, now=90)
-    assert back == meters
-    assert accrue(back, rates, now=101).share_seconds == {MINE: 8.0}
+    ahead = accrue(meters, rates, now=3700)
+    back = accrue(ahead, rates, now=101)
+    assert back == Meters(share_seconds={MINE: 7.0}, until=101)
+    assert accrue(back, rates, now=111).share_seconds == {MINE: 17.0}
+    assert (lost_s(meters, 3700), lost_s(ahead, 101), lost_s(back, 111)) == (3600, 3599, 0)
 
 
 def test_what_nobody_watched_for_long_is_nobodys() -> None:

@@ -4,14 +4,17 @@ started anew, a leader that dies and one that only slept.
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from prometheus_client import generate_latest
 
 from knative_mig.core.cluster.meters import Whose, decoded
 from knative_mig.core.cluster.usage import shares_on
-from knative_mig.core.gpu_node import GpuNode, SliceState
+from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.gpu_node import GpuNode, Layout, SliceState
 from knative_mig.core.inventory import NodeName
+from knative_mig.core.profile import ProfileName
 from knative_mig.ports.kube import Key
 from reconfigurer.planner.settings import PlannerSettings
 from tests.fake_agents import Floor
@@ -146,6 +149,57 @@ def test_of_two_that_lead_for_a_moment_one_is_heard(there: WholeCluster) -> None
     there.pass_time(60)
     end(there, second)
     assert_as_by_the_gpus_clock(there, stored(there.cluster))
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        pytest.param(pod("p", "3g.40gb"), id="a profile that no GPU has"),
+        pytest.param(pod("p", "7g.40gb", cpu=10**6), id="more CPU than a node has"),
+        pytest.param(pod("p", "7g.40gb", only_on="static"), id="a node whose layout is an administrator's"),
+        pytest.param(replace(pod("p"), wants={ProfileName.parse("1g.5gb"): 2}), id="two slices"),
+    ],
+)
+def test_who_waits_for_something_else_than_a_place_is_not_counted_as_waiting_beside_pieces(
+    asks: PodFacts, cluster: FakeCluster, replica: Replica
+) -> None:
+    pieces = {"1g.5gb@0": "a", "1g.5gb@4": "b"}
+    cluster.put_gpu_node(gpu_node("n1", gpu("g", dict(pieces))))
+    cluster.put_gpu_node(gpu_node("static", gpu("h", dict(pieces)), layout=Layout.STATIC))
+    for name in ("n1", "static"):
+        cluster.put_node(node(name))
+    replica.lead()
+    replica.round()
+    cluster.put_pod(asks)
+    for name in ("n1", "static"):
+        there = cluster.gpu_node(name)
+        assert there.status
+        cluster.write_status(NodeName(name), replace(there.status, observed_generation=there.generation))
+    for _ in range(2):
+        replica.round()
+        replica.clock.at += 4
+        replica.leader.step()
+    assert cluster.events
+    for meter in ("fragmented", "blocked"):
+        for profile in asks.wants:
+            assert not replica.metric(f"{meter}_wait_seconds_total", profile=str(profile))
+
+
+def test_a_leaders_clock_that_was_an_hour_ahead_for_a_round_costs_that_round_and_no_more(
+    there: WholeCluster,
+) -> None:
+    leader = there.start_planner("planner-a")
+    there.ask("chat", "3g.20gb", namespace="alpha")
+    there.pass_time(60)
+    before = sum(published(leader).values())
+    there.planners_clock.ahead_s += 3600
+    leader.round()
+    there.planners_clock.ahead_s -= 3600
+    leader.round()
+    lost = leader.metric("planner_meters_lost_seconds_total")
+    assert lost == pytest.approx(7200, abs=1)
+    there.pass_time(300)
+    assert sum(published(leader).values()) == pytest.approx(before + 300 * 0.5, rel=0.1)
 
 
 def test_a_node_that_goes_while_a_round_fails_is_counted_no_more(cluster: FakeCluster, replica: Replica) -> None:
