@@ -104,13 +104,18 @@ def test_a_pod_goes_on_and_its_node_offers_its_slices_again_at_once(
     with watched(cluster.connect(), node.name, 2) as longest:
         broken_thing(cluster, node.name)
         began = time.monotonic()
+        # Of the API server: from when it is ready again. What dominates are the mirrors, which look again within 3 s
+        # while it is away, and then the kubelet, which has lost its watches too.
+        node.wait_offered(_PROFILE, 2, seconds=_BACK_WITHIN_SECONDS)
         pods.ask("next", _PROFILE, node=node.name).wait_running()
         what = broken_thing.__name__.replace("_", " ")
         measured(f"{what}: a new pod runs on an idle slice", time.monotonic() - began, "s")
         node.wait_offered(_PROFILE, 2)
         measured(f"{what}: the Node offered another number of slices for", longest(), "s")
-        if broken_thing is not api_server_restarted:  # its watches end with it: nothing was seen meanwhile
-            assert longest() < 2 * _BACK_WITHIN_SECONDS
+        # What dominates: of a kubelet the plugin's registration, which waits for its socket; of an agent the start of
+        # its container. While the API server is away nobody can change what a Node offers: its watches end with it, and
+        # what is seen afterwards counts in full.
+        assert longest() < _BACK_WITHIN_SECONDS
     assert runs.report()["instance"] == process
     assert [(each.device, each.uuid) for each in node.slices()] == [(each.device, each.uuid) for each in before]
 

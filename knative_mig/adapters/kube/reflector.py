@@ -40,11 +40,13 @@ class BackOff:
 
     first_s: float = 0.2
     most_s: float = 15.0
+    # A connection that is refused costs nobody much, and an API server that is back is to be found within seconds.
+    unreachable_most_s: float = 3.0
     random: Random = field(default_factory=Random)
 
-    def seconds(self, failures: int) -> float:
-        limit = min(self.most_s, self.first_s * 2 ** min(failures - 1, 16))
-        return self.random.uniform(0, limit)
+    def seconds(self, failures: int, *, unreachable: bool = False) -> float:
+        most_s = self.unreachable_most_s if unreachable else self.most_s
+        return self.random.uniform(0, min(most_s, self.first_s * 2 ** min(failures - 1, 16)))
 
 
 @dataclass(slots=True)
@@ -130,18 +132,21 @@ class KubeMirror(Generic[T]):
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`; whatever the API server does, it goes on."""
-        failures = 0
+        failures, was_away = 0, False
         while not stop.is_set():
             self._events = 0
             try:
                 self._turn(stop)
-                failures = 0
+                failures, was_away = 0, False
             except ClusterError as error:
                 if stop.is_set():
                     return
-                # A list alone is no success: one that may list and not watch would list again and again.
-                failures = 1 if self._events else failures + 1
-                if not isinstance(error, ApiUnreachable):
+                # A list alone is no success: one that may list and not watch would list again and again. What was
+                # waited for while there was no API server says nothing of one that answers.
+                away = isinstance(error, ApiUnreachable)
+                failures = 1 if self._events or (was_away and not away) else failures + 1
+                was_away = away
+                if not away:
                     self._version = ""
                 if isinstance(error, Gone) and failures == 1:
                     log.info("Listing %s again: %s.", self.kind.plural, error)
@@ -150,9 +155,9 @@ class KubeMirror(Generic[T]):
 
     def _failed(self, error: ClusterError, failures: int, stop: threading.Event) -> None:
         self.counts.failures += 1
-        wait_s = self._back_off.seconds(failures)
+        wait_s = self._back_off.seconds(failures, unreachable=isinstance(error, ApiUnreachable))
         if isinstance(error, TooManyRequests) and error.retry_after_s:
-            wait_s += error.retry_after_s
+            wait_s = error.retry_after_s  # it knows when; to wait longer would only blind us for longer
         level = logging.WARNING if failures in (1, 10, 100) else logging.DEBUG
         log.log(level, "The mirror of %s waits %.1f s: %s.", self.kind.plural, wait_s, error)
         stop.wait(wait_s)
