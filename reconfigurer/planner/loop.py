@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from knative_mig.core.cluster.decide import Granted, KeptFleet, decide, finds_another
-from knative_mig.core.cluster.gates import Lift, lifts
+from knative_mig.core.cluster.gates import Lift, lifts, needless
 from knative_mig.core.cluster.leadership import highest_token
 from knative_mig.core.cluster.moving import Moving
 from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
@@ -308,7 +308,7 @@ class PlannerLoop:
             if uid in gated and now.monotonic - each.at < _LIFT_SEEN_WITHIN_S
         }
         already = {uid: each.lift for uid, each in self._lifted.items()}
-        for lift in lifts(granted, self._keeper, already):
+        for lift in [*lifts(granted, self._keeper, already), *needless(pods.values(), already)]:
             if self._leader.token() != token:
                 return
             key = Key(lift.pod.namespace, lift.pod.name)

@@ -236,6 +236,12 @@ def test_a_token_that_is_bound_to_no_pod_writes_nothing(cluster: Cluster, gpu_no
 # ---------------------------------------------------------------- the planner's account
 
 
+def test_a_pod_that_carries_the_gate_and_asks_for_no_slice_is_let_go(api: Api, namespace: str) -> None:
+    spec = {"containers": [{"name": "wait", "image": FUNCTION_IMAGE}], "schedulingGates": [{"name": GATE}]}
+    api.create(POD, {"metadata": {"name": "plain"}, "spec": spec}, namespace)
+    until(api, POD.named("plain", namespace), "has no gate", lambda item: not item["spec"].get("schedulingGates"))
+
+
 def test_the_planner_says_whether_a_node_is_planned_on_and_nothing_else_of_its_status_or_metadata(
     cluster: Cluster, api: Api, nobodys_node: str
 ) -> None:
@@ -259,7 +265,8 @@ def test_the_planner_lifts_its_gate_and_changes_nothing_else_of_a_pod(
     cluster: Cluster, api: Api, namespace: str, gpu_node: GpuNode
 ) -> None:
     gates = [{"name": GATE}, {"name": "somebody.else/gate"}]
-    spec = {"containers": [{"name": "wait", "image": FUNCTION_IMAGE}], "schedulingGates": gates}
+    slices = {"limits": {"nvidia.com/mig-1g.5gb": "1"}}  # without, the planner that runs lets it go
+    spec = {"containers": [{"name": "wait", "image": FUNCTION_IMAGE, "resources": slices}], "schedulingGates": gates}
     api.create(POD, {"metadata": {"name": "gated"}, "spec": spec}, namespace)
     token = cluster.kubectl("create", "token", "planner", f"--namespace={PLANNER_NAMESPACE}").strip()
     planner = Api.of_kubeconfig(cluster.kubeconfig, token=token)

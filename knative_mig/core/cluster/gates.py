@@ -3,6 +3,7 @@
 Called by the planner's loop after each plan (decision record 0012). To the scheduler all slices of one profile on a
 node are alike, and whoever it looks at first takes one. So a pod that our webhook has gated is let go only when a
 slice is its own, and can then go to that node alone; a pod of lower priority that came first stays gated for as long.
+Whoever carries the gate and asks for no slice is let go at once.
 """
 
 from collections import Counter
@@ -23,7 +24,16 @@ from knative_mig.core.profile import ProfileName
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lift:
     pod: PodFacts
-    node: NodeName
+    node: NodeName | None  # None: any
+
+
+def needless(pods: Iterable[PodFacts], already: Mapping[str, Lift]) -> list[Lift]:
+    """Of pods that ask for no slice: nothing is kept for them, and nobody else would ever let them go."""
+    return [
+        Lift(pod=pod, node=None)
+        for pod in pods
+        if is_gated(pod) and not any(pod.wants.values()) and pod.uid not in already and pod.ends_at is None
+    ]
 
 
 def lifts(granted: Iterable[Granted], keeper: WorldKeeper, already: Mapping[str, Lift]) -> list[Lift]:
@@ -52,7 +62,8 @@ class _Pool:
         self._left: dict[tuple[NodeName, ProfileName], int] = {}
         self._lifted: dict[NodeName, list[PodFacts]] = {}
         for lift in already:
-            self._lifted.setdefault(lift.node, []).append(lift.pod)
+            if lift.node is not None:
+                self._lifted.setdefault(lift.node, []).append(lift.pod)
         self._ready: dict[ProfileName, Counter[NodeName]] = {}
         for each in reusing:
             target = each.step.target

@@ -333,6 +333,20 @@ def test_the_gate_of_a_pod_is_lifted_when_its_slice_is_there_and_only_once(
     assert cluster.pod("low").gates == (GATE,)
 
 
+def test_a_gated_pod_that_asks_for_no_slice_is_let_go_anywhere_and_only_once(
+    cluster: FakeCluster, floor: Floor, replica: Replica
+) -> None:
+    stamp(replica, floor)
+    cluster.put_pod(replace(pod("plain", gated=True), wants={}))
+    cluster.put_pod(replace(pod("ending", gated=True, ends_at=1.0), wants={}))
+    replica.pods.snapshot()
+    replica.pods.lagging = True
+    replica.round()
+    replica.round()
+    assert cluster.lifted == [("plain", None)]
+    assert cluster.pod("plain").gates == ()
+
+
 def test_a_refused_pod_is_told_why_once(cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock) -> None:
     stamp(replica, floor)
     cluster.put_pod(pod("p", "3g.40gb"))
