@@ -93,7 +93,7 @@ def advance(move: Move, sight: Sight, now: float, patience: Patience) -> Move | 
         case Phase.RESERVING:
             return _reserving(move, sight, now, patience)
         case Phase.STARTING:
-            return _starting(move, sight, now)
+            return _starting(move, sight, now, patience)
         case Phase.MARKING:
             return _marking(move, sight, old, now, patience)
         case Phase.LEAVING | Phase.EVICTING:
@@ -141,11 +141,11 @@ def _reserving(move: Move, sight: Sight, now: float, patience: Patience) -> Move
     return move
 
 
-def _starting(move: Move, sight: Sight, now: float) -> Move:
+def _starting(move: Move, sight: Sight, now: float, patience: Patience) -> Move:
     new = newcomers(move, sight)
     if new and new[0].ready:
         return _enter(move, Phase.MARKING, now)
-    if now >= move.until:
+    if now >= move.until - patience.mark_s:
         what = f"its new pod {new[0].name} did not become Ready" if new else "the autoscaler made no new pod"
         return _abandon(move, f"{what} in {now - move.since:.0f} s", now)
     return move

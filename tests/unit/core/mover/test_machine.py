@@ -81,7 +81,7 @@ class TestAbandoned:
     def test_where_the_new_pod_does_not_start(self) -> None:
         world = World(starts=False)
         world.play(1_000)
-        self.check(world, "its new pod p2 did not become Ready in 930 s")
+        self.check(world, "its new pod p2 did not become Ready in 900 s")
         assert [pod.name for pod in world.live()] == ["p1"]
 
     def test_where_the_autoscaler_makes_no_pod(self) -> None:
