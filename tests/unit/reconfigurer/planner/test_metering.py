@@ -10,8 +10,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from knative_mig.core.cluster.meters import Whose, decoded
-from knative_mig.core.cluster.usage import shares_on
 from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.cluster.usage import shares_on
 from knative_mig.core.gpu_node import GpuNode, Layout, SliceState
 from knative_mig.core.inventory import NodeName
 from knative_mig.core.profile import ProfileName
