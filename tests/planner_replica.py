@@ -6,14 +6,15 @@ from prometheus_client import CollectorRegistry
 
 from knative_mig.core.cluster.leadership import highest_token
 from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
-from knative_mig.core.floor.values import Revision
+from knative_mig.core.floor.values import Request, Revision
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.ports.kube import Key, LeaseRecord
 from reconfigurer.planner.clocks import Now
+from reconfigurer.planner.floor import Floor
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.loop import Mirrors, Outcome, PlannerLoop
 from reconfigurer.planner.metering import Metering
-from reconfigurer.planner.metrics import MoverMetrics, PlannerMetrics
+from reconfigurer.planner.metrics import FloorMetrics, MoverMetrics, PlannerMetrics
 from reconfigurer.planner.mover import COMPONENT, Mover
 from reconfigurer.planner.settings import PlannerSettings
 from reconfigurer.planner.telling import Teller
@@ -69,12 +70,25 @@ class Replica:
         self.metering = Metering(self.cluster, metrics, self.settings.store_meters_s)
         self.knative = self.knative or FakeKnative(self.cluster)
         self.revisions: FakeMirror[Revision] = FakeMirror(self.knative.revisions)
+        self.requests: FakeMirror[tuple[Request, ...]] = FakeMirror(self.knative.requests)
+        self.floor = Floor(
+            requests=self.requests,
+            revisions=self.revisions,
+            store=self.knative.floor_store,
+            writes=self.knative,
+            leader=self.leader,
+            events=self.cluster,
+            metrics=FloorMetrics(self.registry),
+            clock=self.clock.now,
+            resync_s=self.settings.resync_s,
+            mirror_age_limit_s=self.settings.mirror_age_limit_s,
+        )
         self.mover = Mover(
             store=self.knative.move_store,
             requests=self.knative.component(COMPONENT),
             pods=self.cluster,
             revisions=self.revisions,
-            records=dict,
+            records=lambda: self.floor.records,
             leader=self.leader,
             events=self.cluster,
             metrics=MoverMetrics(self.registry),

@@ -36,7 +36,10 @@ MAY = {
         "leases.coordination.k8s.io": "create",
         "leases.coordination.k8s.io knative-mig-planner": "get update",
         "configmaps": "create list watch",
-        "configmaps knative-mig-meters knative-mig-floor knative-mig-moves floor-move": "get update",
+        "configmaps knative-mig-meters": "get update",
+        "configmaps knative-mig-floor": "get update",
+        "configmaps knative-mig-moves": "get update",
+        "configmaps floor-move": "get update",
     },
     "ClusterRole/knative-mig-agent": {
         "gpunodes.knative-mig.dev": "create get list watch",

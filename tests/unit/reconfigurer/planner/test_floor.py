@@ -4,13 +4,11 @@ import threading
 from dataclasses import replace
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from knative_mig.core.floor.values import Request, Revision, Setting
+from knative_mig.core.floor.values import Request, Setting
 from knative_mig.ports.autoscaling import FloorRecords
-from reconfigurer.planner.floor import Floor, FloorOutcome
-from reconfigurer.planner.metrics import FloorMetrics
-from tests.fake_cluster import FakeCluster, FakeMirror
+from reconfigurer.planner.floor import FloorOutcome
+from tests.fake_cluster import FakeCluster
 from tests.fake_knative import FakeKnative
 from tests.planner_replica import Clock, Replica
 
@@ -24,23 +22,13 @@ def killed() -> None:
 
 
 class Rig:
-    def __init__(self, cluster: FakeCluster, knative: FakeKnative, replica: Replica) -> None:
-        self.knative, self.replica, self.clock = knative, replica, replica.clock
-        self.registry = CollectorRegistry()
-        self.requests: FakeMirror[tuple[Request, ...]] = FakeMirror(knative.requests)
-        self.revisions: FakeMirror[Revision] = FakeMirror(knative.revisions)
-        self.floor = Floor(
-            requests=self.requests,
-            revisions=self.revisions,
-            store=knative.floor_store,
-            writes=knative,
-            leader=replica.leader,
-            events=cluster,
-            metrics=FloorMetrics(self.registry),
-            clock=self.clock.now,
-            resync_s=10.0,
-            mirror_age_limit_s=45.0,
-        )
+    """A replica's floor, on Revisions that others see too."""
+
+    def __init__(self, cluster: FakeCluster, knative: FakeKnative, clock: Clock, name: str = "planner-a") -> None:
+        self.replica, self.clock = Replica(cluster, clock, name, knative=knative), clock
+        self.registry = self.replica.registry
+        self.requests, self.revisions = self.replica.requests, self.replica.revisions
+        self.floor = self.replica.floor
 
     def step(self) -> FloorOutcome:
         return self.floor.step(self.clock.now())
@@ -71,8 +59,8 @@ def knative(cluster: FakeCluster) -> FakeKnative:
 
 
 @pytest.fixture
-def rig(cluster: FakeCluster, knative: FakeKnative, replica: Replica) -> Rig:
-    return Rig(cluster, knative, replica)
+def rig(cluster: FakeCluster, knative: FakeKnative, clock: Clock) -> Rig:
+    return Rig(cluster, knative, clock)
 
 
 @pytest.fixture
@@ -149,7 +137,7 @@ def test_a_new_leader_knows_what_is_the_users_wherever_the_old_one_died(
     with pytest.raises(Killed):
         leading.step()
     knative.floor_store.before_save = knative.before_write = lambda: None
-    rival = Rig(cluster, knative, Replica(cluster, clock, "planner-b"))
+    rival = Rig(cluster, knative, clock, "planner-b")
     rival.replica.leader.step()
     clock.at += 15
     rival.replica.lead()
@@ -165,7 +153,7 @@ def test_a_leader_that_was_paused_finds_out_at_its_next_write(
 ) -> None:
     leading.settle()
     ahead = Clock(at=clock.at + 100)
-    rival = Rig(cluster, knative, Replica(cluster, ahead, "planner-b"))
+    rival = Rig(cluster, knative, ahead, "planner-b")
     rival.replica.leader.step()
     ahead.at += 15
     rival.replica.lead()
