@@ -33,7 +33,7 @@ _LONGEST_WAIT_S: Final = 60.0  # whatever a sink says
 # What an event says, and what nobody may therefore override.
 _OURS: Final = frozenset(
     {"id", "source", "specversion", "type", "subject", "time", "datacontenttype", "dataschema"}
-    | {"migprofile", "revisionuid", "count"}
+    | {"migprofile", "revisionuid", "count", "gpu", "start", "node", "pendingid"}
 )
 _READ: Final = 4096  # bytes of an answer that are read, so that its connection is good for the next event
 

@@ -1,4 +1,5 @@
 """CloudEvents as values: what came in, why it was refused, and the one that tells of a revision in want of slices.
+Those that tell what became of it are `core.outcomes`'.
 
 Made by `adapters.cloud_events`, taken by the planner's door. The subtle thing is how little rests on an event: it may
 be lost, come twice, late or from anybody, so it says only where to look, and nothing is planned from what it claims.
@@ -14,6 +15,12 @@ from knative_mig.core.errors import BadInput
 from knative_mig.core.profile import ProfileName
 
 PENDING: Final = "dev.knative-mig.revision.pending.v1"
+# What became of it.
+PROVISIONED: Final = "dev.knative-mig.slice.provisioned.v1"
+UNSATISFIABLE: Final = "dev.knative-mig.slice.unsatisfiable.v1"
+RELEASED: Final = "dev.knative-mig.slice.released.v1"
+MIGRATED: Final = "dev.knative-mig.function.migrated.v1"
+OUTCOMES: Final = (PROVISIONED, UNSATISFIABLE, RELEASED, MIGRATED)
 MOST_AT_ONCE: Final = 10_000  # of a revision's slices; more than any cluster has GPUs for
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 
@@ -86,6 +93,7 @@ class PendingRevision:
     count: int
     revision_uid: str
     told_by: str  # the event's id
+    traceparent: str = ""  # the event's
 
     @classmethod
     def of(cls, event: Event) -> Self:
@@ -107,6 +115,7 @@ class PendingRevision:
             count=int(count),
             revision_uid=uid,
             told_by=event.id,
+            traceparent=event.traceparent,
         )
 
     def extensions(self) -> dict[str, str]:

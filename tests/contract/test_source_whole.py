@@ -182,6 +182,7 @@ def test_a_request_to_a_function_at_zero_becomes_one_event_before_there_is_a_pod
         count=1,
         revision_uid="uid-tiny-00001",
         told_by=event.id,
+        traceparent=event.traceparent,
     )
     [(path, headers)] = there.requests
     assert path == "/"

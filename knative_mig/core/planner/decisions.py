@@ -32,6 +32,7 @@ class Because(StrEnum):
     FEWEST_MOVES = "FewestMoves"
     STARTS_FASTEST = "StartsFastest"
     KEEPS_FLEXIBILITY = "KeepsFlexibility"
+    ASKED_BY_EVENT = "AskedByEvent"
     # rejections
     NO_SUCH_PROFILE = "NoSuchProfile"
     NO_ELIGIBLE_NODE = "NoEligibleNode"

@@ -26,6 +26,7 @@ def test_an_event_tells_of_a_revision_and_of_what_it_wants() -> None:
         count=2,
         revision_uid="uid-1",
         told_by="uid-1/7/3g.20gb/1/0",
+        traceparent="00-ab-cd-01",
     )
     assert EVENT.traceparent == "00-ab-cd-01"
     assert pending.extensions() == {"migprofile": "1g.5gb+me", "count": "2", "revisionuid": "uid-1"}
