@@ -25,6 +25,7 @@ from knative_mig.core.inventory import Function
 from knative_mig.ports.autoscaling import StoredMoves
 from knative_mig.ports.kube import Key, LeaseRecord
 from reconfigurer.planner import memory
+from reconfigurer.planner.announcing import Announcer
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.loop import Mirrors, Outcome, PlannerLoop
@@ -202,6 +203,7 @@ def _loop(cluster: BenchCluster) -> PlannerLoop:
         teller=Teller(cluster, metrics, settings.tell_again_s),
         metering=Metering(cluster, metrics, settings.store_meters_s, later=lambda _: None),  # on another thread
         mover=mover,
+        announcer=Announcer(revisions=revisions, events=cluster, metrics=metrics),
         metrics=metrics,
         settings=settings,
         clock=clock,

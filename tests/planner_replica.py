@@ -6,9 +6,11 @@ from prometheus_client import CollectorRegistry
 
 from knative_mig.core.cluster.leadership import highest_token
 from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
+from knative_mig.core.events import Event
 from knative_mig.core.floor.values import Request, Revision
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.ports.kube import Key, LeaseRecord
+from reconfigurer.planner.announcing import Announcer
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.floor import Floor
 from reconfigurer.planner.leader import Leader
@@ -48,6 +50,7 @@ class Replica:
     name: str = "planner-a"
     settings: PlannerSettings = field(default_factory=PlannerSettings)
     knative: FakeKnative | None = None
+    announced: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -109,6 +112,9 @@ class Replica:
             teller=Teller(self.cluster, metrics, self.settings.tell_again_s),
             metering=self.metering,
             mover=self.mover,
+            announcer=Announcer(
+                revisions=self.revisions, events=self.cluster, metrics=metrics, send=self.announced.append
+            ),
             metrics=metrics,
             settings=self.settings,
             clock=self.clock.now,

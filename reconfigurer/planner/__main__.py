@@ -1,11 +1,14 @@
 """`python -m reconfigurer.planner`: reads the settings, runs the planner until SIGTERM, answers with an exit code.
 
 Exit codes: 0 it was told to end, 1 it failed, 2 bad input. Each option has an environment variable, `KNATIVE_MIG_` and
-its name.
+its name; where outcomes go is told as Knative tells it, so that a SinkBinding can.
 """
+
+import logging
 
 import click
 
+from knative_mig.adapters.event_sender import TOKEN_FILE, Sink
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.program import run_program
 from knative_mig.core.cluster.idle_worth import Reuse
@@ -45,6 +48,10 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     default="",
     help="Where the other replica finds this one's events port; without it, events that come to the other wait.",
 )
+@click.option("--sink", envvar="K_SINK", default="", help="Where outcomes go: http or https; without it, nowhere.")
+@click.option("--ce-overrides", envvar="K_CE_OVERRIDES", default="", help="JSON with extensions that each event gets.")
+@click.option("--ca-certs", envvar="K_CA_CERTS", default="", help="PEM, trusted for the sink beside the system's.")
+@click.option("--token-file", default=TOKEN_FILE, show_default=True, help="Sent to the sink, if it is there.")
 @click.option("--ops-host", default="0.0.0.0", show_default=True)  # noqa: S104 - probes come from the node
 @click.option("--ops-port", type=click.IntRange(0, 65535), default=_DEFAULT.ops_port, show_default=True)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
@@ -66,6 +73,10 @@ def command(
     reserve_whole: int,
     events_port: int,
     advertise_address: str,
+    sink: str,
+    ce_overrides: str,
+    ca_certs: str,
+    token_file: str,
     ops_host: str,
     ops_port: int,
     log_level: str,
@@ -73,6 +84,8 @@ def command(
     """The planner: decides which slices are made on which node."""
 
     def body() -> int:
+        # At its lowest level it writes down whom it asks, URL and all.
+        logging.getLogger("urllib3").setLevel(logging.WARNING)
         settings = PlannerSettings(
             namespace=namespace,
             agent_namespace=agent_namespace,
@@ -91,7 +104,8 @@ def command(
         )
         in_cluster = kubeconfig == IN_CLUSTER
         client = KubeClient.in_cluster() if in_cluster else KubeClient.of_kubeconfig(kubeconfig, context)
-        return run(settings, client, advertise=advertise_address, host=ops_host)
+        where = Sink.parse(sink, overrides=ce_overrides, ca_certs=ca_certs, token_file=token_file) if sink else None
+        return run(settings, client, sink=where, advertise=advertise_address, host=ops_host)
 
     run_program("planner", body, log_level=log_level)
 

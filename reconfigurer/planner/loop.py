@@ -1,4 +1,4 @@
-"""The planner's round: look, judge, plan, write, let pods go. Woken by whatever changes, and every few seconds anyway.
+"""The planner's round: look, judge, plan, write, let pods go. Woken by events and changes, and every few seconds.
 
 Composed in `process`, which also makes the thread that calls `run`. The event makes it fast, the list makes it right:
 each round starts from the mirrors as they are, so a wake that was lost or came twice changes nothing. The subtle thing
@@ -21,9 +21,12 @@ from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
 from knative_mig.core.cluster.staleness import LeftOut, Lookout
 from knative_mig.core.cluster.wanted import specs
 from knative_mig.core.cluster.world import Facts, WorldKeeper
+from knative_mig.core.events import PendingRevision
 from knative_mig.core.gpu_node import GATE, GpuNode
 from knative_mig.core.inventory import Function, NodeName
-from knative_mig.ports.kube import ClusterError, GpuNodes, Key, LeaseRecord, Mirror, ObjectNotFound, Pods
+from knative_mig.core.outcomes.causes import Causes, named
+from knative_mig.ports.kube import ClusterError, GpuNodes, Key, KeyedMirror, LeaseRecord, Mirror, ObjectNotFound, Pods
+from reconfigurer.planner.announcing import Announcer
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.metering import Metering
@@ -43,7 +46,7 @@ _AGAIN_S = 0.5  # what is waited for is a conflict's other writer, or an API ser
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirrors:
     gpu_nodes: Mirror[GpuNode]
-    pods: Mirror[PodFacts]
+    pods: KeyedMirror[PodFacts]
     nodes: Mirror[NodeFacts]
     quotas: Mirror[QuotaFacts]
     heartbeats: Mirror[LeaseRecord]  # the agents', named as their nodes
@@ -88,6 +91,7 @@ class PlannerLoop:
         teller: Teller,
         metering: Metering,
         mover: Mover,
+        announcer: Announcer,
         metrics: PlannerMetrics,
         settings: PlannerSettings,
         clock: Callable[[], Now],
@@ -103,6 +107,8 @@ class PlannerLoop:
         self._teller = teller
         self._metering = metering
         self._mover = mover
+        self._announcer = announcer
+        self._causes = Causes()
         self._metrics = metrics
         self._settings = settings
         self._clock = clock
@@ -137,10 +143,33 @@ class PlannerLoop:
         again_s = _AGAIN_S * 2.0 ** (min(self._failures, 16) - 1)
         return min(self._settings.resync_s, again_s) if self._failures else self._settings.resync_s
 
+    def hear(self, pending: PendingRevision) -> None:
+        """From any thread; at once."""
+        with self._lock:
+            self._causes.hear(pending, self._clock().wall)
+        self.wake()
+
     def wake_on_changes(self) -> None:
-        """Heartbeats alone change nothing; each round looks at them."""
-        for mirror in (self._mirrors.gpu_nodes, self._mirrors.pods, self._mirrors.nodes, self._mirrors.quotas):
+        """What is there to be used wakes the loop; who wants it does by an event.
+
+        The pods of revisions change all the time, and of each that wants a slice the pending source tells, before the
+        pod is there. So they wake nobody by themselves, but for a while after their event, when they are waited for;
+        without an event they are found at the next resync. A pod without a revision has nobody to tell of it, and what
+        is moved goes on by what becomes of pods. Heartbeats alone change nothing; each round looks at them.
+        """
+        for mirror in (self._mirrors.gpu_nodes, self._mirrors.nodes, self._mirrors.quotas):
             mirror.on_change(lambda _: self.wake())
+        self._mirrors.pods.on_change(self._pod_changed)
+
+    def _pod_changed(self, key: Key) -> None:
+        pod = self._mirrors.pods.get(key)
+        if self._mover.is_moving and (pod is None or pod.wants):
+            self.wake()
+        elif pod is not None:
+            with self._lock:
+                wakes = self._causes.wakes(pod, self._clock().wall)
+            if wakes:
+                self.wake()
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set and the loop is woken."""
@@ -184,6 +213,7 @@ class PlannerLoop:
         if token != self._led_under:
             self._begin_anew()
             self._metering.begin(now.wall)
+            self._announcer.begin()
             self._led_under = token
             self._metrics.token.set(token)
         if highest_token(nodes.values()) > token:
@@ -226,7 +256,9 @@ class PlannerLoop:
         self._lift([*decision.granted, *self._mover.granted(self._keeper.views)], token, now)
         self._mover.act(token, now)
         self._sayer.say(nodes, facts.verdicts, now)
+        decision = named(decision, self._cause_of)
         self._teller.tell(decision, now.wall)
+        self._announcer.tell(nodes, pods, decision, self._mover.take_moved(), self._cause_of, now.wall)
         self._metering.take(self._keeper, changed, decision, now.wall)
         self._metering.store(now.wall)
         self._metrics.waiting.labels("yes").set(len(decision.granted))
@@ -235,6 +267,10 @@ class PlannerLoop:
             self._has_planned = True
             self._after_first_plan()
         return Outcome.PLANNED
+
+    def _cause_of(self, pod: PodFacts) -> PendingRevision | None:
+        with self._lock:
+            return self._causes.of(pod)
 
     def _room(self, changed: set[NodeName], now: Now) -> frozenset[Function]:
         """Those of the functions that are moved for which another slice would be found."""
@@ -296,6 +332,7 @@ class PlannerLoop:
     def _stand_by(self) -> None:
         if self._led_under is not None:
             self._metering.drop()
+            self._announcer.begin()
             self._led_under = None
             self._begin_anew()
 

@@ -45,6 +45,12 @@ class PlannerMetrics:
         self.events = counter(
             "events_total", "CloudEvents that came to this replica, by what became of them.", "outcome"
         )
+        self.outcomes = counter("outcomes_total", "Outcomes told on Revisions, by kind.", "kind")
+        self.outcome_events = counter(
+            "outcome_events_total",
+            "Outcomes sent as CloudEvents, by what became of each try (taken, refused, failed, lost).",
+            "outcome",
+        )
         self.meters_lost = counter(
             "meters_lost_seconds_total", "Seconds that are in no meter: nobody led for long, or a clock was set."
         )

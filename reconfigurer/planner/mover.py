@@ -87,6 +87,7 @@ class Mover:
         self._asked: dict[Function, int] | None = None  # None: whatever was asked before us may stand
         self._done: dict[tuple[str, int | None], float] = {}
         self._fixed: Mapping[Function, str] = {}
+        self._moved: list[Move] = []
 
     @property
     def journal(self) -> Journal:
@@ -161,6 +162,11 @@ class Mover:
             self._tell_over(move, how)
         self._metrics.show(new.moves.values())
         return True
+
+    def take_moved(self) -> list[Move]:
+        """Moves that have cleared their places since this was last asked."""
+        moved, self._moved = self._moved, []
+        return moved
 
     def holds(self) -> tuple[Hold, ...]:
         return tuple(
@@ -346,6 +352,8 @@ class Mover:
 
     def _tell_over(self, move: Move, over: Over) -> None:
         self._metrics.over.labels("moved" if over.moved else "abandoned").inc()
+        if over.moved:
+            self._moved.append(move)
         for leg in move.legs[: move.at + 1]:
             if over.moved:
                 text = f"made room for {move.function}{f'; {over.why}' if over.why else ''}"

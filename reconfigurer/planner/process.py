@@ -5,6 +5,7 @@
     floor      autoscaling values on Revisions
     planner    the rounds, and a pool that writes specs side by side     ops       /healthz, /readyz, /metrics
     door       takes CloudEvents, a thread for each connection           forward   sends a standby's to the leader
+    announce   sends outcomes, where there is a sink
 
 `run` is called by `__main__`, `Planner` by tests. Leader and standby are the same but for the lease: both keep their
 mirrors whole, so that a new leader plans at once. A thread that fails ends the process: its Deployment starts it anew.
@@ -22,6 +23,7 @@ from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from knative_mig.adapters.event_sender import EventSender, Sink
 from knative_mig.adapters.event_server import EventServer, send_on
 from knative_mig.adapters.kube import floor_objects, gpu_nodes, leases, parse
 from knative_mig.adapters.kube.client import KubeClient
@@ -39,6 +41,7 @@ from knative_mig.adapters.threads import Threads
 from knative_mig.core.cluster.leadership import highest_token
 from knative_mig.ports.kube import Key
 from reconfigurer.planner import memory
+from reconfigurer.planner.announcing import Announcer
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.door import Door
 from reconfigurer.planner.floor import Floor
@@ -47,6 +50,7 @@ from reconfigurer.planner.loop import Mirrors, PlannerLoop
 from reconfigurer.planner.metering import Metering
 from reconfigurer.planner.metrics import FloorMetrics, MoverMetrics, PlannerMetrics
 from reconfigurer.planner.mover import COMPONENT, Mover
+from reconfigurer.planner.outbox import Outbox
 from reconfigurer.planner.settings import PlannerSettings
 from reconfigurer.planner.telling import Teller
 
@@ -56,10 +60,17 @@ ENDS_WITHIN_S: Final = 1.5
 STANDS_STILL_AFTER_S: Final = 60.0  # a round of ten thousand GPUs takes seconds at its worst, and one is due every ten
 
 
-def run(settings: PlannerSettings, client: KubeClient, *, advertise: str = "", host: str = "0.0.0.0") -> int:  # noqa: S104 - probes come from the node
+def run(
+    settings: PlannerSettings,
+    client: KubeClient,
+    *,
+    sink: Sink | None = None,
+    advertise: str = "",
+    host: str = "0.0.0.0",  # noqa: S104 - probes come from the node
+) -> int:
     """Until SIGTERM or SIGINT; the exit code."""
     me = os.environ.get("POD_NAME") or socket.gethostname()
-    planner = Planner(settings, client, me=me, host=host, advertise=advertise)
+    planner = Planner(settings, client, sink, me=me, host=host, advertise=advertise)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: planner.stop.set())
     planner.start()
@@ -74,9 +85,18 @@ class _Runs(Protocol):
 
 class Planner:
     def __init__(
-        self, settings: PlannerSettings, client: KubeClient, *, me: str, host: str = "127.0.0.1", advertise: str = ""
+        self,
+        settings: PlannerSettings,
+        client: KubeClient,
+        sink: Sink | None = None,
+        *,
+        me: str,
+        host: str = "127.0.0.1",
+        advertise: str = "",
     ) -> None:
-        """OSError: one of its ports is taken. `advertise`: where others reach this host, empty if they cannot."""
+        """OSError: one of its ports is taken. `sink`: of outcomes; None: they are told in the cluster alone.
+        `advertise`: where others reach this host, empty if they cannot.
+        """
         self.settings, self.stop = settings, threading.Event()
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
@@ -98,7 +118,7 @@ class Planner:
         self._door = Door(
             leads=lambda: self.leader.token() is not None,
             leader=lambda: self.leader.elsewhere,
-            wake=lambda _: self.loop.wake(),
+            wake=lambda pending: self.loop.hear(pending),  # noqa: PLW0108 - the loop is made after its door
             send_on=send_on,
             count=lambda outcome: metrics.events.labels(str(outcome)).inc(),
             clock=time.monotonic,
@@ -129,6 +149,14 @@ class Planner:
             resync_s=settings.resync_s,
             mirror_age_limit_s=settings.mirror_age_limit_s,
         )
+        self._outbox = None
+        if sink is not None:
+            self._outbox = Outbox(
+                EventSender(sink, connections=1),
+                count=lambda outcome: metrics.outcome_events.labels(outcome).inc(),
+                clock=time.monotonic,
+                settings=settings.outbox,
+            )
         kube_pods = KubePods(client)
         mover = Mover(
             store=KubeMoveStore(client, settings.namespace),
@@ -152,6 +180,12 @@ class Planner:
                 KubeMeterStore(client, settings.namespace), metrics, settings.store_meters_s, self._pool.submit
             ),
             mover=mover,
+            announcer=Announcer(
+                revisions=revisions,
+                events=self._events,
+                metrics=metrics,
+                send=None if self._outbox is None else self._outbox.put,
+            ),
             metrics=metrics,
             settings=settings,
             clock=_now,
@@ -179,6 +213,8 @@ class Planner:
         self._threads.run("floor", self.floor.run)
         self._threads.run("forward", self._door.run)
         self._threads.run("door", lambda _: self.events.serve())
+        if self._outbox is not None:
+            self._threads.run("announce", self._outbox.run)
 
     def end(self) -> None:
         """Within two seconds; the lease is given back once no round can write any more."""

@@ -8,6 +8,7 @@ from knative_mig.core.errors import BadInput
 from knative_mig.core.mover.values import Patience as MovePatience
 from knative_mig.core.planner.policy import Policy
 from reconfigurer.planner.door import DoorSettings
+from reconfigurer.planner.outbox import OutboxSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class PlannerSettings:
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     patience: Patience = field(default_factory=Patience)
     door: DoorSettings = field(default_factory=DoorSettings)
+    outbox: OutboxSettings = field(default_factory=OutboxSettings)
     reuse: Reuse = field(default_factory=Reuse)
     policy: Policy = field(default_factory=Policy)
     mover: MoverSettings = field(default_factory=MoverSettings)

@@ -1,16 +1,19 @@
-"""Tells pods why they have no slice, and counts what was decided: once, however many rounds say the same.
+"""Tells pods why they have no slice, counts and logs what was decided: once, however many rounds say the same.
 
 Called by the loop after each decision. A Kubernetes Event on the pod carries the reason and what would help; it comes
 again when the reason is another, or when a long time has passed and the pod still waits.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from knative_mig.core.cluster.decide import Decision
+from knative_mig.core.cluster.decide import Decision, Granted
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.ports.kube import EventRecorder, EventType, Subject
 from reconfigurer.planner.metrics import PlannerMetrics
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class Teller:
             if granted.pod.uid not in self._counted or not self._counted[granted.pod.uid].startswith("granted"):
                 self._counted[granted.pod.uid] = "granted"
                 self._metrics.steps.labels(str(granted.step.how)).inc()
+                _log.info("%s", _said(granted))
 
     def _is_new(self, pod: PodFacts, what: str) -> bool:
         if self._counted.get(pod.uid) == what:
@@ -65,6 +69,13 @@ class Teller:
 
 def subject_of(pod: PodFacts) -> Subject:
     return Subject(api_version="v1", kind="Pod", namespace=pod.namespace, name=pod.name, uid=pod.uid)
+
+
+def _said(granted: Granted) -> str:
+    step = granted.step
+    reasons = "; ".join(reason.text for reason in step.reasons)
+    where = f"{granted.key} of {step.target.gpu} on {step.target.node}"
+    return f"{granted.pod.namespace}/{granted.pod.name} is given {where}, {step.how}: {reasons or 'no reason is named'}"
 
 
 def reasons_of(codes: Iterable[str]) -> dict[str, int]:

@@ -283,17 +283,18 @@ class TestEventing:
     """A Broker between the source and the planner."""
 
     @staticmethod
-    def one(kind: str) -> Object:
+    def one(kind: str, name: str = "") -> Object:
         folder = CONFIG / "overlays" / "eventing"
         listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
         assert listed == sorted(path.name for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
         found = [each for name in listed for each in yaml.safe_load_all((folder / name).read_text())]
         assert all(each["metadata"]["namespace"] == "knative-mig" for each in found)
-        [only] = [each for each in found if each["kind"] == kind]
+        [only] = [each for each in found if each["kind"] == kind and name in ("", each["metadata"]["name"])]
         return dict(only)
 
-    def test_the_sources_deployment_is_bound_to_the_broker(self) -> None:
-        binding, broker, bound = self.one("SinkBinding"), self.one("Broker"), one("Deployment", "source")
+    @pytest.mark.parametrize("whose", ["source", "planner"])
+    def test_who_sends_events_is_bound_to_the_broker(self, whose: str) -> None:
+        binding, broker, bound = self.one("SinkBinding", whose), self.one("Broker"), one("Deployment", whose)
         subject, sink = binding["spec"]["subject"], binding["spec"]["sink"]["ref"]
         assert (subject["apiVersion"], subject["kind"]) == (bound["apiVersion"], bound["kind"])
         assert (subject["namespace"], subject["name"]) == (bound["metadata"]["namespace"], bound["metadata"]["name"])
@@ -306,6 +307,11 @@ class TestEventing:
         assert trigger["filter"] == {"attributes": {"type": PENDING}}
         subscriber = trigger["subscriber"]["ref"]
         assert (subscriber["apiVersion"], subscriber["kind"]) == (service["apiVersion"], service["kind"])
+        assert bound["metadata"]["labels"]["bindings.knative.dev/include"] == "true"
+        told = pod_of("Deployment", whose)["containers"][0].get("env", [])
+        assert "K_SINK" not in {each["name"] for each in told}  # a SinkBinding's to set, and to take away again
+        eventing = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "knative-eventing"}}}
+        assert any(eventing in rule.get("to", []) for rule in one("NetworkPolicy", whose)["spec"]["egress"])
         assert (subscriber["namespace"], subscriber["name"]) == ("knative-mig", service["metadata"]["name"])
 
     def test_what_nobody_takes_comes_to_the_source(self) -> None:

@@ -13,6 +13,7 @@ from activator_hooks.webhook.metrics import WebhookMetrics
 from knative_mig.core.agent.failed_pods import Why
 from knative_mig.core.cluster.meters import Meters, Whose
 from knative_mig.core.cluster.staleness import Outside
+from knative_mig.core.events import OUTCOMES
 from knative_mig.core.gpu_node import ConditionType, GpuHealth
 from knative_mig.core.pending.asks import Rhythm
 from knative_mig.core.pending.demand import Cause
@@ -88,3 +89,8 @@ def test_what_the_pending_source_can_be_told_is_there_and_its_pauses_are_as_the_
     rhythm = Rhythm()
     assert (rhythm.again_s, rhythm.again_most_s, rhythm.retry_s, rhythm.retry_most_s) == (2.0, 300.0, 0.1, 5.0)
     assert all(f"`{cause}`" in PAGE for cause in Cause)
+
+
+def test_every_outcome_is_explained() -> None:
+    assert all(f"| `{kind}` |" in PAGE for kind in OUTCOMES)
+    assert all(f"`{word}`" in PAGE for word in ("SliceProvisioned", "SliceReleased", "pendingid", "migprofile"))

@@ -425,7 +425,7 @@ def test_the_loop_runs_when_woken_and_ends_when_stopped(cluster: FakeCluster, fl
     cluster.write_spec = noticed  # type: ignore[method-assign,assignment]
     thread = threading.Thread(target=replica.loop.run, args=(stop,))
     thread.start()
-    replica.pods.changed(Key("team", "p"))
+    replica.gpu_nodes.changed(Key("", "n1"))
     assert wrote.wait(5)
     stop.set()
     replica.loop.wake()
