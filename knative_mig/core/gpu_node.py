@@ -16,6 +16,7 @@ from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.core.profile import ProfileName
 
 LAYOUT_LABEL: Final = "knative-mig.dev/layout"  # `static`: an administrator chose the layout, nobody changes it
+ADOPTS_LAYOUT: Final = "AdoptsLayout"  # why a spec is not applied on a node that was static until a moment ago
 GATE: Final = "knative-mig.dev/slice"  # a pod's scheduling gate, lifted when a slice is kept for it
 
 
@@ -188,6 +189,14 @@ class GpuNodeStatus:
 
     def condition(self, kind: str) -> Condition | None:
         return next((each for each in self.conditions if each.type == kind), None)
+
+    @property
+    def spec_set_aside(self) -> bool:
+        """An administrator chose the layout that is there, and the spec says what was wanted before: it is not applied.
+        Once the label has gone that stays so until a spec that names no GPU was seen: the planner writes one.
+        """
+        applied = self.condition(ConditionType.SPEC_APPLIED)
+        return self.layout is Layout.STATIC or (applied is not None and applied.reason == ADOPTS_LAYOUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

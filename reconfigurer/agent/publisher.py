@@ -81,6 +81,7 @@ class Publisher:
         try:
             if not self._there:
                 found = self._ensured()
+                self._surroundings.reported(found)
                 self._previous = self._previous or found
                 self._there = True
             status = gpu_node_status(self._known(self._board.snapshot()), self._previous, self._wall())
@@ -135,5 +136,6 @@ class Publisher:
             journal_why=now.journal.why,
             registered=self._surroundings.registered,
             other_owners=self._surroundings.other_owners,
+            adopts_layout=self._surroundings.adopts_layout,
             processes_verified=now.processes_verified,
         )

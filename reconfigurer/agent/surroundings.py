@@ -4,13 +4,18 @@ Told by the pod loop (who else runs on the node), by the plugins (who else serve
 listens) and by the mirror of the node's own GpuNode. The subtle thing is what another owner means: two that cut the
 same GPUs destroy each other's work, so the GPU loops are shown no spec, and a GPU of which nothing is wanted stays as
 it is. Nobody wants to find the agent crash-looping instead: it goes on, and its conditions say why.
+
+Likewise a node whose layout an administrator chose until a moment ago: its spec is of before, so the loops see one that
+names no GPU, until the planner has written such a one. That it is so stands in the reported status and nowhere else, so
+it holds over restarts; what was reported last has to be seen before anything is reported anew.
 """
 
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 
-from knative_mig.core.gpu_node import GpuNode
+from knative_mig.core.gpu_node import GpuNode, GpuNodeStatus
 from knative_mig.core.profile import ProfileName
 from reconfigurer.agent.board import Board
 
@@ -28,6 +33,7 @@ class Surroundings:
         self._pods: tuple[str, ...] | None = None
         self._plugins: tuple[str, ...] = ()
         self._registered: bool | None = None
+        self._adopts: bool | None = None  # None: what was reported last has not been seen
 
     @property
     def registered(self) -> bool | None:
@@ -45,8 +51,23 @@ class Surroundings:
         """Pods that have not been seen yet are no reason to wait: a cluster without its API server keeps its slices."""
         return self._static or not self.other_owners
 
+    @property
+    def adopts_layout(self) -> bool:
+        """An administrator's layout is there, and the spec is older than it."""
+        return self._adopts is True
+
+    def reported(self, last: GpuNodeStatus | None) -> None:
+        """What stood in the GpuNode when this agent first read it; the first to say so is believed."""
+        with self._lock:
+            self._note_reported(last)
+
     def spec_seen(self, node: GpuNode | None) -> None:
         with self._lock:
+            if node is not None:
+                self._note_reported(node.status)
+                if self._adopts and not node.spec.gpus:
+                    _log.info("the layout that was found is adopted: from here on specs are applied")
+                    self._adopts = False
             self._spec = node
             self._show()
 
@@ -66,5 +87,14 @@ class Surroundings:
     def connection_seen(self, registered: bool) -> None:  # noqa: FBT001  as the port calls it
         self._registered = registered
 
+    def _note_reported(self, last: GpuNodeStatus | None) -> None:
+        if self._adopts is None:
+            self._adopts = not self._static and last is not None and last.spec_set_aside
+            if self._adopts:
+                _log.info("the layout was an administrator's: a spec of before is not applied")
+
     def _show(self) -> None:
-        self._board.put_spec(self._spec if self.alone else None)
+        shown = self._spec
+        if shown is not None and self._adopts:
+            shown = replace(shown, spec=replace(shown.spec, gpus=()))
+        self._board.put_spec(shown if self.alone else None)

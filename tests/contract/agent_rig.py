@@ -18,6 +18,7 @@ from knative_mig.adapters.kube.node_statuses import KubeNodeStatuses
 from knative_mig.adapters.sim_gpu import FileStore, SimulatedGpus, SimulationControls
 from knative_mig.core.gpu_node import ConditionType, GpuNode, GpuNodeSpec, Layout, SliceStatus, WantedGpu, WantedSlice
 from knative_mig.core.inventory import GpuUuid, NodeName
+from knative_mig.ports.gpu import create_slice, destroy_slice
 from knative_mig.ports.kube import Key
 from reconfigurer.agent.kube_side import KubeSide
 from reconfigurer.agent.process import Agent
@@ -133,6 +134,20 @@ class AgentRig:
         """As the planner: this is what is wanted of one GPU."""
         uuid = self.gpus.inventory().gpus[gpu].uuid
         self.wait_for(lambda: self._write_spec(uuid, slices, gpu))
+
+    def want_nothing(self) -> None:
+        """As the planner, of a node whose spec is older than its layout: no GPU is named."""
+        self.wait_for(lambda: KubeGpuNodes(self.api.client()).write_spec(self.node, GpuNodeSpec()))
+
+    def recut(self, *slices: str) -> None:
+        """As an administrator at work on the first GPU."""
+        driver = self.gpus
+        (gpu, *_) = driver.inventory().gpus
+        for instance in gpu.instances:
+            destroy_slice(driver, instance)
+        for words in slices:
+            name, _, start = words.partition("@")
+            create_slice(driver, gpu.uuid, profile(name), int(start))
 
     def _write_spec(self, uuid: GpuUuid, slices: tuple[str, ...], gpu: int) -> bool:
         """Again where the status was written in between."""

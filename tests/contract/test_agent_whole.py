@@ -273,6 +273,35 @@ def test_on_a_static_node_slices_are_reported_and_nothing_is_changed_or_served(f
         assert rig.kubelet.registrations.count("nvidia.com/mig-3g.20gb") == 1
 
 
+def test_a_layout_that_an_administrator_left_is_adopted_whatever_was_wanted_before(folder: Path) -> None:
+    with AgentRig(folder) as rig:
+        rig.want("3g.20gb@0")
+        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
+        rig.end_agent()
+        rig.start_agent(Layout.STATIC)
+        rig.wait_for(lambda: rig.node.status and rig.node.status.layout is Layout.STATIC)
+        rig.wait_for(lambda: "3g.20gb@0" in rig.slices)
+        rig.recut("2g.10gb@0", "2g.10gb@4")
+
+        # The label goes, and the agent dies right after its start, twice.
+        for _ in range(2):
+            rig.end_agent()
+            rig.start_agent()
+            rig.wait_for(lambda: rig.said(SPEC_APPLIED) == (None, "AdoptsLayout"))
+            rig.wait_for(lambda: rig.said(ConditionType.READY) == (True, "Ready"))
+        rig.wait_for(lambda: (rig.offers("2g.10gb"), rig.offers("3g.20gb")) == (2, 0))
+        assert rig.node.status is not None
+        assert rig.node.status.observed_generation == rig.node.generation
+        assert rig.hardware == ["2g.10gb@0", "2g.10gb@4"]
+
+        # The planner has seen it: from here on the node is as any other.
+        rig.want_nothing()
+        rig.wait_for(lambda: rig.said(SPEC_APPLIED) == (True, "Applied"))
+        assert rig.hardware == ["2g.10gb@0", "2g.10gb@4"]
+        rig.want("4g.20gb@0", "2g.10gb@4")
+        rig.wait_for(lambda: rig.hardware == ["4g.20gb@0", "2g.10gb@4"])
+
+
 def test_beside_nvidias_plugin_nothing_is_changed_until_it_has_gone(folder: Path) -> None:
     with AgentRig(folder) as rig:
         rig.put_pod("nvidia-device-plugin-daemonset-x", "3g.20gb")

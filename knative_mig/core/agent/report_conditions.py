@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from knative_mig.core.agent.readings import Complaint
-from knative_mig.core.gpu_node import Condition, ConditionType, GpuHealth, GpuStatus, JournalState, Layout
+from knative_mig.core.gpu_node import (
+    ADOPTS_LAYOUT,
+    Condition,
+    ConditionType,
+    GpuHealth,
+    GpuStatus,
+    JournalState,
+    Layout,
+)
 
 MOST_QUOTED: Final = 4  # complaints in a message: the rest is counted
 
@@ -28,6 +36,7 @@ class Standing:
     journal: JournalState
     journal_why: str
     other_owners: tuple[str, ...] | None
+    adopts_layout: bool
     processes_verified: bool
 
 
@@ -121,6 +130,8 @@ def _owner(standing: Standing) -> _Word:
 def _spec(standing: Standing) -> _Word:
     if standing.layout is Layout.STATIC:
         return _Word(None, "StaticLayout", "an administrator chose the layout: specs are not applied")
+    if standing.adopts_layout:  # before all else: the planner and the next agent know it from here
+        return _Word(None, ADOPTS_LAYOUT, "the layout that is there is adopted: a spec of before it is not applied")
     if standing.other_owners:
         return _Word(status=False, reason="OtherOwner", message="nothing is changed beside another owner")
     if standing.spec_generation is None:

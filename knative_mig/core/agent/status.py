@@ -64,6 +64,7 @@ class Known:
     journal_why: str = ""
     registered: bool | None = None  # with the kubelet, every profile; None: not yet
     other_owners: tuple[str, ...] | None = None  # None: not looked yet
+    adopts_layout: bool = False  # an administrator's, which is newer than the spec
     processes_verified: bool = True
 
 
@@ -104,6 +105,7 @@ def gpu_node_status(known: Known, previous: GpuNodeStatus | None, now: float) ->
         journal=known.journal,
         journal_why=known.journal_why,
         other_owners=known.other_owners,
+        adopts_layout=known.adopts_layout,
         processes_verified=known.processes_verified,
     )
     return replace(status, conditions=conditions(standing, previous.conditions if previous else (), now))

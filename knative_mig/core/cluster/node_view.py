@@ -95,10 +95,14 @@ def view_node(  # noqa: PLR0917 - what is seen of a node, and what it is judged 
         return NodeView(name=node.name, gpus=blocked, left_out=left_out)
     pods = {(pod.namespace, pod.name): pod for pod in bound}
     reader = _Reader(pods, reuse, now, amended or Amended(), may_go or _anywhere)
-    static = status.layout is Layout.STATIC
+    as_it_is = status.spec_set_aside
     drafts = [
         _Draft(
-            each, known[each.model], node.spec.wanted(each.uuid), static=static, writable=isinstance(verdict, Usable)
+            each,
+            known[each.model],
+            None if as_it_is else node.spec.wanted(each.uuid),
+            static=as_it_is,
+            writable=isinstance(verdict, Usable),
         )
         for each in status.gpus
         if each.model in known

@@ -2,7 +2,8 @@
 
 Called by the planner's loop, which writes them. Everything that stands is named again, idle slices too (scale to zero
 leaves the slice), so that only what a step destroys goes. Nothing is written for a node whose agent has not answered
-the last spec, and a slice with a pod on it is in every spec.
+the last spec, and a slice with a pod on it is in every spec. Where an administrator chose the layout, or did until a
+moment ago, an old spec is emptied before anything else: what stands there is adopted by the next round.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,7 +31,11 @@ def specs(
     changed = {}
     for name in {*by_node, *looked_at}:
         if name in views and name in gpu_nodes:
-            spec = _spec(views[name], gpu_nodes[name].spec, by_node.get(name, ()), token)
+            node = gpu_nodes[name]
+            if node.status is not None and node.status.spec_set_aside:
+                spec = GpuNodeSpec(fencing_token=token) if node.spec.gpus else None
+            else:
+                spec = _spec(views[name], node.spec, by_node.get(name, ()), token)
             if spec:
                 changed[name] = spec
     return changed

@@ -10,7 +10,7 @@ from knative_mig.core.cluster.idle_worth import Reuse
 from knative_mig.core.cluster.staleness import AwaitingAgent, LeftOut, Outside, Verdict
 from knative_mig.core.cluster.wanted import specs
 from knative_mig.core.cluster.world import Facts, WorldKeeper
-from knative_mig.core.gpu_node import GpuNodeSpec
+from knative_mig.core.gpu_node import ADOPTS_LAYOUT, Condition, GpuNodeSpec, Layout
 from knative_mig.core.inventory import NodeName
 from knative_mig.core.planner.decisions import Because, How
 from knative_mig.core.planner.policy import Policy
@@ -61,6 +61,23 @@ def test_a_refusal_names_the_nodes_that_are_left_out_and_says_nothing_of_cordons
     assert told["p"][0] is Because.NO_FREE_PLACE
     assert told["p"][1].endswith(f"; {which}")
     assert all("look at the agents' pods there" in each.helps for each in decision.refused)
+
+
+@pytest.mark.parametrize("condition", [None, Condition(type="SpecApplied", status=None, reason=ADOPTS_LAYOUT)])
+def test_a_spec_that_is_older_than_an_administrators_layout_is_emptied_before_anything_is_asked(
+    condition: Condition | None,
+) -> None:
+    """Static, or until a moment ago: what stands is lent, what the spec says is nobody's slice to come."""
+    layout = Layout.DYNAMIC if condition else Layout.STATIC
+    there = gpu_node("n1", gpu("g", {"2g.10gb@0": None}), spec=[wanted("g", "3g.20gb@4")], layout=layout)
+    assert there.status is not None
+    there = replace(there, status=replace(there.status, conditions=(condition,) if condition else ()))
+    pods = [pod("big", "3g.20gb"), pod("small", "2g.10gb", gated=True)]
+    decision, changed, _ = round_of(facts([there], pods))
+    assert [each.pod.name for each in decision.granted] == ["small"]
+    assert changed == {"n1": {}}
+    emptied = replace(there, spec=GpuNodeSpec(fencing_token=7))
+    assert round_of(facts([emptied], pods))[1] == {}
 
 
 def test_an_idle_slice_that_somebody_waits_for_is_not_merged_away_for_another() -> None:
