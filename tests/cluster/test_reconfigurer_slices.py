@@ -12,8 +12,21 @@ from tests.cluster.api import NODE, POD, Api, Kind, Object
 from tests.cluster.conftest import DeployFunction
 from tests.cluster.driver import Cluster
 from tests.cluster.figures import Measured
-from tests.cluster.slices import GATE, GPU_NODE, GpuNodeView, Pods, Slice, SlicePod, agent_pod, metric, replace_agent
-from tests.cluster.waits import NotSeenError, condition, is_true, until
+from tests.cluster.slices import (
+    GATE,
+    GPU_NODE,
+    LEASE,
+    GpuNodeView,
+    Pods,
+    Slice,
+    SlicePod,
+    agent_pod,
+    metric,
+    planner_pods,
+    replace_agent,
+)
+from tests.cluster.system import PLANNER_NAMESPACE
+from tests.cluster.waits import NotSeenError, condition, eventually, is_true, until
 
 pytestmark = [pytest.mark.alone, pytest.mark.testbed_only]
 
@@ -247,8 +260,26 @@ def test_a_static_node_keeps_its_layout_and_its_plugin_beside_a_dynamic_one(
         assert held_by(here, gpus).uuid == here.environment()["NVIDIA_VISIBLE_DEVICES"]
         assert [each.uuid for each in static.slices()] == [cut.uuid]
         assert not nowhere.node
+
+        # What was wanted of it before is emptied, and it answers a new leader like any other.
+        until(api, GPU_NODE.named(static.name), "has an empty spec", lambda item: not item["spec"].get("gpus"))
+        token = int(static.object["spec"]["fencingToken"])
+        change_leader(api)
+        until(
+            api, GPU_NODE.named(static.name), "has answered a new leader's token",
+            lambda item: item["spec"]["fencingToken"] > token
+            and item["status"]["observedGeneration"] == item["metadata"]["generation"],
+        )  # fmt: skip
         pods.delete_all()
     static.wait_offered("3g.20gb", 1)
+
+
+def change_leader(api: Api) -> None:
+    """Its pod is deleted, and another replica takes the Lease over."""
+    holder = str(api.get(LEASE, "knative-mig-planner", PLANNER_NAMESPACE)["spec"]["holderIdentity"])
+    [leader] = [pod for pod in planner_pods(api) if pod["metadata"]["name"] in holder]
+    api.delete(POD, leader["metadata"]["name"], PLANNER_NAMESPACE)
+    eventually("both planners are Ready", lambda: [is_true(pod) for pod in planner_pods(api)] == [True, True])
 
 
 @contextmanager

@@ -117,9 +117,13 @@ def _still_to_be_read(gpu: GpuStatus) -> GpuStatus:
 
 
 def _observed(known: Known, previous: GpuNodeStatus | None) -> int:
-    """The newest spec that every GPU it names was judged by."""
+    """The newest spec that every GPU it names was judged by. Of a static layout nothing is to be judged: whoever waited
+    for an answer, as after a new leader's token, would wait for ever.
+    """
     before = previous.observed_generation if previous else 0
-    if known.spec is None or known.layout is Layout.STATIC or not known.readings:
+    if known.spec is not None and known.layout is Layout.STATIC:
+        return known.spec.generation
+    if known.spec is None or not known.readings:
         return before
     loops = [known.applied.get(gpu.uuid, Applied()) for gpu in known.spec.spec.gpus if gpu.uuid in known.readings]
     taken_up = all(loop.spec_generation >= known.spec.generation for loop in loops)

@@ -56,6 +56,16 @@ def read(status: GpuNodeStatus, kind: ConditionType) -> tuple[bool | None, str]:
     return condition(status, kind).status, condition(status, kind).reason
 
 
+def test_a_static_node_answers_each_spec_though_it_applies_none() -> None:
+    """Or the planner would leave it out for good once a new leader's token has made its spec newer."""
+    static = replace(known(reading("A", "3g.20gb@4")), layout=Layout.STATIC, applied={})
+    before = gpu_node_status(static, None, now=0.0)
+    newer = replace(static, spec=wanted_node("A", "7g.40gb@0", generation=9))
+    after = gpu_node_status(newer, before, now=1.0)
+    assert (before.observed_generation, after.observed_generation) == (1, 9)
+    assert read(after, ConditionType.SPEC_APPLIED) == (None, "StaticLayout")
+
+
 @pytest.mark.parametrize(
     ("words", "kubelet", "mark", "state"),
     [
@@ -182,7 +192,7 @@ def test_why_a_node_is_not_to_be_planned_on(change: Mapping[str, object], reason
     assert (status is not True, said) == (True, reason)
 
 
-def test_a_static_node_is_ready_beside_its_administrators_plugin_and_observes_no_spec() -> None:
+def test_a_static_node_is_ready_beside_its_administrators_plugin() -> None:
     state = replace(
         known(reading("A")),
         layout=Layout.STATIC,
@@ -193,7 +203,6 @@ def test_a_static_node_is_ready_beside_its_administrators_plugin_and_observes_no
     status = gpu_node_status(state, None, 1.0)
     assert read(status, ConditionType.READY) == (True, "Ready")
     assert read(status, ConditionType.SPEC_APPLIED) == (None, "StaticLayout")
-    assert status.observed_generation == 0
 
 
 def test_two_boards_of_one_product_that_differ_get_two_names() -> None:
