@@ -183,6 +183,7 @@ class GpuLoop:
         before = self._reading
         self._reading = reading
         self._board.put_reading(reading)
+        self._tell_of_health(before, reading)
         if before is None:
             return
         for seen in before.slices:
@@ -192,6 +193,18 @@ class GpuLoop:
                 self._board.forget(slice_id)
 
     # Health
+
+    def _tell_of_health(self, before: GpuReading | None, reading: GpuReading) -> None:
+        """Each change once, whatever it was seen by; one that is ill at the start is news too."""
+        was = before.health if before is not None else GpuHealth.HEALTHY
+        if reading.health is was:
+            return
+        if reading.health is GpuHealth.HEALTHY:
+            assert before is not None
+            kind, why = Kind.HEALED, f"it is well again after it was {before.health}: {before.why}"
+        else:
+            kind, why = Kind.QUARANTINED, f"it is {reading.health}: {reading.why}"
+        self._happened(Happened(kind=kind, gpu=self._uuid, why=why))
 
     def _hear_events(self) -> None:
         try:
@@ -222,7 +235,6 @@ class GpuLoop:
             slices = self._reading.slices if self._reading else ()
             uuids = frozenset(each.mig_uuid for each in slices if each.mig_uuid is not None)
             self._quarantine = health.Quarantine(why=why, since=self._clock(), mig_uuids=uuids)
-            self._happened(Happened(kind=Kind.QUARANTINED, gpu=self._uuid, why=why))
             self._read()
 
     def _heal(self, gpu: Gpu, slices: tuple[SeenSlice, ...]) -> None:
@@ -233,7 +245,6 @@ class GpuLoop:
         self._quarantine = quarantine
         if quarantine.over(uuids, wants_reset=gpu.wants_reset, now=self._clock()):
             self._quarantine = None
-            self._happened(Happened(kind=Kind.HEALED, gpu=self._uuid, why=f"it is well again after {quarantine.why}"))
 
     # The journal
 

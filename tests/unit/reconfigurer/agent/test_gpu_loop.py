@@ -30,6 +30,11 @@ def kinds(node: Node) -> list[Kind]:
     return [each.kind for each in node.happened]
 
 
+def told_of_health(node: Node) -> list[tuple[Kind, str]]:
+    """What becomes an Event on the GpuNode."""
+    return [(each.kind, each.why) for each in node.happened if each.kind in {Kind.QUARANTINED, Kind.HEALED}]
+
+
 class TestMakingAndMerging:
     def test_an_empty_gpu_becomes_what_is_wanted(self, node: Node) -> None:
         node.want(*TWO)
@@ -498,6 +503,7 @@ class TestHealth:
         assert node.slices() == ["3g.20gb@4"]
         reading = node.board.snapshot().readings[node.uuid]
         assert (reading.health, reading.why) == (GpuHealth.RESET_REQUIRED, "the driver says so")
+        assert told_of_health(node)[-1] == (Kind.QUARANTINED, "it is ResetRequired: the driver says so")
         node.controls.reset(node.uuid)
         node.settle(4)
         assert node.slices() == ["7g.40gb@0"]
@@ -507,13 +513,16 @@ class TestHealth:
         node.settle(4)
         node.controls.lose(node.uuid)
         node.settle(3)
-        assert node.board.snapshot().readings[node.uuid].health is GpuHealth.LOST
+        lost = node.board.snapshot().readings[node.uuid]
+        assert lost.health is GpuHealth.LOST
         assert list(node.believed.values()) == [False]
+        assert told_of_health(node) == [(Kind.QUARANTINED, f"it is Lost: {lost.why}")]
 
         node.controls.reset(node.uuid)
         node.settle(4)
         assert node.slices() == ["3g.20gb@4"]
         assert list(node.believed.values()) == [True]
+        assert told_of_health(node)[1:] == [(Kind.HEALED, f"it is well again after it was Lost: {lost.why}")]
 
     def test_a_change_of_mode_that_is_pending_is_waited_for(self, node: Node) -> None:
         node.controls.need_reset_for_mode(node.uuid)
