@@ -5,6 +5,9 @@ checkpointed answer when a container restarts, also when the slice has been made
 remembered with its MIG UUID, and a container whose slice has another one now is refused. It would never come right by
 itself, so the slice is noted for the pod loop, which deletes its pod to have it admitted anew; the kubelet names no pod
 here, its holders do.
+
+A container gets one slice. A CDI file sets NVIDIA_VISIBLE_DEVICES, and of two files the last one wins: a container with
+two would see one of them, and an application of CUDA uses one slice anyway.
 """
 
 import logging
@@ -61,7 +64,14 @@ class Desk:
 
     def hand_out(self, devices: tuple[DeviceId, ...]) -> Handout:
         given: dict[SliceId, str] = {}
-        for slice_id in _slices(devices):
+        slices = _slices(devices)
+        if len(slices) > 1:
+            self._answered("refused")
+            raise AllocationRefused(
+                f"a container asks for {len(slices)} slices of {slices[0].profile}: it can have one; ask for a bigger "
+                "profile, or for more replicas"
+            )
+        for slice_id in slices:
             try:
                 given[slice_id] = self._board.hand_out(slice_id, self._clock())
             except NotToBeGiven as refusal:
@@ -141,10 +151,8 @@ class Desk:
         if cdi_name is None:
             environment[VISIBLE_DEVICES] = ",".join(given.values())
         mounts = [
-            Mount(
-                host_path=str(socket_dir(slice_id)), container_path=SOCKET_DIR_IN_CONTAINER + (f"-{at}" if at else "")
-            )
-            for at, slice_id in enumerate(given)
+            Mount(host_path=str(socket_dir(slice_id)), container_path=SOCKET_DIR_IN_CONTAINER)
+            for slice_id in given
             if socket_dir is not None
         ]
         return Handout(
@@ -154,15 +162,13 @@ class Desk:
         )
 
     def _described(self, slices: tuple[SliceId, ...]) -> dict[str, str]:
-        """For a container with several slices the values stand in one order, with commas."""
-        found: dict[str, list[str]] = {}
+        found: dict[str, str] = {}
         readings = self._board.snapshot().readings
         for slice_id in slices:
             seen, model = readings[slice_id.gpu].find(slice_id), readings[slice_id.gpu].model
             if seen is not None and model is not None:
-                for name, value in _environment(slice_id, seen.place.profile, model).items():
-                    found.setdefault(name, []).append(value)
-        return {name: ",".join(values) for name, values in found.items()}
+                found |= _environment(slice_id, seen.place.profile, model)
+        return found
 
 
 def _environment(slice_id: SliceId, profile: Profile, model: GpuModel) -> dict[str, str]:

@@ -54,17 +54,13 @@ def test_with_cdi_the_uuid_is_in_the_file_that_the_runtime_reads_and_not_in_the_
     assert (mount.host_path, mount.container_path) == ("/run/slices/A-3g.20gb-4", "/var/run/knative-mig/slice")
 
 
-def test_a_container_with_two_slices_gets_both_in_one_order(tmp_path: Path) -> None:
-    injection = Injection(cdi_name=None, socket_dir=lambda each: Path("/s") / plain_name(each))
-    rig = Rig(tmp_path, reading("A", "1g.5gb@0 as MIG-1", "1g.5gb@1 as MIG-2"), injection=injection)
+def test_a_container_that_asks_for_two_slices_is_refused_and_both_may_go_to_others(tmp_path: Path) -> None:
+    """It would see one of them: of two CDI files that set NVIDIA_VISIBLE_DEVICES the last one wins."""
+    rig = Rig(tmp_path, reading("A", "1g.5gb@0 as MIG-1", "1g.5gb@1 as MIG-2"))
     both = tuple(DeviceId(str(slice_id("A", words))) for words in ("1g.5gb@0", "1g.5gb@1"))
-    handout = rig.desk.hand_out(both)
-    assert handout.environment["KNATIVE_MIG_SLICE"] == "A/1g.5gb/0,A/1g.5gb/1"
-    assert handout.environment["NVIDIA_VISIBLE_DEVICES"] == "MIG-1,MIG-2"
-    assert [mount.container_path for mount in handout.mounts] == [
-        "/var/run/knative-mig/slice",
-        "/var/run/knative-mig/slice-1",
-    ]
+    with pytest.raises(AllocationRefused, match=r"^a container asks for 2 slices of 1g.5gb: it can have one; ask for"):
+        rig.desk.hand_out(both)
+    assert [rig.board.withdraw(slice_id("A", words), 1001.0) for words in ("1g.5gb@0", "1g.5gb@1")] == [True, True]
 
 
 def test_what_is_not_there_withdrawn_or_broken_is_refused_with_the_reason(tmp_path: Path) -> None:
@@ -126,7 +122,8 @@ def test_the_restarted_agent_still_knows_what_was_handed_out(tmp_path: Path) -> 
 def test_after_damage_a_slice_with_a_process_on_it_is_proof_and_one_without_is_not(tmp_path: Path, damage) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     small = slice_id("A", "1g.5gb@0")
     before = Rig(tmp_path, reading("A", "3g.20gb@4 as MIG-1", "1g.5gb@0 as MIG-2"))
-    before.desk.hand_out((*DEVICE, DeviceId(str(small))))
+    for each in (BIG, small):
+        before.desk.hand_out((DeviceId(str(each)),))
     before.path.write_text(damage(before.path.read_text()))
     after = Rig(tmp_path, reading("A", "3g.20gb@4 as MIG-1 with 77", "1g.5gb@0 as MIG-2"))
     after.desk.adopt()
