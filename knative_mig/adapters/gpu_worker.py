@@ -85,6 +85,7 @@ class GpuWorker:
         self._driver, self._uuid, self._deadlines = driver, uuid, deadlines or Deadlines()
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
+        self._closed = threading.Event()
         self._models: dict[tuple[str, tuple[Profile, ...]], GpuModel] = {}
         self.started = 0  # workers so far: more than one tells of calls that hung
 
@@ -127,7 +128,10 @@ class GpuWorker:
         return event
 
     def close(self) -> None:
-        """Also while a call hangs on another thread, which then gets its error at once."""
+        """Also while a call hangs on another thread, which then gets its error at once. No worker is started any more,
+        and one that is just being started ends.
+        """
+        self._closed.set()
         worker = self._worker
         if worker is None:
             return
@@ -155,8 +159,14 @@ class GpuWorker:
         return answer
 
     def _start(self) -> "_Worker":
+        if self._closed.is_set():
+            raise GpuError(f"the worker of {self._of()} is closed")
         worker = self._worker = _Worker()
         self.started += 1
+        if self._closed.is_set():
+            self._worker = None
+            worker.kill()
+            raise GpuError(f"the worker of {self._of()} was closed while it started")
         opened = self._ask(worker, (self._driver, self._uuid), self._deadlines.open_s, "opening the driver")
         if isinstance(opened, KnativeMigError):
             worker.end()

@@ -17,6 +17,7 @@ from knative_mig.core.profile import ProfileName
 
 LAYOUT_LABEL: Final = "knative-mig.dev/layout"  # `static`: an administrator chose the layout, nobody changes it
 ADOPTS_LAYOUT: Final = "AdoptsLayout"  # why a spec is not applied on a node that was static until a moment ago
+MOST_GPUS_A_NODE: Final = 16  # as many as a GpuNode may name
 GATE: Final = "knative-mig.dev/slice"  # a pod's scheduling gate, lifted when a slice is kept for it
 
 

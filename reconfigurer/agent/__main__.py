@@ -11,7 +11,7 @@ import click
 from knative_mig.adapters.program import run_program
 from knative_mig.core.inventory import NodeName
 from reconfigurer.agent.process import run
-from reconfigurer.agent.settings import IN_CLUSTER, Inject, Settings
+from reconfigurer.agent.settings import IN_CLUSTER, LEGAL_GPUS, Inject, Settings
 
 _DEFAULT = Settings(node=NodeName("any"), gpus="nvml")
 _INJECT = [each.value for each in Inject]  # click would show an enum's names, not what they stand for
@@ -20,7 +20,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 @click.command(context_settings={"auto_envvar_prefix": "KNATIVE_MIG", "help_option_names": ["-h", "--help"]})
 @click.option("--node", envvar=["KNATIVE_MIG_NODE", "NODE_NAME"], required=True, help="The Node this runs on.")
-@click.option("--gpus", default="nvml", show_default=True, help="nvml, or simulated:2xA100-40GB.")
+@click.option("--gpus", default="nvml", show_default=True, help=f"{LEGAL_GPUS}.")
 @click.option("--gpu-state", type=click.Path(dir_okay=False, path_type=Path), help="The file of simulated GPUs.")
 @click.option("--simulated-latency-ms", type=click.FloatRange(min=0), default=0.0, help="Of simulated changes.")
 @click.option("--inject", type=click.Choice(_INJECT), default=Inject.CDI.value, show_default=True)

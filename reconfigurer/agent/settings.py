@@ -1,7 +1,8 @@
 """What a node agent is told when it starts: by arguments, or by the environment that its DaemonSet sets.
 
 Parsed by `__main__`. The subtle thing is `--gpus`: with `simulated:…` all else is the same code, so whatever is true
-of the agent there is true of it on hardware, but for the driver.
+of the agent there is true of it on hardware, but for the driver. What it says is looked at here, before anything else
+is begun.
 """
 
 from dataclasses import dataclass
@@ -9,11 +10,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from knative_mig.adapters.sim_gpu.state import parse_spec
 from knative_mig.core.errors import BadInput
+from knative_mig.core.gpu_node import MOST_GPUS_A_NODE
 from knative_mig.core.inventory import NodeName
 
 SIMULATED: Final = "simulated:"
 IN_CLUSTER: Final = "in-cluster"
+LEGAL_GPUS: Final = f"nvml, or {SIMULATED}2xA100-40GB with at most {MOST_GPUS_A_NODE} GPUs"
 
 
 class Inject(StrEnum):
@@ -40,7 +44,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.gpus != "nvml" and not self.gpus.startswith(SIMULATED):
-            raise BadInput(f"--gpus {self.gpus}: legal are nvml and {SIMULATED}2xA100-40GB")
+            raise BadInput(f"--gpus {self.gpus}: legal are {LEGAL_GPUS}")
+        if self.simulated is not None:
+            _check_simulated(self.gpus, self.simulated)
         if not self.node:
             raise BadInput("--node is empty: it is the name of the Node that this agent runs on")
 
@@ -52,3 +58,12 @@ class Settings:
     @property
     def gpu_state_file(self) -> Path:
         return self.gpu_state or self.state_dir / "simulated-gpus"
+
+
+def _check_simulated(gpus: str, spec: str) -> None:
+    try:
+        count = len(parse_spec(spec))
+    except BadInput as error:
+        raise BadInput(f"--gpus {gpus}: {error}; legal are {LEGAL_GPUS}") from None
+    if count > MOST_GPUS_A_NODE:
+        raise BadInput(f"--gpus {gpus} asks for {count} GPUs: legal are {LEGAL_GPUS}")

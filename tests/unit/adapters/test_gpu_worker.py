@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from threading import Thread
 
 import pytest
 
+from knative_mig.adapters import gpu_worker
 from knative_mig.adapters.gpu_worker import Deadlines, GpuWorker, Nvml, Simulated
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, SimulationControls, StateStore, When, open_store
 from knative_mig.core.errors import BadInput, DriverNotLoaded, GpuError, GpuTimeout
@@ -149,6 +151,38 @@ def test_it_dies_with_its_parent(rig: Rig, *, hangs: bool) -> None:
         pid = os.pidfd_open(worker)
         parent.send_signal(signal.SIGKILL)
         _wait_for_end(pid)
+
+
+def test_one_whose_parent_died_before_it_could_ask_to_die_with_it_ends_by_itself() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        nobody = os.getpid() + 1  # not the parent that it has
+        command = [sys.executable, "-m", "knative_mig.adapters.gpu_worker", str(theirs.fileno()), str(nobody)]
+        assert subprocess.run(command, pass_fds=(theirs.fileno(),), timeout=60, check=False).returncode == 0
+
+
+def test_none_is_started_once_it_is_closed(rig: Rig) -> None:
+    worker = rig.worker(rig.one)
+    worker.close()
+    with pytest.raises(GpuError, match="closed"):
+        worker.gpu(rig.one)
+    assert worker.started == 0
+
+
+def test_one_that_is_being_started_as_it_is_closed_ends(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = rig.worker(rig.one)
+    ends: list[int] = []
+    start = gpu_worker._Worker.__init__
+
+    def closed_meanwhile(starting: gpu_worker._Worker) -> None:
+        start(starting)
+        ends.append(os.pidfd_open(starting._process.pid))
+        worker.close()
+
+    monkeypatch.setattr(gpu_worker._Worker, "__init__", closed_meanwhile)
+    with pytest.raises(GpuError, match="closed while it started"):
+        worker.gpu(rig.one)
+    _wait_for_end(ends[0])
 
 
 def _wait_for_end(pid: int) -> None:

@@ -1,0 +1,43 @@
+"""What a node agent is told wrongly is answered with one line, before anything is begun."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from knative_mig.core.errors import BadInput
+from knative_mig.core.gpu_node import MOST_GPUS_A_NODE
+from knative_mig.core.inventory import NodeName
+from reconfigurer.agent.settings import Settings
+
+CRD = Path(__file__).parents[4] / "config" / "core" / "300-gpunode.yaml"
+
+
+def settings(gpus: str) -> Settings:
+    return Settings(node=NodeName("n1"), gpus=gpus)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "why"),
+    [
+        ("amd", "--gpus amd: legal are nvml, or simulated:2xA100-40GB with at most 16 GPUs"),
+        ("simulated:17xA100-40GB", "--gpus simulated:17xA100-40GB asks for 17 GPUs: legal are "),
+        ("simulated:9xA100-40GB,8xH100-80GB", "--gpus simulated:9xA100-40GB,8xH100-80GB asks for 17 GPUs: "),
+        ("simulated:9999xA100-40GB", "--gpus simulated:9999xA100-40GB: "),
+        ("simulated:two", "--gpus simulated:two: 'two' in 'two' is not written like 2xA100-40GB; legal are nvml, "),
+        ("simulated:1xRTX", "--gpus simulated:1xRTX: "),
+    ],
+)
+def test_gpus_that_no_node_has_are_refused_in_one_line(gpus: str, why: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        settings(gpus)
+    assert str(refused.value).startswith(why)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_node_may_have_as_many_as_its_gpu_node_can_name() -> None:
+    assert settings(f"simulated:{MOST_GPUS_A_NODE}xA100-40GB").simulated == "16xA100-40GB"
+    (version,) = yaml.safe_load(CRD.read_text(encoding="utf-8"))["spec"]["versions"]
+    properties = version["schema"]["openAPIV3Schema"]["properties"]
+    named = [properties[part]["properties"]["gpus"]["maxItems"] for part in ("spec", "status")]
+    assert named == [MOST_GPUS_A_NODE] * 2
