@@ -286,11 +286,11 @@ def test_the_planner_lifts_its_gate_and_changes_nothing_else_of_a_pod(
     with forbidden():
         planner.delete(POD, "gated", namespace)
     cost = "controller.kubernetes.io/pod-deletion-cost"
-    mark = {"op": "add", "path": "/metadata/annotations", "value": {cost: "-5"}}
-    note = {"op": "add", "path": "/metadata/annotations", "value": {cost: "-5", "a": "b"}}
-    for refused in ([note], [mark, here], [mark, image]):
+    mark: Object = {"op": "add", "path": "/metadata/annotations", "value": {cost: "-5"}}
+    note: Object = {"op": "add", "path": "/metadata/annotations", "value": {cost: "-5", "a": "b"}}
+    for also_refused in ([note], [mark, here], [mark, image]):
         with forbidden("the planner"):
-            patch(*refused)
+            patch(*also_refused)
     patch(mark)
     patch(lift, here)
     left = api.get(POD, "gated", namespace)["spec"]

@@ -104,18 +104,19 @@ def test_a_pod_goes_on_and_its_node_offers_its_slices_again_at_once(
     with watched(cluster.connect(), node.name, 2) as longest:
         broken_thing(cluster, node.name)
         began = time.monotonic()
-        # Of the API server: from when it is ready again. What dominates are the mirrors, which look again within 3 s
-        # while it is away, and then the kubelet, which has lost its watches too.
-        node.wait_offered(_PROFILE, 2, seconds=_BACK_WITHIN_SECONDS)
-        pods.ask("next", _PROFILE, node=node.name).wait_running()
         what = broken_thing.__name__.replace("_", " ")
-        measured(f"{what}: a new pod runs on an idle slice", time.monotonic() - began, "s")
-        node.wait_offered(_PROFILE, 2)
-        measured(f"{what}: the Node offered another number of slices for", longest(), "s")
-        # What dominates: of a kubelet the plugin's registration, which waits for its socket; of an agent the start of
-        # its container. While the API server is away nobody can change what a Node offers: its watches end with it, and
-        # what is seen afterwards counts in full.
-        assert longest() < _BACK_WITHIN_SECONDS
+        # The watch ends with the API server, and nobody can change what a Node offers until it is ready again: from
+        # then on it is looked at anew.
+        with watched(cluster.connect(), node.name, 2) as longest_since:
+            node.wait_offered(_PROFILE, 2, seconds=_BACK_WITHIN_SECONDS)
+            pods.ask("next", _PROFILE, node=node.name).wait_running()
+            measured(f"{what}: a new pod runs on an idle slice", time.monotonic() - began, "s")
+            node.wait_offered(_PROFILE, 2)
+            wrong_s = max(longest(), longest_since())
+        measured(f"{what}: the Node offered another number of slices for", wrong_s, "s")
+        # What dominates: of a kubelet that its plugins register again, once its socket is there; of an agent the start
+        # of its container; of an API server the mirrors, which look for it every 3 s at the least.
+        assert wrong_s < _BACK_WITHIN_SECONDS
     assert runs.report()["instance"] == process
     assert [(each.device, each.uuid) for each in node.slices()] == [(each.device, each.uuid) for each in before]
 
