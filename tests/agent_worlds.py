@@ -8,7 +8,7 @@ view("A", "3g.20gb@4 by default/chat", "1g.5gb@0")   # allocatable all, held the
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from knative_mig.core.agent.readings import GpuReading, KubeletView, SeenSlice, device_id
 from knative_mig.core.cluster.objects import Phase, PodFacts
@@ -218,6 +218,7 @@ class FakeGpuNodes:
         if not self.there:
             raise ObjectNotFound(f"no GpuNode {name}")
         self.written.append(status)
+        self.node = replace(self.node, status=status)
         return self.node
 
 

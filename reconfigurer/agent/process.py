@@ -16,7 +16,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +37,7 @@ from knative_mig.adapters.simulated_processes import SimulatedProcesses
 from knative_mig.adapters.slice_socket import SliceSockets
 from knative_mig.adapters.threads import Threads
 from knative_mig.core.errors import GpuError, KnativeMigError
-from knative_mig.core.gpu_node import JournalState, Layout, SliceId
+from knative_mig.core.gpu_node import GpuNode, JournalState, Layout, SliceId
 from knative_mig.core.inventory import GpuUuid
 from knative_mig.ports.gpu import GpuDriver, MigUuid
 from knative_mig.ports.injection import SliceInjection
@@ -250,9 +250,13 @@ class Agent:
             self._metrics,
             wall=time.time,
         )
-        own = Key("", settings.node)
-        kube.spec_mirror.on_change(lambda _: self.surroundings.spec_seen(kube.spec_mirror.snapshot().get(own)))
+        kube.spec_mirror.on_change(lambda _: self._gpu_node_seen(kube.spec_mirror.snapshot()))
         kube.pod_mirror.on_change(lambda _: self._pod_loop.wake())
+
+    def _gpu_node_seen(self, nodes: Mapping[Key, GpuNode]) -> None:
+        own = nodes.get(Key("", self.settings.node))
+        self.surroundings.spec_seen(own)
+        self._publisher.shown(own)
 
     @property
     def failed(self) -> str:

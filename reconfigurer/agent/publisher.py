@@ -3,17 +3,21 @@
 A thread of its own runs `run`. It is written when it differs from what was written last, changes that come together in
 one write, and once a minute in any case. The subtle thing is the first one: what was reported before a restart is read
 back, so that nobody sees a slice's idle time or a condition begin anew.
+
+Who else writes it, by hand or by mistake, is seen by the mirror: what it shows is compared with the answers to our own
+writes, of which it may show an older one for a moment.
 """
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from knative_mig.core.agent.status import Applied, Known, gpu_node_status
 from knative_mig.core.errors import BadInput
-from knative_mig.core.gpu_node import GpuNodeStatus, Layout
+from knative_mig.core.gpu_node import GpuNode, GpuNodeStatus, Layout
 from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import ClusterError, GpuNodes, ObjectNotFound
 from reconfigurer.agent.board import Board, Snapshot
@@ -24,6 +28,8 @@ from reconfigurer.agent.surroundings import Surroundings
 _log = logging.getLogger(__name__)
 DEBOUNCE_S: Final = 0.05
 AT_LEAST_EACH_S: Final = 60.0
+RIGHT_AGAIN_EACH_S: Final = 1.0  # against one who overwrites it again and again
+MIRROR_IS_BEHIND: Final = 64  # writes at the most
 NOTICE_STOP_WITHIN_S: Final = 0.5
 
 
@@ -64,6 +70,9 @@ class Publisher:
         self._there = False  # the GpuNode, as far as is known
         self._written: GpuNodeStatus | None = None
         self._written_at = float("-inf")
+        self._answers: deque[GpuNodeStatus | None] = deque(maxlen=MIRROR_IS_BEHIND)
+        self._shown: GpuNode | None = None
+        self._looked_at: GpuNode | None = None
         self._not_before = float("-inf")
 
     def run(self, stop: threading.Event) -> None:
@@ -73,21 +82,29 @@ class Publisher:
             if self._board.wait(version, min(wait_s, NOTICE_STOP_WITHIN_S)) > version:
                 stop.wait(DEBOUNCE_S)
 
+    def shown(self, node: GpuNode | None) -> None:
+        """What the mirror has now; on its thread. It is looked at when nothing is being written."""
+        self._shown = node
+
     def step(self) -> float:
         """Seconds until it is written again, if nothing changes before."""
         at = self._clock()
         if at < self._not_before:
             return self._not_before - at
+        self._look_at_what_is_shown(at)
         try:
             if not self._there:
                 found = self._ensured()
+                self._answers.append(found)
                 self._surroundings.reported(found)
                 self._previous = self._previous or found
                 self._there = True
             status = gpu_node_status(self._known(self._board.snapshot()), self._previous, self._wall())
             self._previous = status
             if status != self._written or at - self._written_at >= AT_LEAST_EACH_S:
-                self._gpu_nodes.write_status(self._identity.node, status)
+                shown = self._shown
+                self._answers.append(self._gpu_nodes.write_status(self._identity.node, status).status)
+                self._looked_at = shown  # whatever it was, it is written over
                 self._written, self._written_at = status, at
         except (ClusterError, BadInput) as error:  # BadInput: the answer was not one that this version knows
             if isinstance(error, ObjectNotFound):
@@ -100,6 +117,21 @@ class Publisher:
             return wait_s
         self._retry.worked()
         return max(self._written_at + AT_LEAST_EACH_S - self._clock(), 0.0)
+
+    def _look_at_what_is_shown(self, at: float) -> None:
+        shown = self._shown
+        if shown is self._looked_at or not self._answers:
+            return
+        if shown is not None and shown.status in self._answers:
+            while self._answers[0] != shown.status:
+                self._answers.popleft()
+        elif at < self._written_at + RIGHT_AGAIN_EACH_S:
+            return
+        else:
+            _log.warning("the status of GpuNode %s was overwritten: it is written again", self._identity.node)
+            self._written = None
+            self._there = self._there and shown is not None
+        self._looked_at = shown
 
     def _ensured(self) -> GpuNodeStatus | None:
         """What a former agent reported, if it can be read: one of another version may have written what this one does

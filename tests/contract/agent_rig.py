@@ -128,6 +128,14 @@ class AgentRig:
         conditions = self.node.status.conditions if self.node.status else ()
         raise AssertionError(f"not so within {within_s} s: {self.hardware}, {self.slices}, {conditions}")
 
+    def wait_for_quiet(self, seconds: float = 2.0) -> None:
+        """Until nothing has been reported for so long."""
+        seen, since = "", time.monotonic()
+        while time.monotonic() < since + seconds:
+            if (now := self.node.resource_version) != seen:
+                seen, since = now, time.monotonic()
+            time.sleep(0.1)
+
     # What others do
 
     def want(self, *slices: str, gpu: int = 0) -> None:

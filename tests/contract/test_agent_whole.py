@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from knative_mig.adapters.kube.kinds import LEASE, POD
+from knative_mig.adapters.kube.kinds import GPU_NODE, LEASE, POD
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, When
 from knative_mig.core.gpu_node import ConditionType, Layout, SliceState
 from knative_mig.ports.kube import Key
 from reconfigurer.agent.pod_loop import LOOK_EACH_S
 from reconfigurer.agent.process import Agent
+from reconfigurer.agent.publisher import AT_LEAST_EACH_S
 from reconfigurer.agent.settings import Inject
 from tests.agent_worlds import profile
 from tests.contract.agent_rig import NAME, AgentRig
@@ -300,6 +301,16 @@ def test_a_layout_that_an_administrator_left_is_adopted_whatever_was_wanted_befo
         assert rig.hardware == ["2g.10gb@0", "2g.10gb@4"]
         rig.want("4g.20gb@0", "2g.10gb@4")
         rig.wait_for(lambda: rig.hardware == ["4g.20gb@0", "2g.10gb@4"])
+
+
+def test_a_status_that_somebody_wrote_over_is_soon_right_again(folder: Path) -> None:
+    with AgentRig(folder) as rig:
+        rig.want("3g.20gb@4")
+        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
+        rig.wait_for(lambda: rig.said(SPEC_APPLIED) == (True, "Applied"))
+        rig.wait_for_quiet()
+        rig.api.client().merge(GPU_NODE, Key("", NAME), {"status": {"gpus": []}}, subresource="status")
+        rig.wait_for(lambda: "3g.20gb@4" in rig.slices, within_s=AT_LEAST_EACH_S / 3)
 
 
 def test_beside_nvidias_plugin_nothing_is_changed_until_it_has_gone(folder: Path) -> None:

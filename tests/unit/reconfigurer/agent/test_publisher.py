@@ -1,13 +1,15 @@
 """The report is written when it says something new, and once a minute to be believed."""
 
+from dataclasses import replace
+
 from prometheus_client import CollectorRegistry
 
-from knative_mig.core.gpu_node import Layout
+from knative_mig.core.gpu_node import GpuNodeStatus, Layout
 from knative_mig.ports.kube import AlreadyExists, ApiUnreachable, Conflict, Key
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.heartbeat import EACH_S, SOON_S, Heartbeat
 from reconfigurer.agent.metrics import AgentMetrics
-from reconfigurer.agent.publisher import AT_LEAST_EACH_S, Identity, Publisher
+from reconfigurer.agent.publisher import AT_LEAST_EACH_S, RIGHT_AGAIN_EACH_S, Identity, Publisher
 from reconfigurer.agent.retry import Retry
 from reconfigurer.agent.surroundings import Surroundings
 from tests.agent_worlds import NODE, Clock, FakeGpuNodes, FakeLeases, reading, view
@@ -88,6 +90,50 @@ def test_a_gpu_node_that_somebody_deleted_is_made_again() -> None:
     rig.board.put_reading(reading("A", "3g.20gb@4"))
     rig.after(1.0)
     rig.after(1.0)
+    assert (rig.api.made, len(rig.api.written)) == (2, 2)
+
+
+def test_a_status_that_somebody_else_wrote_over_is_written_again_and_not_more_than_once_a_second() -> None:
+    rig = Rig()
+    rig.board.put_reading(reading("A", "3g.20gb@4"))
+    rig.publisher.step()
+    emptied = replace(rig.api.node, status=GpuNodeStatus())
+    rig.publisher.shown(emptied)
+    rig.after(0.1)
+    assert len(rig.api.written) == 1
+    rig.after(RIGHT_AGAIN_EACH_S)
+    assert [len(status.gpus) for status in rig.api.written] == [1, 1]
+    rig.after(RIGHT_AGAIN_EACH_S)  # the mirror is behind: it is the same sight
+    assert len(rig.api.written) == 2
+    for seen in (rig.api.node, replace(rig.api.node, status=None)):
+        rig.publisher.shown(seen)
+        rig.after(RIGHT_AGAIN_EACH_S)
+    assert len(rig.api.written) == 3
+
+
+def test_a_mirror_that_is_behind_shows_what_was_written_a_moment_ago() -> None:
+    rig = Rig()
+    rig.publisher.step()
+    first = rig.api.node
+    rig.board.put_reading(reading("A", "3g.20gb@4"))
+    rig.after(2.0)
+    for seen in (first, replace(first, generation=2), rig.api.node, replace(rig.api.node, generation=3)):
+        rig.publisher.shown(seen)
+        rig.after(2.0)
+    assert len(rig.api.written) == 2
+    rig.publisher.shown(first)  # nobody's old answer any more
+    rig.after(2.0)
+    assert len(rig.api.written) == 3
+
+
+def test_a_gpu_node_whose_deletion_is_shown_is_made_again_at_once() -> None:
+    rig = Rig()
+    rig.publisher.step()
+    rig.publisher.shown(rig.api.node)
+    rig.after(2.0)
+    rig.api.there = False
+    rig.publisher.shown(None)
+    rig.after(2.0)
     assert (rig.api.made, len(rig.api.written)) == (2, 2)
 
 
