@@ -112,8 +112,8 @@ class GpuLoop:
             self._read()
             snapshot = self._board.snapshot()
             decision = self._decide(snapshot)
+        self._tell(decision, snapshot)  # a call that hangs is told while it does
         acted = self._act(decision)
-        self._tell(decision, snapshot)
         settled = isinstance(decision.action, layout_change.Settled)
         self._settled_by = self._facts_that_settle(snapshot) if settled else None
         if acted:
@@ -433,13 +433,11 @@ class GpuLoop:
     def _tell(self, decision: Decision, snapshot: Snapshot) -> None:
         """`snapshot`: what was decided by; a spec that has come since has not been judged."""
         node = snapshot.spec
-        doing = decision.action.why if isinstance(decision.action, layout_change.Wait) else ""
-        settled = isinstance(decision.action, layout_change.Settled)
         self._board.put_progress(
             self._uuid,
             Progress(
-                settled=settled,
-                doing=doing or ("" if settled else type(decision.action).__name__),
+                settled=isinstance(decision.action, layout_change.Settled),
+                doing=_doing(decision.action),
                 complaints=decision.complaints,
                 spec_generation=node.generation if node is not None else 0,
             ),
@@ -455,6 +453,22 @@ _CUTS: Final = (
     layout_change.Destroy,
     layout_change.RemoveHalfMade,
 )
+
+
+def _doing(action: layout_change.Action) -> str:
+    match action:
+        case layout_change.Settled():
+            return ""
+        case layout_change.Wait(why=why):
+            return why
+        case layout_change.Create(place=place, why=why):
+            return f"{place} is being made: {why}"
+        case layout_change.FinishHalfMade(seen=seen, why=why):
+            return f"{seen.place} is being finished: {why}"
+        case layout_change.Destroy(seen=seen, why=why) | layout_change.RemoveHalfMade(seen=seen, why=why):
+            return f"{seen.place} is being destroyed: {why}"
+        case _:
+            return type(action).__name__
 
 
 def _key(place: Place) -> SliceKey:

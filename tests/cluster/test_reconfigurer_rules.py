@@ -231,6 +231,12 @@ def test_a_token_that_is_bound_to_no_pod_writes_nothing(cluster: Cluster, gpu_no
     for kind in (GPU_NODE, NODE):
         with forbidden("an agent of node  may not write"):
             unbound.merge(kind, gpu_node.name, {"status": {}}, subresource="status")
+    by_name_alone = f"--as=system:serviceaccount:{AGENT_NAMESPACE}:agent"  # such a user has no extra at all
+    with pytest.raises(ClusterError, match="an agent of node  may not write"):
+        cluster.kubectl(
+            "patch", "gpunode", gpu_node.name, by_name_alone, "--subresource=status", "--type=merge",
+            "--patch", '{"status": {}}',
+        )  # fmt: skip
 
 
 # ---------------------------------------------------------------- the planner's account

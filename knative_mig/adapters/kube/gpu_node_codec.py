@@ -299,10 +299,15 @@ def _condition_out(condition: Condition, generation: int) -> dict[str, Any]:
 
 
 def _summary(status: GpuNodeStatus) -> dict[str, Any]:
-    """What kubectl shows. A unit is free where no slice and nothing foreign lies on it."""
+    """What kubectl shows. A unit is free where no slice and nothing foreign lies on it, of all that the node has: a GPU
+    that is ill has none that is free. A broken slice is busy while somebody is on it.
+    """
     units = {model.name: model.memory_units for model in status.models}
-    healthy = [gpu for gpu in status.gpus if gpu.health is GpuHealth.HEALTHY and gpu.model in units]
-    states = [each.state for gpu in status.gpus for each in gpu.slices]
+    known = [gpu for gpu in status.gpus if gpu.model in units]
+    healthy = [gpu for gpu in known if gpu.health is GpuHealth.HEALTHY]
+    slices = [each for gpu in status.gpus for each in gpu.slices]
+    states = [each.state for each in slices]
+    broken = sum(each.state is SliceState.BROKEN and bool(each.holders or each.pids) for each in slices)
     free = 0
     for gpu in healthy:
         taken = {unit for each in gpu.slices for unit in range(each.key.start, each.key.start + each.size)}
@@ -310,7 +315,7 @@ def _summary(status: GpuNodeStatus) -> dict[str, Any]:
         free += len(set(range(units[gpu.model])) - taken)
     return {
         "gpus": f"{len(healthy)}/{len(status.gpus)}",
-        "busy": states.count(SliceState.BUSY),
+        "busy": states.count(SliceState.BUSY) + broken,
         "idle": states.count(SliceState.IDLE) + states.count(SliceState.RELEASED),
-        "free": f"{free}/{sum(units[gpu.model] for gpu in healthy)}",
+        "free": f"{free}/{sum(units[gpu.model] for gpu in known)}",
     }

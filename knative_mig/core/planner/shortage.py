@@ -51,8 +51,11 @@ def explain_shortage(
         unused = sum(fleet.state(each).unused_units for each in fleet.eligible_positions(wish))
         where = "the GPUs where the pod can run"
     text = f"no place for {wish.name}: {unused} memory units are free or idle on {where}"
-    if unused >= units:
-        text += f", but no {units} together at a legal start"
+    fixed = [fleet.gpu(each).static for each in looked_at]
+    if all(fixed):
+        text += ", and none is made there now: the layout is an administrator's, or the agent has yet to answer"
+    elif unused >= units:
+        text += f", but no {units} together at a legal start{' where one may be made' if any(fixed) else ''}"
     if search_cut_short:
         text += f"; moves were sought at the {BUDGET} cheapest places only"
     closest = _closest(fleet, wish.name, looked_at)

@@ -130,6 +130,13 @@ def test_every_policy_is_bound_and_denies() -> None:
     assert all(each["spec"]["failurePolicy"] == "Fail" for each in policies.values())
 
 
+def test_the_agents_policies_answer_a_user_who_has_no_extra_too() -> None:
+    """An expression that fails is a refusal that says nothing."""
+    for each in documents():
+        if each["kind"] == "ValidatingAdmissionPolicy" and each["metadata"]["name"].startswith("knative-mig-agent"):
+            assert "userInfo.extra" not in str(each["spec"])
+
+
 def test_the_policies_know_the_accounts_and_the_gate_by_their_names() -> None:
     accounts = {
         f"system:serviceaccount:{each['metadata']['namespace']}:{each['metadata']['name']}"

@@ -134,6 +134,17 @@ def test_says_at_a_glance_what_is_busy_idle_and_free() -> None:
     assert summary == {"gpus": "1/2", "busy": 1, "idle": 1, "free": "1/8"}
 
 
+def test_a_gpu_that_is_lost_counts_with_nothing_free_and_the_pod_on_it_as_busy() -> None:
+    status = FULL.status
+    assert status is not None
+    first = status.gpus[0]
+    held = next(each for each in first.slices if each.holders)
+    lost = replace(first, uuid=OTHER, health=GpuHealth.LOST, slices=(replace(held, state=SliceState.BROKEN),))
+    one_lost = replace(status, gpus=(replace(first, slices=()), lost))
+    summary = gpu_node_codec.status_out(one_lost)["summary"]
+    assert summary == {"gpus": "1/2", "busy": 1, "idle": 0, "free": "7/16"}
+
+
 def test_profiles_and_times_are_spelled_as_people_know_them() -> None:
     found = body()
     assert [each["profile"] for each in found["spec"]["gpus"][0]["slices"]] == ["3g.20gb", "1g.5gb+me"]

@@ -57,6 +57,17 @@ def test_units_that_are_free_but_apart_are_told_from_too_few() -> None:
     )
 
 
+def test_where_the_layout_is_an_administrators_room_is_not_what_is_missing() -> None:
+    static = gpu("A", "1g.5gb@0 is a", static=True)
+    found = rejected([static], pending("f", "2g.10gb"))
+    assert found.reason.text.startswith(
+        "no place for 2g.10gb: 7 memory units are free or idle on all GPUs that have it, and none is made there now: "
+        "the layout is an administrator's"
+    )
+    beside_a_full_one = rejected([static, gpu("B", "7g.40gb@0 is b")], pending("f", "2g.10gb"))
+    assert "but no 2 together at a legal start where one may be made" in beside_a_full_one.reason.text
+
+
 def test_only_the_gpus_where_the_pod_can_run_are_counted() -> None:
     gpus = [gpu("A", "4g.20gb@0 is a", "1g.5gb@4 is b", node="n1"), gpu("B", "1g.5gb@1 is c", node="n2")]
     found = rejected(gpus, pending("f", "7g.40gb", nodes=("n2",)))

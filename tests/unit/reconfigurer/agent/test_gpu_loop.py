@@ -1,6 +1,6 @@
 """A GPU's loop on simulated GPUs, with a kubelet that believes what a test lets it believe."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -59,6 +59,30 @@ class TestMakingAndMerging:
         assert node.board.snapshot().spec == node.spec
         assert node.spec is not None
         assert node.board.snapshot().progress[node.uuid].spec_generation == node.spec.generation - 1
+
+    def test_while_a_call_is_under_way_it_is_what_is_said_to_be_done(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It may hang until its deadline."""
+        said: list[str] = []
+
+        def noted(call: Callable[..., Any]) -> Callable[..., Any]:
+            def called(*asked: Any) -> Any:
+                said.append(node.board.snapshot().progress[node.uuid].doing)
+                return call(*asked)
+
+            return called
+
+        for name in ("create_gpu_instance", "destroy_gpu_instance"):
+            monkeypatch.setattr(SimulatedGpus, name, noted(getattr(SimulatedGpus, name)))
+        node.want("3g.20gb@4")
+        node.settle(4)
+        node.want()
+        node.settle(8)
+        assert said == [
+            "3g.20gb@4 is being made: it is wanted and its place is free",
+            "3g.20gb@4 is being destroyed: it is not wanted",
+        ]
 
     def test_a_gpu_that_is_as_it_should_be_asks_its_driver_nothing_because_of_others(self, node: Node) -> None:
         node.want("3g.20gb@4")
