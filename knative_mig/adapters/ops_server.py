@@ -6,6 +6,7 @@ that readiness is about serving others: a node agent that waits for the API serv
 """
 
 import logging
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,6 +49,13 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
     registry: CollectorRegistry
     probes: dict[str, WhyNot]
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  as socketserver calls it
+        """A probe whose patience is over hangs up, and that is nobody's error."""
+        if isinstance(sys.exception(), ConnectionError):
+            _log.debug("%s hung up", client_address)
+        else:
+            _log.exception("a request of %s failed", client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,11 +1,16 @@
 """Probes and metrics answer on a port of their own, over real sockets."""
 
+import logging
+import socket
+import struct
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from knative_mig.adapters.ops_server import OpsServer, WhyNot
@@ -55,6 +60,30 @@ def test_a_probe_that_fails_is_an_answer() -> None:
 
     with served(unhealthy=broken) as url:
         assert get(f"{url}/healthz") == (503, "the probe failed: no idea\n")
+
+
+def test_a_probe_that_hangs_up_before_its_answer_is_no_error(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gone = threading.Event()
+
+    def slow() -> str:
+        gone.wait(5)
+        return "x" * 10_000_000  # more than a socket keeps for a client that does not read
+
+    caplog.set_level(logging.DEBUG)
+    with served(unready=slow) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        client = socket.create_connection((host, int(port)))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.close()
+        gone.set()
+        deadline = time.monotonic() + 5
+        while "hung up" not in caplog.text and time.monotonic() < deadline:
+            assert get(f"{url}/healthz") == (200, "ok\n")
+    assert "hung up" in caplog.text
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_anything_else_is_not_here() -> None:

@@ -141,11 +141,12 @@ def test_a_failure_is_answered_and_the_next_one_asks_in_vain_no_more(sockets: Sl
     [
         (b"release\n", "one line of JSON"),
         (b'{"release": "yes"}\n', "the one request is"),
+        (b'{"release": 1}\n', "the one request is"),
         (b'{"release": true, "slice": "GPU-1/3g.20gb/4"}\n', "the one request is"),
         (b"[" * 1000 + b"\n", "one line of JSON"),
         (b"x" * 5000, "1024 bytes at most"),
     ],
-    ids=["no JSON", "another value", "a slice of its own choice", "nested deeply", "too long"],
+    ids=["no JSON", "another value", "a one", "a slice of its own choice", "nested deeply", "too long"],
 )
 def test_what_is_no_request_releases_nothing(sockets: SliceSockets, agent: Agent, request_: bytes, why: str) -> None:
     answer = _ask(sockets.open(FIRST), request_)
