@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import pytest
@@ -22,6 +22,7 @@ from tests.cluster.slices import (
     LEASE,
     GpuNodeView,
     Pods,
+    agent_pod,
     planner_pods,
     replace_agent,
 )
@@ -190,6 +191,20 @@ def test_a_paused_leader_finds_another_one_and_cannot_write_what_it_last_knew(
     assert str(api.get(LEASE, lease.name, lease.namespace)["spec"]["holderIdentity"]) == follower
 
 
+def test_a_gpu_node_whose_agent_hangs_says_so_itself_and_is_planned_on_again_when_it_is_back(
+    api: Api, cluster: Cluster, gpus: list[GpuNodeView]
+) -> None:
+    name = gpus[0].name
+    told = GPU_NODE.named(name)
+    until(api, told, "is planned on", lambda item: item["status"]["planned"]["status"] == "True")
+    with stopped(str(agent_pod(api, name)["metadata"]["uid"])):
+        until(api, told, "is left out", lambda item: item["status"]["planned"]["reason"] == "AgentSilent")
+        row = cluster.kubectl("get", "gn", name, "--no-headers").split()
+        assert row[6:8] == ["False", "AgentSilent"]
+        assert is_true(gpus[0].object)  # what the agent said last stays
+    until(api, told, "is planned on again", lambda item: item["status"]["planned"]["status"] == "True")
+
+
 @contextmanager
 def stopped(pod_uid: str) -> Iterator[None]:
     """Holds the processes of a pod. All nodes share this machine's process numbers."""
@@ -201,4 +216,5 @@ def stopped(pod_uid: str) -> Iterator[None]:
         yield
     finally:
         for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # the kubelet ends what does not answer its probes
+                os.kill(pid, signal.SIGCONT)
