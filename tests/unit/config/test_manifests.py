@@ -307,6 +307,11 @@ class TestEventing:
         assert (subject["namespace"], subject["name"]) == (bound["metadata"]["namespace"], bound["metadata"]["name"])
         assert (sink["apiVersion"], sink["kind"]) == (broker["apiVersion"], broker["kind"])
         assert (sink["namespace"], sink["name"]) == (broker["metadata"]["namespace"], broker["metadata"]["name"])
+        assert bound["metadata"]["labels"]["bindings.knative.dev/include"] == "true"
+        told = pod_of("Deployment", whose)["containers"][0].get("env", [])
+        assert "K_SINK" not in {each["name"] for each in told}  # a SinkBinding's to set, and to take away again
+        eventing = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "knative-eventing"}}}
+        assert any(eventing in rule.get("to", []) for rule in one("NetworkPolicy", whose)["spec"]["egress"])
 
     def test_the_planner_hears_of_pending_revisions_and_nothing_else(self) -> None:
         trigger, service = self.one("Trigger")["spec"], one("Service", "planner")
@@ -314,11 +319,6 @@ class TestEventing:
         assert trigger["filter"] == {"attributes": {"type": PENDING}}
         subscriber = trigger["subscriber"]["ref"]
         assert (subscriber["apiVersion"], subscriber["kind"]) == (service["apiVersion"], service["kind"])
-        assert bound["metadata"]["labels"]["bindings.knative.dev/include"] == "true"
-        told = pod_of("Deployment", whose)["containers"][0].get("env", [])
-        assert "K_SINK" not in {each["name"] for each in told}  # a SinkBinding's to set, and to take away again
-        eventing = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "knative-eventing"}}}
-        assert any(eventing in rule.get("to", []) for rule in one("NetworkPolicy", whose)["spec"]["egress"])
         assert (subscriber["namespace"], subscriber["name"]) == ("knative-mig", service["metadata"]["name"])
 
     def test_what_nobody_takes_comes_to_the_source(self) -> None:
