@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.events import MIGRATED, PROVISIONED, RELEASED
 from knative_mig.core.inventory import Function
 from knative_mig.core.mover.values import GOES_FIRST, Phase
 from knative_mig.ports.kube import Conflict, Key
@@ -67,6 +68,18 @@ def test_a_function_makes_room_without_ever_having_no_ready_pod(world: MovingClu
     assert world.replica.metric("moves_total", outcome="moved") == 1
     told = [reason for name, reason, _ in world.cluster.events if name == "llm" and reason.startswith("Move")]
     assert told == ["MoveBegun", "Moved"]
+
+
+def test_that_a_function_was_moved_is_told_once_when_it_is_seen_on_its_new_slice(world: MovingCluster) -> None:
+    whole(world)
+    until(world, lambda: world.on("whole") != "")
+    world.turn(3)
+    of_llm = [event for event in world.replica.announced if event.subject == "team/llm"]
+    assert sorted(event.type for event in of_llm) == sorted((PROVISIONED, RELEASED, MIGRATED))
+    (moved,) = [event for event in of_llm if event.type == MIGRATED]
+    assert moved.extensions["gpu"] == "gpu-b"
+    assert moved.data["from"] == {"node": "n1", "slice": "gpu-a/3g.20gb/4"}
+    assert (moved.data["oldPod"], moved.data["madeRoomFor"]) == ("old", "team/whole")
 
 
 def test_the_pod_that_waits_is_told_that_a_move_is_under_way(world: MovingCluster) -> None:
