@@ -1,7 +1,8 @@
 """Asks core for each decision of the webhooks, with what is known of the cluster: the port `ports.webhook.Decides`.
 
 Called on the server's threads, many at once. What the decisions need of the cluster is what two mirrors last saw: the
-profiles of its GPUs, for warnings and gates, and Knative's cap on timeouts, for functions that are new. Neither is waited for.
+profiles of its GPUs, for warnings and gates, and Knative's cap on timeouts, for functions that are new. Neither is
+waited for.
 """
 
 from collections.abc import Mapping
