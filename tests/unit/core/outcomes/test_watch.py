@@ -188,6 +188,26 @@ def test_a_slice_is_released_once_when_it_is_read_without_its_pod(story: Story, 
     assert story.types() == []
 
 
+@pytest.mark.parametrize("state", ["Released", "Draining", "Broken"])
+def test_a_pod_that_is_on_a_slice_which_is_none_of_its_own_any_more_was_not_just_given_it(
+    story: Story, state: str
+) -> None:
+    story.shows({BIG: f"!{state}:a"})
+    assert story.types() == []
+
+
+def test_a_pod_that_relays_on_after_its_slice_was_given_back_is_told_of_no_more(story: Story) -> None:
+    story.shows({BIG: "a"})
+    story.round()
+    story.shows({BIG: "!Released:a"})
+    assert story.types() == [RELEASED]
+    story.shows({BIG: "!Released:a", "1g.5gb@0": None})
+    assert story.types() == []
+    story.has()
+    story.shows({"4g.20gb@0": None})
+    assert story.types() == []
+
+
 def test_the_next_one_on_the_same_slice_is_told_after_the_one_that_left(story: Story) -> None:
     story.shows({BIG: "a"})
     story.round()
@@ -323,6 +343,12 @@ def test_a_function_has_migrated_when_it_is_read_back_on_the_slice_that_it_was_t
 
 
 def test_who_made_room_by_going_has_not_migrated(story: Story) -> None:
+    assert story.watch.migrated(moved()) == []
+
+
+def test_who_went_to_another_slice_has_not_migrated_to_the_one_that_was_meant(story: Story) -> None:
+    story.shows({"3g.20gb@0": "a"})
+    story.round()
     assert story.watch.migrated(moved()) == []
 
 

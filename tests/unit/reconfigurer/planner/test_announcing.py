@@ -126,6 +126,19 @@ def test_a_standby_tells_nothing_and_when_it_follows_it_is_silent_about_what_was
     assert (types(replica), types(other)) == ([PROVISIONED], [RELEASED])
 
 
+def test_who_leads_anew_is_silent_about_what_another_one_may_have_told_in_between(
+    cluster: FakeCluster, replica: Replica, agents: Floor, clock: Clock
+) -> None:
+    starts(cluster, replica, agents, clock)
+    led_under = replica.leader.token()
+    replica.leader.lost("another one led")
+    replica.lead()
+    assert replica.leader.token() != led_under
+    replica.round()
+    replica.round()
+    assert replica.announced == []
+
+
 def test_while_it_sees_nothing_of_the_cluster_it_claims_nothing(
     cluster: FakeCluster, replica: Replica, agents: Floor, clock: Clock
 ) -> None:
