@@ -154,7 +154,6 @@ class BoundedHandler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """What http.server itself refuses. A method that is not POST is no fault of ours, so it is no 501."""
         self.close_connection = True
-        self.request_version = self.protocol_version  # else what could not be parsed is answered without a head
         status = HTTPStatus(code)
         if status is HTTPStatus.NOT_IMPLEMENTED:
             status = HTTPStatus.METHOD_NOT_ALLOWED
@@ -226,6 +225,8 @@ class BoundedHandler(BaseHTTPRequestHandler):
     def answer(self, status: HTTPStatus, body: bytes = b"", content_type: str = "") -> None:
         self.connection.settimeout(READ_WITHIN_S)
         self.close_connection = self.close_connection or self.server.is_crowded
+        # Else what could not be parsed, and who says that it speaks HTTP/0.9, is answered without a head.
+        self.request_version = self.protocol_version
         self.send_response(status)
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
             self.send_header("Allow", "POST")

@@ -154,6 +154,15 @@ def test_head_is_told_without_a_body(port: int) -> None:
     assert rest == b""
 
 
+@pytest.mark.parametrize("version", [b"HTTP/0.9", b"HTTP/1.0"])
+def test_one_that_speaks_an_older_http_is_answered_in_ours(port: int, version: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
+        client.sendall(b"POST / %b\r\nContent-Length: 0\r\n\r\n" % version)
+        received = b"".join(iter(lambda: client.recv(4096), b""))
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nConnection: close\r\n" in received
+
+
 def test_one_that_ends_in_the_middle_is_no_event(port: int, heard: Heard) -> None:
     with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
         client.sendall(post("Content-Length: 1000"))
