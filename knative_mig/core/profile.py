@@ -53,16 +53,17 @@ class ProfileName:
         try:
             return cls(compute, memory_gb, Attribute(suffix))
         except ValueError:
-            raise BadInput(f"{text!r} is not a MIG profile: {_FORM}") from None
+            raise BadInput(f"{_shown(text)} is not a MIG profile: {_FORM}") from None
 
     @classmethod
     def from_resource(cls, resource: str) -> Self:
         """`nvidia.com/mig-3g.20gb` as a container asks for it."""
         if not resource.startswith(RESOURCE_PREFIX):
-            raise BadInput(f"{resource!r} is not a MIG resource: it is written like {RESOURCE_PREFIX}3g.20gb")
+            raise BadInput(f"{_shown(resource)} is not a MIG resource: it is written like {RESOURCE_PREFIX}3g.20gb")
         compute, memory_gb, suffix = _split(resource.removeprefix(RESOURCE_PREFIX), resource)
         if suffix not in _ATTRIBUTE_OF_SUFFIX:
-            raise BadInput(f"{resource!r} is not a MIG resource: {suffix!r} is none of {sorted(_ATTRIBUTE_OF_SUFFIX)}")
+            known = sorted(_ATTRIBUTE_OF_SUFFIX)
+            raise BadInput(f"{_shown(resource)} is not a MIG resource: {_shown(suffix)} is none of {known}")
         return cls(compute, memory_gb, _ATTRIBUTE_OF_SUFFIX[suffix])
 
     @property
@@ -73,8 +74,13 @@ class ProfileName:
         return f"{self.compute}g.{self.memory_gb}gb{self.attribute}"
 
 
-def _split(text: str, shown: str) -> tuple[int, int, str]:
+def _split(text: str, whole: str) -> tuple[int, int, str]:
     match = _NAME.fullmatch(text)
     if not match:
-        raise BadInput(f"{shown!r} is not a MIG profile: {_FORM}")
+        raise BadInput(f"{_shown(whole)} is not a MIG profile: {_FORM}")
     return int(match[1]), int(match[2]), match[3]
+
+
+def _shown(text: str) -> str:
+    """Anybody may have sent it, and it may be of any length."""
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")

@@ -16,12 +16,16 @@ from knative_mig.adapters.kube.fields import Fields
 from knative_mig.adapters.kube.quantity import exact
 from knative_mig.core.cluster.objects import Resources
 from knative_mig.core.errors import BadInput
+from knative_mig.core.events import shown
 from knative_mig.core.profile import RESOURCE_PREFIX, ProfileName
 
 Amounts = dict[str, Fraction]
 
 # What a pod can ask for as a whole; slices are a container's.
 _OF_PODS: Final = frozenset({"cpu", "memory"})
+
+# Longer ones name no profile, and a few of the webhook's size would fill the cache below with all of its memory.
+_LONGEST_NAME: Final = 253
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +55,7 @@ def amounts(fields: Fields) -> Amounts:
         try:
             found[name] = exact(str(value))
         except BadInput as bad:
-            raise BadInput(f"{fields.where(name)}: {bad}") from None
+            raise BadInput(f"{fields.where(_shown(name))}: {bad}") from None
     return found
 
 
@@ -65,11 +69,16 @@ def slices(of: Mapping[str, Fraction], prefix: str = "") -> dict[ProfileName, in
     """Its MIG resources, those of nothing too: a profile that a node serves with no slices is known there."""
     found = {}
     for name, amount in of.items():
-        if name.startswith(prefix + RESOURCE_PREFIX):
+        if name.startswith(prefix + RESOURCE_PREFIX) and len(name) <= _LONGEST_NAME:
             profile = _profile(name.removeprefix(prefix))
             if profile is not None:
                 found[profile] = ceil(amount)
     return found
+
+
+def _shown(name: str) -> str:
+    """A resource's, of which nobody has seen yet whether it is one."""
+    return name if name.isprintable() and len(name) <= _LONGEST_NAME else shown(name)
 
 
 def _requests(container: Fields) -> Amounts:

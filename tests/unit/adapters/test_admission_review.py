@@ -10,6 +10,7 @@ import pytest
 from knative_mig.adapters import admission_review as reviews
 from knative_mig.adapters.admission import Admission, Outcome, Webhook
 from knative_mig.adapters.admission_review import Verdict
+from knative_mig.adapters.kube import pod_requests
 from knative_mig.core.admission.choice import Choice, decide
 from knative_mig.core.admission.function import Function
 from knative_mig.core.admission.pods import Additions, NewPod, additions
@@ -198,6 +199,28 @@ def test_a_pod_with_a_slice_is_gated_and_tolerates_the_taint_of_gpu_nodes(admiss
         "schedulingGates": 0,
         "tolerations": 0,
     }
+
+
+@pytest.mark.parametrize("name", ["odd", "\n2026-01-31 INFO forged", "x" * 100_000])
+def test_what_a_pod_asks_for_is_logged_on_one_short_line(
+    admission: Admission, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    caplog.set_level("INFO")
+    for resources in ({f"nvidia.com/mig-{name}": "1"}, {name: "no quantity"}):
+        body = pod()
+        body["spec"]["containers"].append({"name": "c", "resources": {"limits": resources}})
+        assert mutated(admission, body) == body
+    assert len(caplog.records) >= 1
+    assert all(each.getMessage().isprintable() and len(each.getMessage()) < 600 for each in caplog.records)
+
+
+def test_long_names_of_resources_take_no_memory(admission: Admission) -> None:
+    before = pod_requests._profile.cache_info().currsize
+    body = pod()
+    limits = {f"nvidia.com/mig-{at}{'x' * 10_000}": "1" for at in range(5)}
+    body["spec"]["containers"].append({"name": "c", "resources": {"limits": limits}})
+    assert mutated(admission, body) == body
+    assert pod_requests._profile.cache_info().currsize == before
 
 
 def test_a_pod_without_a_list_of_either_is_given_one(admission: Admission) -> None:
