@@ -164,13 +164,14 @@ def test_a_value_of_the_users_own_replaces_the_chosen_one_and_is_kept_from_then_
 
 def test_an_older_file_brings_back_what_was_chosen_for_it() -> None:
     """`kubectl get -o yaml` of yesterday, applied over today's."""
-    small = stored(function("1g.5gb"), cap_s=600)
-    big = stored(replace(small, containers=function("7g.40gb").containers), small)
-    assert stored(small, big).settings == small.settings
+    large = stored(function("7g.80gb"), cap_s=600)
+    small = stored(replace(large, containers=function("1g.5gb").containers), large)
+    assert stored(large, small).settings == large.settings
 
 
 def test_a_copy_under_another_name_is_as_its_original() -> None:
-    made = stored(function("3g.20gb"), cap_s=600)
+    made = stored(function("7g.80gb"), cap_s=600)
+    assert decide(made, None, CAP_S).why is Why.CARRIED
     assert decide(made, None, CAP_S).edits == {}
 
 
@@ -224,6 +225,13 @@ def test_a_carried_timeout_that_became_too_short_for_the_users_idle_timeout_is_d
 def test_a_record_that_nobody_of_ours_wrote_is_written_anew(record: str) -> None:
     written = function("3g.20gb", template={CHOSEN: record})
     assert stored(written).settings == stored(function("3g.20gb")).settings
+
+
+def test_a_record_is_no_way_to_set_anything_else() -> None:
+    made = stored(function("3g.20gb"))
+    forged = str(made.settings[RECORD]).replace('"annotations":{', '"annotations":{"example.com/any":"x",')
+    sent = function("3g.20gb", template={CHOSEN: forged})
+    assert stored(sent).settings == made.settings
 
 
 def test_a_record_of_other_inputs_keeps_nothing() -> None:
