@@ -22,7 +22,7 @@ from knative_mig.adapters.admission import Admission
 from knative_mig.adapters.admission import Webhook as Path
 from knative_mig.adapters.kube import gpu_nodes, parse_admitted
 from knative_mig.adapters.kube.client import KubeClient
-from knative_mig.adapters.kube.meter_store import CONFIG_MAP
+from knative_mig.adapters.kube.kinds import CONFIG_MAP
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.adapters.kube.webhooks import KubeCertificateStore, KubeWebhookConfigurations
 from knative_mig.adapters.ops_server import OpsServer

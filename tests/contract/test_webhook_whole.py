@@ -20,7 +20,7 @@ from activator_hooks.webhook.settings import WebhookSettings
 from knative_mig.adapters import bounded_http, certificates, webhook_server
 from knative_mig.adapters.certificates import AUTHORITIES, FILES, SERVER, SERVER_KEY
 from knative_mig.adapters.kube import gpu_node_codec
-from knative_mig.adapters.kube.meter_store import CONFIG_MAP
+from knative_mig.adapters.kube.kinds import CONFIG_MAP
 from knative_mig.adapters.kube.webhooks import CONFIGURATION, MUTATING, SECRET, SECRET_NAME, VALIDATING
 from knative_mig.adapters.webhook_server import LARGEST
 from knative_mig.core.admission.renewal import Step

@@ -9,11 +9,10 @@ from typing import Any, Final
 
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.fields import Fields
-from knative_mig.adapters.kube.kinds import Kind
+from knative_mig.adapters.kube.kinds import CONFIG_MAP
 from knative_mig.ports.kube import Key, ObjectNotFound
 from knative_mig.ports.meter_store import StoredMeters
 
-CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 NAME: Final = "knative-mig-meters"
 
 
