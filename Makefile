@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down e2e campaign-kill-nine campaign-crash images release stubs lock clean
+.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down e2e campaign-kill-nine campaign-crash campaign-fuzz images release stubs lock clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ campaign-kill-nine: $(READY) ## kill -9 cluster-up at ROUNDS random moments (10)
 
 campaign-crash: $(READY) ## kill the node agent before and after each of its calls, or at POINTS of them: the next one puts all right
 	$(PY) -m tests.crash_campaign $(if $(POINTS),--points $(POINTS)) --seed $(or $(SEED),1) --jobs $(or $(JOBS),2)
+
+campaign-fuzz: $(READY) ## send REQUESTS (100000) to the planner's event sink and the webhook, half of them a change from valid (SEED=)
+	$(PY) -m tests.fuzz_campaign --requests $(or $(REQUESTS),100000) --seed $(or $(SEED),1)
 
 # Our image, and the one file that installs a release. Both need Docker with buildx and a registry that may be pushed to.
 KUBECTL   ?= kubectl
