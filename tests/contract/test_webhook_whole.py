@@ -363,17 +363,19 @@ def test_a_certificate_is_renewed_while_reviews_go_on(api: FakeApi, webhook: Web
     for each in clients:
         each.start()
     names = SETTINGS.names
-    # The other replica renews the certificate; then it follows the authority by another, which signs at last.
-    put_secret(api, dict(certificates.after(Step.SIGN, secret(api), names, time.time())))
-    until(lambda: served(webhook) != first)
-    put_secret(api, dict(certificates.after(Step.NEW_AUTHORITY, secret(api), names, time.time())))
-    until(lambda: bundles(api) == [secret(api)[AUTHORITIES]] * 3)
-    second = served(webhook)
-    put_secret(api, dict(certificates.after(Step.SIGN, secret(api), names, time.time())))
-    until(lambda: served(webhook) != second)
-    stop.set()
-    for each in clients:
-        each.join()
+    try:
+        # The other replica renews the certificate; then it follows the authority by another, which signs at last.
+        put_secret(api, dict(certificates.after(Step.SIGN, secret(api), names, time.time())))
+        until(lambda: served(webhook) != first)
+        put_secret(api, dict(certificates.after(Step.NEW_AUTHORITY, secret(api), names, time.time())))
+        until(lambda: bundles(api) == [secret(api)[AUTHORITIES]] * 3)
+        second = served(webhook)
+        put_secret(api, dict(certificates.after(Step.SIGN, secret(api), names, time.time())))
+        until(lambda: served(webhook) != second)
+    finally:  # else a failure would be waited for by the clients, for ever
+        stop.set()
+        for each in clients:
+            each.join()
     assert failed == []
     assert open_before.post("/mutate", review("CREATE", service())).response["allowed"]
     open_before.close()
