@@ -102,9 +102,10 @@ def starts(api: FakeApi, leader: Planner) -> None:
 
 
 def told_on_revisions(api: FakeApi) -> list[tuple[str, str]]:
+    """By reason; an Event's name is drawn, and so is its place in a list."""
     found = [each for each in api.objects(EVENT) if each["involvedObject"]["kind"] == "Revision"]
     assert {each["involvedObject"]["uid"] for each in found} <= {"rev-big"}
-    return [(each["reason"], each["message"]) for each in found]
+    return sorted((each["reason"], each["message"]) for each in found)
 
 
 def test_who_subscribes_hears_of_the_slice_with_the_event_that_asked_for_it_and_then_that_it_is_free(
