@@ -18,6 +18,7 @@ from knative_mig.core.mover.values import Move
 from knative_mig.core.outcomes.outcome import Outcome, event_of
 from knative_mig.core.outcomes.watch import CauseOf, Watch
 from knative_mig.ports.kube import EventRecorder, EventType, Key, Mirror
+from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.floor import subject_of
 from reconfigurer.planner.metrics import PlannerMetrics
 
@@ -44,6 +45,10 @@ class Announcer:
         """Called when this replica begins to lead, and when it leads no more."""
         self._watch.begin()
 
+    def due_in_s(self, now: Now) -> float | None:
+        """Until there may be something to tell though nothing changes; None: nothing."""
+        return self._watch.due_in_s(now.monotonic)
+
     def tell(  # noqa: PLR0917 - what a round has seen and decided
         self,
         nodes: Mapping[NodeName, GpuNode],
@@ -51,7 +56,7 @@ class Announcer:
         decision: Decision,
         moved: Iterable[Move],
         cause_of: CauseOf,
-        now: float,
+        now: Now,
     ) -> None:
         revisions = self._revisions.snapshot()
 
@@ -62,12 +67,12 @@ class Announcer:
             revision = revisions.get(Key(function.namespace, function.name))
             return revision.uid if revision else ""
 
-        found = self._watch.take(decision, uid_of, cause_of)
+        found = self._watch.take(decision, uid_of, cause_of, now.monotonic)
         found += self._watch.see(nodes, pod_of, uid_of)
         for move in moved:
             found += self._watch.migrated(move)
         for outcome in found:
-            self._tell(outcome, revisions, now)
+            self._tell(outcome, revisions, now.wall)
 
     def _tell(self, outcome: Outcome, revisions: Mapping[Key, Revision], now: float) -> None:
         self._metrics.outcomes.labels(outcome.type.split(".")[-2]).inc()

@@ -140,8 +140,12 @@ class PlannerLoop:
     @property
     def due_in_s(self) -> float:
         """Until the next round, if nothing wakes the loop before."""
-        again_s = _AGAIN_S * 2.0 ** (min(self._failures, 16) - 1)
-        return min(self._settings.resync_s, again_s) if self._failures else self._settings.resync_s
+        due = [self._settings.resync_s]
+        if self._failures:
+            due.append(_AGAIN_S * 2.0 ** (min(self._failures, 16) - 1))
+        if (to_tell_s := self._announcer.due_in_s(self._clock())) is not None:
+            due.append(to_tell_s)
+        return min(due)
 
     def hear(self, pending: PendingRevision) -> None:
         """From any thread; at once."""
@@ -258,7 +262,7 @@ class PlannerLoop:
         self._sayer.say(nodes, facts.verdicts, now)
         decision = named(decision, self._cause_of)
         self._teller.tell(decision, now.wall)
-        self._announcer.tell(nodes, pods, decision, self._mover.take_moved(), self._cause_of, now.wall)
+        self._announcer.tell(nodes, pods, decision, self._mover.take_moved(), self._cause_of, now)
         self._metering.take(self._keeper, changed, decision, now.wall)
         self._metering.store(now.wall)
         self._metrics.waiting.labels("yes").set(len(decision.granted))

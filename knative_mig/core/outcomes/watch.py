@@ -7,8 +7,9 @@ engine has given the slice back. Of a GPU that could not be read, and of a slice
 nothing is claimed.
 
 Each is told once. What stands when a leader looks at a node for the first time was the former one's to tell: it is
-known and not told, and only what it leads to later is. Refusals are nowhere but in the leader's decision, so that a new
-one tells of those that last again, under the ids that they had.
+known and not told, and only what it leads to later is. A refusal is told when it has stood for a while, since many a
+one is over as soon as an agent has answered. Refusals are nowhere but in the leader's decision, so that a new one tells
+of those that last again, under the ids that they had.
 """
 
 from collections import OrderedDict
@@ -28,6 +29,7 @@ from knative_mig.core.planner.decisions import Because
 from knative_mig.core.profile import ProfileName
 
 MOST: Final = 10_000  # grants whose pods have not started, and ids of refusals that were told
+STANDS_S: Final = 5.0  # an agent makes a slice in less: until then nothing more is asked of its node
 _READ: Final = frozenset({GpuHealth.HEALTHY, GpuHealth.MODE_PENDING})
 _NOT_FOR_LONG: Final = frozenset({Because.MOVE_UNDER_WAY})  # its slice is being made room for
 
@@ -77,7 +79,8 @@ class Watch:
         self._holds: dict[NodeName, dict[_HoldKey, _Hold]] = {}
         self._nameless: set[NodeName] = set()  # with holds whose pod or Revision is not known yet
         self._grants: OrderedDict[str, _Grant] = OrderedDict()  # by the pod's UID
-        self._standing: set[_Refusal] = set()
+        self._standing: dict[_Refusal, float] = {}  # since when
+        self._said: set[_Refusal] = set()
         self._refused: OrderedDict[str, None] = OrderedDict()  # ids
 
     # -- slices -------------------------------------------------------------------------------------------------------
@@ -178,8 +181,8 @@ class Watch:
 
     # -- decisions ----------------------------------------------------------------------------------------------------
 
-    def take(self, decision: Decision, uid_of: UidOf, cause_of: CauseOf) -> list[Outcome]:
-        """Keeps why each pod is given its slice, and tells of those who are given none."""
+    def take(self, decision: Decision, uid_of: UidOf, cause_of: CauseOf, now: float) -> list[Outcome]:
+        """Keeps why each pod is given its slice, and tells of those who are given none. `now`: by any clock."""
         for granted in decision.granted:
             self._keep(granted, cause_of)
         refused: dict[_Refusal, list[Unplanned]] = {}
@@ -187,13 +190,19 @@ class Watch:
             if each.pod.revision is not None and each.reason.code not in _NOT_FOR_LONG:
                 key = (each.pod.function, wanted_profile(each.pod), each.reason.code)
                 refused.setdefault(key, []).append(each)
-        self._standing &= refused.keys()
+        self._standing = {key: self._standing.get(key, now) for key in refused}
+        self._said &= refused.keys()
         found: list[Outcome] = []
-        for key in refused.keys() - self._standing if len(refused) > len(self._standing) else ():
-            if uid := uid_of(key[0]):
-                self._standing.add(key)
+        for key, since in self._standing.items():
+            if key not in self._said and now - since >= STANDS_S and (uid := uid_of(key[0])):
+                self._said.add(key)
                 found += self._unsatisfiable(key, refused[key], uid, cause_of)
         return sorted(found, key=lambda each: each.id)
+
+    def due_in_s(self, now: float) -> float | None:
+        """Until the next refusal will have stood long enough; None: there is none."""
+        due = (since + STANDS_S - now for key, since in self._standing.items() if key not in self._said)
+        return min((each for each in due if each > 0), default=None)
 
     def _keep(self, granted: Granted, cause_of: CauseOf) -> None:
         pod = granted.pod

@@ -13,7 +13,7 @@ from knative_mig.core.inventory import Function, GpuUuid, NodeName
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.mover.values import Leg, Move, PodRef, Spot
 from knative_mig.core.outcomes.outcome import Outcome
-from knative_mig.core.outcomes.watch import Watch
+from knative_mig.core.outcomes.watch import STANDS_S, Watch
 from knative_mig.core.planner.decisions import Because, How, Reason, Step, Target
 from knative_mig.core.profile import ProfileName
 from tests.small_cluster import gpu, gpu_node, key, pod
@@ -46,6 +46,7 @@ class Story:
     pods: dict[tuple[str, str], PodFacts] = field(default_factory=dict)
     uids: dict[Function, str] = field(default_factory=lambda: {Function("team", "llm-1"): "rev-llm-1"})
     cause: PendingRevision | None = None
+    now: float = 0.0
 
     def shows(self, slices: dict[str, str | None], health: GpuHealth = GpuHealth.HEALTHY) -> None:
         self.nodes[N1] = gpu_node("n1", gpu("GPU-1", slices, health=health))
@@ -54,11 +55,17 @@ class Story:
         self.pods = {(each.namespace, each.name): each for each in pods}
 
     def round(self, decision: Decision | None = None) -> list[Outcome]:
-        told = self.watch.take(decision or Decision(), self._uid, lambda _: self.cause)
+        told = self.watch.take(decision or Decision(), self._uid, lambda _: self.cause, self.now)
         return [*told, *self.watch.see(self.nodes, lambda *name: self.pods.get(name), self._uid)]
 
     def _uid(self, function: Function) -> str:
         return self.uids.get(function, "")
+
+    def lasting(self, decision: Decision) -> list[Outcome]:
+        """A round, and one with the same decision when it has stood long enough to be told."""
+        told = self.round(decision)
+        self.now += STANDS_S
+        return [*told, *self.round(decision)]
 
     def types(self, decision: Decision | None = None) -> list[str]:
         return [each.type for each in self.round(decision)]
@@ -270,7 +277,8 @@ def test_who_led_before_and_leads_again_begins_like_any_new_leader(story: Story)
 def test_two_leaders_tell_of_a_refusal_that_lasts_under_one_id() -> None:
     waits = of_llm(on=None)
     first, second = Story(), Story()
-    assert [each.id for each in first.round(refused(waits))] == [each.id for each in second.round(refused(waits))]
+    (told,), (again,) = first.lasting(refused(waits)), second.lasting(refused(waits))
+    assert told.id == again.id
 
 
 # -- unsatisfiable -----------------------------------------------------------------------------------------------------
@@ -278,38 +286,58 @@ def test_two_leaders_tell_of_a_refusal_that_lasts_under_one_id() -> None:
 
 def test_a_refusal_is_told_once_for_all_its_pods_with_what_bound_it_and_what_would_help(story: Story) -> None:
     old, new = of_llm("old", on=None, created=1.0), of_llm("new", on=None, created=2.0)
-    (told,) = story.round(refused(new, old))
+    (told,) = story.lasting(refused(new, old))
     assert told.type == UNSATISFIABLE
     assert told.is_bad
     assert told.id == "rev-llm-1/uid-old/3g.20gb/NoFreePlace/unsatisfiable"
     assert (told.reason, told.text) == ("NoFreePlace", "all GPUs are busy; what would help: a smaller profile")
     assert told.data == {"reason": "NoFreePlace", "helps": ["a smaller profile"], "pods": 2}
-    assert story.types(refused(new, old)) == []
-    assert story.types(refused(new)) == []
+    assert story.lasting(refused(new, old)) == []
+    assert story.lasting(refused(new)) == []
+
+
+def test_a_refusal_that_is_over_as_soon_as_an_agent_has_answered_is_not_told(story: Story) -> None:
+    waits = of_llm(on=None)
+    assert story.types(refused(waits)) == []
+    story.now += STANDS_S - 1
+    assert story.types(refused(waits)) == []
+    assert story.watch.due_in_s(story.now) == pytest.approx(1)
+    assert story.types(granted(waits)) == []
+    assert story.watch.due_in_s(story.now) is None
+    story.now += 1
+    assert story.types(refused(waits)) == []
+
+
+def test_when_it_has_been_told_or_cannot_be_nothing_is_due(story: Story) -> None:
+    assert story.lasting(refused(of_llm(on=None)))
+    assert story.watch.due_in_s(story.now) is None
+    assert story.lasting(refused(pod("x", "3g.20gb", revision="unknown-1"))) == []
+    assert story.watch.due_in_s(story.now) is None
 
 
 def test_another_reason_is_another_state(story: Story) -> None:
     waits = of_llm(on=None)
-    assert story.types(refused(waits)) == [UNSATISFIABLE]
-    assert story.types(refused(waits, code=Because.QUOTA_EXCEEDED)) == [UNSATISFIABLE]
+    for code in (Because.NO_FREE_PLACE, Because.QUOTA_EXCEEDED):
+        (told,) = story.lasting(refused(waits, code=code))
+        assert told.reason == str(code)
 
 
 def test_who_is_refused_again_for_the_same_reason_is_not_told_again_but_another_pod_is(story: Story) -> None:
     waits = of_llm(on=None)
-    story.round(refused(waits))
+    assert story.lasting(refused(waits))
     story.round(granted(waits))
-    assert story.types(refused(waits)) == []
+    assert story.lasting(refused(waits)) == []
     story.round()
-    assert story.types(refused(of_llm("next", on=None))) == [UNSATISFIABLE]
+    assert story.lasting(refused(of_llm("next", on=None)))
 
 
 def test_who_waits_for_a_move_under_way_is_not_refused(story: Story) -> None:
-    assert story.types(refused(of_llm(on=None), code=Because.MOVE_UNDER_WAY)) == []
+    assert story.lasting(refused(of_llm(on=None), code=Because.MOVE_UNDER_WAY)) == []
 
 
 def test_a_refusal_waits_for_its_revision_to_be_known(story: Story) -> None:
     story.uids.clear()
-    assert story.types(refused(of_llm(on=None))) == []
+    assert story.lasting(refused(of_llm(on=None))) == []
     story.uids[Function("team", "llm-1")] = "rev-llm-1"
     assert story.types(refused(of_llm(on=None))) == [UNSATISFIABLE]
 
@@ -361,7 +389,7 @@ def test_memory_is_bounded_by_the_cluster_and_by_a_number() -> None:
     waiting = [pod(f"p-{number}", "3g.20gb", revision=f"f-{number}") for number in range(50)]
     for each in waiting:
         story.round(granted(each))
-        story.round(refused(each))
+        story.lasting(refused(each))
     assert sizes(story.watch) == {"grants": 3, "refused": 3, "standing": 1}
 
 

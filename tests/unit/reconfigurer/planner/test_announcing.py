@@ -7,6 +7,7 @@ import pytest
 
 from knative_mig.core.events import PROVISIONED, RELEASED, UNSATISFIABLE, PendingRevision
 from knative_mig.core.inventory import NodeName
+from knative_mig.core.outcomes.watch import STANDS_S
 from knative_mig.core.profile import ProfileName
 from tests.fake_agents import Floor
 from tests.fake_cluster import FakeCluster
@@ -95,6 +96,10 @@ def test_a_refusal_is_told_on_the_revision_too_with_what_would_help(
     cluster: FakeCluster, replica: Replica, agents: Floor, clock: Clock
 ) -> None:
     cluster.put_pod(pod("a", "3g.40gb", revision="llm-1", created=clock.wall()))
+    replica.round()
+    assert types(replica) == []
+    assert replica.loop.due_in_s == STANDS_S
+    clock.at += STANDS_S
     replica.round()
     replica.round()
     assert types(replica) == [UNSATISFIABLE]
