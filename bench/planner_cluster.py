@@ -56,6 +56,9 @@ class Mirror(Generic[T]):
             self._seen = dict(self.objects)
         return self._seen
 
+    def get(self, key: Key) -> T | None:
+        return self.objects.get(key)
+
     @property
     def synced(self) -> bool:
         return True
