@@ -12,13 +12,14 @@ from knative_mig.adapters.admission import Admission, Outcome, Webhook
 from knative_mig.adapters.admission_review import Verdict
 from knative_mig.adapters.kube import pod_requests
 from knative_mig.core.admission.choice import Choice, decide
-from knative_mig.core.admission.function import Function
+from knative_mig.core.admission.function import Function, Part, Place
 from knative_mig.core.admission.pods import Additions, NewPod, additions
 from knative_mig.core.admission.problems import refusals
 from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import GATE
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.webhook import Judgement
+from tests.fake_api.patches import patched
 from tests.webhooks import UID, Answer, pod, review, service
 
 TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
@@ -83,6 +84,14 @@ def test_what_is_not_there_is_made_on_the_way(admission: Admission, template: di
     body = service()
     body["spec"]["template"] = template
     assert "annotations" in mutated(admission, body)["spec"]["template"]["metadata"]
+
+
+def test_a_name_of_any_letters_is_set_where_it_belongs() -> None:
+    body = service(template={"example.com/a~1b": "kept"})
+    edits = {Place(Part.ANNOTATIONS, name): "x" for name in ("example.com/a~b", "example.com/a~1c", "~0")}
+    made = patched(body, reviews.of_settings(body, edits))
+    annotations = made["spec"]["template"]["metadata"]["annotations"]
+    assert annotations == {"example.com/a~1b": "kept", **{place.name: "x" for place in edits}}
 
 
 @pytest.mark.parametrize("spec", [{}, None, {"template": None}, {"template": {}}, {"template": {"spec": None}}])
