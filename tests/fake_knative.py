@@ -52,7 +52,9 @@ class FakeKnative:
         self.floor_store: FakeStore[FloorRecords] = FakeStore(self.cluster, FloorRecords())
         self.move_store: FakeStore[StoredMoves] = FakeStore(self.cluster, StoredMoves())
 
-    def put_revision(self, name: str, *, service: str = "", desired: int | None = 1, **values: str) -> Revision:
+    def put_revision(
+        self, name: str, *, service: str = "", generation: int = 0, desired: int | None = 1, **values: str
+    ) -> Revision:
         """`values`: min_scale="1" and so on, as the template has them."""
         named = {Setting(key.replace("_", "-")): value for key, value in values.items()}
         made = Revision(
@@ -61,6 +63,7 @@ class FakeKnative:
             uid=f"uid-{name}",
             resource_version=self.cluster.version(),
             service=service or name,
+            generation=generation,
             values=named,
             owners={each: frozenset({"controller"}) for each in named},
             burst="-1",

@@ -1,7 +1,8 @@
 """Stock Knative around a planner replica, its floor and its mover, on a cluster in memory, for tests of whole moves.
 
 `beat` is one turn of everything but the planner: the autoscaler obeys the Revision's floor, the ReplicaSet takes the
-pod with the lowest deletion cost, agents make slices, the scheduler binds, pods become Ready or are gone.
+pod with the lowest deletion cost, agents make slices, the scheduler binds, pods become Ready or are gone. Once a newer
+Revision of a Service is Ready, nobody wants the older one.
 """
 
 from dataclasses import dataclass, field, replace
@@ -66,6 +67,8 @@ class MovingCluster:
     clock: Clock
     demand: dict[str, int] = field(default_factory=dict)  # by revision
     profile: dict[str, str] = field(default_factory=dict)
+    template: dict[str, dict[str, Any]] = field(default_factory=dict)  # what its pods have beside
+    newer: dict[str, str] = field(default_factory=dict)  # which Revision follows which
     gated: bool = True
     starts: bool = True
     least_ready: dict[str, int] = field(default_factory=dict)
@@ -84,7 +87,19 @@ class MovingCluster:
 
     def function(self, revision: str, profile: str, replicas: int = 1, **values: str) -> None:
         self.profile[revision], self.demand[revision] = profile, replicas
-        self.knative.put_revision(revision, desired=replicas, **values)
+        self.knative.put_revision(revision, generation=0, desired=replicas, **values)
+
+    def newer_revision(self, older: str, revision: str, profile: str, *, recreates: bool) -> None:
+        """Of the same Service: Knative wants one pod of it."""
+        for at, each in enumerate((older, revision), start=1):
+            there = self.knative.revisions.get(Key("team", each))
+            if there is None:
+                self.function(each, profile)
+                there = self.knative.revision(each)
+            self.knative.revisions[Key("team", each)] = replace(there, service=older, generation=at)
+        self.template[older] = {"service": older, "movable": False}
+        self.template[revision] = {"service": older, "movable": False, "recreates": recreates}
+        self.newer[older] = revision
 
     def running(self, revision: str, name: str, on: str) -> None:
         """A movable pod that has its slice already; tests name it in the GpuNode too."""
@@ -108,6 +123,9 @@ class MovingCluster:
     # -- a turn -------------------------------------------------------------------------------------------------------
 
     def beat(self) -> None:
+        for older, newer in self.newer.items():
+            if self.ready(newer):
+                self.demand[older] = 0
         for revision, wanted in self.demand.items():
             floor = self.knative.floor(revision) if Key("team", revision) in self.knative.revisions else None
             self._scale(revision, max(wanted, int(floor or 0)))
@@ -137,7 +155,7 @@ class MovingCluster:
                 gated=self.gated,
                 created=self.clock.wall(),
             )
-            self.cluster.put_pod(replace(new, movable=True))
+            self.cluster.put_pod(replace(new, **self.template.get(revision, {"movable": True})))
         cheapest = sorted(live, key=lambda each: (each.ready, each.deletion_cost or 0, -each.created))
         for each in cheapest[: max(0, len(live) - wanted)]:
             self.end(each)
@@ -149,8 +167,14 @@ class MovingCluster:
         each = self.cluster.pods.get(key)
         if each is None or each.uid != uid:
             raise ObjectNotFound(f"{key}")
-        assert [pod for pod in self.pods(each.function.name) if pod.ready and pod.uid != uid], "the last replica"
+        others = [pod for pod in self.pods(each.function.name) if pod.ready and pod.uid != uid]
+        assert others or not each.ready or self._may_be_last(each), "the last replica"
         self.end(each)
+
+    def _may_be_last(self, each: PodFacts) -> bool:
+        """Its user has chosen so, and the newer one's pod is there and has nothing yet."""
+        newer = self.pods(self.newer.get(each.function.name, ""))
+        return any(pod.recreates and pod.node is None for pod in newer)
 
     def die(self, name: str) -> None:
         self.agents.end(self.cluster.pods[Key("team", name)])

@@ -12,8 +12,8 @@ from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.floor.values import Revision
 from knative_mig.core.gpu_node import SliceId
 from knative_mig.core.inventory import Function, GpuUuid, NodeName
-from knative_mig.core.mover.machine import Over, advance, may_evict, wants, wants_room
-from knative_mig.core.mover.values import GOES_FIRST, Leg, Move, Patience, PodRef, Sight, SliceSight, Spot, Waits
+from knative_mig.core.mover.machine import advance, may_evict, wants, wants_room
+from knative_mig.core.mover.values import GOES_FIRST, Leg, Move, Over, Patience, PodRef, Sight, SliceSight, Spot, Waits
 from knative_mig.core.profile import ProfileName
 
 LLM = Function("team", "llm-00001")

@@ -99,6 +99,19 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Succession:
+    """A new Revision's: the older ones of its Service that hold slices, and whether they may lose them to it, even the
+    last (`knative-mig.dev/rollout: recreate`).
+    """
+
+    older: frozenset[Function]
+    recreates: bool = False
+
+    def __str__(self) -> str:
+        return " and ".join(sorted(map(str, self.older)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
     """`count` slices that a function waits for since `since`. `nodes`: where its pod can run; None means anywhere."""
 
@@ -108,6 +121,7 @@ class Pending:
     priority: int = 0
     since: float = 0.0
     nodes: frozenset[NodeName] | None = None
+    succeeds: Succession | None = None
 
     def __post_init__(self) -> None:
         if self.count < 1:

@@ -240,7 +240,7 @@ class PlannerLoop:
         if self._mover.advance(self._room(changed, now), now):
             changed |= self._keeper.see(replace(facts, moving=self._mover.moving(now)), now.wall)
         decision = decide(self._keeper, self._fleet, changed, now.wall, holds=self._mover.holds())
-        self._mover.take(decision.waiting, now)
+        self._mover.take(decision, now)
         self._metrics.plan.observe(self._clock().monotonic - began)
         self._metering.accrue(now.wall)
         steps = [*(each.step for each in decision.granted), *self._mover.steps(self._keeper.views)]

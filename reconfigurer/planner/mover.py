@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from knative_mig.core.cluster.decide import Granted
+from knative_mig.core.cluster.decide import Decision, Granted
 from knative_mig.core.cluster.moving import Moving, Reservation
 from knative_mig.core.cluster.node_view import GpuView, NodeView
 from knative_mig.core.cluster.objects import PodFacts
@@ -24,8 +24,10 @@ from knative_mig.core.gpu_node import GpuNode
 from knative_mig.core.inventory import Function, NodeName
 from knative_mig.core.mover.choose import Journal, Seen, begin, fixed
 from knative_mig.core.mover.look import sights
-from knative_mig.core.mover.machine import Over, advance, holds, may_evict, newcomers, wants, wants_room
-from knative_mig.core.mover.values import GOES_FIRST, Move, Phase, PodRef, Sight, SliceSight, Spot
+from knative_mig.core.mover.machine import advance, held_for, holds, may_evict, newcomers, wants, wants_room
+from knative_mig.core.mover.recreate import rest_s
+from knative_mig.core.mover.rollouts import successions
+from knative_mig.core.mover.values import GOES_FIRST, Move, Over, Phase, PodRef, Sight, SliceSight, Spot
 from knative_mig.core.planner.decisions import How, Step, Target
 from knative_mig.core.planner.holds import Hold
 from knative_mig.ports.autoscaling import FloorRequests, MovedPods, MoveStore, StoredMoves
@@ -88,6 +90,7 @@ class Mover:
         self._done: dict[tuple[str, int | None], float] = {}
         self._fixed: Mapping[Function, str] = {}
         self._moved: list[Move] = []
+        self._served: frozenset[Function] = frozenset()  # given a slice in the last plan
 
     @property
     def journal(self) -> Journal:
@@ -122,7 +125,11 @@ class Mover:
                 new = self._starting(move, looked_at[uid])
                 kept = Reservation(slice=spot.slice, function=move.leg.function, pod=new.uid if new else "")
                 reserved[spot.node] = (*reserved.get(spot.node, ()), kept)
-        return Moving(reserved=reserved, fixed=frozenset(self._fixed))
+        return Moving(
+            reserved=reserved,
+            fixed=frozenset(self._fixed),
+            successions=successions(self._seen, self.journal, now.wall),
+        )
 
     def wanting_room(self, now: Now) -> list[PodFacts]:
         """The old pods of moves that go on according to whether another slice is left."""
@@ -153,7 +160,10 @@ class Mover:
             move = moves.pop(uid)
             over.append((move, step))
             if not step.moved:
-                resting[move.leg.function] = now.wall + patience.rest_s
+                who, for_s = (
+                    (move.function, rest_s(move, patience)) if move.recreates else (move.leg.function, patience.rest_s)
+                )
+                resting[who] = now.wall + for_s
         resting = {function: until for function, until in resting.items() if until > now.wall}
         new = Journal(moves=moves, resting=resting)
         if new == self.journal or not self._save(new):
@@ -174,7 +184,8 @@ class Mover:
                 gpu=spot.slice.gpu,
                 profile=spot.slice.profile,
                 start=spot.slice.start,
-                function=move.function if at == 0 else None,
+                function=held_for(move) if at == 0 else None,
+                recreates=move.recreates,
             )
             for move in self.journal.moves.values()
             for at, spot in enumerate(holds(move))
@@ -182,12 +193,18 @@ class Mover:
 
     # -- what was planned ---------------------------------------------------------------------------------------------
 
-    def take(self, planned: Iterable[Granted], now: Now) -> None:
+    def take(self, decision: Decision, now: Now) -> None:
         """Begins the moves among it, as many as may be under way."""
+        self._served = frozenset(each.pod.function for each in decision.granted)
         if not self._sees:
             return
         found = begin(
-            planned, self._seen, self.journal, now.wall, unfit=self._fixed.keys(), at_once=self._settings.at_once
+            decision.waiting,
+            self._seen,
+            self.journal,
+            now.wall,
+            unfit=self._fixed.keys(),
+            at_once=self._settings.at_once,
         )
         if not found:
             return
@@ -197,6 +214,10 @@ class Mover:
             for move in found:
                 self._metrics.begun.inc()
                 for leg in move.legs:
+                    if move.recreates:
+                        text = f"pod {leg.old.name} ends, so that {move.function} gets {move.place} (rollout: recreate)"
+                        self._tell(leg.function, EventType.NORMAL, "RecreateBegun", text)
+                        continue
                     text = f"makes room for {move.function}: its new pod is to start on {leg.target}"
                     self._tell(leg.function, EventType.NORMAL, "MoveBegun", text)
 
@@ -297,9 +318,12 @@ class Mover:
         if (pod.uid, None) in self._done:
             return
         function = move.leg.function
+        if move.phase is Phase.ENDING and move.function in self._served:
+            return  # elsewhere, as it turned out: once its pod is there nobody has to end
         try:
-            there = {each.uid: each for each in self._pods.read_of(function)}
-            if not may_evict(move, replace(sight, pods=there)):
+            newest = {each.uid: each for each in self._pods.read_of(move.function if move.recreates else function)}
+            seen = replace(sight, successors=newest) if move.recreates else replace(sight, pods=newest)
+            if not may_evict(move, seen):
                 return
             self._pods.evict(Key(function.namespace, pod.name), uid=pod.uid)
         except ObjectNotFound:
@@ -308,7 +332,8 @@ class Mover:
             _log.warning("Pod %s of %s is not evicted: %s", pod.name, function, error)
             return
         self._done[pod.uid, None] = now.monotonic
-        self._metrics.evictions.inc()
+        if not move.recreates:
+            self._metrics.evictions.inc()
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
@@ -351,6 +376,9 @@ class Mover:
         return new[0] if new and not new[0].ready else None
 
     def _tell_over(self, move: Move, over: Over) -> None:
+        if move.recreates:
+            self._tell_recreated(move, over)
+            return
         self._metrics.over.labels("moved" if over.moved else "abandoned").inc()
         if over.moved:
             self._moved.append(move)
@@ -360,6 +388,16 @@ class Mover:
                 self._tell(leg.function, EventType.NORMAL, "Moved", text)
         if not over.moved:
             self._tell(move.leg.function, EventType.WARNING, "MoveAbandoned", over.why)
+
+    def _tell_recreated(self, move: Move, over: Over) -> None:
+        self._metrics.over.labels("recreated" if over.moved else "abandoned").inc()
+        if over.moved:
+            text = f"{move.function} is Ready on {move.place}, where {move.leg.function} was"
+            kind, reason = EventType.NORMAL, "Recreated"
+        else:
+            text, kind, reason = over.why, EventType.WARNING, "RecreateAbandoned"
+        for function in (move.leg.function, move.function):
+            self._tell(function, kind, reason, text)
 
     def _tell(self, function: Function, kind: EventType, reason: str, text: str) -> None:
         _log.info("%s: %s %s", reason, function, text)

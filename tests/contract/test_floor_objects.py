@@ -202,7 +202,9 @@ class TestRecords:
             cost=7,
             why="because",
         )
-        journal = Journal(moves={"uid-big": move}, resting={Function("team", "x"): 12.0})
+        again = PodRef(name="new", uid="uid-new")
+        recreation = replace(move, beneficiary=again, phase=Phase.TAKING_OVER, recreates=True, taker=again)
+        journal = Journal(moves={"uid-big": move, "uid-new": recreation}, resting={Function("team", "x"): 12.0})
         saved = store.save(StoredMoves(journal=journal, token=7))
         assert (saved.journal, saved.token) == (journal, 7)
         assert store.load() == saved

@@ -81,6 +81,8 @@ def _told(move: Move) -> dict[str, Any]:
         "known": sorted(move.known),
         "cost": move.cost,
         "why": move.why,
+        "recreates": move.recreates,
+        "taker": _pod_told(move.taker) if move.taker else None,
     }
 
 
@@ -114,6 +116,8 @@ def _move(fields: Fields) -> Move:
         known=frozenset(fields.texts("known")),
         cost=cost if isinstance(cost, int) else None,
         why=fields.text("why"),
+        recreates=fields.flag("recreates"),
+        taker=_pod(fields.child("taker")) if fields.has("taker") else None,
     )
 
 

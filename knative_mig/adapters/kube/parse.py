@@ -26,6 +26,7 @@ from knative_mig.core.inventory import NodeName
 
 MOVABLE: Final = "knative-mig.dev/movable"
 PRIORITY: Final = "knative-mig.dev/priority"
+ROLLOUT: Final = "knative-mig.dev/rollout"
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 REVISION_LABEL: Final = "serving.knative.dev/revision"
 SERVICE_LABEL: Final = "serving.knative.dev/service"
@@ -54,6 +55,7 @@ def pod(body: Mapping[str, Any]) -> PodFacts:
         ends_at=about.time("deletionTimestamp"),
         priority=_priority(spec, annotations),
         movable=annotations.get(MOVABLE) == "true",
+        recreates=annotations.get(ROLLOUT) == "recreate",
         ready=_is_ready(status),
         deletion_cost=_whole(annotations.get(DELETION_COST)),
         node_selector=spec.labels("nodeSelector"),

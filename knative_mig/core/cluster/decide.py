@@ -27,7 +27,8 @@ from knative_mig.core.planner.startup import StartupEstimate
 
 _ROUNDS: Final = 4
 _NAMED: Final = 3  # nodes in one Event's text
-# What is written into specs. A wait is for the next round to see; who moves functions carries out moves.
+# What is written into specs. A wait is for the next round to see; who moves functions carries out moves, and ends what
+# an older Revision has.
 CARRIED_OUT: Final = frozenset({How.REUSE, How.CREATE, How.MERGE})
 
 
@@ -47,7 +48,7 @@ class Granted:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     granted: tuple[Granted, ...] = ()  # of steps that are carried out, in the order in which they were decided
-    waiting: tuple[Granted, ...] = ()  # WAIT and MOVE: nothing is done for them yet
+    waiting: tuple[Granted, ...] = ()  # the rest: nothing is done for them yet
     refused: tuple[Unplanned, ...] = ()
     amended: frozenset[NodeName] = frozenset()
 
@@ -275,7 +276,7 @@ def _refused(
         pods = [pod for pod in of_pending[id(rejection.pending)].pods if pod.uid not in has][: rejection.count]
         reason, helps = rejection.reason, rejection.helps
         away = [world.left_out[name] for name in keeper.nodes_of(pods[0]) & world.left_out.keys()] if pods else []
-        if away and reason.code in (Because.NO_ELIGIBLE_NODE, Because.NO_FREE_PLACE):
+        if away and reason.code in (Because.NO_ELIGIBLE_NODE, Because.NO_FREE_PLACE, Because.NO_SPARE_SLICE):
             which = f"it can run on nodes that are left out: {_first(sorted(away))}"
             nowhere = reason.code is Because.NO_ELIGIBLE_NODE  # beside these
             reason = Reason(reason.code, which if nowhere else f"{reason.text}; {which}")

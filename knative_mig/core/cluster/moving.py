@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from knative_mig.core.gpu_node import SliceId
-from knative_mig.core.inventory import Function, NodeName
+from knative_mig.core.inventory import Function, NodeName, Succession
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +21,11 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moving:
-    """`fixed`: functions that may not be moved now, whatever their pods say."""
+    """`fixed`: functions that may not be moved now, whatever their pods say. `successions`: of new Revisions."""
 
     reserved: Mapping[NodeName, tuple[Reservation, ...]] = field(default_factory=dict)
     fixed: frozenset[Function] = frozenset()
+    successions: Mapping[Function, Succession] = field(default_factory=dict)
 
     @property
     def pods(self) -> frozenset[str]:

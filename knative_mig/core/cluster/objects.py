@@ -96,6 +96,7 @@ class PodFacts:
     ends_at: float | None = None  # it is being deleted: when its grace period is over
     priority: int = 0
     movable: bool = False
+    recreates: bool = False  # an older Revision of its Service may end for it
     ready: bool = False
     deletion_cost: int | None = None  # controller.kubernetes.io/pod-deletion-cost: who of a ReplicaSet goes first
     node_selector: Mapping[str, str] = field(default_factory=dict)

@@ -6,10 +6,11 @@ back. It need not be marked unschedulable: until the scheduler has looked at it,
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from knative_mig.core.cluster.objects import Phase, PodFacts
 from knative_mig.core.gpu_node import GATE
-from knative_mig.core.inventory import NodeName, Pending
+from knative_mig.core.inventory import Function, NodeName, Pending, Succession
 from knative_mig.core.planner.decisions import Because, Reason
 from knative_mig.core.profile import ProfileName
 
@@ -71,6 +72,7 @@ def groups_of(
     pods: Iterable[PodFacts],
     nodes_of: Callable[[PodFacts], frozenset[NodeName]],
     everywhere: frozenset[NodeName],
+    successions: Mapping[Function, Succession] = MappingProxyType({}),
 ) -> list[Group]:
     """`everywhere`: all nodes with GPUs that can be planned on; who can run on all of them is not bound to any."""
     found: dict[tuple[object, ...], list[PodFacts]] = {}
@@ -85,10 +87,15 @@ def groups_of(
         key = (pod.function, wanted_profile(pod), pod.priority, here)
         found.setdefault(key, []).append(pod)
         eligible[key] = here
-    return [_group(members, eligible[key], everywhere) for key, members in found.items()]
+    return [
+        _group(members, eligible[key], everywhere, successions.get(members[0].function))
+        for key, members in found.items()
+    ]
 
 
-def _group(members: list[PodFacts], nodes: frozenset[NodeName], everywhere: frozenset[NodeName]) -> Group:
+def _group(
+    members: list[PodFacts], nodes: frozenset[NodeName], everywhere: frozenset[NodeName], succeeds: Succession | None
+) -> Group:
     pods = tuple(sorted(members, key=lambda pod: (pod.created, pod.name)))
     first = pods[0]
     pending = Pending(
@@ -98,6 +105,7 @@ def _group(members: list[PodFacts], nodes: frozenset[NodeName], everywhere: froz
         priority=first.priority,
         since=first.created,
         nodes=None if nodes is everywhere else nodes,
+        succeeds=succeeds,
     )
     return Group(pending=pending, pods=pods, nodes=nodes)
 

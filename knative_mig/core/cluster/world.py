@@ -297,7 +297,9 @@ class WorldKeeper:
                 continue
             else:
                 plannable.append(pod)
-        self._groups = tuple(groups_of(plannable, lambda pod: self._nodes_of[id(pod)], self._everywhere))
+        self._groups = tuple(
+            groups_of(plannable, lambda pod: self._nodes_of[id(pod)], self._everywhere, self._moving.successions)
+        )
         self._unplanned = tuple(unplanned)
 
     def _has_started(self, pod: PodFacts, given_away: Mapping[NodeName, list[ProfileName]]) -> bool:

@@ -13,10 +13,11 @@ from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.errors import BadInput
 from knative_mig.core.floor.rule import room
 from knative_mig.core.floor.values import Record, Revision
+from knative_mig.core.geometry import Place
 from knative_mig.core.gpu_node import GpuNode, SliceId, SliceStatus
-from knative_mig.core.inventory import Function, NodeName
-from knative_mig.core.mover.values import Leg, Move, PodRef, Spot
-from knative_mig.core.planner.decisions import How, Relocation, Target
+from knative_mig.core.inventory import Function, GpuUuid, NodeName
+from knative_mig.core.mover.values import Leg, Move, Phase, PodRef, Spot
+from knative_mig.core.planner.decisions import How, Recreation, Target
 
 _NOTHING: Final[Record] = {}
 
@@ -92,21 +93,34 @@ def _why_not(function: Function, pods: Sequence[PodFacts], revision: Revision | 
 def begin(
     planned: Iterable[Granted], seen: Seen, journal: Journal, now: float, *, unfit: Collection[Function], at_once: int
 ) -> list[Move]:
-    """New ones, in the order of the plan."""
+    """New ones, in the order of the plan. `at_once`: of those that take a second slice while they last."""
     busy = {*journal.movers, *unfit}
     served = {*journal.beneficiaries}
+    ending = {*journal.movers}
+    begun = sum(not move.recreates for move in journal.moves.values())
     found: list[Move] = []
     for granted in planned:
         step = granted.step
-        if step.how is not How.MOVE or len(journal.moves) + len(found) >= at_once:
+        if step.recreation and step.function not in served and step.recreation.function not in ending:
+            if move := _recreation(granted, step.recreation, seen, now):
+                served.add(step.function)
+                ending.add(step.recreation.function)
+                busy.add(step.recreation.function)
+                found.append(move)
+            continue
+        if step.how is not How.MOVE or begun >= at_once:
             continue
         movers = {each.function for each in step.relocations}
         if step.function in served or movers & busy or len(movers) < len(step.relocations):
             continue
-        legs = [_leg(each, seen) for each in step.relocations]
+        legs = [
+            _leg(each.function, each.source_gpu, each.source, _spot(each.target), seen) for each in step.relocations
+        ]
         if not legs or not all(legs):
             continue
         busy |= movers
+        ending |= movers
+        begun += 1
         served.add(step.function)
         found.append(
             Move(
@@ -121,21 +135,41 @@ def begin(
     return found
 
 
-def _leg(relocation: Relocation, seen: Seen) -> Leg | None:
+def _recreation(granted: Granted, recreation: Recreation, seen: Seen, now: float) -> Move | None:
+    target = granted.step.target
+    place = _spot(target)
+    legs = [_leg(recreation.function, target.gpu, each, place, seen) for each in recreation.slices]
+    if not legs or not all(legs):
+        return None
+    new = (pod for pod in seen.pods.values() if pod.function == granted.step.function)
+    return Move(
+        beneficiary=PodRef(name=granted.pod.name, uid=granted.pod.uid),
+        function=granted.step.function,
+        place=place,
+        legs=tuple(leg for leg in legs if leg),
+        began=now,
+        phase=Phase.ENDING,
+        since=now,
+        known=frozenset(pod.uid for pod in new if pod.node is not None),
+        recreates=True,
+    )
+
+
+def _leg(function: Function, gpu: GpuUuid, place: Place, target: Spot, seen: Seen) -> Leg | None:
     """None: what is seen by now is not what was planned on."""
-    revision = seen.revisions.get(relocation.function)
-    source = SliceId(gpu=relocation.source_gpu, profile=relocation.source.profile.name, start=relocation.source.start)
+    revision = seen.revisions.get(function)
+    source = SliceId(gpu=gpu, profile=place.profile.name, start=place.start)
     for node in seen.gpu_nodes.values():
-        for gpu in node.status.gpus if node.status else ():
-            for each in gpu.slices if gpu.uuid == source.gpu else ():
+        for there in node.status.gpus if node.status else ():
+            for each in there.slices if there.uuid == source.gpu else ():
                 old = _only_holder(each, seen) if each.key == source.key else None
-                if old and revision and old.function == relocation.function:
+                if old and revision and old.function == function:
                     return Leg(
-                        function=relocation.function,
+                        function=function,
                         revision_uid=revision.uid,
                         old=PodRef(name=old.name, uid=old.uid),
                         source=Spot(node=node.name, slice=source),
-                        target=_spot(relocation.target),
+                        target=target,
                     )
     return None
 

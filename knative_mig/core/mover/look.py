@@ -19,14 +19,16 @@ def sights(
     by_function: dict[Function, dict[str, PodFacts]] = {}
     each_move = [*moves]
     if each_move:
-        movers = {move.leg.function for move in each_move}
+        looked_at = {move.leg.function for move in each_move}
+        looked_at |= {move.function for move in each_move if move.recreates}
         for pod in seen.pods.values():
             by_uid[pod.uid] = pod
-            if pod.function in movers:
+            if pod.function in looked_at:
                 by_function.setdefault(pod.function, {})[pod.uid] = pod
     return {
         move.beneficiary.uid: Sight(
             pods=by_function.get(move.leg.function, {}),
+            successors=by_function.get(move.function, {}) if move.recreates else {},
             revision=seen.revisions.get(move.leg.function),
             target=_at(move.leg.target, seen.gpu_nodes.get(move.leg.target.node)),
             beneficiary=_waits(by_uid.get(move.beneficiary.uid)),

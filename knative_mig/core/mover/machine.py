@@ -5,16 +5,20 @@ Called by the planner's leader in every round: `advance` until nothing changes, 
 simply goes on.
 
 The subtle thing is the last replica. A move takes nothing away itself but by an eviction, and evicts only while another
-pod of the function is seen Ready; all else is the autoscaler's own doing, which is told which pod it may spare.
+pod of the function is seen Ready; all else is the autoscaler's own doing, which is told which pod it may spare. The one
+exception is a move that recreates, whose steps are `recreate`'s.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.inventory import Function
+from knative_mig.core.mover import recreate
 from knative_mig.core.mover.values import (
     GOES_FIRST,
     Move,
+    Over,
     Patience,
     Phase,
     PodRef,
@@ -22,17 +26,10 @@ from knative_mig.core.mover.values import (
     SliceSight,
     Spot,
     Waits,
+    lives,
 )
 
 _BEFORE_BREAK = frozenset({Phase.RESERVING, Phase.STARTING, Phase.MARKING})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Over:
-    """`moved`: the place was cleared; `why` says why not, or that nobody wanted it any more."""
-
-    moved: bool
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +56,29 @@ def wants(move: Move) -> Wants:
             return Wants(mark=leg.old)
         case Phase.EVICTING:
             return Wants(mark=leg.old, evict=leg.old)
-        case Phase.CLEARING | Phase.HOLDING:
+        case Phase.ENDING:
+            return Wants(evict=leg.old)
+        case Phase.RETURNING:
+            return Wants(evict=move.taker)
+        case Phase.CLEARING | Phase.HOLDING | Phase.TAKING_OVER:
             return Wants()
         case Phase.ABANDONING:
             return Wants(unmark=leg.old)
 
 
 def holds(move: Move) -> Iterator[Spot]:
-    """Places that nobody else may have: the beneficiary's, and where later legs go."""
+    """Places that nobody else may have: `held_for`'s, and where later legs go."""
     yield move.place
+    if move.recreates:
+        return
     first = move.at if move.phase is Phase.RESERVING else move.at + 1
     for leg in move.legs[first:]:
         yield leg.target
+
+
+def held_for(move: Move) -> Function:
+    """Who may have the place. Once the new Revision's pod has a slice, maybe another, it is the older one's again."""
+    return move.leg.function if move.phase in (Phase.TAKING_OVER, Phase.RETURNING) else move.function
 
 
 def wants_room(move: Move, sight: Sight, now: float, patience: Patience) -> bool:
@@ -80,12 +88,14 @@ def wants_room(move: Move, sight: Sight, now: float, patience: Patience) -> bool
 
 def newcomers(move: Move, sight: Sight) -> list[PodFacts]:
     """The pods that came since the floor was asked: the Ready ones first, then by age."""
-    found = [pod for uid, pod in sight.pods.items() if uid not in move.known and _lives(pod)]
+    found = [pod for uid, pod in sight.pods.items() if uid not in move.known and lives(pod)]
     return sorted(found, key=lambda pod: (not pod.ready, pod.created, pod.name))
 
 
 def advance(move: Move, sight: Sight, now: float, patience: Patience) -> Move | Over:
     """One step, or the same move. `now` is the wall clock's: a journal outlives processes."""
+    if move.recreates:
+        return recreate.advance(move, sight, now, patience)
     old = sight.pods.get(move.leg.old.uid)
     if move.phase in _BEFORE_BREAK and (found := _overtaken(move, sight, old, now)):
         return found
@@ -103,13 +113,15 @@ def advance(move: Move, sight: Sight, now: float, patience: Patience) -> Move | 
         case Phase.HOLDING:
             return _holding(move, sight, now, patience)
         case Phase.ABANDONING:
-            taken_back = old is None or not _lives(old) or old.deletion_cost != GOES_FIRST
+            taken_back = old is None or not lives(old) or old.deletion_cost != GOES_FIRST
             return Over(moved=False, why=move.why) if taken_back and not sight.asked else move
+        case Phase.ENDING | Phase.TAKING_OVER | Phase.RETURNING:
+            raise AssertionError(f"{move.phase} is a recreation's")
 
 
 def _overtaken(move: Move, sight: Sight, old: PodFacts | None, now: float) -> Move | None:
     """What ends a move before anything is broken."""
-    if old is None or not _lives(old):  # it left by itself, for whatever reason
+    if old is None or not lives(old):  # it left by itself, for whatever reason
         return _enter(move, Phase.CLEARING, now)
     if sight.beneficiary is not Waits.YES:
         return _abandon(move, f"{move.function} needs the place no more: {sight.beneficiary}", now)
@@ -122,7 +134,7 @@ def _overtaken(move: Move, sight: Sight, old: PodFacts | None, now: float) -> Mo
 def _reserving(move: Move, sight: Sight, now: float, patience: Patience) -> Move:
     if sight.target is SliceSight.TAKEN:
         return _abandon(move, f"{move.leg.target} was taken by somebody else", now)
-    live = [pod for pod in sight.pods.values() if _lives(pod)]
+    live = [pod for pod in sight.pods.values() if lives(pod)]
     cost = sight.pods[move.leg.old.uid].deletion_cost
     revision = sight.revision
     settled = all(pod.ready for pod in live) and revision is not None and revision.desired is not None
@@ -164,7 +176,7 @@ def _marking(move: Move, sight: Sight, old: PodFacts | None, now: float, patienc
 
 
 def _breaking(move: Move, sight: Sight, old: PodFacts | None, now: float, patience: Patience) -> Move:
-    if old is None or not _lives(old):
+    if old is None or not lives(old):
         return _enter(move, Phase.CLEARING, now)
     if not _another_is_ready(move, sight):
         return _abandon(move, f"{old.name} is the last that is Ready", now)
@@ -204,16 +216,14 @@ def _holding(move: Move, sight: Sight, now: float, patience: Patience) -> Move |
 
 
 def _another_is_ready(move: Move, sight: Sight) -> bool:
-    return any(uid != move.leg.old.uid and pod.ready and _lives(pod) for uid, pod in sight.pods.items())
+    return any(uid != move.leg.old.uid and pod.ready and lives(pod) for uid, pod in sight.pods.items())
 
 
 def may_evict(move: Move, sight: Sight) -> bool:
     """Asked once more with the newest sight, right before the eviction."""
+    if move.recreates:
+        return recreate.may_evict(move, sight)
     return move.phase is Phase.EVICTING and _another_is_ready(move, sight)
-
-
-def _lives(pod: PodFacts) -> bool:
-    return pod.ends_at is None and not pod.over
 
 
 def _enter(move: Move, phase: Phase, now: float) -> Move:

@@ -27,6 +27,10 @@ class Phase(StrEnum):
     CLEARING = "Clearing"  # the old pod is ending
     HOLDING = "Holding"  # all have left: the place is kept for whom it was cleared for
     ABANDONING = "Abandoning"  # what was asked and marked is taken back
+    # of a recreation, beside Clearing and Holding
+    ENDING = "Ending"  # the older Revision's pod is evicted, its last perhaps
+    TAKING_OVER = "TakingOver"  # the new one's has the place and is to become Ready
+    RETURNING = "Returning"  # it did not: the place is kept for the older one again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,10 @@ class Leg:
 class Move:
     """`floor`, `known`, `cost` are of the leg under way: what was asked of the floor, which pods there were before
     that, and the deletion cost that the old pod had. `until`: the request's expiry.
+
+    With `recreates` the beneficiary's is a new Revision and all legs are pods of one older Revision, which end with
+    nowhere to go (`recreate`). `known` are then the new one's pods that had slices before, `until` is when the one that
+    has the place, `taker`, is to be Ready.
     """
 
     beneficiary: PodRef
@@ -74,6 +82,8 @@ class Move:
     known: frozenset[str] = frozenset()
     cost: int | None = None
     why: str = ""  # it is abandoned
+    recreates: bool = False
+    taker: PodRef | None = None
 
     @property
     def leg(self) -> Leg:
@@ -108,6 +118,7 @@ class Sight:
     """
 
     pods: Mapping[str, PodFacts] = field(default_factory=dict)  # the function's, by UID
+    successors: Mapping[str, PodFacts] = field(default_factory=dict)  # the new Revision's, where the move recreates
     revision: Revision | None = None
     target: SliceSight = SliceSight.ABSENT
     beneficiary: Waits = Waits.YES
@@ -127,8 +138,22 @@ class Patience:
     clear_s: float = 900.0  # a pod ends within timeoutSeconds, at most 600 by Knative's default, and what it drains
     hold_s: float = 60.0
     rest_s: float = 300.0  # who was moved in vain is not tried again at once
+    # A new Revision that did not start takes its service from the older one no second time: a day, or another Revision.
+    again_s: float = 86_400.0
 
     @property
     def asks_s(self) -> float:
         """How long the floor is asked: a leader that dies leaves no pod behind for longer."""
         return self.start_s + self.mark_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Over:
+    """`moved`: the place was cleared; `why` says why not, or that nobody wanted it any more."""
+
+    moved: bool
+    why: str = ""
+
+
+def lives(pod: PodFacts) -> bool:
+    return pod.ends_at is None and not pod.over

@@ -31,7 +31,9 @@ from knative_mig.core.profile import ProfileName
 MOST: Final = 10_000  # grants whose pods have not started, and ids of refusals that were told
 STANDS_S: Final = 5.0  # an agent makes a slice in less: until then nothing more is asked of its node
 _READ: Final = frozenset({GpuHealth.HEALTHY, GpuHealth.MODE_PENDING})
-_NOT_FOR_LONG: Final = frozenset({Because.MOVE_UNDER_WAY})  # its slice is being made room for
+_NOT_FOR_LONG: Final = frozenset(
+    {Because.MOVE_UNDER_WAY, Because.REPLACES_REVISION}
+)  # its slice is being made room for
 
 PodOf = Callable[[str, str], PodFacts | None]  # by namespace and name
 UidOf = Callable[[Function], str]  # a Revision's, empty while it is not known

@@ -13,15 +13,16 @@ from heapq import nsmallest
 from math import inf
 from typing import Final
 
-from knative_mig.core.inventory import Function, Inventory, NodeName, Pending, Quotas
+from knative_mig.core.inventory import Function, Inventory, NodeName, Pending, Quotas, Succession
 from knative_mig.core.planner.bound import most_compute
-from knative_mig.core.planner.decisions import Because, Bound, Plan, Reason, Rejection, Step
+from knative_mig.core.planner.decisions import Because, Bound, How, Plan, Reason, Rejection, Step
 from knative_mig.core.planner.fleet import Fleet, Wish
 from knative_mig.core.planner.grants import grant, grant_by_moving
 from knative_mig.core.planner.holds import Hold
 from knative_mig.core.planner.moves import MoveSearch
 from knative_mig.core.planner.obstacles import nearest
 from knative_mig.core.planner.policy import Policy
+from knative_mig.core.planner.recreations import recreate
 from knative_mig.core.planner.shortage import Shortage, explain_shortage
 from knative_mig.core.planner.startup import MeasuredStarts, StartupEstimate
 from knative_mig.core.profile import ProfileName
@@ -106,6 +107,7 @@ class _Batch:
         self._search_cut_short = False
         self._hindrances: Mapping[Function, str] | None = {}  # of the last search; None: moves are switched off
         self._cleared_for: dict[Function, list[tuple[int, int]]] = {}  # position and mask
+        self._recreating: set[Function] = set()
 
     def hold(self, holds: Iterable[Hold]) -> None:
         for each in holds:
@@ -117,6 +119,8 @@ class _Batch:
             self._fleet.assign(position, self._fleet.slices(position), held=mask)
             if each.function is not None:
                 self._cleared_for.setdefault(each.function, []).append((position, mask))
+                if each.recreates:
+                    self._recreating.add(each.function)
 
     def serve(self, pending: Pending) -> None:
         if cleared := self._cleared_for.pop(pending.function, None):
@@ -141,7 +145,8 @@ class _Batch:
             if not served:
                 for position, mask in cleared:
                     self._fleet.assign(position, self._fleet.slices(position), held=mask)
-            self._reject(pending, pending.count - served, _UNDER_WAY)
+            recreates = pending.function in self._recreating
+            self._reject(pending, pending.count - served, _ROLLING_OUT if recreates else _UNDER_WAY)
 
     def _serve(self, pending: Pending) -> None:
         wish = self._wish(pending)
@@ -152,6 +157,7 @@ class _Batch:
             refusal = _Refusal(wish.name, wish.nodes, wish.spares_whole)
             self._spend_quota(pending.function, pending.profile, 1)
             step = None if refusal in self._refused else self._step(pending, wish)
+            step = step or self._instead_of_older(pending, wish)
             if step is None:
                 self._spend_quota(pending.function, pending.profile, -1)
                 shortage = self._refused.get(refusal) or self._shortage(wish)
@@ -178,6 +184,13 @@ class _Batch:
         if offer:
             return grant(self._fleet, pending.function, wish, offer, self._now)
         return self._moved(pending, wish, 1 if self._breaks_whole(wish) else self._policy.max_moves)
+
+    def _instead_of_older(self, pending: Pending, wish: Wish) -> Step | None:
+        """Who only has to wait until it may break a whole GPU has nobody ended for it."""
+        succession = pending.succeeds
+        if succession is None or not succession.recreates or self._breaks_whole(wish):
+            return None
+        return recreate(self._fleet, pending.function, wish, succession)
 
     def _breaks_whole(self, wish: Wish) -> bool:
         """It has a place, on the last whole GPU: one move is worth such a GPU, two are not."""
@@ -229,6 +242,8 @@ class _Batch:
         return shortage
 
     def _reject(self, pending: Pending, count: int, shortage: Shortage) -> None:
+        if pending.succeeds and shortage.reason.code in _NOT_SPARE:
+            shortage = _no_spare(shortage, pending.succeeds)
         self.rejections.append(Rejection(pending=pending, count=count, reason=shortage.reason, helps=shortage.helps))
 
     def _hold_for(self, pending: Pending, wish: Wish) -> None:
@@ -258,6 +273,23 @@ _UNDER_WAY: Final = Shortage(
     ("waiting: each new pod has to be Ready before the old one ends",),
 )
 
+_ROLLING_OUT: Final = Shortage(
+    Reason(Because.REPLACES_REVISION, "a new Revision takes an older one's place: requests wait until it is Ready"),
+    ("waiting: a pod ends when its requests are answered",),
+)
+_NOT_SPARE: Final = frozenset({Because.NO_FREE_PLACE, Because.HELD_FOR_OLDER, Because.KEPT_FOR_BIGGER})
+
+
+def _no_spare(shortage: Shortage, succession: Succession) -> Shortage:
+    text = (
+        f"{succession} serves on; this newer Revision gets the first slice that is free, or that one's when it is at "
+        f"zero: {shortage.reason.text}"
+    )
+    if succession.recreates:
+        return Shortage(Reason(Because.NO_SPARE_SLICE, f"{text}; no slice of {succession} does for it"), shortage.helps)
+    more = "knative-mig.dev/rollout: recreate on the template, which has the older one end for it"
+    return Shortage(Reason(Because.NO_SPARE_SLICE, text), (*shortage.helps, more))
+
 
 def _over_quota(pending: Pending) -> Shortage:
     text = f"namespace {pending.function.namespace} may hold no more {pending.profile}"
@@ -268,7 +300,8 @@ def _over_quota(pending: Pending) -> Shortage:
 
 
 def _bound(fleet: Fleet, now: float, wanted: Mapping[ProfileName, int], steps: Iterable[Step], *, prove: bool) -> Bound:
-    served = sum(step.profile.compute for step in steps)
+    # Who gets an older Revision's slice takes no more than was taken: the bound knows nothing of it.
+    served = sum(step.profile.compute for step in steps if step.how is not How.RECREATE)
     asked = sum(name.compute * count for name, count in wanted.items())
     if served == asked or not prove:
         return Bound(served=served, at_most=asked)

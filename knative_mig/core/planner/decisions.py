@@ -20,6 +20,7 @@ class How(StrEnum):
     MERGE = "merge"  # idle slices destroyed, one made over them
     WAIT = "wait"  # for slices whose pods are terminating
     MOVE = "move"  # functions elsewhere first, make-before-break
+    RECREATE = "recreate"  # an older Revision of the same Service ends for it, by its user's choice
 
 
 class Because(StrEnum):
@@ -30,6 +31,7 @@ class Because(StrEnum):
     CHEAPEST_MERGE = "CheapestMerge"
     SOON_FREE = "SoonFree"
     FEWEST_MOVES = "FewestMoves"
+    REPLACES_REVISION = "ReplacesRevision"
     STARTS_FASTEST = "StartsFastest"
     KEEPS_FLEXIBILITY = "KeepsFlexibility"
     ASKED_BY_EVENT = "AskedByEvent"
@@ -40,6 +42,7 @@ class Because(StrEnum):
     NO_FREE_PLACE = "NoFreePlace"
     HELD_FOR_OLDER = "HeldForOlder"
     KEPT_FOR_BIGGER = "KeptForBigger"
+    NO_SPARE_SLICE = "NoSpareSlice"  # a new Revision's that waits beside the older one
     MOVE_UNDER_WAY = "MoveUnderWay"
 
 
@@ -73,12 +76,21 @@ class Relocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recreation:
+    """The older Revision whose slices a new one gets, its last perhaps."""
+
+    function: Function
+    slices: tuple[Place, ...]  # on the step's GPU
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     how: How
     function: Function
     profile: ProfileName
     target: Target
     relocations: tuple[Relocation, ...] = ()  # in this order, each before the next
+    recreation: Recreation | None = None
     until: float | None = None  # WAIT: when the last blocker is gone
     reasons: tuple[Reason, ...] = ()
 

@@ -120,8 +120,8 @@ def _why(fit: Fit, now: float) -> Reason:
         case How.WAIT:
             until = 0.0 if fit.until is None else fit.until - now
             return Reason(Because.SOON_FREE, f"{fit.place} comes free in {max(0.0, until):.0f} s")
-        case How.MOVE:
-            raise AssertionError("a move is explained by its relocations")
+        case How.MOVE | How.RECREATE:
+            raise AssertionError("what others do for it explains it")
 
 
 def _where(fleet: Fleet, wish: Wish, offer: Offer) -> tuple[Reason, ...]:

@@ -12,9 +12,12 @@ from knative_mig.core.profile import ProfileName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """`function`: whose pod waits for it and may have it in a plan; None: it is given away already."""
+    """`function`: whose pod waits for it and may have it in a plan; None: it is given away already. `recreates`: it is
+    one Revision's for another of the same Service.
+    """
 
     gpu: GpuUuid
     profile: ProfileName
     start: int
     function: Function | None = None
+    recreates: bool = False

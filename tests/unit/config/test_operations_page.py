@@ -71,6 +71,7 @@ def test_conditions_and_healths_are_explained() -> None:
 def test_every_event_is_explained() -> None:
     rejections = [Because.NO_SUCH_PROFILE, Because.NO_ELIGIBLE_NODE, Because.QUOTA_EXCEEDED, Because.NO_FREE_PLACE]
     reasons = {*Why, *rejections, Because.HELD_FOR_OLDER, Because.KEPT_FOR_BIGGER, Because.SOON_FREE}
+    reasons |= {Because.NO_SPARE_SLICE, Because.REPLACES_REVISION}
     kinds = {kind for kind in Kind if kind in _WARNINGS | _NOTES}
     assert {reason for reason in reasons if f"`{reason}`" not in PAGE} == set()
     assert {kind for kind in kinds if f"`Slice{kind}`" not in PAGE} == set()

@@ -127,6 +127,11 @@ class TestPods:
         annotations = {} if annotation is None else {parse.PRIORITY: annotation}
         assert pod(spec, annotations=annotations).priority == priority
 
+    def test_recreates_where_it_says_so(self) -> None:
+        assert pod(annotations={parse.ROLLOUT: "recreate"}).recreates
+        assert not pod(annotations={parse.ROLLOUT: "wait"}).recreates
+        assert not pod().recreates
+
     def test_is_movable_where_it_says_so(self) -> None:
         assert pod(annotations={parse.MOVABLE: "true"}).movable
         assert not pod(annotations={parse.MOVABLE: "yes"}).movable

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from knative_mig.core.inventory import NodeName
-from knative_mig.core.mover.machine import Over, advance, holds, wants
-from knative_mig.core.mover.values import GOES_FIRST, Leg, Move, Patience, Phase, PodRef, Sight, SliceSight, Waits
+from knative_mig.core.mover.machine import advance, holds, wants
+from knative_mig.core.mover.values import GOES_FIRST, Leg, Move, Over, Patience, Phase, PodRef, Sight, SliceSight, Waits
 from tests.moving_world import LLM, PATIENCE, Crash, World, spot
 
 

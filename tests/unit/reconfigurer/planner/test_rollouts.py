@@ -1,0 +1,195 @@
+"""A new Revision with no spare slice, in the planner's rounds, on a cluster in memory with stock Knative around it.
+
+One GPU, full: the older Revision has one half, somebody else the other.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from knative_mig.core.events import MIGRATED, UNSATISFIABLE
+from knative_mig.core.mover.values import Phase
+from knative_mig.ports.kube import Key
+from reconfigurer.planner.settings import MoverSettings, PlannerSettings
+from tests.fake_cluster import FakeCluster
+from tests.moving_cluster import Killed, MovingCluster, Writes
+from tests.planner_replica import Clock
+from tests.small_cluster import gpu, gpu_node, node, pod
+
+
+def world_of(cluster: FakeCluster, clock: Clock, *, recreates: bool, profile: str = "3g.20gb") -> MovingCluster:
+    cluster.put_gpu_node(gpu_node("n1", gpu("gpu-a", {"3g.20gb@4": "old", "4g.20gb@0": "other"})))
+    cluster.put_node(node("n1"))
+    cluster.beat("n1", clock.at)
+    cluster.put_pod(pod("other", "4g.20gb", on="n1"))
+    world = MovingCluster(cluster, clock)
+    world.function("llm-1", "3g.20gb")
+    world.running("llm-1", "old", "n1")
+    world.newer_revision("llm-1", "llm-2", profile, recreates=recreates)
+    there = cluster.pods[Key("team", "old")]
+    cluster.put_pod(replace(there, service="llm-1", movable=False))
+    return world
+
+
+def phases(world: MovingCluster) -> list[Phase]:
+    return [move.phase for move in world.knative.move_store.stands.journal.moves.values()]
+
+
+def until(world: MovingCluster, true: Any, turns: int = 60) -> None:
+    for _ in range(turns):
+        if true():
+            return
+        world.turn()
+    pytest.fail(f"not in {turns} turns: {world.replica.mover.journal}")
+
+
+def reasons(world: MovingCluster, name: str) -> list[str]:
+    return [reason for whose, reason, _ in world.cluster.events if whose == name]
+
+
+class TestWait:
+    def test_the_older_one_serves_on_and_the_new_ones_pods_and_revision_say_why(
+        self, cluster: FakeCluster, clock: Clock
+    ) -> None:
+        world = world_of(cluster, clock, recreates=False)
+        world.turn(30)
+        assert world.least_ready["llm-1"] == 1
+        assert world.ready("llm-2") == []
+        assert reasons(world, "llm-2") == ["NoSpareSlice"]
+        assert set(reasons(world, world.pods("llm-2")[0].name)) == {"NoSpareSlice"}
+        (event,) = [each for each in world.replica.announced if each.type == UNSATISFIABLE]
+        assert (event.subject, event.data["reason"]) == ("team/llm-2", "NoSpareSlice")
+
+    def test_it_gets_the_first_slice_that_is_free(self, cluster: FakeCluster, clock: Clock) -> None:
+        world = world_of(cluster, clock, recreates=False)
+        world.turn(3)
+        world.die("other")
+        until(world, lambda: world.ready("llm-2"))
+        assert world.least_ready["llm-1"] == 1 or world.on("old") == ""
+        assert world.on(world.ready("llm-2")[0]).startswith("gpu-a/3g.20gb@0")
+
+    def test_or_the_older_ones_when_that_is_at_zero(self, cluster: FakeCluster, clock: Clock) -> None:
+        world = world_of(cluster, clock, recreates=False)
+        world.turn(3)
+        world.demand["llm-1"] = 0
+        until(world, lambda: world.ready("llm-2"))
+        assert world.on(world.ready("llm-2")[0]) == "gpu-a/3g.20gb@4"
+
+
+class TestRecreate:
+    @pytest.mark.parametrize("profile", ["3g.20gb", "2g.10gb"])
+    def test_the_older_one_ends_and_the_new_one_serves_in_its_place(
+        self, cluster: FakeCluster, clock: Clock, profile: str
+    ) -> None:
+        world = world_of(cluster, clock, recreates=True, profile=profile)
+        until(world, lambda: world.ready("llm-2") and not phases(world))
+        assert world.on(world.ready("llm-2")[0]) == f"gpu-a/{profile}@4"
+        world.turn(5)
+        assert world.pods("llm-1") == []
+        assert world.on("other") == "gpu-a/4g.20gb@0"
+        assert world.replica.metric("moves_total", outcome="recreated") == 1
+        assert reasons(world, "llm-1")[0] == "RecreateBegun"
+        assert "Recreated" in reasons(world, "llm-1")
+        assert "Recreated" in reasons(world, "llm-2")
+        assert MIGRATED not in {each.type for each in world.replica.announced}
+        refused = {each.subject for each in world.replica.announced if each.type == UNSATISFIABLE}
+        assert refused <= {"team/llm-1"}, "the older one's replacement alone is refused a slice"
+
+    def test_not_where_its_slice_does_not_do(self, cluster: FakeCluster, clock: Clock) -> None:
+        world = world_of(cluster, clock, recreates=True, profile="7g.40gb")
+        world.turn(20)
+        assert world.least_ready["llm-1"] == 1
+        assert reasons(world, "llm-2") == ["NoSpareSlice"]
+
+    def test_not_while_revisions_are_not_seen(self, cluster: FakeCluster, clock: Clock) -> None:
+        world = world_of(cluster, clock, recreates=True)
+        world.replica.revisions.is_synced = False
+        world.turn(10)
+        assert world.least_ready["llm-1"] == 1
+
+    def test_not_where_a_slice_has_come_free_before_the_eviction(self, cluster: FakeCluster, clock: Clock) -> None:
+        world = world_of(cluster, clock, recreates=True)
+        evict, cluster.evict = cluster.evict, lambda *_, **__: None  # type: ignore[method-assign]
+        until(world, lambda: phases(world) == [Phase.ENDING])
+        world.die("other")
+        world.beat()
+        cluster.evict = evict  # type: ignore[method-assign]
+        until(world, lambda: world.ready("llm-2"))
+        assert world.on(world.ready("llm-2")[0]) == "gpu-a/3g.20gb@0"
+        world.turn(2)
+        assert reasons(world, "llm-1").count("RecreateAbandoned") == 1
+
+    def test_what_does_not_start_gives_the_place_back_and_is_not_tried_again(
+        self, cluster: FakeCluster, clock: Clock
+    ) -> None:
+        world = world_of(cluster, clock, recreates=True)
+        world.starts = False
+        until(world, lambda: phases(world) == [Phase.TAKING_OVER])
+        clock.at += 900
+        cluster.beat("n1", clock.at)
+        until(world, lambda: phases(world) == [Phase.RETURNING])
+        world.starts = True
+        until(world, lambda: bool(world.ready("llm-1")))
+        assert world.on(world.ready("llm-1")[0]) == "gpu-a/3g.20gb@4"
+        until(world, lambda: not phases(world))
+        world.least_ready.clear()
+        world.turn(30)
+        clock.at += 600
+        cluster.beat("n1", clock.at)
+        world.turn(30)
+        assert world.least_ready["llm-1"] == 1
+        assert reasons(world, "llm-2").count("RecreateAbandoned") == 1
+        assert reasons(world, "llm-2")[-1] == "NoSpareSlice"
+
+    def test_moves_under_way_are_no_obstacle_for_it_takes_no_second_slice(
+        self, cluster: FakeCluster, clock: Clock
+    ) -> None:
+        world = world_of(cluster, clock, recreates=True)
+        world.replica.settings = PlannerSettings(mover=MoverSettings(at_once=0))
+        world.replica.mover._settings = MoverSettings(at_once=0)
+        until(world, lambda: world.ready("llm-2"))
+
+    @pytest.mark.parametrize("at", [Phase.ENDING, Phase.CLEARING, Phase.HOLDING, Phase.TAKING_OVER])
+    def test_a_new_leader_goes_on_from_the_journal(self, at: Phase, cluster: FakeCluster, clock: Clock) -> None:
+        world = world_of(cluster, clock, recreates=True)
+        if at is Phase.ENDING:
+            evict, cluster.evict = cluster.evict, lambda *_, **__: None  # type: ignore[method-assign]
+            until(world, lambda: phases(world) == [at])
+            cluster.evict = evict  # type: ignore[method-assign]
+        else:
+            world.starts = False
+            until(world, lambda: phases(world) == [at])
+        world.fail_over()
+        world.starts = True
+        until(world, lambda: world.ready("llm-2") and not phases(world))
+        assert world.on(world.ready("llm-2")[0]) == "gpu-a/3g.20gb@4"
+
+
+def play(writes: Writes) -> MovingCluster:
+    world = world_of(FakeCluster(), Clock(), recreates=True)
+    writes.watch_all(world)
+    for _ in range(80):
+        try:
+            world.turn()
+        except Killed:
+            world.beat()
+            world.fail_over()
+        if world.ready("llm-2") and not phases(world):
+            world.turn(5)
+            return world
+    pytest.fail(f"it is not over: {world.knative.move_store.stands}")
+
+
+def test_it_comes_to_the_same_end_wherever_the_planner_dies() -> None:
+    counted = Writes()
+    play(counted)
+    assert counted.done.count("evict") == 1
+    for at in range(len(counted.done)):
+        for after in (False, True):
+            writes = Writes(at=at, after=after)
+            world = play(writes)
+            assert writes.at is None, f"write {at} was not reached"
+            assert world.on(world.ready("llm-2")[0]) == "gpu-a/3g.20gb@4"
+            assert world.pods("llm-1") == []
+            assert not world.knative.move_store.stands.journal.moves
