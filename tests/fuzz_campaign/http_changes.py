@@ -167,7 +167,8 @@ def _content_type(draft: Draft, chance: Random) -> None:
 
 def _method(draft: Draft, chance: Random) -> None:
     draft.method = chance.choice(METHODS)
-    draft.framed = draft.method.isalpha() and draft.method != b"GET"  # which a server may take for HTTP/0.9
+    # One that a server may take for HTTP/0.9, or for no request.
+    draft.framed = draft.framed and draft.method.isalpha() and draft.method != b"GET"
 
 
 def _path(draft: Draft, chance: Random) -> None:

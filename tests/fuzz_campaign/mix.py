@@ -45,6 +45,10 @@ class Mix:
             yield [*parcel, self._one()]
             count -= size
 
+    def plain(self) -> Sent:
+        """A valid one, and a small one."""
+        return self._valid(plain=True)
+
     def _one(self) -> Sent:
         draw = self._chance.random()
         if draw < 0.15:
