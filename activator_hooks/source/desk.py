@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from activator_hooks.source.metrics import SourceMetrics
 from knative_mig.adapters.kube.fields import time_text
-from knative_mig.core.events import Delivered, Delivery, shown
+from knative_mig.core.events import LONGEST_ID, Delivered, Delivery, shown
 from knative_mig.core.inventory import Function
 from knative_mig.core.pending.asks import Ask, Asks, Rhythm
 from knative_mig.core.pending.demand import Replica, RevisionFacts, Scale
@@ -24,6 +24,7 @@ from knative_mig.ports.event_sink import EventSink
 from knative_mig.ports.kube import Key, KeyedMirror, Mirror
 
 _log = logging.getLogger(__name__)
+_LONGEST_TOLD = 2 * 64 + LONGEST_ID  # namespace, revision, id
 _LOOKS_AGAIN_S = 0.5  # whether it is to end
 
 
@@ -132,18 +133,19 @@ class Desk:
             self._metrics.told.observe(max(0.0, now - ask.seen_at))
         self._tell(f"{event.subject} {event.id}", delivery)
 
-    def _tell(self, event: str, delivery: Delivery) -> None:
+    def _tell(self, told: str, delivery: Delivery) -> None:
+        event = shown(told, _LONGEST_TOLD)
         if delivery.outcome is Delivered.FAILED:
             level = logging.DEBUG if self._complained == delivery.reason else logging.WARNING
             self._complained = delivery.reason
-            _log.log(level, "%s was not taken and is sent again: %s", shown(event), delivery.reason)
+            _log.log(level, "%s was not taken and is sent again: %s", event, delivery.reason)
         elif delivery.outcome is Delivered.REFUSED:
-            _log.warning("%s is refused and not sent again: %s", shown(event), delivery.reason)
+            _log.warning("%s is refused and not sent again: %s", event, delivery.reason)
         else:
             if self._complained:
                 _log.info("The sink takes events again")
                 self._complained = ""
-            _log.debug("Sent: %s", shown(event))
+            _log.debug("Sent: %s", event)
 
 
 def _function(key: Key) -> Function:

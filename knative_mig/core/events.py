@@ -22,6 +22,8 @@ RELEASED: Final = "dev.knative-mig.slice.released.v1"
 MIGRATED: Final = "dev.knative-mig.function.migrated.v1"
 OUTCOMES: Final = (PROVISIONED, UNSATISFIABLE, RELEASED, MIGRATED)
 MOST_AT_ONCE: Final = 10_000  # of a revision's slices; more than any cluster has GPUs for
+# Characters of an id that are shown: the pending source's have some 90, and all differ at their end.
+LONGEST_ID: Final = 160
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 
 
@@ -136,6 +138,6 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def shown(text: str) -> str:
+def shown(text: str, most: int = 60) -> str:
     """What somebody sent, safe to be printed on one line."""
-    return ascii(text if len(text) <= 60 else f"{text[:57]}...")
+    return ascii(text if len(text) <= most else f"{text[: most - 3]}...")

@@ -14,7 +14,7 @@ from typing import Final
 from knative_mig.core.cluster.decide import Decision, Granted
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.cluster.waiting import is_waiting
-from knative_mig.core.events import PendingRevision, shown
+from knative_mig.core.events import LONGEST_ID, PendingRevision, shown
 from knative_mig.core.inventory import Function
 from knative_mig.core.planner.decisions import Because, Reason
 
@@ -68,7 +68,7 @@ def named(decision: Decision, cause_of: Callable[[PodFacts], PendingRevision | N
         cause = cause_of(granted.pod)
         if cause is None:
             return granted
-        reason = Reason(Because.ASKED_BY_EVENT, f"event {shown(cause.told_by)} asked for it")
+        reason = Reason(Because.ASKED_BY_EVENT, f"event {shown(cause.told_by, LONGEST_ID)} asked for it")
         return replace(granted, step=replace(granted.step, reasons=(*granted.step.reasons, reason)))
 
     return replace(

@@ -112,3 +112,17 @@ def test_the_events_id_is_among_the_reasons_of_what_was_decided() -> None:
     for found in (decision.granted, decision.waiting):
         assert found[0].step.reasons == (why, Reason(Because.ASKED_BY_EVENT, "event 'event-1' asked for it"))
         assert found[1].step.reasons == (why,)
+
+
+def test_an_event_is_named_by_the_whole_of_the_id_that_the_pending_source_gives_it() -> None:
+    """Those of one revision differ at their ends: cut there, the name would be that of all of them."""
+    longest = "3b741e5e-2602-4652-a9c1-1b3865896331/100/1g.10gb+me/10000/QuotaExceeded-1795906700-10000"
+    model = gpu_model("A100-40GB")
+    profile = ProfileName.parse("3g.20gb")
+    target = Target(gpu=GpuUuid("GPU-1"), node=NodeName("n1"), place=model.place(model.profile(profile), 4))
+    step = Step(how=How.CREATE, function=waiting().function, profile=profile, target=target)
+    granted = Granted(step=step, pod=waiting(), nodes=frozenset())
+    causes = Causes()
+    causes.hear(event(told_by=longest), NOW)
+    [found] = named(Decision(granted=(granted,)), causes.of).granted
+    assert longest in found.step.reasons[0].text
