@@ -19,9 +19,10 @@ from tests.cluster.driver import Cluster, attach
 from tests.cluster.function import Function, manifest
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.kn import Kn
-from tests.cluster.testbed import faults, status
+from tests.cluster.testbed import faults, lifecycle, status
 from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.kubectl import Kubectl
+from tests.cluster.testbed.progress import Progress
 from tests.cluster.turns import Turn
 
 DeployFunction = Callable[..., Function]
@@ -182,6 +183,12 @@ def gpu_node(gpu_nodes: list[GpuNode]) -> GpuNode:
 def deployed(cluster: Cluster, turn: Turn) -> None:
     """Planner and agents of this checkout, on simulated GPUs; left where they are."""
     system.deployed(cluster.testbed)
+
+
+@pytest.fixture
+def eventing(cluster: Cluster, turn: Turn) -> None:
+    """Adds Knative Eventing to the running cluster where it is not there yet; only tests that ask for it pay for it."""
+    lifecycle.up(cluster.testbed, Progress(), with_eventing=True)
 
 
 @pytest.fixture

@@ -7,17 +7,24 @@ from typing import Final
 import pytest
 
 _KEY: Final = "figure"
+_TIMELINE: Final = "timeline"
 
 Measured = Callable[[str, float | Sequence[float], str], None]
+Record = Callable[[str, object], None]  # pytest's record_property
 
 
-def recorder(record: Callable[[str, object], None]) -> Measured:
+def recorder(record: Record) -> Measured:
     """What the `measured` fixture gives: `measured("placed after", [0.05, 0.06], "s")`."""
 
     def measured(what: str, values: float | Sequence[float], unit: str = "s") -> None:
         record(_KEY, f"{what}: {told(values, unit)}")
 
     return measured
+
+
+def timelines(record: Record) -> Callable[[str], None]:
+    """What takes a line that tells a start by phase."""
+    return lambda line: record(_TIMELINE, line)
 
 
 def told(values: float | Sequence[float], unit: str) -> str:
@@ -30,21 +37,22 @@ def told(values: float | Sequence[float], unit: str) -> str:
 
 
 def print_all(terminal: pytest.TerminalReporter) -> None:
-    _print_measured(terminal)
+    _print_lines(terminal, "measured", _KEY)
+    _print_lines(terminal, "starts by phase", _TIMELINE)
     _print_seconds(terminal)
 
 
-def _print_measured(terminal: pytest.TerminalReporter) -> None:
+def _print_lines(terminal: pytest.TerminalReporter, title: str, wanted: str) -> None:
     lines = [
         (report.nodeid.rpartition("::")[2], str(value))
         for reports in terminal.stats.values()
         for report in reports
         if isinstance(report, pytest.TestReport) and report.when == "call"
         for key, value in report.user_properties
-        if key == _KEY
+        if key == wanted
     ]
     if lines:
-        terminal.section("measured")
+        terminal.section(title)
     for test, line in lines:
         terminal.line(f"{line}  [{test}]")
 

@@ -69,13 +69,17 @@ def deployed(cluster: testbed.Cluster) -> None:
 
 
 def rendered(kubectl: Kubectl, built: Image) -> str:
-    """The overlay with this image. The planner keeps off the nodes that tests break and fill."""
+    """The overlay with this image. The planner keeps off the nodes that tests break and fill, and the pending source
+    writes down what it sends.
+    """
     documents = list(yaml.safe_load_all(kubectl("kustomize", str(_OVERLAY))))
     for document in documents:
         if document["kind"] in ("Deployment", "DaemonSet"):
             pod = document["spec"]["template"]["spec"]
             for container in pod["containers"]:
                 container["image"] = built.name
+            if document["metadata"]["name"] == "source":
+                pod["containers"][0]["env"] = [{"name": "KNATIVE_MIG_LOG_LEVEL", "value": "debug"}]
             if document["kind"] == "Deployment":
                 pod["nodeSelector"] = {POOL_LABEL: "system"}
     return str(yaml.safe_dump_all(documents))

@@ -10,12 +10,11 @@ from typing import Final
 import pytest
 
 from knative_mig.adapters.proc_pods import ProcPods
-from knative_mig.adapters.sim_gpu.controls import SimulationControls
-from knative_mig.adapters.sim_gpu.state_file import FileStore
 from knative_mig.core.inventory import GpuUuid
 from tests.cluster.api import NODE, POD, Api, Object
 from tests.cluster.driver import Cluster
 from tests.cluster.figures import Measured
+from tests.cluster.simulation import controls, instance_number
 from tests.cluster.slices import (
     EVENT,
     GPU_NODE,
@@ -26,7 +25,7 @@ from tests.cluster.slices import (
     planner_pods,
     replace_agent,
 )
-from tests.cluster.system import PLANNER_NAMESPACE, STATE
+from tests.cluster.system import PLANNER_NAMESPACE
 from tests.cluster.testbed import faults
 from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.node import component_name
@@ -38,20 +37,6 @@ _PROFILE: Final = "2g.10gb"
 _RESOURCE: Final = f"nvidia.com/mig-{_PROFILE}"
 _BACK_WITHIN_SECONDS: Final = 5.0
 _CONTAINED_ECC_ERROR: Final = 94  # an XID that breaks one slice
-
-
-def controls(cluster: Cluster, node: str) -> SimulationControls:
-    """Of the GPUs that the agent of this node has, through the same file."""
-    folder = cluster.testbed.node(node).folder.mounts["/var/lib"]
-    return SimulationControls(FileStore(folder / STATE.relative_to("/var/lib")))
-
-
-def instance_number(cluster: Cluster, node: str, uuid: str) -> int:
-    """The GPU instance that a slice is now."""
-    folder = cluster.testbed.node(node).folder.mounts["/var/lib"]
-    state = FileStore(folder / STATE.relative_to("/var/lib")).read()
-    [found] = [each.gi_id for gpu in state.gpus for each in gpu.instances if each.mig_uuid == uuid]
-    return found
 
 
 @contextmanager

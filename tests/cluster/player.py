@@ -1,0 +1,198 @@
+"""A function of a scenario on the real cluster: what its clients and its owner do and see. Made by `stage`."""
+
+import http.client
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from tests.cluster import load as requests
+from tests.cluster.api import POD, REVISION, SERVICE, Api, Object
+from tests.cluster.function import Answer as HttpAnswer
+from tests.cluster.function import Function
+from tests.cluster.kn import Kn
+from tests.cluster.observed import Observation, observed
+from tests.cluster.slices import EVENT, GpuNodeView
+from tests.cluster.testbed.system_images import FUNCTION_IMAGE
+from tests.cluster.waits import PATIENCE_SECONDS, eventually, recorded, until_all, until_gone
+from tests.scenarios.stage import Answer, SliceSeen, Timeline, Wish
+
+_OF: Final = "serving.knative.dev/service"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request on a thread of its own."""
+
+    thread: threading.Thread
+    answers: list[Answer]
+
+    @property
+    def waits(self) -> bool:
+        return self.thread.is_alive()
+
+    def answer(self, *, seconds: float = PATIENCE_SECONDS) -> Answer:
+        self.thread.join(seconds)
+        assert not self.waits, f"no answer within {seconds:.0f} s"
+        return self.answers[0]
+
+
+@dataclass(slots=True, kw_only=True)
+class Player:
+    wish: Wish
+    function: Function
+    api: Api
+    kn: Kn
+    where: Sequence[str]  # words of kn's
+    nodes: Sequence[GpuNodeView]
+    slices: Callable[[], list[SliceSeen]]  # of those nodes, with GPUs numbered
+    told: Callable[[str], None]
+    observation: Observation | None = None
+
+    @property
+    def name(self) -> str:
+        return self.wish.name
+
+    def create(self, *, wait: bool = True) -> None:
+        waits = ["--wait-timeout", "90"] if wait else ["--no-wait"]
+        self.kn("service", "create", self.name, "--image", FUNCTION_IMAGE, *_words(self.wish), *self.where, *waits)
+
+    def wait_ready(self, *, seconds: float = PATIENCE_SECONDS) -> None:
+        self.function.wait_ready(seconds=seconds)
+
+    # ------------------------------------------------------------ asking
+
+    def ask(self, path: str = "/", *, seconds: float = PATIENCE_SECONDS) -> Answer:
+        found: HttpAnswer = self.function.ask(path, timeout=seconds)
+        if self.observation:
+            self.observation.reach("first byte", found.first_byte)
+        return Answer(status=found.status, text=found.text, seconds=found.ended - found.asked)
+
+    def asked(self, path: str = "/") -> Asked:
+        answers: list[Answer] = []
+
+        def ask() -> None:
+            try:
+                answers.append(self.ask(path, seconds=600))
+            except (OSError, http.client.HTTPException) as error:
+                answers.append(Answer(status=0, text=repr(error), seconds=0.0))
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        return Asked(thread, answers)
+
+    @contextmanager
+    def load(self, *, clients: int = 2) -> Iterator[requests.Load]:
+        with requests.load(self.function, clients) as running:
+            yield running
+        print(
+            f"{self.name}: {running.answered} answers, {len(running.failed)} failures, {running.longest:.2f} s at most"
+        )
+
+    @contextmanager
+    def timed(self) -> Iterator[Timeline]:
+        assert self.wish.profile
+        with observed(self.function, self.wish.profile, self.nodes, self.api) as self.observation:
+            yield self.observation.timeline
+        self.observation = None
+
+    # ------------------------------------------------------------ looking and waiting
+
+    def replicas(self) -> list[str]:
+        return [str(pod["metadata"]["name"]) for pod in self.function.pods()]
+
+    def wait_replicas(self, number: int, *, seconds: float = PATIENCE_SECONDS) -> list[str]:
+        return self.function.wait_pods(number, seconds=seconds)
+
+    def wait_gone(self, replica: str, *, seconds: float = PATIENCE_SECONDS) -> None:
+        until_gone(self.api, POD.named(replica, self.function.namespace), seconds=seconds)
+
+    def wait_zero(self, *, seconds: float = PATIENCE_SECONDS) -> None:
+        self.function.wait_zero(seconds=seconds)
+
+    def rest(self, *, seconds: float = PATIENCE_SECONDS) -> float:
+        leaves: dict[str, float] = {}
+        gone: dict[str, float] = {}
+        # Also those of pods that drain already: a function may be at zero before anybody looks.
+        of_mine = f"{self.name}-0"
+        held = {each.uuid for each in self.slices() if any(name.startswith(of_mine) for name in each.holders)}
+
+        def note(arrived: float, event: str, pod: Object) -> None:
+            name = pod["metadata"]["name"]
+            if "deletionTimestamp" in pod["metadata"]:
+                leaves.setdefault(name, min(arrived, _left_before(pod)))
+            if event == "DELETED":
+                gone[name] = arrived
+
+        api, namespace, selector = self.api, self.function.namespace, f"{_OF}={self.name}"
+        with recorded(api, POD, namespace, note, labelSelector=selector):
+            self.wait_zero(seconds=seconds)
+            until_all(
+                api, POD, namespace, "has no pod", lambda world: not world, seconds=seconds, labelSelector=selector
+            )
+            eventually("its last pod was seen to go", lambda: gone.keys() >= leaves.keys())
+        eventually(
+            f"the slices of {self.name} are nobody's",
+            lambda: [str(each) for each in self.slices() if each.uuid in held and each.state != "Idle"],
+            lambda left: not left,
+        )
+        drained = max((gone[name] - leaves[name] for name in leaves), default=0.0)
+        self.told(f"{self.name}: drain {drained:.3f} s")
+        return drained
+
+    def held(self) -> list[SliceSeen]:
+        def look() -> list[SliceSeen]:
+            mine = {*self.replicas()}
+            found = [each for each in self.slices() if mine.intersection(each.holders)]
+            return found if len(found) == len(mine) else []
+
+        return eventually(f"each replica of {self.name} holds a slice", look)
+
+    def why(self) -> str:
+        """What `kubectl describe` shows of its Revision and its pods."""
+        api, namespace, revision = self.api, self.function.namespace, self.function.revision
+        conditions = api.get(REVISION, revision, namespace)["status"].get("conditions", [])
+        told = [
+            f"{each['type']}={each['status']} {each.get('reason', '')} {each.get('message', '')}" for each in conditions
+        ]
+        for event in api.items(EVENT, namespace):
+            about = event["involvedObject"]
+            if about["kind"] in ("Revision", "Pod") and about["name"].startswith(f"{self.name}-"):
+                told.append(f"{about['kind']}: {event.get('reason', '')}: {event.get('message', '')}")
+        return "\n".join(told)
+
+    def wait_why(self, word: str, *, seconds: float = PATIENCE_SECONDS) -> str:
+        return eventually(f"{word} is told of {self.name}", self.why, lambda told: word in told, seconds=seconds)
+
+    def update(self, *, environment: Mapping[str, str]) -> None:
+        words = [word for key, value in environment.items() for word in ("--env", f"{key}={value}")]
+        self.kn("service", "update", self.name, "--no-wait", *words)
+
+    def delete(self) -> None:
+        self.api.delete(SERVICE, self.name, self.function.namespace)
+
+
+def _words(wish: Wish) -> list[str]:
+    words: list[str] = []
+    if wish.profile:
+        words += ["--limit", f"nvidia.com/mig-{wish.profile}=1"]
+    if wish.timeout_s is not None:
+        words += ["--timeout", str(wish.timeout_s)]
+    if wish.pods:
+        words += ["--scale-min", str(wish.pods)]
+    for key, value in wish.annotations.items():
+        words += ["--annotation", f"{key}={value}"]
+    for key, value in wish.environment.items():
+        words += ["--env", f"{key}={value}"]
+    return words
+
+
+def _left_before(pod: Object) -> float:
+    """When it was told to go, at the latest, on the monotonic clock: its deletion may be older than our watch."""
+    about = pod["metadata"]
+    ends = datetime.fromisoformat(about["deletionTimestamp"]).timestamp()
+    told = ends - float(about.get("deletionGracePeriodSeconds", 0)) + 1.0  # written in whole seconds
+    return time.monotonic() + told - time.time()

@@ -1,0 +1,23 @@
+"""The simulated GPUs of a node, from outside: what only hardware does to them."""
+
+from knative_mig.adapters.sim_gpu.controls import SimulationControls
+from knative_mig.adapters.sim_gpu.state_file import FileStore
+from tests.cluster.driver import Cluster
+from tests.cluster.system import STATE
+
+
+def controls(cluster: Cluster, node: str) -> SimulationControls:
+    """Of the GPUs that the agent of this node has, through the same file."""
+    return SimulationControls(_store(cluster, node))
+
+
+def instance_number(cluster: Cluster, node: str, uuid: str) -> int:
+    """The GPU instance that a slice is now."""
+    [found] = [
+        each.gi_id for gpu in _store(cluster, node).read().gpus for each in gpu.instances if each.mig_uuid == uuid
+    ]
+    return found
+
+
+def _store(cluster: Cluster, node: str) -> FileStore:
+    return FileStore(cluster.testbed.node(node).folder.mounts["/var/lib"] / STATE.relative_to("/var/lib"))

@@ -1,0 +1,187 @@
+"""The stage of tests/scenarios on the real cluster: functions by the real kn, GPUs that are simulated, all else real.
+
+Made by the `stage` fixture of test_scenarios.py. A stage that has one node keeps its functions on that node, so that
+scenarios on different nodes are played side by side.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from knative_mig.core.inventory import GpuUuid
+from tests.cluster.api import REVISION, SERVICE, Api, Kind, Object
+from tests.cluster.brokers import Broker
+from tests.cluster.driver import Cluster
+from tests.cluster.function import Function
+from tests.cluster.kn import Kn
+from tests.cluster.player import Player
+from tests.cluster.simulation import controls, instance_number
+from tests.cluster.slices import GPU_NODE, GpuNodeView, Slice, agent_pod, metric, slices_of
+from tests.cluster.steering import Steering
+from tests.cluster.waits import PATIENCE_SECONDS, eventually, is_true, until, until_all
+from tests.scenarios import stage as scenarios
+from tests.scenarios.stage import Listener, SliceSeen, Timeline, Wish
+
+T = TypeVar("T")
+
+_AT_ONCE: Final = 4  # a kn is a process, on a machine of two cores
+QUOTA: Final = Kind("v1", "resourcequotas")
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    cluster: Cluster
+    api: Api
+    kn: Kn
+    namespace: str
+    nodes: Sequence[GpuNodeView]
+    where: Sequence[str]  # words of kn's, that keep a function on these nodes
+    steering: Steering
+    told: Callable[[str], None]
+
+    @property
+    def _uuids(self) -> list[str]:
+        return [uuid for node in self.nodes for uuid in node.gpus]
+
+    @property
+    def gpus(self) -> int:
+        return len(self._uuids)
+
+    # ------------------------------------------------------------ slices
+
+    def lay_out(self, *layouts: str) -> None:
+        left = [*layouts, *[""] * (self.gpus - len(layouts))]
+        for node in self.nodes:
+            here, left = left[: len(node.gpus)], left[len(node.gpus) :]
+            node.want(*here)
+
+    def slices(self) -> list[SliceSeen]:
+        numbers = {uuid: number for number, uuid in enumerate(self._uuids)}
+        found = [_seen(each, numbers) for node in self.nodes for each in node.slices()]
+        return sorted(found, key=lambda each: (each.gpu, each.start))
+
+    def layout(self) -> list[str]:
+        found = self.slices()
+        return [" ".join(each.place for each in found if each.gpu == gpu) for gpu in range(self.gpus)]
+
+    def model(self, gpu: int) -> str:
+        models = {each["uuid"]: each["model"] for node in self.nodes for each in node.object["status"]["gpus"]}
+        return str(models[self._uuids[gpu]])
+
+    def changes(self) -> int:
+        name = "knative_mig_agent_hardware_calls_total"
+        agents = [agent_pod(self.api, node.name) for node in self.nodes]
+        return int(sum(metric(self.api, pod, name, call=call) for pod in agents for call in ("create", "destroy")))
+
+    def break_slice(self, place: SliceSeen, xid: int) -> None:
+        uuid = self._uuids[place.gpu]
+        [node] = [node for node in self.nodes if uuid in node.gpus]
+        instance = instance_number(self.cluster, node.name, place.uuid)
+        controls(self.cluster, node.name).raise_xid(GpuUuid(uuid), xid, gi_id=instance)
+
+    def wait_sound(self) -> None:
+        for node in self.nodes:
+            until(
+                self.api, GPU_NODE.named(node.name), "is sound",
+                lambda item: is_true(item, "GpusHealthy")
+                and is_true(item, "SpecApplied")
+                and all(each.state != "Broken" for each in slices_of(item)),
+            )  # fmt: skip
+
+    # ------------------------------------------------------------ functions
+
+    def cast(self, wish: Wish) -> Player:
+        function = Function(
+            name=wish.name, namespace=self.namespace, api=self.api, gateway=self.cluster.gateway,
+            domain=self.cluster.domain,
+        )  # fmt: skip
+        return Player(
+            wish=wish, function=function, api=self.api, kn=self.kn, where=self.where,
+            nodes=self.nodes, slices=self.slices, told=self.told,
+        )  # fmt: skip
+
+    def deploy(self, wish: Wish) -> Player:
+        player = self.cast(wish)
+        player.create()
+        return player
+
+    def deploy_all(self, *wishes: Wish, wait: bool = True) -> list[Player]:
+        players = [self.cast(wish) for wish in wishes]
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            for done in [pool.submit(player.create, wait=wait) for player in players]:
+                done.result()
+        return players
+
+    def rest_all(self, *players: scenarios.Player) -> float:
+        drained: list[float] = []
+        with ThreadPoolExecutor(max_workers=len(players)) as pool:
+            drained += pool.map(lambda player: player.rest(), players)
+        return max(drained)
+
+    def ready_in_order(self, players: Sequence[scenarios.Player], *, seconds: float) -> list[scenarios.Player]:
+        ready: dict[str, None] = {}
+        names = {each.name: each for each in players}
+
+        def look(world: dict[str, Object]) -> bool:
+            for name in sorted(name for name in names.keys() & world.keys() if is_true(world[name])):
+                ready.setdefault(name)
+            return ready.keys() == names.keys()
+
+        until_all(self.api, SERVICE, self.namespace, "all are Ready", look, seconds=seconds)
+        return [names[name] for name in ready]
+
+    def limit(self, profile: str, most: int) -> None:
+        hard = {f"requests.nvidia.com/mig-{profile}": str(most)}
+        name = f"of-{profile.replace('.', '-')}"
+        if any(each["metadata"]["name"] == name for each in self.api.items(QUOTA, self.namespace)):
+            self.api.merge(QUOTA, name, {"spec": {"hard": hard}}, self.namespace)
+        else:
+            self.api.create(QUOTA, {"metadata": {"name": name}, "spec": {"hard": hard}}, self.namespace)
+
+    # ------------------------------------------------------------ the system
+
+    def resync(self, seconds: float) -> AbstractContextManager[None]:
+        return self.steering.planner(KNATIVE_MIG_RESYNC_S=f"{seconds:.0f}")
+
+    def sources(self, count: int) -> AbstractContextManager[None]:
+        return self.steering.sources(count)
+
+    def kill_source(self) -> None:
+        self.steering.kill_source()
+
+    def events_to(self, whom: Listener) -> AbstractContextManager[None]:
+        return self.steering.source(K_SINK=self.steering.address(whom))
+
+    def broker_between(self) -> AbstractContextManager[None]:
+        return self.steering.broker_between()
+
+    def broker_away(self) -> AbstractContextManager[None]:
+        return self.steering.broker_away()
+
+    def tell(self, player: scenarios.Player, *, identity: str, count: int) -> None:
+        assert isinstance(player, Player)
+        revision = self.api.get(REVISION, player.function.revision, self.namespace)
+        self.steering.tell(revision, player.wish.profile or "", identity, count)
+
+    # ------------------------------------------------------------ events of others
+
+    def subscribe(self, player: scenarios.Player, kind: str) -> None:
+        Broker(self.api, self.namespace).subscribe(player.name, kind)
+
+    def publish(self, kind: str, identity: str) -> int:
+        return Broker(self.api, self.namespace).publish(kind, identity)
+
+    def wait(self, what: str, look: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T:
+        return eventually(what, look, seconds=seconds)
+
+    def print(self, timeline: Timeline) -> None:
+        self.told(str(timeline))
+
+
+def _seen(each: Slice, numbers: Mapping[str, int]) -> SliceSeen:
+    return SliceSeen(
+        gpu=numbers[each.gpu], profile=each.profile, start=each.start, state=each.state, uuid=each.uuid,
+        holders=each.holders,
+    )  # fmt: skip

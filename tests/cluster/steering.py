@@ -1,0 +1,172 @@
+"""Settings of our system that a test changes for a while: the planner's, how many pending sources run and where they
+send. For tests that are alone; what was changed is put back.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from knative_mig.core.events import PENDING
+from tests.cluster.api import BROKER, CORE_SERVICE, JSON_PATCH, POD, TRIGGER, Api, Kind, Object
+from tests.cluster.function import ask
+from tests.cluster.slices import GPU_NODE, LEASE, planner_pods
+from tests.cluster.system import AGENT_NAMESPACE, CHECKOUT, PLANNER_NAMESPACE, STATE
+from tests.cluster.testbed.kubectl import Kubectl
+from tests.cluster.waits import is_true, until, until_all
+from tests.scenarios.stage import Listener
+
+SINK_BINDING: Final = Kind("sources.knative.dev/v1", "sinkbindings")
+DAEMON_SET: Final = Kind("apps/v1", "daemonsets")
+_COMPONENT: Final = "app.kubernetes.io/component"
+_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    kubectl: Kubectl
+    api: Api
+
+    @contextmanager
+    def planner(self, **environment: str) -> Iterator[None]:
+        before = self._token()
+        with self._environment("planner", environment):
+            self._led_anew(before)
+            yield
+            before = self._token()
+        self._led_anew(before)
+
+    @contextmanager
+    def source(self, **environment: str) -> Iterator[None]:
+        with self._environment("source", environment):
+            yield
+
+    @contextmanager
+    def sources(self, count: int) -> Iterator[None]:
+        """So many copies of the pending source."""
+        try:
+            self._scale(count)
+            yield
+        finally:
+            self._scale(1)
+
+    def _token(self) -> int:
+        return max(int(each["spec"].get("fencingToken", 0)) for each in self.api.items(GPU_NODE))
+
+    def _led_anew(self, before: int) -> None:
+        """Whoever was started leads, and has stamped every GpuNode: nothing that it sees is news to it any more."""
+
+        def stamped(world: dict[str, Object]) -> bool:
+            return all(int(each["spec"].get("fencingToken", 0)) > before for each in world.values())
+
+        until_all(self.api, GPU_NODE, None, "a new leader's stamp is on every GpuNode", stamped)
+
+    def kill_source(self) -> None:
+        """As a node that crashes does it; its Deployment makes another."""
+        for pod in self.api.items(POD, PLANNER_NAMESPACE, labelSelector=f"{_COMPONENT}=source"):
+            path = POD.path(PLANNER_NAMESPACE, pod["metadata"]["name"])
+            self.api.call("DELETE", path, {"gracePeriodSeconds": 0})
+
+    def address(self, whom: Listener) -> str:
+        if whom is Listener.NOBODY:
+            return f"http://nobody.{PLANNER_NAMESPACE}.svc"
+        lease = self.api.get(LEASE, "knative-mig-planner", PLANNER_NAMESPACE)
+        holder = str(lease["spec"]["holderIdentity"])
+        [standby] = [pod for pod in planner_pods(self.api) if pod["metadata"]["name"] not in holder]
+        return f"http://{standby['status']['podIP']}:8080"
+
+    def tell(self, revision: Object, profile: str, identity: str, count: int) -> None:
+        """The planner, what the pending source would."""
+        about = revision["metadata"]
+        headers = {
+            "Ce-Specversion": "1.0",
+            "Ce-Id": identity,
+            "Ce-Source": "/tests",
+            "Ce-Type": PENDING,
+            "Ce-Subject": f"{about['namespace']}/{about['name']}",
+            "Ce-Migprofile": profile,
+            "Ce-Count": str(count),
+            "Ce-Revisionuid": about["uid"],
+            "Content-Type": "application/json",
+        }
+        planner = self.api.get(CORE_SERVICE, "planner", PLANNER_NAMESPACE)["spec"]["clusterIP"]
+        answer = ask(planner, planner, body="{}", headers=headers)
+        assert answer.status == 202, answer
+
+    @contextmanager
+    def broker_between(self) -> Iterator[None]:
+        """As config/overlays/eventing installs it, where Eventing is."""
+        overlay = ("--kustomize", str(CHECKOUT / "config" / "overlays" / "eventing"))
+        try:
+            self.kubectl("apply", "--server-side", *overlay)
+            for kind, name in ((BROKER, "knative-mig"), (TRIGGER, "planner"), (SINK_BINDING, "source")):
+                until(self.api, kind.named(name, PLANNER_NAMESPACE), "is Ready", is_true)
+            self._settled("source")
+            yield
+        finally:
+            self.kubectl("delete", *overlay, "--ignore-not-found", "--wait", "--timeout=60s", timeout=70)
+            self._settled("source")
+
+    @contextmanager
+    def broker_away(self) -> Iterator[None]:
+        ingress = ("deployment/mt-broker-ingress", "--namespace=knative-eventing")
+        try:
+            self.kubectl("scale", *ingress, "--replicas=0")
+            until_all(
+                self.api, POD, "knative-eventing", "no Broker takes events",
+                lambda world: not any(name.startswith("mt-broker-ingress") for name in world),
+            )  # fmt: skip
+            yield
+        finally:
+            self.kubectl("scale", *ingress, "--replicas=1")
+            self.kubectl("rollout", "status", *ingress, f"--timeout={_SECONDS:.0f}s", timeout=_SECONDS + 10)
+
+    @contextmanager
+    def fleet(self, gpus: str) -> Iterator[None]:
+        """Other simulated GPUs on each node, as if they had been changed: what was on the old ones is gone."""
+        agents = self.api.get(DAEMON_SET, "agent", AGENT_NAMESPACE)
+        before = agents["spec"]["template"]["spec"]["containers"][0]["args"]
+        state = str(STATE.with_name(f"simulated-{re.sub('[^a-zA-Z0-9]+', '-', gpus)}"))
+        changed = [word for word in before if not word.startswith(("--gpus=", "--gpu-state="))]
+        try:
+            self._agents([*changed, f"--gpus=simulated:{gpus}", f"--gpu-state={state}"])
+            yield
+        finally:
+            self._agents(before)
+
+    def _agents(self, arguments: list[str]) -> None:
+        patch = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": arguments}]
+        self.api.call("PATCH", DAEMON_SET.path(AGENT_NAMESPACE, "agent"), patch, content_type=JSON_PATCH)
+        self.kubectl(
+            "rollout", "status", "daemonset/agent", f"--namespace={AGENT_NAMESPACE}",
+            f"--timeout={_SECONDS:.0f}s", timeout=_SECONDS + 10,
+        )  # fmt: skip
+
+    @contextmanager
+    def _environment(self, deployment: str, environment: dict[str, str]) -> Iterator[None]:
+        try:
+            self._set(deployment, [f"{key}={value}" for key, value in environment.items()])
+            yield
+        finally:
+            self._set(deployment, [f"{key}-" for key in environment])
+
+    def _set(self, deployment: str, words: list[str]) -> None:
+        self.kubectl("set", "env", f"deployment/{deployment}", f"--namespace={PLANNER_NAMESPACE}", *words)
+        self._settled(deployment)
+
+    def _scale(self, count: int) -> None:
+        self.kubectl("scale", "deployment/source", f"--namespace={PLANNER_NAMESPACE}", f"--replicas={count}")
+        self._settled("source")
+
+    def _settled(self, deployment: str) -> None:
+        """Rolled out, and no pod of before is left that could still act."""
+        self.kubectl(
+            "rollout", "status", f"deployment/{deployment}", f"--namespace={PLANNER_NAMESPACE}",
+            f"--timeout={_SECONDS:.0f}s", timeout=_SECONDS + 10,
+        )  # fmt: skip
+        until_all(
+            self.api, POD, PLANNER_NAMESPACE, f"no old {deployment} is left",
+            lambda world: all("deletionTimestamp" not in pod["metadata"] for pod in world.values()),
+            labelSelector=f"{_COMPONENT}={deployment}",
+        )  # fmt: skip

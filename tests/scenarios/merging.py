@@ -1,0 +1,124 @@
+"""Slices that are merged, kept and made again for functions at zero."""
+
+from typing import Final
+
+from tests.scenarios.scenario import Needs, Scenario
+from tests.scenarios.stage import Player, SliceSeen, Stage, Wish
+
+# Idle fragments in both halves: whoever wants a 3g.20gb has some of them merged.
+FRAGMENTS: Final = "2g.10gb@0 1g.5gb@2 2g.10gb@4 1g.5gb@6"
+_MERGED: Final = (
+    ["3g.20gb@0", "2g.10gb@4", "1g.5gb@6"],
+    ["2g.10gb@0", "1g.5gb@2", "3g.20gb@4"],
+)
+_BUSY_MACHINE_S: Final = 3.0
+_SHORT_S: Final = 10  # the timeout of functions that hold no request: their pods drain for no longer
+
+
+def _is_merged(slices: list[SliceSeen]) -> bool:
+    return [each.place for each in slices] in _MERGED
+
+
+def _fragmented(stage: Stage) -> list[str]:
+    layout = [FRAGMENTS] * stage.gpus
+    stage.lay_out(*layout)
+    return layout
+
+
+# ---------------------------------------------------------------- 1
+
+
+def a_new_function_is_served_on_merged_fragments(stage: Stage) -> None:
+    before = _fragmented(stage)
+    llm = stage.cast(Wish(name="llm", profile="3g.20gb"))
+    with llm.timed() as seen:
+        llm.create()
+        assert llm.ask().status == 200
+    stage.print(seen)
+    [held] = llm.held()
+    after = stage.layout()
+    assert [gpu for gpu, layout in enumerate(after) if layout != before[gpu]] == [held.gpu]
+    assert _is_merged([each for each in stage.slices() if each.gpu == held.gpu]), after
+
+
+# ---------------------------------------------------------------- 2
+
+
+def an_idle_slice_is_taken_as_it_is_and_made_again_when_it_is_gone(stage: Stage) -> None:
+    stage.lay_out(FRAGMENTS)
+    # Nowhere but on the first GPU is there room for a 7g.40gb.
+    stage.deploy(Wish(name="fills", profile="7g.40gb", pods=1, timeout_s=_SHORT_S))
+    llm = stage.deploy(Wish(name="llm", profile="3g.20gb", timeout_s=_SHORT_S))
+    [first] = llm.held()
+    _is_idle_again(stage, llm, first)
+
+    changes = stage.changes()
+    with llm.timed() as seen:
+        assert llm.ask().status == 200
+    stage.print(seen)
+    [second] = llm.held()
+    assert (second.gpu, second.place, second.uuid) == (first.gpu, first.place, first.uuid)
+    assert stage.changes() == changes
+
+    _is_idle_again(stage, llm, first)
+    big = stage.deploy(Wish(name="big", profile="7g.40gb", timeout_s=_SHORT_S))
+    assert stage.layout()[first.gpu] == "7g.40gb@0"
+    big.rest()
+    with llm.timed() as seen:
+        assert llm.ask().status == 200
+    stage.print(seen)
+    [third] = llm.held()
+    assert third.profile == "3g.20gb"
+    assert third.uuid != first.uuid
+
+
+def _is_idle_again(stage: Stage, player: Player, held: SliceSeen) -> None:
+    drained = player.rest()
+    assert drained <= _SHORT_S + 2.0 + _BUSY_MACHINE_S, f"{player.name} drained for {drained:.1f} s"
+    [idle] = [each for each in stage.slices() if each.uuid == held.uuid]
+    assert idle.state == "Idle"
+
+
+# ---------------------------------------------------------------- 4
+
+
+def busy_neighbours_notice_nothing_of_a_merge(stage: Stage) -> None:
+    stage.lay_out("4g.20gb@0 2g.10gb@4 1g.5gb@6", "7g.40gb@0")
+    neighbour = stage.deploy(Wish(name="neighbour", profile="4g.20gb", pods=1))
+    whole = stage.deploy(Wish(name="whole", profile="7g.40gb", pods=1))
+    before = neighbour.held() + whole.held()
+    with neighbour.load() as beside, whole.load() as elsewhere:
+        beside.go_on(50)
+        elsewhere.go_on(50)
+        llm = stage.cast(Wish(name="llm", profile="3g.20gb"))
+        with llm.timed() as seen:
+            llm.create()
+            assert llm.ask().status == 200
+        stage.print(seen)
+        beside.go_on(50)
+        elsewhere.go_on(50)
+    assert not beside.failed
+    assert not elsewhere.failed
+    assert neighbour.held() + whole.held() == before
+    [held] = llm.held()
+    assert (held.gpu, held.place) == (neighbour.held()[0].gpu, "3g.20gb@4")
+
+
+SCENARIOS: Final = (
+    Scenario(
+        name="a-new-function-is-served-on-merged-fragments",
+        play=a_new_function_is_served_on_merged_fragments,
+        needs=Needs.EVERYTHING,
+        seconds=10,
+    ),
+    Scenario(
+        name="an-idle-slice-is-taken-as-it-is-and-made-again-when-it-is-gone",
+        play=an_idle_slice_is_taken_as_it_is_and_made_again_when_it_is_gone,
+        seconds=80,
+    ),
+    Scenario(
+        name="busy-neighbours-notice-nothing-of-a-merge",
+        play=busy_neighbours_notice_nothing_of_a_merge,
+        seconds=20,
+    ),
+)

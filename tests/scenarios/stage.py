@@ -1,0 +1,193 @@
+"""The vocabulary of scenarios: what can be asked for, done and seen on a stage, whatever plays it.
+
+A stage has GPUs to itself, numbered from 0, and functions that run on them and on no others. Layouts are written as in
+`2g.10gb@0 1g.5gb@2`, one text a GPU. Every wait has a deadline and fails with what was seen last.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final, Protocol, TypeVar
+
+T = TypeVar("T")
+
+PHASES: Final = (
+    "request", "pending event", "plan", "slice", "schedulable", "started", "ready", "first byte", "drain",
+)  # fmt: skip
+
+
+class Listener(Enum):
+    """Whom events are sent to."""
+
+    NOBODY = auto()
+    STANDBY = auto()  # who does not lead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A function as its user writes it; what is None or empty here is left out there."""
+
+    name: str
+    profile: str | None = None
+    timeout_s: int | None = None
+    pods: int = 0  # at least so many, always
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceSeen:
+    gpu: int
+    profile: str
+    start: int
+    state: str  # Idle, Busy, Released, Broken
+    uuid: str  # another one each time that it is made
+    holders: tuple[str, ...] = ()  # replicas
+
+    @property
+    def place(self) -> str:
+        return f"{self.profile}@{self.start}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Timeline:
+    """Seconds from the request to the end of each phase that was seen, and how it was told why."""
+
+    what: str
+    reached: dict[str, float] = field(default_factory=dict)
+    event: str = ""  # the id of the first event that told of it
+
+    def __str__(self) -> str:
+        seen = (f"{phase} {self.reached[phase]:.3f}" for phase in PHASES if phase in self.reached)
+        return f"{self.what}: {', '.join(seen)} s"
+
+
+class Load(Protocol):
+    """Requests one after the other, by several clients, until its context ends."""
+
+    @property
+    def answered(self) -> int: ...
+    @property
+    def failed(self) -> Sequence[str]: ...
+    def go_on(self, answers: int) -> None:
+        """Waits until so many more were answered."""
+
+    def end(self) -> None:
+        """Waits for what is under way, and asks no more."""
+
+
+class Player(Protocol):
+    """A function."""
+
+    @property
+    def name(self) -> str: ...
+    def create(self, *, wait: bool = True) -> None:
+        """As its user does it; waits until it is Ready."""
+
+    def wait_ready(self, *, seconds: float = ...) -> None: ...
+    def ask(self, path: str = "/", *, seconds: float = ...) -> Answer: ...
+    def asked(self, path: str = "/") -> "Asked":
+        """Asks beside what goes on."""
+
+    def load(self, *, clients: int = 2) -> AbstractContextManager[Load]: ...
+    def replicas(self) -> list[str]:
+        """Those that are not ending, oldest first."""
+
+    def wait_replicas(self, number: int, *, seconds: float = ...) -> list[str]: ...
+    def wait_gone(self, replica: str, *, seconds: float = ...) -> None: ...
+    def wait_zero(self, *, seconds: float = ...) -> None:
+        """Nothing but what drains, and the next request is a cold start."""
+
+    def rest(self, *, seconds: float = ...) -> float:
+        """`wait_zero`, and its slices are nobody's; how long it drained."""
+
+    def held(self) -> list[SliceSeen]:
+        """The slices that its replicas hold."""
+
+    def why(self) -> str:
+        """All that its user is told about what it waits for and what it was given, in one text."""
+
+    def wait_why(self, word: str, *, seconds: float = ...) -> str:
+        """Until the reason is among it."""
+
+    def update(self, *, environment: Mapping[str, str]) -> None:
+        """Its user writes it anew, and does not wait."""
+
+    def delete(self) -> None: ...
+    def timed(self) -> AbstractContextManager[Timeline]:
+        """Takes down the phases of the cold start that goes on meanwhile."""
+
+
+class Asked(Protocol):
+    """A request that is under way."""
+
+    @property
+    def waits(self) -> bool: ...
+    def answer(self, *, seconds: float = ...) -> Answer: ...
+
+
+class Stage(Protocol):
+    @property
+    def gpus(self) -> int: ...
+    def lay_out(self, *layouts: str) -> None:
+        """As an administrator would; GPUs that are not named are empty."""
+
+    def layout(self) -> list[str]: ...
+    def slices(self) -> list[SliceSeen]: ...
+    def model(self, gpu: int) -> str: ...
+    def changes(self) -> int:
+        """How many slices were made or destroyed so far."""
+
+    def break_slice(self, place: SliceSeen, xid: int) -> None: ...
+    def wait_sound(self) -> None:
+        """No GPU and no slice is broken, and each is as it is wanted."""
+
+    def cast(self, wish: Wish) -> Player:
+        """A function that is not there yet."""
+
+    def deploy(self, wish: Wish) -> Player:
+        """One that is there and Ready."""
+
+    def deploy_all(self, *wishes: Wish, wait: bool = True) -> Sequence[Player]:
+        """At once."""
+
+    def rest_all(self, *players: Player) -> float:
+        """At once; how long the longest drained."""
+
+    def ready_in_order(self, players: Sequence[Player], *, seconds: float) -> list[Player]:
+        """Waits until all are Ready."""
+
+    def limit(self, profile: str, most: int) -> None:
+        """The quota of whoever owns the functions."""
+
+    # What tells of functions that wait, and who listens.
+    def resync(self, seconds: float) -> AbstractContextManager[None]: ...
+    def sources(self, count: int) -> AbstractContextManager[None]:
+        """So many copies of what tells."""
+
+    def kill_source(self) -> None: ...
+    def events_to(self, whom: Listener) -> AbstractContextManager[None]: ...
+    def broker_between(self) -> AbstractContextManager[None]:
+        """What tells sends to a Broker, which sends on."""
+
+    def broker_away(self) -> AbstractContextManager[None]: ...
+    def tell(self, player: Player, *, identity: str, count: int) -> None:
+        """As anybody may: that the function wants so many slices."""
+
+    # Events of others.
+    def subscribe(self, player: Player, kind: str) -> None: ...
+    def publish(self, kind: str, identity: str) -> int:
+        """The Broker's answer, a status."""
+
+    def wait(self, what: str, look: Callable[[], T], *, seconds: float = ...) -> T:
+        """Until it is something."""
+
+    def print(self, timeline: Timeline) -> None: ...
