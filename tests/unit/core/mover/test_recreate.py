@@ -231,6 +231,18 @@ def test_what_became_ready_at_the_last_moment_stays() -> None:
     assert world.over == Over(moved=True, why="it became Ready at the last moment")
 
 
+def test_nor_is_it_evicted_when_the_mirror_has_not_shown_that_yet() -> None:
+    world = World(starts=False)
+    world.play(60)
+    assert world.move
+    returning = replace(world.move, phase=Phase.RETURNING)
+    old_sight = world.sight()
+    assert may_evict(returning, old_sight)
+    world.starts = True
+    world.go_on()
+    assert not may_evict(returning, world.sight())
+
+
 def test_an_old_pod_that_left_by_itself_is_not_evicted() -> None:
     world = World()
     world.old_wanted = 0

@@ -10,7 +10,7 @@ import pytest
 
 from knative_mig.core.events import MIGRATED, UNSATISFIABLE
 from knative_mig.core.mover.values import Phase
-from knative_mig.ports.kube import Key
+from knative_mig.ports.kube import Key, TooManyRequests
 from reconfigurer.planner.settings import MoverSettings, PlannerSettings
 from tests.fake_cluster import FakeCluster
 from tests.moving_cluster import Killed, MovingCluster, Writes
@@ -34,6 +34,10 @@ def world_of(cluster: FakeCluster, clock: Clock, *, recreates: bool, profile: st
 
 def phases(world: MovingCluster) -> list[Phase]:
     return [move.phase for move in world.knative.move_store.stands.journal.moves.values()]
+
+
+def refused(*_: Any, **__: Any) -> None:
+    raise TooManyRequests("a disruption budget")
 
 
 def until(world: MovingCluster, true: Any, turns: int = 60) -> None:
@@ -110,13 +114,14 @@ class TestRecreate:
 
     def test_not_where_a_slice_has_come_free_before_the_eviction(self, cluster: FakeCluster, clock: Clock) -> None:
         world = world_of(cluster, clock, recreates=True)
-        evict, cluster.evict = cluster.evict, lambda *_, **__: None  # type: ignore[method-assign]
+        evict, cluster.evict = cluster.evict, refused  # type: ignore[method-assign]
         until(world, lambda: phases(world) == [Phase.ENDING])
         world.die("other")
         world.beat()
         cluster.evict = evict  # type: ignore[method-assign]
         until(world, lambda: world.ready("llm-2"))
         assert world.on(world.ready("llm-2")[0]) == "gpu-a/3g.20gb@0"
+        assert world.least_ready["llm-1"] == 1
         world.turn(2)
         assert reasons(world, "llm-1").count("RecreateAbandoned") == 1
 
@@ -154,7 +159,7 @@ class TestRecreate:
     def test_a_new_leader_goes_on_from_the_journal(self, at: Phase, cluster: FakeCluster, clock: Clock) -> None:
         world = world_of(cluster, clock, recreates=True)
         if at is Phase.ENDING:
-            evict, cluster.evict = cluster.evict, lambda *_, **__: None  # type: ignore[method-assign]
+            evict, cluster.evict = cluster.evict, refused  # type: ignore[method-assign]
             until(world, lambda: phases(world) == [at])
             cluster.evict = evict  # type: ignore[method-assign]
         else:
