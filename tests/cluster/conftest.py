@@ -26,6 +26,7 @@ from tests.cluster.testbed.progress import Progress
 from tests.cluster.turns import Turn
 
 DeployFunction = Callable[..., Function]
+_GPU_NODES = 2
 _TEST_SECONDS = 240  # of the test itself; waiting for its turn does not count
 
 
@@ -34,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "alone: breaks the cluster on purpose or times it, so it runs last and by itself"
     )
     config.addinivalue_line("markers", "slow(seconds): how long it takes about, so that the longest start first")
+    config.addinivalue_line("markers", "claims_a_node: has one GPU node's slices to itself, whichever node is free")
     config.addinivalue_line("markers", "testbed_only: needs the nodes' processes or their network; not there on kind")
     config.option.durations = config.option.durations or 10
 
@@ -56,6 +58,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(_TEST_SECONDS, func_only=True))
     # Slow starters first, so that the last worker does not end alone with one; those that need silence at the end.
     items.sort(key=lambda item: (item.get_closest_marker("alone") is not None, -_weight(item)))
+    _spread(items)
+
+
+def _spread(items: list[pytest.Item]) -> None:
+    """Of those that claim a GPU node no more run at once than there are nodes, and one that waits for its claim would
+    hold a worker up. So they are spread among the others.
+    """
+    beside = [item for item in items if item.get_closest_marker("alone") is None]
+    claiming = [item for item in beside if item.get_closest_marker("claims_a_node")]
+    others = [item for item in beside if item not in claiming]
+    place = {item: (number + 1) / len(others) for number, item in enumerate(others)}
+    place |= {item: number // _GPU_NODES * _GPU_NODES / len(claiming) for number, item in enumerate(claiming)}
+    items[: len(beside)] = sorted(beside, key=lambda item: place[item])
 
 
 def _weight(item: pytest.Item) -> int:

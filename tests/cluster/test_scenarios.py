@@ -30,8 +30,8 @@ _SCENARIOS = tuple(
 
 
 def _parameter(scenario: Scenario) -> object:
-    alone = [pytest.mark.alone] if scenario.needs is Needs.EVERYTHING else []
-    return pytest.param(scenario, id=scenario.name, marks=[*alone, pytest.mark.slow(scenario.seconds)])
+    needs = pytest.mark.alone if scenario.needs is Needs.EVERYTHING else pytest.mark.claims_a_node
+    return pytest.param(scenario, id=scenario.name, marks=[needs, pytest.mark.slow(scenario.seconds)])
 
 
 @pytest.fixture
