@@ -7,10 +7,10 @@ What the API server refuses is refused here: a journal that somebody else wrote 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from knative_mig.core.cluster.objects import HOSTNAME, PodFacts
 from knative_mig.core.cluster.objects import Phase as PodPhase
-from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.floor.values import Revision
-from knative_mig.core.gpu_node import SliceId
+from knative_mig.core.gpu_node import GATE, SliceId
 from knative_mig.core.inventory import Function, GpuUuid, NodeName
 from knative_mig.core.mover.machine import advance, may_evict, wants, wants_room
 from knative_mig.core.mover.values import GOES_FIRST, Leg, Move, Over, Patience, PodRef, Sight, SliceSight, Spot, Waits
@@ -42,6 +42,7 @@ class World:
     room: bool = True
     budget: bool = False  # a disruption budget refuses evictions
     starts: bool = True  # new pods become Ready
+    chosen_node: str = ""  # by the function's user, for all its pods
     journal: Move | None = None
     over: Over | None = None
     crash_after: int | None = None  # so many writes from now
@@ -83,6 +84,8 @@ class World:
             ready=ready,
             phase=PodPhase.RUNNING if ready else PodPhase.PENDING,
             node=NodeName("n1") if ready else None,
+            node_selector={HOSTNAME: self.chosen_node} if self.chosen_node else {},
+            gates=() if ready else (GATE,),
         )
 
     def live(self) -> list[PodFacts]:

@@ -12,7 +12,8 @@ exception is a move that recreates, whose steps are `recreate`'s.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.cluster.objects import HOSTNAME, PodFacts
+from knative_mig.core.cluster.waiting import is_gated
 from knative_mig.core.inventory import Function
 from knative_mig.core.mover import recreate
 from knative_mig.core.mover.values import (
@@ -157,10 +158,20 @@ def _starting(move: Move, sight: Sight, now: float, patience: Patience) -> Move:
     new = newcomers(move, sight)
     if new and new[0].ready:
         return _enter(move, Phase.MARKING, now)
+    if new and (where := _bound_elsewhere(new[0], move)):
+        return _abandon(move, f"its new pod {new[0].name} may run on {where} alone", now)
     if now >= move.until - patience.mark_s:
         what = f"its new pod {new[0].name} did not become Ready" if new else "the autoscaler made no new pod"
         return _abandon(move, f"{what} in {now - move.since:.0f} s", now)
     return move
+
+
+def _bound_elsewhere(pod: PodFacts, move: Move) -> str:
+    """The node that its user's own selector names. On a pod whose gate was lifted it cannot be told from ours, so that
+    moves are planned as if it were; one that has the gate still names what its user chose.
+    """
+    where = pod.node_selector.get(HOSTNAME, "") if is_gated(pod) else ""
+    return where if where != move.leg.target.node else ""
 
 
 def _marking(move: Move, sight: Sight, old: PodFacts | None, now: float, patience: Patience) -> Move:

@@ -33,6 +33,12 @@ def test_the_new_pod_is_ready_before_the_old_one_goes_and_exactly_the_old_one_go
     assert is_clean(world)
 
 
+def test_a_function_is_moved_on_the_node_that_its_user_chose() -> None:
+    world = World(chosen_node="n1")
+    world.play(60)
+    assert [pod.name for pod in world.live()] == ["p2"]
+
+
 def test_of_several_replicas_the_marked_one_goes_though_others_are_younger() -> None:
     world = World(demand=3)
     world.go_on()
@@ -83,6 +89,11 @@ class TestAbandoned:
         world.play(1_000)
         self.check(world, "its new pod p2 did not become Ready in 900 s")
         assert [pod.name for pod in world.live()] == ["p1"]
+
+    def test_where_the_new_pod_may_not_run_on_the_node_of_the_new_slice(self) -> None:
+        world = World(starts=False, chosen_node="n2")
+        world.play(5)
+        self.check(world, "its new pod p2 may run on n2 alone")
 
     def test_where_the_autoscaler_makes_no_pod(self) -> None:
         world = World(target=SliceSight.IDLE)
