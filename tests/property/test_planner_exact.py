@@ -58,7 +58,7 @@ def test_every_state_of_one_gpu_with_busy_and_idle_slices(part: int) -> None:
 @pytest.mark.parametrize("models", [("A100-40GB", "A100-40GB"), ("A30-24GB", "A30-24GB"), ("A100-80GB", "H100-80GB")])
 def test_two_gpus_with_functions_that_may_move(models: tuple[str, str]) -> None:
     rng = random.Random(f"two {models}")
-    hows = dict.fromkeys([*How, None], 0)
+    hows = dict.fromkeys([*({*How} - {How.RECREATE}), None], 0)  # no function here has an older Revision
     for _ in range(700):
         gpus = tuple(_random_gpu(rng, uuid, model) for uuid, model in zip("AB", models, strict=True))
         name = rng.choice(gpus[0].model.profiles).name
