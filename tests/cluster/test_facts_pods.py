@@ -109,7 +109,7 @@ def test_a_deleted_pod_drains_for_thirty_seconds_or_its_timeout_whichever_is_sho
 def test_a_device_plugin_may_name_a_cdi_device_whose_spec_says_what_the_container_gets(
     function: DeployFunction, cluster: Cluster, gpu_node: GpuNode
 ) -> None:
-    resource = "nvidia.com/mig-test-cdi"
+    resource = "example.com/cdi"
     node = cluster.testbed.node(gpu_node.name).folder
     spec = node.cdi / "tests.knative-mig.dev-slice.json"
     edits = {"env": ["FROM_CDI=the spec file's word"]}
@@ -135,7 +135,7 @@ def test_a_device_plugin_may_name_a_cdi_device_whose_spec_says_what_the_containe
 def test_a_device_that_turns_unhealthy_lowers_allocatable_and_leaves_its_pod_running(
     function: DeployFunction, api: Api, cluster: Cluster, gpu_node: GpuNode, measured: Measured
 ) -> None:
-    resource = "nvidia.com/mig-test-plugin"
+    resource = "example.com/plugin"
     folder = cluster.testbed.node(gpu_node.name).folder.device_plugins
 
     def shows(kind: str, count: str) -> float:
