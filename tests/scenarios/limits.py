@@ -1,4 +1,4 @@
-"""What is not had for other reasons than room."""
+"""What is not had for other reasons than room, and what is not had twice."""
 
 from typing import Final
 
@@ -22,7 +22,32 @@ def a_quota_is_told_of_and_lifting_it_is_enough(stage: Stage) -> None:
     assert wants.ask().status == 200
 
 
+_SHORT_S: Final = 10  # the timeout of functions whose requests are not held
+
+
+def a_new_revision_waits_while_the_old_one_serves_and_takes_its_slice(stage: Stage) -> None:
+    stage.deploy(Wish(name="fills", profile="7g.40gb", pods=1))
+    llm = stage.deploy(Wish(name="llm", profile="7g.40gb", timeout_s=_SHORT_S, environment={"ANSWER": "old"}))
+    with llm.load() as load:
+        load.go_on(20)
+        with llm.timed() as seen:
+            llm.update(environment={"ANSWER": "new"})
+            llm.wait_why("NoSpareSlice")
+            load.go_on(20)
+            assert llm.ask().text == "old\n"
+            load.end()
+            llm.wait_ready()
+    stage.print(seen)
+    assert not load.failed
+    assert llm.ask().text == "new\n"
+
+
 SCENARIOS: Final = (
+    Scenario(
+        name="a-new-revision-waits-while-the-old-one-serves-and-takes-its-slice",
+        play=a_new_revision_waits_while_the_old_one_serves_and_takes_its_slice,
+        seconds=60,
+    ),
     Scenario(
         name="a-quota-is-told-of-and-lifting-it-is-enough",
         play=a_quota_is_told_of_and_lifting_it_is_enough,
