@@ -287,6 +287,7 @@ class TestEvents:
             count=2,
             revision_uid="uid-tiny-00001",
             told_by="uid-tiny-00001/7/3g.20gb/2/500-3",
+            traceparent=event.traceparent,
         )
         assert event.source == "/apis/serving.knative.dev/v1/namespaces/team/revisions/tiny-00001"
         assert event.data == {"cause": "NoSlice"}
