@@ -30,7 +30,7 @@ def planner(api: FakeApi, name: str = "planner-a") -> Iterator[Planner]:
 
 def until(api: FakeApi, true: Callable[[], bool]) -> None:
     with api.store.changed:
-        assert api.store.changed.wait_for(true, 20)
+        assert api.store.changed.wait_for(true, 60)
 
 
 def put_gpu_node(api: FakeApi, node: GpuNode) -> None:

@@ -88,7 +88,7 @@ def wanted(api: FakeApi) -> list[str]:
 
 def until(api: FakeApi, true: Callable[[], bool]) -> None:
     with api.store.changed:
-        assert api.store.changed.wait_for(true, 20)
+        assert api.store.changed.wait_for(true, 60)
 
 
 def answer(api: FakeApi, *, settled: dict[str, str | None] | None = None) -> None:
