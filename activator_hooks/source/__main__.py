@@ -6,8 +6,6 @@ its name; where the events go is told as Knative tells it, so that a SinkBinding
 """
 
 import logging
-import os
-import sys
 
 import click
 
@@ -15,7 +13,7 @@ from activator_hooks.source.process import run
 from activator_hooks.source.settings import SourceSettings
 from knative_mig.adapters.event_sender import TOKEN_FILE, Sink
 from knative_mig.adapters.kube.client import KubeClient
-from knative_mig.core.errors import BadInput, KnativeMigError
+from knative_mig.adapters.program import run_program
 from knative_mig.core.pending.asks import Rhythm
 
 IN_CLUSTER = "in-cluster"
@@ -60,10 +58,10 @@ def command(
     log_level: str,
 ) -> None:
     """The pending source: tells by CloudEvents which revisions want a slice."""
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # At its lowest level it writes down whom it asks, URL and all.
     logging.getLogger("urllib3").setLevel(logging.WARNING)
-    try:
+
+    def body() -> int:
         settings = SourceSettings(
             senders=senders,
             dead_letters_port=dead_letters_port,
@@ -73,15 +71,9 @@ def command(
         where = Sink.parse(sink, overrides=ce_overrides, ca_certs=ca_certs, token_file=token_file)
         in_cluster = kubeconfig == IN_CLUSTER
         client = KubeClient.in_cluster() if in_cluster else KubeClient.of_kubeconfig(kubeconfig, context)
-        code = run(settings, client, where, host=ops_host)
-    except (KnativeMigError, OSError) as error:
-        click.echo(f"source: {error}", err=True)
-        code = 2 if isinstance(error, BadInput) else 1
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads that wait for an API server that is away would hold up an ordinary exit.
-    os._exit(code)
+        return run(settings, client, where, host=ops_host)
+
+    run_program("source", body, log_level=log_level)
 
 
 if __name__ == "__main__":
