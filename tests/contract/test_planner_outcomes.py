@@ -12,19 +12,9 @@ from knative_mig.adapters.kube.kinds import EVENT
 from knative_mig.core.events import PENDING, PROVISIONED, RELEASED, UNSATISFIABLE, Delivered, Event
 from reconfigurer.planner.process import Planner
 from reconfigurer.planner.settings import PlannerSettings
+from tests.contract.planner_rig import spec_of, until, wanted
 from tests.contract.sinks import Answer, Sink, sink
-from tests.contract.test_planner_whole import (
-    answer,
-    beat_object,
-    gates,
-    node_object,
-    pod_object,
-    put_gpu_node,
-    read,
-    spec_of,
-    until,
-    wanted,
-)
+from tests.contract.test_planner_whole import answer, beat_object, gates, node_object, pod_object, put_gpu_node, read
 from tests.fake_api import FakeApi
 from tests.small_cluster import gpu, gpu_node
 

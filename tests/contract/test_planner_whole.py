@@ -2,7 +2,7 @@
 
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import Conflict, Key, LeaseRecord
 from reconfigurer.planner.process import Planner
 from reconfigurer.planner.settings import PlannerSettings
+from tests.contract.planner_rig import spec_of, until, wanted
 from tests.fake_api import FakeApi
 from tests.small_cluster import gpu, gpu_node
 
@@ -75,20 +76,6 @@ def beat_object(name: str) -> dict[str, Any]:
         "metadata": {"namespace": "knative-mig-agent", "name": name},
         "spec": {"holderIdentity": name, "renewTime": "2026-01-01T00:00:00.000000Z", "leaseDurationSeconds": 20},
     }
-
-
-def spec_of(api: FakeApi) -> GpuNode:
-    (body,) = api.objects(GPU_NODE)
-    return gpu_node_codec.read(body)
-
-
-def wanted(api: FakeApi) -> list[str]:
-    return [str(each.key) for one in spec_of(api).spec.gpus for each in one.slices]
-
-
-def until(api: FakeApi, true: Callable[[], bool]) -> None:
-    with api.store.changed:
-        assert api.store.changed.wait_for(true, 60)
 
 
 def answer(api: FakeApi, *, settled: dict[str, str | None] | None = None) -> None:
