@@ -25,7 +25,7 @@ def grant(fleet: Fleet, function: Function, wish: Wish, offer: Offer, now: float
         reasons=(_why(fit, now), *_where(fleet, wish, offer)),
     )
     if fit.how is How.WAIT:
-        _give_away(fleet, offer.position, fit.place, fit.destroys)
+        _give_away(fleet, offer.position, fit.place, fit.destroys, stands=True)
     else:
         _occupy(fleet, offer.position, fit, Busy(function))
     return step
@@ -68,10 +68,15 @@ def _leave(fleet: Fleet, removal: Removal) -> None:
         _occupy(fleet, home.position, home.fit, fixed)
 
 
-def _give_away(fleet: Fleet, position: int, place: Place, destroys: tuple[Place, ...]) -> None:
-    """Held, and what is destroyed for it is not offered to anybody else."""
+def _give_away(fleet: Fleet, position: int, place: Place, destroys: tuple[Place, ...], *, stands: bool = False) -> None:
+    """Held, and what is destroyed for it is not offered to anybody else. Where it `stands` until a pod has ended, nor
+    is what of it the place does not need, as the media extension that an idle 1g.5gb+me keeps from all others.
+    """
     kept = tuple(each for each in fleet.slices(position) if each.place not in destroys)
-    fleet.assign(position, kept, held=place.mask)
+    held = place.mask
+    for each in destroys if stands else ():
+        held |= each.mask
+    fleet.assign(position, kept, held=held)
 
 
 def _target(fleet: Fleet, position: int, fit: Fit) -> Target:

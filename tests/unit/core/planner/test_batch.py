@@ -70,6 +70,14 @@ def test_a_terminating_pod_is_waited_for_rather_than_moving_another() -> None:
     assert [step.how for step in plan.steps] == [How.WAIT, How.MOVE]
 
 
+def test_what_a_wait_is_to_destroy_keeps_its_media_extension_until_then() -> None:
+    """A GPU has one: a second 1g.5gb+me would not be made while the idle one stands."""
+    gpus = [gpu("A", "1g.5gb@0 is a, ends at 5", "1g.5gb+me@1 idle", "2g.10gb@2 is x", "2g.10gb@4 is y")]
+    plan = planned(gpus, pending("f", "2g.10gb"), pending("g", "1g.5gb+me"))
+    assert [told(step) for step in plan.steps] == ["f: wait A:2g.10gb@0 over 1g.5gb+me@1"]
+    assert [each.pending.function.name for each in plan.rejections] == ["g"]
+
+
 def test_a_pod_that_ends_too_late_is_not_waited_for() -> None:
     late = gpu("A", "3g.20gb@0 is chat", "3g.20gb@4 is old, ends at 100")
     plan = planned([late], pending("f", "3g.20gb"), policy=Policy(wait_at_most_s=30))
