@@ -245,13 +245,16 @@ class FakeMirror:
 class FakePods:
     deleted: list[str] = field(default_factory=list)
     evicted: list[str] = field(default_factory=list)
+    graces: list[int | None] = field(default_factory=list)  # as each of them was asked for
     budget: bool = True  # False: no eviction is allowed
     tries: int = 0
 
-    def delete(self, key: Key, *, uid: str) -> None:
+    def delete(self, key: Key, *, uid: str, grace_s: int | None = None) -> None:
+        self.graces.append(grace_s)
         self.deleted.append(f"{key.namespace}/{key.name} {uid}")
 
-    def evict(self, key: Key, *, uid: str) -> None:
+    def evict(self, key: Key, *, uid: str, grace_s: int | None = None) -> None:
+        self.graces.append(grace_s)
         self.tries += 1
         if not self.budget:
             raise TooManyRequests("the disruption budget is spent")

@@ -155,12 +155,12 @@ class FakeCluster:
 
     # -- Pods -------------------------------------------------------------------------------------------------------
 
-    def delete(self, key: Key, *, uid: str) -> None:
+    def delete(self, key: Key, *, uid: str, grace_s: int | None = None) -> None:  # noqa: ARG002 - here all end at once
         self._pod(key, uid)
         del self.pods[key]
 
-    def evict(self, key: Key, *, uid: str) -> None:
-        self.delete(key, uid=uid)
+    def evict(self, key: Key, *, uid: str, grace_s: int | None = None) -> None:
+        self.delete(key, uid=uid, grace_s=grace_s)
 
     def read_of(self, function: Function) -> list[PodFacts]:
         self.version()

@@ -133,10 +133,11 @@ class NodeStatuses(Protocol):
 class Pods(Protocol):
     """`uid` guards against a successor of the same name: ObjectNotFound then."""
 
-    def delete(self, key: Key, *, uid: str) -> None: ...
+    def delete(self, key: Key, *, uid: str, grace_s: int | None = None) -> None:
+        """`grace_s`: in place of the pod's own."""
 
-    def evict(self, key: Key, *, uid: str) -> None:
-        """TooManyRequests: a disruption budget holds it up."""
+    def evict(self, key: Key, *, uid: str, grace_s: int | None = None) -> None:
+        """As `delete`. TooManyRequests: a disruption budget holds it up."""
 
     def lift_gate(self, key: Key, *, uid: str, gate: str, node: NodeName | None) -> None:
         """Removes a scheduling gate; with `node` the pod may be scheduled only there."""

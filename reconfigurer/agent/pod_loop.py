@@ -120,7 +120,7 @@ class PodLoop:
         wait_s = min(FIRST_RETRY_S * 2.0 ** min(times - 1, 16), LAST_RETRY_S)
         key = Key(removal.namespace, removal.pod)
         try:
-            (self._pods.evict if removal.evict else self._pods.delete)(key, uid=removal.uid)
+            (self._pods.evict if removal.evict else self._pods.delete)(key, uid=removal.uid, grace_s=removal.grace_s)
         except ObjectNotFound:
             return _Tried(times, float("inf"))
         except ClusterError as error:

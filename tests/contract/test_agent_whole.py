@@ -15,6 +15,7 @@ import pytest
 
 from knative_mig.adapters.kube.kinds import GPU_NODE, LEASE, POD
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, When
+from knative_mig.core.agent.failed_pods import DEAD_ENGINE_GRACE_S
 from knative_mig.core.gpu_node import ConditionType, Layout, SliceState
 from knative_mig.ports.kube import Key
 from reconfigurer.agent.pod_loop import LOOK_EACH_S
@@ -119,6 +120,8 @@ def test_an_xid_has_the_pod_evicted_and_the_slice_made_anew(folder: Path) -> Non
         (gpu,) = rig.gpus.inventory().gpus
         rig.controls.raise_xid(gpu.uuid, 94, gi_id=gpu.instances[0].gi_id)
         rig.wait_for(lambda: "chat" not in rig.pods(), LOOK_EACH_S / 2)  # it is not the next look that finds it
+        (victim,) = rig.api.objects(POD)
+        assert victim["metadata"]["deletionGracePeriodSeconds"] == DEAD_ENGINE_GRACE_S
         rig.wait_for(lambda: any(reason == "SliceBroken" and "94" in text for reason, text in rig.events))
         rig.kubelet.delete("default", "chat")
         rig.workloads["chat"].kill()
@@ -127,6 +130,21 @@ def test_an_xid_has_the_pod_evicted_and_the_slice_made_anew(folder: Path) -> Non
         assert before is not None
         rig.wait_for(lambda: rig.slices["3g.20gb@4"].mig_uuid not in (None, before.mig_uuid))
         rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
+
+
+def test_a_budget_holds_the_eviction_from_a_broken_slice_up_until_it_allows_it(folder: Path) -> None:
+    with AgentRig(folder) as rig:
+        rig.want("3g.20gb@4")
+        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
+        rig.run_pod("chat", "3g.20gb")
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.BUSY)
+        rig.api.hold_up_evictions_of(Key("default", "chat"))
+        (gpu,) = rig.gpus.inventory().gpus
+        rig.controls.raise_xid(gpu.uuid, 94, gi_id=gpu.instances[0].gi_id)
+        rig.wait_for(lambda: any("a disruption budget holds it up" in text for _, text in rig.events))
+        assert rig.pods() == ["chat"]
+        rig.api.allow_evictions_of(Key("default", "chat"))
+        rig.wait_for(lambda: not rig.pods())
 
 
 def test_a_slice_made_anew_under_a_pod_is_refused_at_its_restart_and_the_pod_deleted(folder: Path) -> None:

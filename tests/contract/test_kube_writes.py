@@ -219,6 +219,15 @@ class TestPods:
         with pytest.raises(ObjectNotFound):
             rig.client.get(POD, key)
 
+    def test_ends_a_pod_on_a_node_in_its_own_grace_or_in_a_shorter_one(self, rig: KubeRig, pods: Pods) -> None:
+        node = rig.node().name
+        for number, write in enumerate((pods.evict, pods.delete)):
+            own, short = (rig.pod(f"{each}-{number}", nodeName=node) for each in ("own", "short"))
+            write(own, uid=rig.uid(POD, own))
+            write(short, uid=rig.uid(POD, short), grace_s=1)
+            told = [rig.client.get(POD, each)["metadata"]["deletionGracePeriodSeconds"] for each in (own, short)]
+            assert told == [5, 1]
+
     def test_lifts_its_gate_and_names_the_node_by_its_hostname_in_one_write(self, rig: KubeRig, pods: Pods) -> None:
         node = rig.node(**{"kubernetes.io/hostname": "by-another-name"})
         key = rig.pod(schedulingGates=[{"name": "example.com/first"}, {"name": GATE}], nodeSelector={"disk": "ssd"})

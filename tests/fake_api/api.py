@@ -66,6 +66,9 @@ class FakeApi:
     def hold_up_evictions_of(self, key: Key) -> None:
         self.server.held_up.add((key.namespace, key.name))
 
+    def allow_evictions_of(self, key: Key) -> None:
+        self.server.held_up.discard((key.namespace, key.name))
+
     def drop_watches(self) -> None:
         """Their connections end without a word."""
         with self.store.changed:

@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
                 status = below == "status"
                 self._answer(200, store.update(at, lambda old: change(old, body), status=status, manager=manager))
             case "DELETE":
-                store.delete(at, ((body or {}).get("preconditions") or {}).get("uid"))
+                store.delete(at, body)
                 self._answer(200, {"kind": "Status", "status": "Success"})
             case _:
                 raise Refusal(405, "MethodNotAllowed", self.command)
@@ -114,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
     def _evict(self, at: Id, body: Any) -> None:
         if (at.namespace, at.name) in self.server.held_up:
             raise Refusal(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.")
-        self.server.store.delete(at, ((body.get("deleteOptions") or {}).get("preconditions") or {}).get("uid"))
+        self.server.store.delete(at, body.get("deleteOptions"))
         self._answer(201, {"kind": "Status", "status": "Success"})
 
     def _list(self, at: Id, query: dict[str, str]) -> Body:

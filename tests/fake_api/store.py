@@ -111,14 +111,19 @@ class Store:
                     new["metadata"]["generation"] = was["generation"] + 1
             return old if new == old else self._put(at, new)
 
-    def delete(self, at: Id, uid: str | None = None) -> None:
+    def delete(self, at: Id, options: Body | None = None) -> None:
+        """`options`: DeleteOptions."""
+        options = options or {}
+        uid = (options.get("preconditions") or {}).get("uid")
         with self.changed:
             old = self.read(at)
             if uid not in (None, old["metadata"]["uid"]):
                 raise conflict(f"Precondition failed: UID in precondition: {uid}")
-            grace = old.get("spec", {}).get("terminationGracePeriodSeconds", 30)
+            own = old.get("spec", {}).get("terminationGracePeriodSeconds", 30)
+            grace = options.get("gracePeriodSeconds", own)
             if at.plural == "pods" and old.get("spec", {}).get("nodeName") and grace:
-                if "deletionTimestamp" not in old["metadata"]:  # it stays until its kubelet is done with it
+                # It stays until its kubelet is done with it; another deletion can only shorten that.
+                if grace < old["metadata"].get("deletionGracePeriodSeconds", grace + 1):
                     old["metadata"] |= {"deletionTimestamp": _now(grace), "deletionGracePeriodSeconds": grace}
                     self._put(at, old)
                 return

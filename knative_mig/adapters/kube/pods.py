@@ -29,19 +29,19 @@ class KubePods:
     def __init__(self, client: KubeClient) -> None:
         self._client = client
 
-    def delete(self, key: Key, *, uid: str) -> None:
-        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+    def delete(self, key: Key, *, uid: str, grace_s: int | None = None) -> None:
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", **_options(uid, grace_s)}
         try:
             self._client.delete(POD, key, options)
         except Conflict as conflict:
             raise self._or_gone(key, uid, conflict) from conflict
 
-    def evict(self, key: Key, *, uid: str) -> None:
+    def evict(self, key: Key, *, uid: str, grace_s: int | None = None) -> None:
         eviction = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
             "metadata": {"namespace": key.namespace, "name": key.name},
-            "deleteOptions": {"preconditions": {"uid": uid}},
+            "deleteOptions": _options(uid, grace_s),
         }
         self._read(key, uid)
         try:
@@ -96,6 +96,11 @@ class KubePods:
         except ObjectNotFound as gone:
             return gone
         return conflict
+
+
+def _options(uid: str, grace_s: int | None) -> dict[str, Any]:
+    grace = {} if grace_s is None else {"gracePeriodSeconds": grace_s}
+    return {"preconditions": {"uid": uid}, **grace}
 
 
 def _lifting(pod: Fields, uid: str, gate: str, hostname: str | None) -> list[dict[str, Any]]:

@@ -2,8 +2,8 @@
 
 Called by the agent's pod loop. The kubelet leaves a pod that it could not admit lying there as Failed, and leaves a pod
 whose device has become Unhealthy running: neither comes right by itself. The first is deleted, as nothing runs in it;
-the second is evicted, so that disruption budgets are kept. The subtle thing is that a pod is named by its UID: its
-successor may have the same name.
+the second is evicted, so that disruption budgets are kept. The subtle things are that a pod is named by its UID, as its
+successor may have the same name, and how long it may take to end.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,6 +19,10 @@ from knative_mig.core.profile import RESOURCE_PREFIX
 
 UNEXPECTED_ADMISSION: Final = "UnexpectedAdmissionError"
 OUT_OF: Final = f"OutOf{RESOURCE_PREFIX}"
+# Of a pod whose engine is dead. Its preStop would hold it until its queue-proxy has seen no request for 30 s, while the
+# autoscaler and the scheduler count the pod and its device, so that its function waits for another pod: and nothing is
+# left to drain. Not 0: that forgets the pod while its processes may still be there.
+DEAD_ENGINE_GRACE_S: Final = 1
 
 
 class Why(StrEnum):
@@ -35,6 +39,7 @@ class Removal:
     why: Why
     message: str
     evict: bool  # as disruption budgets allow; otherwise it is deleted at once
+    grace_s: int | None = None  # in place of the pod's own
 
     def __str__(self) -> str:
         return f"pod {self.namespace}/{self.pod}"
@@ -92,6 +97,7 @@ def _of_holders(
                     why=why,
                     message=f"{'evicted' if evict else 'deleted'} from slice {slice_id}: {slices[slice_id]}",
                     evict=evict,
+                    grace_s=DEAD_ENGINE_GRACE_S,
                 )
     return tuple(found.values())
 

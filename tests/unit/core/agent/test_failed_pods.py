@@ -3,6 +3,7 @@
 import pytest
 
 from knative_mig.core.agent.failed_pods import (
+    DEAD_ENGINE_GRACE_S,
     Why,
     dead_slices,
     failed_at_admission,
@@ -33,7 +34,7 @@ FAILED = Phase.FAILED
 )
 def test_a_pod_that_was_not_admitted_for_its_slice_is_deleted(each: PodFacts, *, goes: bool) -> None:
     removals = failed_at_admission([each], NODE)
-    assert [(removal.uid, removal.evict) for removal in removals] == ([("uid-a", False)] if goes else [])
+    assert [(each.uid, each.evict, each.grace_s) for each in removals] == ([("uid-a", False, None)] if goes else [])
     assert all(each.reason in removal.message for removal in removals)
 
 
@@ -49,6 +50,13 @@ def test_a_pod_that_would_restart_on_another_slice_is_deleted_whatever_budgets_s
     changed = {slice_id("A", "3g.20gb@4"): "it was made anew"}
     (removal,) = on_changed_slices([pod("d/a")], changed, view("A", "3g.20gb@4 by d/a"))
     assert (removal.evict, removal.why) == (False, Why.SLICE_CHANGED)
+
+
+def test_nobody_waits_for_a_dead_engine_to_answer_its_last_requests_but_for_its_processes_to_end() -> None:
+    why = {slice_id("A", "3g.20gb@4"): "x"}
+    there = view("A", "3g.20gb@4 by d/a")
+    for (removal,) in (on_broken_slices([pod("d/a")], why, there), on_changed_slices([pod("d/a")], why, there)):
+        assert removal.grace_s == DEAD_ENGINE_GRACE_S > 0
 
 
 def test_a_pod_with_two_broken_slices_goes_once() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from knative_mig.core.agent.failed_pods import DEAD_ENGINE_GRACE_S
 from knative_mig.core.cluster.objects import Phase
 from knative_mig.ports.kubelet import AllocationRefused, DeviceId
 from reconfigurer.agent.board import Board
@@ -70,6 +71,7 @@ def test_the_pod_on_a_slice_with_an_xid_is_evicted_with_the_xid_as_reason(tmp_pa
     rig.board.break_slice(BIG, "XID 94: contained memory error")
     rig.loop.step()
     assert rig.pods.evicted == ["d/chat uid-chat"]
+    assert rig.pods.graces == [DEAD_ENGINE_GRACE_S]
     assert "XID 94" in rig.events.said[0][2]
 
 
@@ -86,6 +88,7 @@ def test_an_eviction_that_a_budget_holds_up_is_asked_again_later_each_time_and_s
     rig.pods.budget = True
     rig.after(4.0)
     assert rig.pods.evicted == ["d/chat uid-chat"]
+    assert rig.pods.graces == [DEAD_ENGINE_GRACE_S] * 4
 
 
 def test_the_pod_whose_container_was_refused_its_slice_is_deleted_to_be_admitted_anew(tmp_path: Path) -> None:
@@ -96,7 +99,7 @@ def test_the_pod_whose_container_was_refused_its_slice_is_deleted_to_be_admitted
     with pytest.raises(AllocationRefused):
         rig.desk.before_start((DeviceId(str(BIG)),))
     rig.loop.step()
-    assert rig.pods.deleted == ["d/chat uid-chat"]
+    assert (rig.pods.deleted, rig.pods.graces) == (["d/chat uid-chat"], [DEAD_ENGINE_GRACE_S])
     rig.held_by()
     rig.after(LAST_RETRY_S)
     assert rig.desk.changed() == {}  # nobody holds it any more: its next holder is not blamed
