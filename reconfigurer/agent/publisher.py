@@ -1,8 +1,9 @@
 """Writes `GpuNode.status`: what the planner and people know of this node.
 
 A thread of its own runs `run`. It is written when it differs from what was written last, changes that come together in
-one write, and once a minute in any case. The subtle thing is the first one: what was reported before a restart is read
-back, so that nobody sees a slice's idle time or a condition begin anew.
+one write, and once a minute in any case. A slice that was made is told at once, as a pod waits for it. The subtle thing
+is the first one: what was reported before a restart is read back, so that nobody sees a slice's idle time or a
+condition begin anew.
 
 Who else writes it, by hand or by mistake, is seen by the mirror: what it shows is compared with the answers to our own
 writes, of which it may show an older one for a moment.
@@ -80,7 +81,22 @@ class Publisher:
             version = self._board.snapshot().version
             wait_s = self.step()
             if self._board.wait(version, min(wait_s, NOTICE_STOP_WITHIN_S)) > version:
-                stop.wait(DEBOUNCE_S)
+                self._gather()
+
+    def _gather(self) -> None:
+        """Lets more changes come, until one has that somebody waits for."""
+        until = self._clock() + DEBOUNCE_S
+        while (left_s := until - self._clock()) > 0:
+            now = self._board.snapshot()
+            if self._has_a_slice_to_tell(now):
+                return
+            self._board.wait(now.version, left_s)
+
+    def _has_a_slice_to_tell(self, now: Snapshot) -> bool:
+        """One that was not there when the status was written last."""
+        told = {each.mig_uuid for gpu in self._written.gpus for each in gpu.slices} if self._written else set()
+        whole = (seen for gpu in now.readings.values() for seen in gpu.slices if not seen.half_made)
+        return any(seen.mig_uuid not in told for seen in whole)
 
     def shown(self, node: GpuNode | None) -> None:
         """What the mirror has now; on its thread. It is looked at when nothing is being written."""

@@ -1,22 +1,27 @@
 """The report is written when it says something new, and once a minute to be believed."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from prometheus_client import CollectorRegistry
 
-from knative_mig.core.gpu_node import GpuNodeStatus, Layout
+from knative_mig.core.agent.readings import GpuReading
+from knative_mig.core.gpu_node import GpuNode, GpuNodeStatus, Layout
+from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import AlreadyExists, ApiUnreachable, Conflict, Key
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.heartbeat import EACH_S, SOON_S, Heartbeat
 from reconfigurer.agent.metrics import AgentMetrics
-from reconfigurer.agent.publisher import AT_LEAST_EACH_S, RIGHT_AGAIN_EACH_S, Identity, Publisher
+from reconfigurer.agent.publisher import AT_LEAST_EACH_S, DEBOUNCE_S, RIGHT_AGAIN_EACH_S, Identity, Publisher
 from reconfigurer.agent.retry import Retry
 from reconfigurer.agent.surroundings import Surroundings
 from tests.agent_worlds import NODE, Clock, FakeGpuNodes, FakeLeases, reading, view
 
 
 class Rig:
-    def __init__(self, api: FakeGpuNodes | None = None) -> None:
+    def __init__(self, api: FakeGpuNodes | None = None, clock: Callable[[], float] | None = None) -> None:
         self.board, self.clock, self.api = Board(), Clock(), api or FakeGpuNodes()
         self.publisher = Publisher(
             Identity(node=NODE, layout=Layout.DYNAMIC, agent_version="1", boot_id="b"),
@@ -24,7 +29,7 @@ class Rig:
             self.api,
             AgentMetrics(CollectorRegistry()),
             Retry(lambda: 1.0),
-            clock=self.clock,
+            clock=clock or self.clock,
             wall=lambda: self.clock() + 1e9,
             surroundings=Surroundings(self.board),
         )
@@ -135,6 +140,48 @@ def test_a_gpu_node_whose_deletion_is_shown_is_made_again_at_once() -> None:
     rig.publisher.shown(None)
     rig.after(2.0)
     assert (rig.api.made, len(rig.api.written)) == (2, 2)
+
+
+class TickingClock:
+    """A hundredth of what changes are gathered for passes each time that somebody looks."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        self.now += DEBOUNCE_S / 100
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("seen", "waits"),
+    [
+        (reading("A", "3g.20gb@4"), False),
+        (reading("A", "1g.5gb@0 as MIG-made-anew"), False),
+        (reading("A"), True),
+        (reading("A", "1g.5gb@0", "3g.20gb@4 half made"), True),
+    ],
+)
+def test_what_was_made_is_told_at_once_and_all_else_with_what_comes_beside_it(
+    *, seen: GpuReading, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = TickingClock()
+    rig = Rig(clock=clock)
+    rig.board.put_reading(reading("A", "1g.5gb@0"))
+    stop, told = threading.Event(), []
+    write = rig.api.write_status
+
+    def write_and_go_on(name: NodeName, status: GpuNodeStatus) -> GpuNode:
+        told.append(clock.now)
+        if len(told) == 2:
+            stop.set()
+        rig.board.put_reading(seen)
+        return write(name, status)
+
+    monkeypatch.setattr(rig.api, "write_status", write_and_go_on)
+    rig.publisher.run(stop)
+
+    assert (told[1] - told[0] >= DEBOUNCE_S) == waits
 
 
 def beating(leases: FakeLeases, holder: str = "agent-1") -> Heartbeat:
