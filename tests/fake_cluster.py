@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Generic, TypeVar
 
-from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
+from knative_mig.core.cluster.objects import HOSTNAME, NodeFacts, PodFacts, QuotaFacts
 from knative_mig.core.gpu_node import Condition, GpuNode, GpuNodeSpec, GpuNodeStatus
 from knative_mig.core.inventory import Function, NodeName
 from knative_mig.ports.kube import (
@@ -171,9 +171,10 @@ class FakeCluster:
 
     def lift_gate(self, key: Key, *, uid: str, gate: str, node: NodeName | None) -> None:
         pod = self._pod(key, uid)
-        pinned = {} if node is None else {"kubernetes.io/hostname": str(node)}
+        selector = pod.node_selector if node is None else {**pod.node_selector, HOSTNAME: str(node)}
+        pinned = selector != pod.node_selector
         gates = tuple(each for each in pod.gates if each != gate)
-        self.pods[key] = replace(pod, gates=gates, node_selector={**pod.node_selector, **pinned})
+        self.pods[key] = replace(pod, gates=gates, node_selector=selector, pinned=pinned)
         self.lifted.append((pod.name, node))
 
     def _pod(self, key: Key, uid: str) -> PodFacts:

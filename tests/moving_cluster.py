@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from knative_mig.core.cluster.objects import Phase, PodFacts
+from knative_mig.core.cluster.objects import HOSTNAME, Phase, PodFacts
 from knative_mig.core.inventory import Function
 from knative_mig.ports.kube import Key, ObjectNotFound
 from reconfigurer.planner.floor import FloorOutcome
@@ -104,7 +104,7 @@ class MovingCluster:
     def running(self, revision: str, name: str, on: str) -> None:
         """A movable pod that has its slice already; tests name it in the GpuNode too."""
         made = replace(pod(name, self.profile[revision], revision=revision, on=on), movable=True, ready=True)
-        self.cluster.put_pod(replace(made, phase=Phase.RUNNING, node_selector={"kubernetes.io/hostname": on}))
+        self.cluster.put_pod(replace(made, phase=Phase.RUNNING, node_selector={HOSTNAME: on}, pinned=True))
 
     def pods(self, revision: str) -> list[PodFacts]:
         found = (each for each in self.cluster.pods.values() if each.function == Function("team", revision))
@@ -163,7 +163,7 @@ class MovingCluster:
     def end(self, each: PodFacts) -> None:
         self.cluster.put_pod(replace(each, ends_at=self.clock.wall() + DRAINS_S, ready=False))
 
-    def _evict(self, key: Key, *, uid: str) -> None:
+    def _evict(self, key: Key, *, uid: str, grace_s: int | None = None) -> None:  # noqa: ARG002 - the cluster's own
         each = self.cluster.pods.get(key)
         if each is None or each.uid != uid:
             raise ObjectNotFound(f"{key}")

@@ -296,11 +296,20 @@ def test_the_planner_lifts_its_gate_and_changes_nothing_else_of_a_pod(
     cost = "controller.kubernetes.io/pod-deletion-cost"
     mark: Object = {"op": "add", "path": "/metadata/annotations", "value": {cost: "-5"}}
     note: Object = {"op": "add", "path": "/metadata/annotations", "value": {cost: "-5", "a": "b"}}
-    for also_refused in ([note], [mark, here], [mark, image]):
+    ours: Object = {"op": "add", "path": "/metadata/annotations/knative-mig.dev~1node", "value": gpu_node.name}
+    not_so = {**ours, "value": "elsewhere"}
+    for also_refused in (
+        [note],
+        [mark, here],
+        [mark, image],
+        [mark, ours],
+        [mark, lift, ours],
+        [mark, lift, here, not_so],
+    ):
         with forbidden("the planner"):
             patch(*also_refused)
     patch(mark)
-    patch(lift, here)
+    patch(lift, here, ours)
     left = api.get(POD, "gated", namespace)["spec"]
     assert left["schedulingGates"] == gates[1:]
     assert left["nodeSelector"] == {"kubernetes.io/hostname": gpu_node.name}

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from knative_mig.adapters.kube import parse
 from knative_mig.adapters.kube.events import KubeEvents
 from knative_mig.adapters.kube.gpu_nodes import KubeGpuNodes
 from knative_mig.adapters.kube.kinds import EVENT, GPU_NODE, NODE, POD
@@ -235,6 +236,7 @@ class TestPods:
         found = rig.client.get(POD, key)["spec"]
         assert found["schedulingGates"] == [{"name": "example.com/first"}]
         assert found["nodeSelector"] == {"disk": "ssd", "kubernetes.io/hostname": "by-another-name"}
+        assert parse.pod(rig.client.get(POD, key)).pinned
 
     def test_lifts_it_where_there_was_no_selector_and_again_does_nothing(self, rig: KubeRig, pods: Pods) -> None:
         node = rig.node()
@@ -245,6 +247,22 @@ class TestPods:
         assert once["spec"]["nodeSelector"] == {"kubernetes.io/hostname": node.name}
         pods.lift_gate(key, uid=uid, gate=GATE, node=NodeName(node.name))
         assert rig.client.get(POD, key) == once
+
+    def test_says_beside_its_other_annotations_that_it_has_named_the_node(self, rig: KubeRig, pods: Pods) -> None:
+        node = rig.node()
+        key = rig.pod(schedulingGates=[{"name": GATE}])
+        rig.client.merge(POD, key, {"metadata": {"annotations": {"a": "b"}}})
+        pods.lift_gate(key, uid=rig.uid(POD, key), gate=GATE, node=NodeName(node.name))
+        found = rig.client.get(POD, key)["metadata"]["annotations"]
+        assert found == {"a": "b", "knative-mig.dev/node": node.name}
+
+    def test_a_node_that_its_user_has_named_stays_its_users(self, rig: KubeRig, pods: Pods) -> None:
+        node = rig.node()
+        key = rig.pod(schedulingGates=[{"name": GATE}], nodeSelector={"kubernetes.io/hostname": node.name})
+        pods.lift_gate(key, uid=rig.uid(POD, key), gate=GATE, node=NodeName(node.name))
+        found = parse.pod(rig.client.get(POD, key))
+        assert (found.gates, found.node_selector) == ((), {"kubernetes.io/hostname": node.name})
+        assert not found.pinned
 
     def test_keeps_the_gate_of_a_pod_that_may_not_go_there(self, rig: KubeRig, pods: Pods) -> None:
         node = rig.node()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from knative_mig.adapters.kube import gpu_node_codec
+from knative_mig.adapters.kube import gpu_node_codec, parse
 from knative_mig.adapters.kube.kinds import GPU_NODE, POD
 from knative_mig.adapters.kube.meter_store import KubeMeterStore
 from knative_mig.core.cluster.meters import Whose, decoded
@@ -108,7 +108,8 @@ def test_a_pod_that_waits_has_fragments_merged_and_is_let_go_when_its_slice_is_t
         answer(api, settled={"4g.20gb@0": "busy", "3g.20gb@4": None})
         api.put_object(node_object("n1", {"nvidia.com/mig-3g.20gb": "1", "nvidia.com/mig-4g.20gb": "1"}))
         until(api, lambda: not gates(api, "big"))
-        assert pod_spec(api, "big")["nodeSelector"] == {"kubernetes.io/hostname": "n1"}
+        (big,) = (parse.pod(each) for each in api.objects(POD) if each["metadata"]["name"] == "big")
+        assert (big.node_selector, big.pinned) == ({"kubernetes.io/hostname": "n1"}, True)
 
 
 def gates(api: FakeApi, name: str) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from knative_mig.adapters.kube import pod_requests
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.core.cluster.objects import (
+    HOSTNAME,
     Effect,
     NodeFacts,
     Operator,
@@ -27,6 +28,7 @@ from knative_mig.core.inventory import NodeName
 MOVABLE: Final = "knative-mig.dev/movable"
 PRIORITY: Final = "knative-mig.dev/priority"
 ROLLOUT: Final = "knative-mig.dev/rollout"
+PINNED: Final = "knative-mig.dev/node"  # where the planner has put this into the node selector, by its hostname
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 REVISION_LABEL: Final = "serving.knative.dev/revision"
 SERVICE_LABEL: Final = "serving.knative.dev/service"
@@ -38,6 +40,7 @@ def pod(body: Mapping[str, Any]) -> PodFacts:
     about, spec, status = top.child("metadata"), top.child("spec"), top.child("status")
     labels, annotations = about.labels("labels"), about.labels("annotations")
     asked = pod_requests.of_pod(spec)
+    selector = spec.labels("nodeSelector")
     return PodFacts(
         namespace=about.name("namespace"),
         name=about.name("name"),
@@ -58,7 +61,8 @@ def pod(body: Mapping[str, Any]) -> PodFacts:
         recreates=annotations.get(ROLLOUT) == "recreate",
         ready=_is_ready(status),
         deletion_cost=_whole(annotations.get(DELETION_COST)),
-        node_selector=spec.labels("nodeSelector"),
+        node_selector=selector,
+        pinned=HOSTNAME in selector and annotations.get(PINNED) == selector[HOSTNAME],
         node_terms=_node_terms(spec.child("affinity").child("nodeAffinity")),
         tolerations=tuple(tolerations(spec)),
     )

@@ -5,16 +5,18 @@ who may be meant: a pod's name comes back with its successor (a StatefulSet's, a
 uid, in the write itself.
 
 A gate is lifted and the node is named in one patch: the API server lets a gated pod's node selector grow, and asks
-whether it was gated before the update, so nobody sees the pod ungated and free to go anywhere.
+whether it was gated before the update, so nobody sees the pod ungated and free to go anywhere. An annotation in
+the same patch says that the node is the planner's: one that a user has named binds the function's next pod too.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from knative_mig.adapters.kube import parse
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.adapters.kube.kinds import NODE, POD
-from knative_mig.adapters.kube.parse import DELETION_COST, REVISION_LABEL
+from knative_mig.adapters.kube.parse import DELETION_COST, PINNED, REVISION_LABEL
 from knative_mig.core.cluster.objects import HOSTNAME, PodFacts
 from knative_mig.core.inventory import Function, NodeName
 from knative_mig.ports.kube import Conflict, Key, ObjectNotFound, Refused
@@ -105,7 +107,7 @@ def _options(uid: str, grace_s: int | None) -> dict[str, Any]:
 
 def _lifting(pod: Fields, uid: str, gate: str, hostname: str | None) -> list[dict[str, Any]]:
     """The patch; empty where there is no such gate."""
-    spec = pod.child("spec")
+    about, spec = pod.child("metadata"), pod.child("spec")
     gates = [each.text("name") for each in spec.children("schedulingGates")]
     if gate not in gates:
         return []
@@ -116,9 +118,18 @@ def _lifting(pod: Fields, uid: str, gate: str, hostname: str | None) -> list[dic
         {"op": "remove", "path": at},
     ]
     if hostname is not None:
-        if spec.has("nodeSelector"):
-            entry = f"/spec/nodeSelector/{HOSTNAME.replace('/', '~1')}"
-            operations.append({"op": "add", "path": entry, "value": hostname})
-        else:  # were a selector set meanwhile, this would take it away: the API server refuses that
-            operations.append({"op": "add", "path": "/spec/nodeSelector", "value": {HOSTNAME: hostname}})
+        selector, notes = spec.labels("nodeSelector"), about.labels("annotations")
+        operations.append(_put("/spec/nodeSelector", selector, HOSTNAME, hostname))
+        if HOSTNAME not in selector:
+            if not notes:  # of the selector alone the API server itself sees to it that nobody's entry is taken away
+                version = about.text("resourceVersion")
+                operations.append({"op": "test", "path": "/metadata/resourceVersion", "value": version})
+            operations.append(_put("/metadata/annotations", notes, PINNED, hostname))
     return operations
+
+
+def _put(path: str, there: Mapping[str, str], key: str, value: str) -> dict[str, Any]:
+    """An entry of a map that may have to be made."""
+    if there:
+        return {"op": "add", "path": f"{path}/{key.replace('/', '~1')}", "value": value}
+    return {"op": "add", "path": path, "value": {key: value}}

@@ -100,6 +100,7 @@ class PodFacts:
     ready: bool = False
     deletion_cost: int | None = None  # controller.kubernetes.io/pod-deletion-cost: who of a ReplicaSet goes first
     node_selector: Mapping[str, str] = field(default_factory=dict)
+    pinned: bool = False  # the planner has named the node in its selector; otherwise its user has
     node_terms: tuple[Term, ...] | None = None  # required node affinity: one of them must hold; None: no affinity
     tolerations: tuple[Toleration, ...] = ()
 

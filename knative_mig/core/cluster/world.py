@@ -248,7 +248,7 @@ class WorldKeeper:
         self._holders.update(self.views[name].holders)
 
     def _may_go(self, pod: PodFacts) -> frozenset[NodeName] | None:
-        """Its successor: what pins this one to its node is mostly our own doing, when its gate was lifted."""
+        """Its successor."""
         if pod.function in self._moving.fixed:
             return frozenset()
         nodes = self.nodes_of(unpinned(pod)) & self._everywhere
@@ -324,9 +324,11 @@ class WorldKeeper:
 
 
 def unpinned(pod: PodFacts) -> PodFacts:
-    if HOSTNAME not in pod.node_selector:
+    """As its user made it: the node that the planner has named, when its gate was lifted, binds that pod alone."""
+    if not pod.pinned:
         return pod
-    return replace(pod, node_selector={key: value for key, value in pod.node_selector.items() if key != HOSTNAME})
+    selector = {key: value for key, value in pod.node_selector.items() if key != HOSTNAME}
+    return replace(pod, pinned=False, node_selector=selector)
 
 
 def profiles_of(facts: Iterable[PodFacts]) -> Counter[ProfileName]:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from knative_mig.core.cluster.objects import HOSTNAME, PodFacts
-from knative_mig.core.cluster.waiting import is_gated
 from knative_mig.core.inventory import Function
 from knative_mig.core.mover import recreate
 from knative_mig.core.mover.values import (
@@ -167,10 +166,8 @@ def _starting(move: Move, sight: Sight, now: float, patience: Patience) -> Move:
 
 
 def _bound_elsewhere(pod: PodFacts, move: Move) -> str:
-    """The node that its user's own selector names. On a pod whose gate was lifted it cannot be told from ours, so that
-    moves are planned as if it were; one that has the gate still names what its user chose.
-    """
-    where = pod.node_selector.get(HOSTNAME, "") if is_gated(pod) else ""
+    """The node that its user's own selector names: who makes pods may have chosen it since the old one was made."""
+    where = "" if pod.pinned else pod.node_selector.get(HOSTNAME, "")
     return where if where != move.leg.target.node else ""
 
 

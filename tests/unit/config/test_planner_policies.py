@@ -8,7 +8,7 @@ import yaml
 
 from knative_mig.adapters.kube.floor_objects import PREFIX, RECORDS, REQUESTS_PREFIX
 from knative_mig.adapters.kube.move_objects import MOVES
-from knative_mig.adapters.kube.parse import DELETION_COST
+from knative_mig.adapters.kube.parse import DELETION_COST, PINNED
 from knative_mig.core.floor.values import Setting
 from reconfigurer.planner.mover import COMPONENT
 
@@ -35,9 +35,10 @@ def test_of_a_revision_it_writes_the_floors_annotations_and_no_other() -> None:
     assert rules.count(PREFIX) == len(Setting)
 
 
-def test_of_a_pods_annotations_it_writes_the_deletion_cost_and_no_other() -> None:
+def test_of_a_pods_annotations_it_writes_the_deletion_cost_and_the_node_that_it_names_and_no_other() -> None:
     rules = rules_of("knative-mig-planner-gates")
     assert rules.count(f"'{DELETION_COST}'") == rules.count("key == 'controller") == 2
+    assert rules.count(f"'{PINNED}'") == rules.count("key == 'knative-mig.dev/") == 1
 
 
 @pytest.mark.parametrize("name", [RECORDS, MOVES, REQUESTS_PREFIX + COMPONENT])

@@ -54,6 +54,19 @@ class TestPods:
         assert found.wants == {BIG: 1}
         assert found.asks == Resources(cpu_milli=125, memory_bytes=1024**3, pods=1)
 
+    @pytest.mark.parametrize(
+        ("selector", "notes", "pinned"),
+        [
+            pytest.param("n1", {"knative-mig.dev/node": "n1"}, True, id="by the planner"),
+            pytest.param("n1", {}, False, id="by its user"),
+            pytest.param("n1", {"knative-mig.dev/node": "n2"}, False, id="the note is copied from another pod"),
+            pytest.param(None, {"knative-mig.dev/node": "n2"}, False, id="to no node"),
+        ],
+    )
+    def test_who_has_named_its_node(self, selector: str | None, notes: dict[str, str], *, pinned: bool) -> None:
+        spec = {"nodeSelector": {"kubernetes.io/hostname": selector} if selector else {"disk": "ssd"}}
+        assert pod(spec, annotations=notes).pinned is pinned
+
     def test_the_largest_init_container_counts_where_it_is_larger_than_the_rest(self) -> None:
         spec = {
             "initContainers": [asking(cpu="3", small="2"), asking(cpu="1", memory="5Gi")],

@@ -1,12 +1,15 @@
 """What a round makes of moves under way: kept slices, functions that stay, pods that already have their place."""
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from knative_mig.core.cluster.decide import Decision, Granted, KeptFleet, decide, finds_another
 from knative_mig.core.cluster.gates import lifts
 from knative_mig.core.cluster.idle_worth import Reuse
 from knative_mig.core.cluster.moving import Moving, Reservation
-from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.cluster.objects import Operator, PodFacts, Requirement, Term
 from knative_mig.core.cluster.wanted import specs
 from knative_mig.core.cluster.world import Facts, WorldKeeper
 from knative_mig.core.gpu_node import SliceId
@@ -35,8 +38,8 @@ def round_of(seen: Facts, moving: Moving) -> tuple[Decision, WorldKeeper]:
     return decide(keeper, KeptFleet(Policy()), list(keeper.views), 0.0), keeper
 
 
-def movable(name: str, profile: str, **more: str) -> PodFacts:
-    return replace(pod(name, profile, revision=f"{name}-00001", on="n1"), movable=True, node_selector=more)
+def movable(name: str, profile: str) -> PodFacts:
+    return replace(pod(name, profile, revision=f"{name}-00001", on="n1"), movable=True)
 
 
 def test_a_kept_slice_is_not_given_to_another_nor_merged_away() -> None:
@@ -82,16 +85,38 @@ def test_a_function_that_may_not_go_now_is_not_planned_away() -> None:
     assert stays.waiting == ()
 
 
-def test_it_is_planned_only_where_its_new_pod_can_run_whatever_pins_the_old_one() -> None:
+HERE = {"kubernetes.io/hostname": "n1"}
+ON_N1 = (Term(labels=(Requirement(key="kubernetes.io/hostname", operator=Operator.IN, values=("n1",)),)),)
+
+
+@pytest.mark.parametrize(
+    ("selector", "more", "goes"),
+    [
+        pytest.param(HERE, {"pinned": True}, True, id="the planner has put the old one there"),
+        pytest.param(HERE, {}, False, id="its user wants it there"),
+        pytest.param({}, {"node_terms": ON_N1}, False, id="its user wants it there by affinity"),
+        pytest.param(HERE, {"pinned": True, "node_terms": ON_N1}, False, id="both"),
+        pytest.param({"disk": "ssd"}, {}, False, id="the other node has not what it wants"),
+    ],
+)
+def test_it_is_planned_only_where_its_new_pod_can_run_whatever_pins_the_old_one(
+    selector: dict[str, str], more: dict[str, Any], *, goes: bool
+) -> None:
     one = gpu_node("n1", gpu("a", {"3g.20gb@4": "small"}))
     two = gpu_node("n2", gpu("b", {"4g.20gb@0": "x"}))
     nodes = [node("n1"), node("n2")]
-    whole = replace(pod("whole", "7g.40gb"), node_selector={"kubernetes.io/hostname": "n1"})
+    whole = replace(pod("whole", "7g.40gb"), node_selector=HERE)
     x = pod("x", "4g.20gb", on="n2")
-    for selector, how in (({"kubernetes.io/hostname": "n1"}, [How.MOVE]), ({"disk": "ssd"}, [])):
-        small = movable("small", "3g.20gb", **selector)
-        decision, _ = round_of(facts([one, two], [small, x, whole], nodes), Moving())
-        assert [each.step.how for each in decision.waiting] == how
+    small = replace(movable("small", "3g.20gb"), node_selector=selector, **more)
+    decision, _ = round_of(facts([one, two], [small, x, whole], nodes), Moving())
+    assert [each.step.how for each in decision.waiting] == ([How.MOVE] if goes else [])
+
+
+def test_within_its_users_node_it_is_moved_from_gpu_to_gpu() -> None:
+    there = gpu_node("n1", gpu("a", {"3g.20gb@4": "small"}), gpu("b", {"4g.20gb@0": "x"}))
+    small = replace(movable("small", "3g.20gb"), node_selector=HERE)
+    decision, _ = round_of(facts([there], [small, pod("x", "4g.20gb", on="n1"), pod("whole", "7g.40gb")]), Moving())
+    assert [each.step.how for each in decision.waiting] == [How.MOVE]
 
 
 def test_a_change_of_who_may_go_is_seen_though_nothing_else_changed() -> None:
@@ -107,7 +132,7 @@ def test_a_change_of_who_may_go_is_seen_though_nothing_else_changed() -> None:
 
 def test_another_pod_finds_a_slice_only_where_one_is_left_when_all_who_wait_are_served() -> None:
     there = gpu_node("n1", gpu("g", {"3g.20gb@4": "old", "3g.20gb@0": None}))
-    old = replace(pod("old", "3g.20gb", revision="llm-00001", on="n1"), node_selector={"kubernetes.io/hostname": "n1"})
+    old = replace(pod("old", "3g.20gb", revision="llm-00001", on="n1"), node_selector=HERE, pinned=True)
     for others, found in (([], True), ([pod("first", "3g.20gb")], False)):
         keeper, fleet = WorldKeeper(Reuse()), KeptFleet(Policy())
         keeper.see(facts([there], [old, *others]), 0.0)
