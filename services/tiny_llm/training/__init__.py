@@ -1,0 +1,1 @@
+"""How the committed weights came about: sentences from a grammar, backpropagation by hand, Adam."""

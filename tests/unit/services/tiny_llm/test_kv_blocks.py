@@ -1,0 +1,25 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.tiny_llm.kv_blocks import BLOCK, Blocks, blocks_for
+
+
+@given(st.lists(st.integers(0, 5), max_size=30))
+def test_no_block_is_had_by_two_and_none_is_lost(wishes: list[int]) -> None:
+    blocks = Blocks(8)
+    held: list[list[int]] = []
+    for wish in wishes:
+        taken = blocks.take(wish)
+        if taken is None:
+            assert wish > blocks.free
+            if held:
+                blocks.give_back(held.pop(0))
+        else:
+            held.append(taken)
+        had = [block for each in held for block in each]
+        assert len(set(had)) == len(had) == blocks.used
+        assert blocks.used + blocks.free == 8
+
+
+def test_blocks_are_counted_up() -> None:
+    assert [blocks_for(tokens) for tokens in (0, 1, BLOCK, BLOCK + 1)] == [0, 1, 1, 2]
