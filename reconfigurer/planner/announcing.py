@@ -16,7 +16,8 @@ from knative_mig.core.gpu_node import GpuNode
 from knative_mig.core.inventory import Function, NodeName
 from knative_mig.core.mover.values import Move
 from knative_mig.core.outcomes.outcome import Outcome, event_of
-from knative_mig.core.outcomes.watch import CauseOf, Watch
+from knative_mig.core.outcomes.refusals import AskedBy, CauseOf, denied
+from knative_mig.core.outcomes.watch import Watch
 from knative_mig.ports.kube import EventRecorder, EventType, Key, Mirror
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.floor import subject_of
@@ -56,6 +57,7 @@ class Announcer:
         decision: Decision,
         moved: Iterable[Move],
         cause_of: CauseOf,
+        asked_by: AskedBy,
         now: Now,
     ) -> None:
         revisions = self._revisions.snapshot()
@@ -67,7 +69,9 @@ class Announcer:
             revision = revisions.get(Key(function.namespace, function.name))
             return revision.uid if revision else ""
 
-        found = self._watch.take(decision, uid_of, cause_of, now.monotonic)
+        found = self._watch.take(
+            decision, uid_of, cause_of, now.monotonic, denied(revisions.values(), pods.values(), asked_by)
+        )
         found += self._watch.see(nodes, pod_of, uid_of)
         for move in moved:
             found += self._watch.migrated(move)

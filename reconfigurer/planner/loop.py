@@ -25,6 +25,7 @@ from knative_mig.core.events import PendingRevision
 from knative_mig.core.gpu_node import GATE, GpuNode
 from knative_mig.core.inventory import Function, NodeName
 from knative_mig.core.outcomes.causes import Causes, named
+from knative_mig.core.profile import ProfileName
 from knative_mig.ports.kube import ClusterError, GpuNodes, Key, KeyedMirror, LeaseRecord, Mirror, ObjectNotFound, Pods
 from reconfigurer.planner.announcing import Announcer
 from reconfigurer.planner.clocks import Now
@@ -262,7 +263,7 @@ class PlannerLoop:
         self._sayer.say(nodes, facts.verdicts, now)
         decision = named(decision, self._cause_of)
         self._teller.tell(decision, now.wall)
-        self._announcer.tell(nodes, pods, decision, self._mover.take_moved(), self._cause_of, now)
+        self._announcer.tell(nodes, pods, decision, self._mover.take_moved(), self._cause_of, self._asked_by, now)
         self._metering.take(self._keeper, changed, decision, now.wall)
         self._metering.store(now.wall)
         self._metrics.waiting.labels("yes").set(len(decision.granted))
@@ -275,6 +276,10 @@ class PlannerLoop:
     def _cause_of(self, pod: PodFacts) -> PendingRevision | None:
         with self._lock:
             return self._causes.of(pod)
+
+    def _asked_by(self, function: Function, profile: ProfileName, since: float) -> PendingRevision | None:
+        with self._lock:
+            return self._causes.asked_by(function, profile, since)
 
     def _room(self, changed: set[NodeName], now: Now) -> frozenset[Function]:
         """Those of the functions that are moved for which another slice would be found."""

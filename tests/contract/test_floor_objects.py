@@ -68,6 +68,14 @@ class TestRevisions:
         assert made.values == {Setting.MIN: "1"}
         assert made.owners == {Setting.MIN: frozenset({"knative-mig-tests"})}
 
+    def test_a_quota_that_says_no_to_their_pods_is_read(self, rig: KubeRig) -> None:
+        said = "pods are forbidden: exceeded quota: gpus"
+        condition = {"type": "ResourcesAvailable", "status": "False", "message": said}
+        spec = {"containers": [{"resources": {"limits": {"nvidia.com/mig-1g.5gb": "1"}}}]}
+        found = seen(rig, rig.make(REVISION, "tiny-00001", {"spec": spec}, status={"conditions": [condition]}))
+        assert found.denied is not None
+        assert (str(found.denied.profile), found.denied.why) == ("1g.5gb", said)
+
     def test_a_write_touches_the_named_values_alone_and_is_noted_as_ours(self, rig: KubeRig, made: Revision) -> None:
         revisions: Revisions = KubeRevisions(rig.client)
         written = revisions.write(made, {Setting.MIN: "2", Setting.MAX: "4"})

@@ -1,5 +1,6 @@
 """Outcomes from the whole planner process to a real sink: what a Trigger's subscriber hears, and who says it."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from knative_mig.adapters.event_sender import EventSender
 from knative_mig.adapters.event_sender import Sink as Where
+from knative_mig.adapters.kube.fields import time_text
 from knative_mig.adapters.kube.kinds import EVENT
 from knative_mig.core.events import PENDING, PROVISIONED, RELEASED, UNSATISFIABLE, Delivered, Event
 from reconfigurer.planner.process import Planner
@@ -20,6 +22,7 @@ from tests.small_cluster import gpu, gpu_node
 
 # No resync comes to help.
 SETTINGS = PlannerSettings(events_port=0, ops_port=0, resync_s=3600)
+ANOTHER_AT_ZERO = "another function of the namespace scaling to zero"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 ASKED = Event(
     source="/apis/serving.knative.dev/v1/namespaces/team/revisions/big-00001",
@@ -35,9 +38,19 @@ ASKED = Event(
 )
 
 
-def revision_object(name: str, uid: str) -> dict[str, Any]:
+DENIED = 'pods "big-00001-x" is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/mig-3g.20gb=1'
+
+
+def revision_object(name: str, uid: str, *, quota: str = "") -> dict[str, Any]:
     about = {"namespace": "team", "name": name, "uid": uid}
-    return {"apiVersion": "serving.knative.dev/v1", "kind": "Revision", "metadata": about, "spec": {}, "status": {}}
+    condition = {"type": "ResourcesAvailable", "status": "False", "reason": "FailedCreate", "message": quota}
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Revision",
+        "metadata": about,
+        "spec": {"containers": [{"resources": {"limits": {"nvidia.com/mig-3g.20gb": "1"}}}]},
+        "status": {"conditions": [{**condition, "lastTransitionTime": time_text(time.time())}]} if quota else {},
+    }
 
 
 @pytest.fixture
@@ -134,6 +147,26 @@ def test_who_is_refused_hears_what_bound_it_and_what_would_help(api: FakeApi, th
     assert told.type == UNSATISFIABLE
     assert told.data["reason"] == told_on_revisions(api)[0][0]
     assert told.data["helps"]
+
+
+def test_whose_pods_a_quota_does_not_let_be_made_hears_of_it_though_there_is_none_of_them(
+    api: FakeApi, there: Sink
+) -> None:
+    with planner(api, "planner-a", there.url) as leader:
+        stamped(api)
+        api.put_object(revision_object("big-00001", "rev-big", quota=DENIED))
+        send(leader)
+        there.until(lambda: len(there.taken) == 1)
+        until(api, lambda: len(told_on_revisions(api)) == 1)
+    (told,) = there.taken
+    assert (told.type, told.subject) == (UNSATISFIABLE, "team/big-00001")
+    assert told.extensions["pendingid"] == ASKED.id
+    assert (told.data["reason"], told.data["pods"]) == ("QuotaExceeded", 1)
+    assert told.data["helps"] == ["a higher quota of nvidia.com/mig-3g.20gb", ANOTHER_AT_ZERO]
+    ((reason, text),) = told_on_revisions(api)
+    assert reason == "QuotaExceeded"
+    assert "exceeded quota: gpus" in text
+    assert wanted(api) == []  # nothing is made for a pod that would not be made
 
 
 def test_only_the_leader_tells_and_who_follows_it_is_silent_about_what_it_told(api: FakeApi, there: Sink) -> None:

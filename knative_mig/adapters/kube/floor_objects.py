@@ -17,6 +17,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from knative_mig.adapters.kube import parse_serving
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.config_records import TOKEN, ConfigRecord, token_of
 from knative_mig.adapters.kube.fields import Fields, time_text
@@ -57,6 +58,7 @@ def revision(body: Mapping[str, Any]) -> Revision:
         owners=_owners(about),
         burst=annotations.get(f"{PREFIX}target-burst-capacity", ""),
         desired=status.optional_integer("desiredReplicas"),
+        denied=parse_serving.denied(top),
     )
 
 

@@ -1,7 +1,8 @@
 """Revisions, PodAutoscalers and their pods: of the API's JSON as much as `core.pending` judges from.
 
-Called by the mirrors of the pending source. The values are small on purpose: an object whose change says nothing about
-demand parses to the same value as before, and a mirror then wakes nobody.
+Called by the mirrors of the pending source, and by the planner's of Revisions for what a quota says. The values are
+small on purpose: an object whose change says nothing about demand parses to the same value as before, and a mirror then
+wakes nobody.
 
 The subtle thing is when a PodAutoscaler was told its desired scale, which no field of it says. The API server notes who
 wrote what and when (`managedFields`); of its status there is one writer, the autoscaler.
@@ -13,6 +14,7 @@ from typing import Any, Final
 from knative_mig.adapters.kube import pod_requests
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.adapters.kube.parse import REVISION_LABEL
+from knative_mig.core.floor.values import Denied
 from knative_mig.core.gpu_node import GATE
 from knative_mig.core.inventory import Function
 from knative_mig.core.pending.demand import Replica, RevisionFacts, Scale, Stand
@@ -27,15 +29,32 @@ def revision(body: Mapping[str, Any]) -> RevisionFacts:
     top = Fields(body)
     about = top.child("metadata")
     resources = _condition(top.child("status"), "ResourcesAvailable")
-    refused = resources is not None and resources.text("status") == "False"
-    message = resources.text("message") if resources is not None and refused else ""
     return RevisionFacts(
         uid=about.name("uid"),
         profile=_profile(top.child("spec")),
-        told_at=(resources.time("lastTransitionTime") if resources is not None else None) or 0.0,
-        over_quota=message[:_LONGEST_REASON] if _OVER_QUOTA in message else "",
+        told_at=_turned(resources),
+        over_quota=_over_quota(resources),
         leaving=about.has("deletionTimestamp"),
     )
+
+
+def denied(top: Fields) -> Denied | None:
+    """Of a whole Revision, for the planner."""
+    resources = _condition(top.child("status"), "ResourcesAvailable")
+    why = _over_quota(resources)
+    profile = _profile(top.child("spec")) if why else None
+    return Denied(profile=profile, why=why, since=_turned(resources)) if profile else None
+
+
+def _over_quota(resources: Fields | None) -> str:
+    if resources is None or resources.text("status") != "False":
+        return ""
+    message = resources.text("message")
+    return message[:_LONGEST_REASON] if _OVER_QUOTA in message else ""
+
+
+def _turned(resources: Fields | None) -> float:
+    return (resources.time("lastTransitionTime") if resources is not None else None) or 0.0
 
 
 def _profile(spec: Fields) -> ProfileName | None:

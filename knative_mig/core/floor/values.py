@@ -12,6 +12,7 @@ from typing import Final
 
 from knative_mig.core.errors import BadInput
 from knative_mig.core.inventory import Function
+from knative_mig.core.profile import ProfileName
 
 # Field manager of every write of ours on a Revision: by it our values are told from other people's.
 MANAGER: Final = "knative-mig-floor"
@@ -23,6 +24,15 @@ class Setting(StrEnum):
     MIN = "min-scale"
     MAX = "max-scale"
     TARGET = "target"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """A quota's no to the pods that a Revision lacks, as it stands in its status. Floor and mover pass it over."""
+
+    profile: ProfileName
+    why: str
+    since: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +49,7 @@ class Revision:
     owners: Mapping[Setting, frozenset[str]] | None = field(default_factory=dict)  # field managers; None: not told
     burst: str = ""  # target-burst-capacity
     desired: int | None = None  # what the autoscaler wants; None: it does not know yet (its -1)
+    denied: Denied | None = None
 
     @property
     def function(self) -> Function:

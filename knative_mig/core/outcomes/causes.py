@@ -17,6 +17,7 @@ from knative_mig.core.cluster.waiting import is_waiting
 from knative_mig.core.events import LONGEST_ID, PendingRevision, shown
 from knative_mig.core.inventory import Function
 from knative_mig.core.planner.decisions import Because, Reason
+from knative_mig.core.profile import ProfileName
 
 BEFORE_POD_S: Final = 15.0  # a pod follows its PodAutoscaler's wish within seconds; later ones are told of again
 KEPT_S: Final = 900.0
@@ -55,8 +56,13 @@ class Causes:
 
     def of(self, pod: PodFacts) -> PendingRevision | None:
         """The newest event that this pod's slice was asked for by."""
-        heard = self._heard.get(pod.function)
-        if heard is None or heard.at < pod.created - BEFORE_POD_S or heard.pending.profile not in pod.wants:
+        found = (self.asked_by(pod.function, profile, pod.created) for profile in pod.wants)
+        return next(filter(None, found), None)
+
+    def asked_by(self, function: Function, profile: ProfileName, since: float) -> PendingRevision | None:
+        """The newest event for what is wanted since then."""
+        heard = self._heard.get(function)
+        if heard is None or heard.at < since - BEFORE_POD_S or heard.pending.profile != profile:
             return None
         return heard.pending
 

@@ -13,31 +13,25 @@ of those that last again, under the ids that they had.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from knative_mig.core.cluster.decide import Decision, Granted
 from knative_mig.core.cluster.objects import PodFacts
-from knative_mig.core.cluster.waiting import Unplanned, wanted_profile
 from knative_mig.core.events import MIGRATED, PROVISIONED, RELEASED, UNSATISFIABLE, PendingRevision
 from knative_mig.core.gpu_node import GpuHealth, GpuNode, SliceId, SliceKey, SliceState, SliceStatus
 from knative_mig.core.inventory import Function, GpuUuid, NodeName
 from knative_mig.core.mover.values import Move, Spot
 from knative_mig.core.outcomes.outcome import Outcome
-from knative_mig.core.planner.decisions import Because
-from knative_mig.core.profile import ProfileName
+from knative_mig.core.outcomes.refusals import CauseOf, Refusal, RefusalKey, unplanned
 
 MOST: Final = 10_000  # grants whose pods have not started, and ids of refusals that were told
 STANDS_S: Final = 5.0  # an agent makes a slice in less: until then nothing more is asked of its node
 _READ: Final = frozenset({GpuHealth.HEALTHY, GpuHealth.MODE_PENDING})
-_NOT_FOR_LONG: Final = frozenset(
-    {Because.MOVE_UNDER_WAY, Because.REPLACES_REVISION}
-)  # its slice is being made room for
 
 PodOf = Callable[[str, str], PodFacts | None]  # by namespace and name
 UidOf = Callable[[Function], str]  # a Revision's, empty while it is not known
-CauseOf = Callable[[PodFacts], PendingRevision | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +61,6 @@ class _Grant:
 
 # A slice, and the pod that holds it by namespace and name.
 _HoldKey = tuple[SliceId, str, str]
-_Refusal = tuple[Function, ProfileName, Because]
 
 
 class Watch:
@@ -81,8 +74,8 @@ class Watch:
         self._holds: dict[NodeName, dict[_HoldKey, _Hold]] = {}
         self._nameless: set[NodeName] = set()  # with holds whose pod or Revision is not known yet
         self._grants: OrderedDict[str, _Grant] = OrderedDict()  # by the pod's UID
-        self._standing: dict[_Refusal, float] = {}  # since when
-        self._said: set[_Refusal] = set()
+        self._standing: dict[RefusalKey, float] = {}  # since when
+        self._said: set[RefusalKey] = set()
         self._refused: OrderedDict[str, None] = OrderedDict()  # ids
 
     # -- slices -------------------------------------------------------------------------------------------------------
@@ -183,22 +176,22 @@ class Watch:
 
     # -- decisions ----------------------------------------------------------------------------------------------------
 
-    def take(self, decision: Decision, uid_of: UidOf, cause_of: CauseOf, now: float) -> list[Outcome]:
-        """Keeps why each pod is given its slice, and tells of those who are given none. `now`: by any clock."""
+    def take(
+        self, decision: Decision, uid_of: UidOf, cause_of: CauseOf, now: float, denied: Iterable[Refusal] = ()
+    ) -> list[Outcome]:
+        """Keeps why each pod is given its slice, and tells of those who are given none. `denied`: beside those of the
+        decision. `now`: by any clock.
+        """
         for granted in decision.granted:
             self._keep(granted, cause_of)
-        refused: dict[_Refusal, list[Unplanned]] = {}
-        for each in decision.refused:
-            if each.pod.revision is not None and each.reason.code not in _NOT_FOR_LONG:
-                key = (each.pod.function, wanted_profile(each.pod), each.reason.code)
-                refused.setdefault(key, []).append(each)
+        refused = {each.key: each for each in (*denied, *unplanned(decision, cause_of))}
         self._standing = {key: self._standing.get(key, now) for key in refused}
         self._said &= refused.keys()
         found: list[Outcome] = []
         for key, since in self._standing.items():
             if key not in self._said and now - since >= STANDS_S and (uid := uid_of(key[0])):
                 self._said.add(key)
-                found += self._unsatisfiable(key, refused[key], uid, cause_of)
+                found += self._unsatisfiable(refused[key], uid)
         return sorted(found, key=lambda each: each.id)
 
     def due_in_s(self, now: float) -> float | None:
@@ -221,26 +214,25 @@ class Watch:
         if len(self._grants) > self._most:
             self._grants.popitem(last=False)
 
-    def _unsatisfiable(self, key: _Refusal, refused: list[Unplanned], uid: str, cause_of: CauseOf) -> Iterator[Outcome]:
-        function, profile, code = key
-        first = min(refused, key=lambda each: (each.pod.created, each.pod.name))
-        id_ = f"{uid}/{first.pod.uid}/{profile}/{code}/unsatisfiable"
+    def _unsatisfiable(self, refused: Refusal, uid: str) -> Iterator[Outcome]:
+        code = str(refused.reason.code)
+        id_ = f"{uid}/{refused.told_from}/{refused.profile}/{code}/unsatisfiable"
         if id_ in self._refused:  # it was given hope in between
             return
         self._refused[id_] = None
         if len(self._refused) > self._most:
             self._refused.popitem(last=False)
-        helps = f"; what would help: {', or '.join(first.helps)}" if first.helps else ""
+        helps = f"; what would help: {', or '.join(refused.helps)}" if refused.helps else ""
         yield Outcome(
             type=UNSATISFIABLE,
             id=id_,
-            function=function,
+            function=refused.function,
             revision_uid=uid,
-            profile=profile,
-            reason=str(code),
-            text=f"{first.reason.text}{helps}",
-            cause=_of_revision(cause_of(first.pod), uid),
-            data={"reason": str(code), "helps": [*first.helps], "pods": len(refused)},
+            profile=refused.profile,
+            reason=code,
+            text=f"{refused.reason.text}{helps}",
+            cause=_of_revision(refused.cause, uid),
+            data={"reason": code, "helps": [*refused.helps], "pods": refused.pods},
         )
 
     def migrated(self, move: Move) -> list[Outcome]:

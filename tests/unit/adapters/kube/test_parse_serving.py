@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from knative_mig.adapters.kube import parse_serving
+from knative_mig.adapters.kube.fields import Fields
 from knative_mig.core.errors import BadInput
+from knative_mig.core.floor.values import Denied
 from knative_mig.core.inventory import Function
 from knative_mig.core.pending.demand import Replica, RevisionFacts, Scale, Stand
 from knative_mig.core.profile import ProfileName
@@ -46,6 +48,22 @@ class TestRevisions:
         condition = {"type": "ResourcesAvailable", "status": "False", "reason": "FailedCreate", "message": QUOTA}
         found = self.revision([{}], {**condition, "lastTransitionTime": "2026-01-01T00:00:05Z"})
         assert (found.over_quota, found.told_at) == (QUOTA, 1767225605.0)
+
+    @pytest.mark.parametrize(
+        ("limits", "status", "found"),
+        [
+            pytest.param({BIG.resource: "1"}, "False", Denied(profile=BIG, why=QUOTA, since=1767225605.0), id="it is"),
+            pytest.param({BIG.resource: "1"}, "True", None, id="it is no more"),
+            pytest.param({"cpu": "1"}, "False", None, id="it wants no slice"),
+        ],
+    )
+    def test_what_the_planner_hears_of_a_quota(self, limits: dict[str, str], status: str, found: Denied | None) -> None:
+        condition = {"type": "ResourcesAvailable", "status": status, "message": QUOTA}
+        body = {
+            "spec": {"containers": [{"resources": {"limits": limits}}]},
+            "status": {"conditions": [{**condition, "lastTransitionTime": "2026-01-01T00:00:05Z"}]},
+        }
+        assert parse_serving.denied(Fields(body)) == found
 
     @pytest.mark.parametrize(
         ("status", "message"),

@@ -7,7 +7,7 @@ import pytest
 from knative_mig.core.cluster.decide import Decision, Granted
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.events import PendingRevision
-from knative_mig.core.inventory import GpuUuid, NodeName
+from knative_mig.core.inventory import Function, GpuUuid, NodeName
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.outcomes.causes import BEFORE_POD_S, KEPT_S, Causes, named
 from knative_mig.core.planner.decisions import Because, How, Reason, Step, Target
@@ -73,6 +73,12 @@ def test_an_event_of_an_earlier_cold_start_is_not_the_cause_of_a_later_pod(cause
 
 def test_an_event_for_another_profile_is_not_the_cause(causes: Causes) -> None:
     assert causes.of(waiting(profile="1g.5gb")) is None
+
+
+def test_what_a_revision_has_no_pods_for_has_its_cause_too(causes: Causes) -> None:
+    wanted = (event().profile, NOW + BEFORE_POD_S)
+    assert causes.asked_by(Function("team", "llm-1"), *wanted) == event()
+    assert causes.asked_by(Function("team", "other-1"), *wanted) is None
 
 
 def test_it_remembers_so_many_revisions_for_so_long() -> None:

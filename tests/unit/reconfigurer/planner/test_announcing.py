@@ -6,15 +6,18 @@ from random import Random
 import pytest
 
 from knative_mig.core.events import PROVISIONED, RELEASED, UNSATISFIABLE, PendingRevision
+from knative_mig.core.floor.values import Denied
 from knative_mig.core.inventory import NodeName
 from knative_mig.core.outcomes.watch import STANDS_S
 from knative_mig.core.profile import ProfileName
+from knative_mig.ports.kube import Key
 from tests.fake_agents import Floor
 from tests.fake_cluster import FakeCluster
 from tests.planner_replica import Clock, Replica
 from tests.small_cluster import gpu, gpu_node, node, pod
 
 N1 = NodeName("n1")
+KEY = Key("team", "llm-1")
 PENDING = PendingRevision(
     namespace="team",
     revision="llm-1",
@@ -107,6 +110,28 @@ def test_a_refusal_is_told_on_the_revision_too_with_what_would_help(
     assert reason == "NoSuchProfile"
     assert "what would help" in message
     assert replica.announced[0].data["helps"]
+
+
+def test_a_quotas_no_to_pods_that_are_not_made_is_told_on_the_revision_once_and_again_the_next_time(
+    cluster: FakeCluster, replica: Replica, agents: Floor, clock: Clock
+) -> None:
+    assert replica.knative is not None
+    replica.loop.hear(PENDING)
+    for times in (1, 2):
+        replica.lead()
+        no = Denied(profile=PENDING.profile, why="exceeded quota: gpus", since=clock.wall())
+        allowed = replica.knative.revision("llm-1")
+        replica.knative.revisions[KEY] = replace(allowed, denied=no)
+        replica.round()
+        clock.at += STANDS_S
+        replica.round()
+        replica.round()
+        assert [each.data["reason"] for each in replica.announced] == ["QuotaExceeded"] * times
+        assert replica.announced[-1].extensions["pendingid"] == "event-1"
+        replica.knative.revisions[KEY] = allowed
+        replica.round()
+    assert [reason for _, reason, _ in on_revision(cluster)] == ["QuotaExceeded"] * 2
+    assert len({each.id for each in replica.announced}) == 2
 
 
 def test_a_standby_tells_nothing_and_when_it_follows_it_is_silent_about_what_was_there(
