@@ -55,7 +55,7 @@ e2e: $(READY) ## the suite on a real cluster, which comes and goes with it (KEEP
 campaign-kill-nine: $(READY) ## kill -9 cluster-up at ROUNDS random moments (10): the next one works, cluster-down leaves nothing
 	$(PY) -m tests.cluster.kill_nine --rounds $(or $(ROUNDS),10) --seed $(or $(SEED),1)
 
-campaign-crash: $(READY) ## kill the node agent before and after each of its calls, or at POINTS of them: the next one puts all right
+campaign-crash: $(READY) ## kill agent and planner before and after each of their calls, or at POINTS of them: the next one puts all right
 	$(PY) -m tests.crash_campaign $(if $(POINTS),--points $(POINTS)) --seed $(or $(SEED),1) --jobs $(or $(JOBS),2)
 
 campaign-fuzz: $(READY) ## send REQUESTS (100000) to the planner's event sink and the webhook, half of them a change from valid (SEED=)

@@ -1,27 +1,50 @@
-"""Agents, kubelets and a scheduler for `fake_cluster`, as far as the planner sees them.
+"""Agents, kubelets and a scheduler, as far as the planner sees them: for `fake_cluster`, and for what keeps objects so.
 
 `Floor` knows what really stands on each GPU and who has it; what the cluster's objects say of it lags until `report` is
 called. Like the real ones, an agent destroys nothing that a pod has, and makes nothing where something is.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
+from typing import Protocol
 
 from knative_mig.core.cluster.eligibility import nodes_for
-from knative_mig.core.cluster.objects import Phase, PodFacts
+from knative_mig.core.cluster.objects import NodeFacts, Phase, PodFacts
 from knative_mig.core.cluster.waiting import is_waiting, wanted_profile
 from knative_mig.core.geometry import Place
-from knative_mig.core.gpu_node import GpuNode, Holder, SliceKey, SliceState, SliceStatus
+from knative_mig.core.gpu_node import GpuNode, GpuNodeStatus, Holder, SliceKey, SliceState, SliceStatus
 from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.profile import ProfileName
-from tests.fake_cluster import FakeCluster
+from knative_mig.ports.kube import Key
 
 Slot = tuple[NodeName, GpuUuid, SliceKey]
 
 
+class Objects(Protocol):
+    @property
+    def gpu_nodes(self) -> Mapping[Key, GpuNode]: ...
+
+    @property
+    def nodes(self) -> Mapping[Key, NodeFacts]: ...
+
+    @property
+    def pods(self) -> Mapping[Key, PodFacts]: ...
+
+    def read(self, name: NodeName) -> GpuNode: ...
+
+    def write_status(self, name: NodeName, status: GpuNodeStatus) -> object: ...
+
+    def put_node(self, node: NodeFacts) -> None: ...
+
+    def put_pod(self, pod: PodFacts) -> None: ...
+
+    def drop_pod(self, pod: PodFacts) -> None: ...
+
+
 class Floor:
-    def __init__(self, cluster: FakeCluster) -> None:
+    def __init__(self, cluster: Objects) -> None:
         self._cluster = cluster
         self.held: dict[Slot, Holder | None] = {}  # every slice that stands, and who has it
         for node in cluster.gpu_nodes.values():

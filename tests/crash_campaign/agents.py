@@ -1,8 +1,6 @@
-"""Runs the real agent as a process of its own, as often as it is killed.
+"""Runs the real agent as a process of its own, with all that it calls announced.
 
-`AgentHost` is the campaign's side. `python -m tests.crash_campaign.agents` is the other: it imports all that an agent
-needs once, and forks for each agent, so that a start takes as long as the agent's own work and no longer. The subtle
-thing is what the fork must not have: the host itself runs no thread and opens no connection.
+`agent_host` is what the campaign starts agents by; `python -m tests.crash_campaign.agents` is its other side.
 """
 
 import faulthandler
@@ -10,20 +8,18 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, cast
+from typing import cast
 
 from knative_mig.adapters.kube.client import KubeClient
-from knative_mig.core.errors import KnativeMigError
 from knative_mig.core.inventory import NodeName
 from reconfigurer.agent.kube_side import KubeSide
 from reconfigurer.agent.process import Agent, Around
 from reconfigurer.agent.settings import Settings
+from tests.crash_campaign.hosts import ForkHost, serve
 from tests.crash_campaign.watched import Announcer, WatchedClient, WatchedGpus, WatchedInjection, WatchedJournal
 
 _log = logging.getLogger(__name__)
@@ -73,35 +69,8 @@ class Order:
         )
 
 
-class AgentHost:
-    """`with AgentHost() as host: pid = host.start(order)`."""
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __spec__.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """It waits for its agents."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-
-    def start(self, order: Order) -> int:
-        return self._ask({"start": asdict(order)})
-
-    def wait(self, pid: int) -> int:
-        """Until it is gone, with all that the kernel had of it; how it ended, as `os.waitstatus_to_exitcode` has it."""
-        return self._ask({"wait": pid})
-
-    def _ask(self, question: Mapping[str, object]) -> int:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(json.dumps(question), file=self._process.stdin, flush=True)
-        return int(self._process.stdout.readline())
+def agent_host() -> ForkHost:
+    return ForkHost(__spec__.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,29 +124,5 @@ def run_agent(order: Order) -> int:
     return 1 if agent.failed else 0
 
 
-def serve() -> None:
-    for line in sys.stdin:
-        match json.loads(line):
-            case {"start": order}:
-                answer = os.fork()
-                if answer == 0:
-                    _be_agent(Order(**order))
-            case {"wait": pid}:
-                answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        print(answer, flush=True)
-
-
-def _be_agent(order: Order) -> None:
-    os.close(0)
-    try:
-        code = run_agent(order)
-    except (KnativeMigError, OSError):
-        _log.exception("the agent ends")
-        code = 1
-    logging.shutdown()
-    os._exit(code)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve()
+    serve(lambda order: run_agent(Order(**order)))

@@ -1,9 +1,9 @@
-"""Where the agent is killed: before and after each call of an uninterrupted run.
+"""Where a process is killed: before and after each call of an uninterrupted run.
 
-Called by `campaign`. A call is named by the step of the scenario in which it was made, by what was called, and by how
-often that had been called in this step before. The subtle thing is that an agent has many threads, so no two runs make
-the same calls in the same order, and some (a status written once or twice) not equally often: a point that a run went
-past is looked for again, at the last such call that there was.
+Called by `campaign`. A call is named by the step of the play in which it was made, by what was called, and by how often
+that had been called in this step before. The subtle thing is that agents and planners have many threads, so no two runs
+make the same calls in the same order, and some (a status written once or twice) not equally often: a point that a run
+went past is looked for again, at the last such call that there was.
 """
 
 import random
@@ -23,8 +23,8 @@ class When(StrEnum):
 
 
 class Victim(StrEnum):
-    AGENT = "agent"  # and its workers with it
-    WORKER = "worker"  # the process that speaks with the GPU: the agent sees its call break off, and goes on
+    PROCESS = "process"  # and its workers with it
+    WORKER = "worker"  # of an agent, which speaks with the GPU: the agent sees its call break off, and goes on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -33,10 +33,10 @@ class Point:
     call: str  # like `gpu create_compute_instance 3g.20gb@4`, `journal done`, `api PATCH nodes/n1/status`
     number: int  # of such calls in this step, from 1
     when: When
-    victim: Victim = Victim.AGENT
+    victim: Victim = Victim.PROCESS
 
     def __str__(self) -> str:
-        return f"{self.victim:<6} {self.when:<6} {self.call} #{self.number}"
+        return f"{self.victim:<7} {self.when:<6} {self.call} #{self.number}"
 
 
 def worker_points_of(log: Iterable[tuple[str, str]]) -> tuple[Point, ...]:

@@ -5,7 +5,6 @@ in one state of the whole node, however often the agent died on the way. The sub
 the GPU alone, but kubelet, Node, GpuNode and the files for the container runtime, all told by the agent that runs now.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -15,10 +14,9 @@ from knative_mig.core.errors import KnativeMigError
 from knative_mig.core.gpu_node import ConditionType, GpuHealth, GpuNodeStatus, JournalState, SliceId, SliceState
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import Gpu
-from tests.crash_campaign.world import LOOK_EACH_S, World
-
-FIRST_TIME_S: Final = 60.0  # a pod's start, or a state that nobody was killed on the way to: on a busy machine
-STAYS_S: Final = 0.1
+from tests.crash_campaign.agents import agent_host
+from tests.crash_campaign.play import FIRST_TIME_S, Play
+from tests.crash_campaign.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +26,12 @@ class Step:
     slices: tuple[str, ...]  # on the GPU when it is done
     applied: str = "Applied"  # the reason of the condition SpecApplied
 
+    def problems(self, world: World) -> list[str]:
+        return problems(world, self)
+
 
 STEPS: Final = (
-    Step(name="start", act=lambda world: world.start_agent(), slices=(), applied="Applied"),
+    Step(name="start", act=lambda world: world.agent.start(), slices=(), applied="Applied"),
     Step(
         name="create",
         act=lambda world: world.want("1g.5gb@0", "1g.5gb@1", "1g.5gb@2", "3g.20gb@4"),
@@ -118,25 +119,4 @@ def _of_status(world: World, status: GpuNodeStatus, step: Step) -> list[str]:
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    wrong: tuple[str, ...]  # still, at the deadline; empty: all came right and stayed so for a moment
-    at: float  # monotonic, when it had come right, or the deadline was passed
-    last: str = ""  # what was wrong just before it came right
-
-
-def wait_until_done(world: World, step: Step, *, recovers_within_s: float) -> Outcome:
-    """The deadline counts from the last kill; where nobody was killed there is much time."""
-    began, right_since, last = time.monotonic(), None, ""
-    while True:
-        wrong = problems(world, step)
-        now, killed_at = time.monotonic(), world.killed_at
-        if wrong:
-            right_since, last = None, wrong[-1]
-            if now > (began + FIRST_TIME_S if killed_at is None else killed_at + recovers_within_s):
-                return Outcome(wrong=tuple(wrong), at=now)
-        elif right_since is None or (killed_at is not None and killed_at > right_since):
-            right_since = now
-        elif now >= right_since + STAYS_S:
-            return Outcome(wrong=(), at=right_since, last=last)
-        time.sleep(LOOK_EACH_S)
+AGENT: Final = Play(name="agent", steps=STEPS, host=agent_host, world=World, harm="busy slices destroyed")

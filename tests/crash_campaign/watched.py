@@ -1,9 +1,9 @@
-"""The agent's ports, each call announced before and after: whoever is told may kill the agent right there.
+"""The ports of agent and planner, each call announced before and after: whoever is told may kill it right there.
 
-Made in the agent's own process by `agents`, and by `bench.one_node`, which takes the time of each call. The subtle
-thing is the announcement: its thread goes on only when the answer has come, so a kill strikes exactly there, while the
-other threads run on as they do in life. Not announced are waiting for events, which goes on all the time, and reads of
-the API server: neither changes anything.
+Made in their own processes by `agents` and `planners`, and by `bench.one_node`, which takes the time of each call. The
+subtle thing is the announcement: its thread goes on only when the answer has come, so a kill strikes exactly there,
+while the other threads run on as they do in life. Not announced are waiting for events, which goes on all the time, and
+reads of the API server: neither changes anything.
 """
 
 import json
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from knative_mig.adapters.kube.client import KubeClient, Object, Page
+from knative_mig.adapters.kube.client import ANSWER_S, KubeClient, Object, Page
 from knative_mig.adapters.kube.kinds import Kind
 from knative_mig.adapters.kube.stream import Stream
 from knative_mig.core.geometry import Place
@@ -152,12 +152,30 @@ class WatchedInjection:
         self.to.around("cdi sweep", lambda: self.injection.sweep(gpu, live))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One of the API server, as it is about to be sent. `below`: the subresource."""
+
+    verb: str
+    kind: Kind
+    key: Key
+    body: object
+    below: str = ""
+
+
+def by_kind(write: Write) -> str:
+    """An agent writes its own node's objects alone."""
+    named = "/" if write.verb == "patch" or write.below else ""
+    return f"api {write.verb} {write.kind.plural}{named}{write.below}"
+
+
 @dataclass(frozen=True, slots=True)
 class WatchedClient:
-    """What of a KubeClient the agent's adapters call."""
+    """What of a KubeClient the adapters of agent and planner call. What `named` names nothing is not announced."""
 
     client: KubeClient
     to: Around
+    named: Callable[[Write], str] = by_kind
 
     def get(self, kind: Kind, key: Key) -> Object:
         return self.client.get(kind, key)
@@ -169,22 +187,33 @@ class WatchedClient:
         return self.client.watch(kind, namespace, query, seconds=seconds)
 
     def create(self, kind: Kind, namespace: str, body: Object) -> Object:
-        return self.to.around(f"api create {kind.plural}", lambda: self.client.create(kind, namespace, body))
+        write = Write(verb="create", kind=kind, key=Key(namespace, body["metadata"].get("name", "")), body=body)
+        return self._announced(write, lambda: self.client.create(kind, namespace, body))
 
-    def create_below(self, kind: Kind, key: Key, subresource: str, body: Object) -> Object:
-        call = f"api create {kind.plural}/{subresource}"
-        return self.to.around(call, lambda: self.client.create_below(kind, key, subresource, body))
+    def create_below(
+        self, kind: Kind, key: Key, subresource: str, body: Object, *, answer_s: float = ANSWER_S
+    ) -> Object:
+        write = Write(verb="create", kind=kind, key=key, body=body, below=subresource)
+        return self._announced(write, lambda: self.client.create_below(kind, key, subresource, body, answer_s=answer_s))
 
     def replace(self, kind: Kind, key: Key, body: Object) -> Object:
-        return self.to.around(f"api replace {kind.plural}", lambda: self.client.replace(kind, key, body))
+        write = Write(verb="replace", kind=kind, key=key, body=body)
+        return self._announced(write, lambda: self.client.replace(kind, key, body))
 
-    def merge(self, kind: Kind, key: Key, patch: Object, *, subresource: str = "") -> Object:
-        call = f"api patch {kind.plural}/{subresource}"
-        return self.to.around(call, lambda: self.client.merge(kind, key, patch, subresource=subresource))
+    def merge(self, kind: Kind, key: Key, patch: Object, *, subresource: str = "", manager: str = "") -> Object:
+        write = Write(verb="patch", kind=kind, key=key, body=patch, below=subresource)
+        return self._announced(
+            write, lambda: self.client.merge(kind, key, patch, subresource=subresource, manager=manager)
+        )
 
     def patch(self, kind: Kind, key: Key, operations: list[Object], *, subresource: str = "") -> Object:
-        call = f"api patch {kind.plural}/{subresource}"
-        return self.to.around(call, lambda: self.client.patch(kind, key, operations, subresource=subresource))
+        write = Write(verb="patch", kind=kind, key=key, body=operations, below=subresource)
+        return self._announced(write, lambda: self.client.patch(kind, key, operations, subresource=subresource))
 
     def delete(self, kind: Kind, key: Key, options: Object | None = None) -> None:
-        self.to.around(f"api delete {kind.plural}", lambda: self.client.delete(kind, key, options))
+        write = Write(verb="delete", kind=kind, key=key, body=options)
+        self._announced(write, lambda: self.client.delete(kind, key, options))
+
+    def _announced(self, write: Write, do: Callable[[], T]) -> T:
+        call = self.named(write)
+        return self.to.around(call, do) if call else do()

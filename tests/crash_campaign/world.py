@@ -1,21 +1,15 @@
-"""All that surrounds an agent that is killed: its kubelet, its API server, its GPUs, and who starts it anew.
+"""All that surrounds an agent that is killed: its kubelet, its API server, its GPUs.
 
-Made by `campaign`, one for each run; asked by `scenario`. The agent's announcements come in here, and this is where it
-is killed: while it waits for the answer to one. A new agent is started at once, as its DaemonSet would. The subtle
-thing is what must survive: the slice that a pod was given is known by its MIG UUID, so one that is destroyed and made
-again is noticed.
+Made by `campaign`, one for each run; asked by `scenario`. The subtle thing is what must survive: the slice that a pod
+was given is known by its MIG UUID, so one that is destroyed and made again is noticed.
 """
 
 import json
-import os
-import signal
-import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -30,13 +24,14 @@ from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import Gpu
 from knative_mig.ports.kube import Conflict, Key, NodeSlices
 from tests.contract.fake_kubelet import AdmissionFailed, ContainerNotStarted, FakeKubelet, Started
-from tests.crash_campaign.agents import AgentHost, Order
-from tests.crash_campaign.points import DRIVER_CALLS, Aim, Victim, When
+from tests.crash_campaign.agents import Order
+from tests.crash_campaign.hosts import ForkHost
+from tests.crash_campaign.killable import LOOK_EACH_S, Killable
+from tests.crash_campaign.points import DRIVER_CALLS, When
 from tests.fake_api import FakeApi
 
 NODE: Final = NodeName("n1")
 GPUS: Final = "1xA100-40GB"
-LOOK_EACH_S: Final = 0.03
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +49,18 @@ class Held:
 
 
 class World:
-    def __init__(self, folder: Path, host: AgentHost) -> None:
+    def __init__(self, folder: Path, host: ForkHost) -> None:
         self.folder, self.api, self.kubelet = folder, FakeApi(), FakeKubelet(folder / "kubelet")
         self.order = Order(folder=str(folder), node=NODE, gpus=GPUS, api=self.api.url)
-        self.step = ""
-        self.log: list[tuple[str, str]] = []  # each call's step and name
+        self.agent = Killable(
+            host,
+            asdict(self.order),
+            announcements=self.order.announcements,
+            log=self.order.log,
+            stacks=self.order.stacks,
+            kill_worker=self._have_the_worker_killed,
+        )
         self.held: Held | None = None
-        self.killed_at: float | None = None  # monotonic, of the last kill
-        self.reported = False  # the agent that runs now has written its status
-        self._host = host
-        self._lock = threading.Lock()
-        self._aim: Aim | None = None
-        self._pid: int | None = None
-        self._ending = False
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._hearing: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         self.api.__enter__()
@@ -76,94 +68,23 @@ class World:
         self.api.put_object({"kind": "Node", "metadata": {"name": NODE, "uid": "node-uid"}, "status": {}})
         self._client = self.api.client()
         self._tell_pods({})
-        self._listener.bind(str(self.order.announcements))
-        self._listener.listen()
         return self
 
     def __exit__(self, *of_error: object) -> None:
-        self.end_agent()
-        self._listener.close()
-        for thread in self._hearing:
-            thread.join()
+        self.agent.close()
         if self.held is not None:
             _end(self.held.process)
         self.kubelet.stop()
         self.api.__exit__(None, None, None)
 
-    # The agent
+    @property
+    def victim(self) -> Killable:
+        return self.agent
 
-    def start_agent(self) -> None:
-        self.reported = False
-        self._pid = self._host.start(self.order)
-        hears = threading.Thread(target=self._hear, args=(self._pid,), name=f"hear-{self._pid}")
-        self._hearing.append(hears)
-        hears.start()
-
-    def end_agent(self) -> None:
-        """For good, also while it is at a point."""
-        with self._lock:
-            self._ending = True
-            pid, self._pid = self._pid, None
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
-            self._host.wait(pid)
-
-    def begin(self, step: str, aim: Aim | None) -> None:
-        with self._lock:
-            self.step, self._aim, self.killed_at = step, aim, None
-
-    def wait_for_strike(self, within_s: float) -> bool:
-        """What is called now and then comes by itself."""
-        deadline = time.monotonic() + within_s
-        while self.killed_at is None and time.monotonic() < deadline:
-            time.sleep(LOOK_EACH_S)
-        return self.killed_at is not None
-
-    def ask_for_stacks(self) -> str:
-        """What the threads of the agent are at."""
-        with self._lock:
-            if self._pid is None:
-                return ""
-            os.kill(self._pid, signal.SIGUSR1)
-        time.sleep(0.5)
-        return self.order.stacks.read_text()
-
-    def aim_at_nothing(self) -> None:
-        """What is called from now on, between two steps, is nobody's point."""
-        with self._lock:
-            self._aim = None
-
-    def _hear(self, pid: int) -> None:
-        self._listener.settimeout(10.0)
-        connection, _ = self._listener.accept()
-        # One that is killed may leave an answer unread.
-        with connection, connection.makefile("rb") as announcements, suppress(ConnectionResetError):
-            for line in announcements:
-                when, call = json.loads(line)
-                if not self._goes_on(pid, When(when), call):
-                    break
-                with suppress(OSError):
-                    connection.sendall(b"\n")
-
-    def _goes_on(self, pid: int, when: When, call: str) -> bool:
-        with self._lock:
-            if pid != self._pid:
-                return True
-            if when is When.BEFORE:
-                self.log.append((self.step, call))
-            elif call == "api patch gpunodes/status":
-                self.reported = True
-            if self._ending or self._aim is None or not self._aim.strikes(call, when):
-                return True
-            point, self._aim = self._aim.point, None
-            self.killed_at = time.monotonic()
-            if point.victim is Victim.WORKER:
-                self._have_the_worker_killed(call, point.when)
-                return True
-            os.kill(pid, signal.SIGKILL)
-            self._host.wait(pid)
-            self.start_agent()
-            return False
+    @property
+    def reported(self) -> bool:
+        """The agent that runs now has written its status."""
+        return "api patch gpunodes/status" in self.agent.done
 
     def _have_the_worker_killed(self, call: str, when: When) -> None:
         name = call.removeprefix(DRIVER_CALLS).partition(" ")[0]
@@ -202,7 +123,7 @@ class World:
                 found[f"{document['kind']}={device['name']}"] = variable.removeprefix("NVIDIA_VISIBLE_DEVICES=")
         return found
 
-    def harm_to_the_busy(self) -> str:
+    def harm(self) -> str:
         """What has become of the slice that a pod holds; empty: it is untouched."""
         if self.held is None:
             return ""
@@ -319,7 +240,7 @@ class World:
 
     def _wait(self, what: Callable[[], bool], deadline: float) -> None:
         while not what():
-            assert time.monotonic() < deadline, f"during {self.step}: it takes too long"
+            assert time.monotonic() < deadline, f"during {self.agent.step}: it takes too long"
             time.sleep(LOOK_EACH_S)
 
 

@@ -66,7 +66,7 @@ def test_a_campaign_passes_only_with_all_its_kills_and_nothing_harmed_or_left() 
     assert not Result(logged=1, aimed=2, kills=[kill]).passed
     assert not Result(logged=1, aimed=1, kills=[kill], missed=[READ_TWICE]).passed
     harmed = Result(logged=1, aimed=1, kills=[Kill(point=READ_TWICE, took_s=1.0, harm="MIG-1 is gone")])
-    assert (harmed.passed, harmed.destroyed) == (False, 1)
+    assert (harmed.passed, harmed.harmed) == (False, 1)
     leaking = Result(logged=1, aimed=1, kills=[Kill(point=READ_TWICE, took_s=10.1, wrong=("1g.5gb@0 is left over",))])
     assert (leaking.passed, leaking.leaked, leaking.not_right) == (False, 1, 1)
     assert summary(leaking)[-1] == "FAILED"

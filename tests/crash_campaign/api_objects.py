@@ -1,0 +1,67 @@
+"""What `tests.fake_agents` reads and writes, on the fake API server: facts of its objects, and changes in place.
+
+Made by `moving`, which holds the server's lock around whatever reads and then writes.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from knative_mig.adapters.kube import gpu_node_codec, parse
+from knative_mig.adapters.kube.kinds import GPU_NODE, NODE, POD
+from knative_mig.core.cluster.objects import NodeFacts, PodFacts
+from knative_mig.core.gpu_node import GpuNode, GpuNodeStatus
+from knative_mig.core.inventory import NodeName
+from knative_mig.ports.kube import Key
+from tests.fake_api import FakeApi
+
+_SLICES: Final = "nvidia.com/mig-"
+
+
+class ApiObjects:
+    """A `tests.fake_agents.Objects`."""
+
+    def __init__(self, api: FakeApi) -> None:
+        self._api = api
+
+    @property
+    def gpu_nodes(self) -> Mapping[Key, GpuNode]:
+        found = (gpu_node_codec.read(each) for each in self._api.objects(GPU_NODE))
+        return {Key("", each.name): each for each in found}
+
+    @property
+    def nodes(self) -> Mapping[Key, NodeFacts]:
+        found = (parse.node(each) for each in self._api.objects(NODE))
+        return {Key("", each.name): each for each in found}
+
+    @property
+    def pods(self) -> Mapping[Key, PodFacts]:
+        found = (parse.pod(each) for each in self._api.objects(POD))
+        return {Key(each.namespace, each.name): each for each in found}
+
+    def read(self, name: NodeName) -> GpuNode:
+        return self.gpu_nodes[Key("", name)]
+
+    def write_status(self, name: NodeName, status: GpuNodeStatus) -> None:
+        """The planner's field stays."""
+        (body,) = [each for each in self._api.objects(GPU_NODE) if each["metadata"]["name"] == name]
+        self._api.put_object({**body, "status": {**body["status"], **gpu_node_codec.status_out(status)}})
+
+    def put_node(self, node: NodeFacts) -> None:
+        (body,) = [each for each in self._api.objects(NODE) if each["metadata"]["name"] == node.name]
+        others = {name: amount for name, amount in body["status"]["allocatable"].items() if _SLICES not in name}
+        slices = {profile.resource: str(count) for profile, count in node.slices.items()}
+        self._api.put_object({**body, "status": {**body["status"], "allocatable": others | slices}})
+
+    def put_pod(self, pod: PodFacts) -> None:
+        """Where it runs and how it is; the rest is its own."""
+        (body,) = [each for each in self._api.objects(POD) if each["metadata"]["uid"] == pod.uid]
+        status = {"phase": str(pod.phase), "reason": pod.reason, "conditions": [_condition(ready=pod.ready)]}
+        where = {} if pod.node is None else {"nodeName": str(pod.node)}
+        self._api.put_object({**body, "spec": body["spec"] | where, "status": status})
+
+    def drop_pod(self, pod: PodFacts) -> None:
+        self._api.remove_object(POD, Key(pod.namespace, pod.name))
+
+
+def _condition(*, ready: bool) -> dict[str, Any]:
+    return {"type": "Ready", "status": str(ready)}
