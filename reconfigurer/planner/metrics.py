@@ -30,10 +30,19 @@ class PlannerMetrics:
         def histogram(name: str, text: str) -> Histogram:
             return Histogram(f"knative_mig_planner_{name}", text, buckets=_SECONDS, registry=registry)
 
-        self.rounds = counter("rounds_total", "Rounds of the planner's loop, by what became of them.", "outcome")
+        self.rounds = counter(
+            "rounds_total",
+            "Rounds of the planner's loop, by what became of them "
+            "(planned, standby, blind, not-stamped, overtaken, failed).",
+            "outcome",
+        )
         self.plan = histogram("plan_seconds", "From the first look at the mirrors to a decision.")
         self.event_to_spec = histogram("event_to_spec_seconds", "From the change that woke a round to its last write.")
-        self.steps = counter("steps_total", "Slices granted to pods, by how; each pod's once.", "how")
+        self.steps = counter(
+            "steps_total",
+            "Slices granted to pods, by how (reuse, create, merge, wait, move, recreate); each pod's once.",
+            "how",
+        )
         self.rejections = counter("rejections_total", "Pods refused a slice, by reason; once a reason.", "reason")
         self.writes = counter("spec_writes_total", "Writes of GpuNode specs, by result.", "result")
         self.gates = counter("gates_lifted_total", "Scheduling gates lifted.")
@@ -43,7 +52,10 @@ class PlannerMetrics:
         self.left_out = gauge("left_out_nodes", "Nodes that are not planned on, by reason.", "reason")
         self.mirror_age = gauge("mirror_age_seconds", "Since the API server was last heard of, by mirror.", "mirror")
         self.events = counter(
-            "events_total", "CloudEvents that came to this replica, by what became of them.", "outcome"
+            "events_total",
+            "CloudEvents that came to this replica, by what became of them "
+            "(woke, forwarded, not-forwarded, no-leader, duplicate, ignored, rejected).",
+            "outcome",
         )
         self.outcomes = counter("outcomes_total", "Outcomes told on Revisions, by kind.", "kind")
         self.outcome_events = counter(
@@ -68,7 +80,11 @@ class FloorMetrics:
         def counter(name: str, text: str, label: str) -> Counter:
             return Counter(f"knative_mig_floor_{name}_total", text, (label,), registry=registry)
 
-        self.rounds = counter("rounds", "Rounds of the floor, by what became of them.", "outcome")
+        self.rounds = counter(
+            "rounds",
+            "Rounds of the floor, by what became of them (settled, wrote, standby, blind, overtaken, not-stored).",
+            "outcome",
+        )
         self.writes = counter("writes", "Writes of autoscaling values on Revisions, by result.", "result")
         self.requests = Gauge(
             "knative_mig_floor_requests", "Requests that count now, by component.", ("component",), registry=registry
@@ -83,7 +99,12 @@ class FloorMetrics:
 class MoverMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.begun = Counter("knative_mig_moves_begun_total", "Moves begun.", registry=registry)
-        self.over = Counter("knative_mig_moves_total", "Moves that are over, by how.", ("outcome",), registry=registry)
+        self.over = Counter(
+            "knative_mig_moves_total",
+            "Moves that are over, by how (moved, recreated, abandoned).",
+            ("outcome",),
+            registry=registry,
+        )
         self.evictions = Counter(
             "knative_mig_move_evictions_total",
             "Pods evicted because their function's own demand kept all of its pods.",
