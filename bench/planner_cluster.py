@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from bench.fleets import make_fleet
 from knative_mig.core.cluster.objects import NodeFacts, Phase, PodFacts, QuotaFacts, Resources
+from knative_mig.core.floor.values import Revision
 from knative_mig.core.gpu_node import (
     Condition,
     GpuHealth,
@@ -79,6 +80,7 @@ class BenchCluster:
         self.nodes: Mirror[NodeFacts] = Mirror()
         self.quotas: Mirror[QuotaFacts] = Mirror()
         self.heartbeats: Mirror[LeaseRecord] = Mirror()
+        self.revisions: Mirror[Revision] = Mirror()  # one a pod: the most that there can be
         self.written: dict[NodeName, GpuNode] = {}
         self._running: list[Key] = []
         fleet = make_fleet(gpus, 4_000, seed)
@@ -130,14 +132,24 @@ class BenchCluster:
 
     def _pod(self, profile: ProfileName, priority: int, zone: str | None = None) -> PodFacts:
         number = next(self._names)
-        name = f"fn-{number // 2:05}-00001"
-        return PodFacts(
+        service = f"fn-{number // 2:05}"
+        name = f"{service}-00001"
+        revision = Revision(
             namespace=f"team-{number % 50:02}",
+            name=name,
+            uid=f"uid-{name}-{number}",
+            service=service,
+            generation=1,
+            desired=1,
+        )
+        self.revisions.put(Key(revision.namespace, name), revision)
+        return PodFacts(
+            namespace=revision.namespace,
             name=f"{name}-deployment-{number:x}-abcde",
             uid=f"uid-{number}",
             created=self.now,
             revision=name,
-            service=f"fn-{number // 2:05}",
+            service=service,
             wants={profile: 1},
             asks=_ASKS,
             priority=priority,
@@ -164,11 +176,14 @@ class BenchCluster:
         return [key for key, pod in self.pods.objects.items() if pod.node is None]
 
     def end_some(self, many: int) -> None:
+        """Functions are deleted: pod and Revision."""
         for _ in range(many):
             key = self._running.pop(self._random.randrange(len(self._running)))
             pod = self.pods.objects[key]
             self.pods.drop(key)
             assert pod.node is not None
+            assert pod.revision is not None
+            self.revisions.drop(Key(pod.namespace, pod.revision))
             self._change(pod.node, lambda each, name=key.name: _left(each, name, self.now))  # type: ignore[misc]
 
     def answer(self) -> None:

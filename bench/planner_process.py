@@ -2,8 +2,9 @@
 
 The planner process's own loop on mirrors in memory: 1,000 GpuNodes, 8,000 GPUs, 200 pods waiting. Three kinds of round:
 200 pods come at once; one comes beside those that still wait; agents, scheduler and ending functions change some
-hundred nodes at once. Times are those of the whole round, the writes being answered at once: what an API server takes
-is its own. The goals are about processor time, as in `bench.decisions`: on a core of its own the wall time is the same.
+hundred nodes at once. Each of the 24,000 pods has a Revision of its own, the most that there can be. Times are those of
+the whole round, the writes being answered at once: what an API server takes is its own. The goals are about processor
+time, as in `bench.decisions`: on a core of its own the wall time is the same.
 """
 
 import gc
@@ -17,10 +18,10 @@ import click
 from prometheus_client import CollectorRegistry
 
 from bench.decisions import Watch
-from bench.planner_cluster import BenchCluster, Mirror
+from bench.planner_cluster import BenchCluster
 from bench.report import Goal, flags, print_goals, print_json, print_table
 from knative_mig.core.cluster.objects import PodFacts
-from knative_mig.core.floor.values import Request, Revision
+from knative_mig.core.floor.values import Request
 from knative_mig.core.inventory import Function
 from knative_mig.ports.autoscaling import StoredMoves
 from knative_mig.ports.kube import Key, LeaseRecord
@@ -182,12 +183,11 @@ def _loop(cluster: BenchCluster) -> PlannerLoop:
     )
     cluster.pass_time(0.0)
     nothing = _NoKnative()
-    revisions: Mirror[Revision] = Mirror()
     mover = Mover(
         store=nothing,
         requests=nothing,
         pods=nothing,
-        revisions=revisions,
+        revisions=cluster.revisions,
         records=dict,
         leader=leader,
         events=cluster,
@@ -203,7 +203,7 @@ def _loop(cluster: BenchCluster) -> PlannerLoop:
         teller=Teller(cluster, metrics, settings.tell_again_s),
         metering=Metering(cluster, metrics, settings.store_meters_s, later=lambda _: None),  # on another thread
         mover=mover,
-        announcer=Announcer(revisions=revisions, events=cluster, metrics=metrics),
+        announcer=Announcer(revisions=cluster.revisions, events=cluster, metrics=metrics),
         metrics=metrics,
         settings=settings,
         clock=clock,

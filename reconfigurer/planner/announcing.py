@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from knative_mig.adapters.kube.fields import time_text
+from knative_mig.core.changes import Changes
 from knative_mig.core.cluster.decide import Decision
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.events import MIGRATED, Event
@@ -15,6 +16,7 @@ from knative_mig.core.floor.values import Revision
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.core.inventory import Function, NodeName
 from knative_mig.core.mover.values import Move
+from knative_mig.core.outcomes.nameless import Sign
 from knative_mig.core.outcomes.outcome import Outcome, event_of
 from knative_mig.core.outcomes.refusals import AskedBy, CauseOf, denied
 from knative_mig.core.outcomes.watch import Watch
@@ -41,6 +43,7 @@ class Announcer:
         self._metrics = metrics
         self._send = send
         self._watch = Watch()
+        self._forget_what_came()
 
     def begin(self) -> None:
         """Called when this replica begins to lead, and when it leads no more."""
@@ -72,11 +75,24 @@ class Announcer:
         found = self._watch.take(
             decision, uid_of, cause_of, now.monotonic, denied(revisions.values(), pods.values(), asked_by)
         )
-        found += self._watch.see(nodes, pod_of, uid_of)
+        found += self._watch.see(nodes, self._come(pods, revisions), pod_of, uid_of)
         for move in moved:
             found += self._watch.migrated(move)
         for outcome in found:
             self._tell(outcome, revisions, now.wall)
+
+    def _come(self, pods: Mapping[Key, PodFacts], revisions: Mapping[Key, Revision]) -> list[Sign]:
+        """While nobody waits for any, none is looked at; whoever waits next is tried once with all that there are."""
+        if not self._watch.awaits_names:
+            self._forget_what_came()
+            return []
+        return [
+            *((pod.namespace, pod.name) for pod in self._came_pods.take(pods).come),
+            *(revision.function for revision in self._came_revisions.take(revisions).come),
+        ]
+
+    def _forget_what_came(self) -> None:
+        self._came_pods, self._came_revisions = Changes[PodFacts](), Changes[Revision]()
 
     def _tell(self, outcome: Outcome, revisions: Mapping[Key, Revision], now: float) -> None:
         self._metrics.outcomes.labels(outcome.type.split(".")[-2]).inc()

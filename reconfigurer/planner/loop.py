@@ -346,15 +346,15 @@ class PlannerLoop:
             self._begin_anew()
 
     def _lift(self, granted: Iterable[Granted], token: int, now: Now) -> None:
-        pods = self._mirrors.pods.snapshot()
-        gated = {pod.uid for pod in pods.values() if GATE in pod.gates}
+        gated = [pod for pod in self._mirrors.pods.snapshot().values() if GATE in pod.gates]
+        waiting = {pod.uid for pod in gated}
         self._lifted = {
             uid: each
             for uid, each in self._lifted.items()
-            if uid in gated and now.monotonic - each.at < _LIFT_SEEN_WITHIN_S
+            if uid in waiting and now.monotonic - each.at < _LIFT_SEEN_WITHIN_S
         }
         already = {uid: each.lift for uid, each in self._lifted.items()}
-        for lift in [*lifts(granted, self._keeper, already), *needless(pods.values(), already)]:
+        for lift in [*lifts(granted, self._keeper, already), *needless(gated, already)]:
             if self._leader.token() != token:
                 return
             key = Key(lift.pod.namespace, lift.pod.name)

@@ -22,11 +22,12 @@ from knative_mig.core.cluster.waiting import is_gated
 from knative_mig.core.floor.values import Record, Request, Revision
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.core.inventory import Function, NodeName
-from knative_mig.core.mover.choose import Journal, Seen, begin, fixed
+from knative_mig.core.mover.choose import Journal, begin, fixed
 from knative_mig.core.mover.look import sights
 from knative_mig.core.mover.machine import advance, held_for, holds, may_evict, newcomers, wants, wants_room
 from knative_mig.core.mover.recreate import rest_s
 from knative_mig.core.mover.rollouts import successions
+from knative_mig.core.mover.seen import Seen, SeenPods, SeenRevisions
 from knative_mig.core.mover.values import GOES_FIRST, Move, Over, Phase, PodRef, Sight, SliceSight, Spot
 from knative_mig.core.planner.decisions import How, Step, Target
 from knative_mig.core.planner.holds import Hold
@@ -85,6 +86,7 @@ class Mover:
 
     def drop(self) -> None:
         """Another one leads, or what is kept may be half done: begun again from what is stored."""
+        self._seen_pods, self._seen_revisions = SeenPods(), SeenRevisions()
         self._stored: StoredMoves | None = None
         self._asked: dict[Function, int] | None = None  # None: whatever was asked before us may stand
         self._done: dict[tuple[str, int | None], float] = {}
@@ -105,12 +107,13 @@ class Mover:
     def see(self, nodes: Mapping[NodeName, GpuNode], pods: Mapping[Key, PodFacts], token: int, now: Now) -> Moving:
         if self._stored is None or self._stored.token != token:
             self._begin(token)
-        revisions = self._revisions.snapshot() if self._is_fresh(now) else {}
+        self._seen_pods.see(pods)
+        self._seen_revisions.see(self._revisions.snapshot() if self._is_fresh(now) else {})
         self._sees = self._stored is not None and self._is_fresh(now)
         self._seen = Seen(
             gpu_nodes=nodes,
-            pods=pods,
-            revisions={each.function: each for each in revisions.values()},
+            pods=self._seen_pods,
+            revisions=self._seen_revisions,
             records=self._records(),
         )
         return self.moving(now)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Final
 
+from knative_mig.core.changes import Changes
 from knative_mig.core.cluster.eligibility import Eligible, Shape, free_on
 from knative_mig.core.cluster.idle_worth import Reuse, workload
 from knative_mig.core.cluster.models import Models
@@ -77,8 +78,8 @@ class WorldKeeper:
     def __init__(self, reuse: Reuse) -> None:
         self._reuse = reuse
         self._models = Models()
-        # Pods by id(): their keys would have to be hashed in every round.
-        self._pods: dict[int, PodFacts] = {}
+        self._changes = Changes[PodFacts]()
+        # Pods by id(): a key would have to be hashed.
         self._bound: dict[NodeName, dict[int, PodFacts]] = {}
         self._waiting: dict[int, tuple[PodFacts, Shape]] = {}
         self._gpu_nodes: dict[NodeName, GpuNode] = {}
@@ -167,23 +168,17 @@ class WorldKeeper:
     # -- what changed -----------------------------------------------------------------------------------------------
 
     def _see_pods(self, pods: Mapping[Any, PodFacts]) -> None:
-        """What changed is found by identity alone: most of thousands of pods are the objects of the round before.
-        Whoever starts is noted by workload: what comes often is worth keeping a slice for.
-        """
-        now = set(map(id, pods.values()))
-        for gone in self._pods.keys() - now:
-            pod = self._pods.pop(gone)
-            self._waiting.pop(gone, None)
+        """Whoever starts is noted by workload: what comes often is worth keeping a slice for."""
+        change = self._changes.take(pods)
+        for pod in change.gone:
+            self._waiting.pop(id(pod), None)
             if pod.node is not None:
-                self._bound.get(pod.node, {}).pop(gone, None)
+                self._bound.get(pod.node, {}).pop(id(pod), None)
                 self._dirty.add(pod.node)
-        come = now - self._pods.keys()
-        for pod in pods.values() if come else ():
-            if id(pod) in come:
-                self._take(pod)
+        for pod in change.come:
+            self._take(pod)
 
     def _take(self, pod: PodFacts) -> None:
-        self._pods[id(pod)] = pod
         if pod.node is not None:
             self._bound.setdefault(pod.node, {})[id(pod)] = pod
             self._dirty.add(pod.node)
@@ -219,7 +214,8 @@ class WorldKeeper:
         names = was.reserved.keys() | moving.reserved.keys()
         self._dirty.update(name for name in names if was.reserved.get(name) != moving.reserved.get(name))
         if changed := was.fixed ^ moving.fixed:
-            self._dirty.update(pod.node for pod in self._pods.values() if pod.node and pod.function in changed)
+            bound = chain.from_iterable(pods.values() for pods in self._bound.values())
+            self._dirty.update(pod.node for pod in bound if pod.node and pod.function in changed)
 
     def _age_starts(self, now: float) -> None:
         if now - self._starts_halved >= _STARTS_HALF_LIFE_S:

@@ -4,9 +4,9 @@ Called by the planner's leader: `fixed` before it plans, so that no plan is made
 `begin` on what was planned. A function is moved for one pod at a time, and a pod has functions moved for it once.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from knative_mig.core.cluster.decide import Granted
 from knative_mig.core.cluster.objects import PodFacts
@@ -14,8 +14,9 @@ from knative_mig.core.errors import BadInput
 from knative_mig.core.floor.rule import room
 from knative_mig.core.floor.values import Record, Revision
 from knative_mig.core.geometry import Place
-from knative_mig.core.gpu_node import GpuNode, SliceId, SliceStatus
-from knative_mig.core.inventory import Function, GpuUuid, NodeName
+from knative_mig.core.gpu_node import SliceId, SliceStatus
+from knative_mig.core.inventory import Function, GpuUuid
+from knative_mig.core.mover.seen import Seen
 from knative_mig.core.mover.values import Leg, Move, Phase, PodRef, Spot
 from knative_mig.core.planner.decisions import How, Recreation, Target
 
@@ -38,31 +39,14 @@ class Journal:
         return frozenset(move.function for move in self.moves.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What mirrors show in a round. Keys of pods are the caller's; `records` are the floor's, by the Revision's UID."""
-
-    gpu_nodes: Mapping[NodeName, GpuNode] = field(default_factory=dict)
-    pods: Mapping[Any, PodFacts] = field(default_factory=dict)
-    revisions: Mapping[Function, Revision] = field(default_factory=dict)
-    records: Mapping[str, Record] = field(default_factory=dict)
-
-
 def fixed(seen: Seen, journal: Journal, now: float) -> dict[Function, str]:
     """Of the functions whose pods say that they may be moved, those that cannot be now, each with the reason."""
-    movable = {pod.function for pod in seen.pods.values() if pod.movable}
-    if not movable:
-        return {}
-    by_function: dict[Function, list[PodFacts]] = {}
-    for pod in seen.pods.values():
-        if not pod.over and pod.function in movable:
-            by_function.setdefault(pod.function, []).append(pod)
     moved = journal.movers
     found = {}
-    for function in movable:
+    for function in seen.pods.movable:
         revision = seen.revisions.get(function)
         record = seen.records.get(revision.uid, _NOTHING) if revision else _NOTHING
-        why = _why_not(function, by_function.get(function, ()), revision, record)
+        why = _why_not(function, seen.pods.of(function), revision, record)
         if function in moved:
             why = "it is being moved"
         elif journal.resting.get(function, now) > now:
@@ -72,12 +56,12 @@ def fixed(seen: Seen, journal: Journal, now: float) -> dict[Function, str]:
     return found
 
 
-def _why_not(function: Function, pods: Sequence[PodFacts], revision: Revision | None, record: Record) -> str:
+def _why_not(function: Function, pods: Iterable[PodFacts], revision: Revision | None, record: Record) -> str:
     if revision is None:
         return "it is no Knative Revision that is seen here"
     if revision.ending or not revision.ready:
         return f"revision {function} is not Ready"
-    live = [pod for pod in pods if pod.ends_at is None]
+    live = [pod for pod in pods if pod.ends_at is None and not pod.over]
     if not all(pod.ready for pod in live):
         return "its own pods are not all Ready"
     if revision.desired is None:
@@ -141,7 +125,6 @@ def _recreation(granted: Granted, recreation: Recreation, seen: Seen, now: float
     legs = [_leg(recreation.function, target.gpu, each, place, seen) for each in recreation.slices]
     if not legs or not all(legs):
         return None
-    new = (pod for pod in seen.pods.values() if pod.function == granted.step.function)
     return Move(
         beneficiary=PodRef(name=granted.pod.name, uid=granted.pod.uid),
         function=granted.step.function,
@@ -150,7 +133,7 @@ def _recreation(granted: Granted, recreation: Recreation, seen: Seen, now: float
         began=now,
         phase=Phase.ENDING,
         since=now,
-        known=frozenset(pod.uid for pod in new if pod.node is not None),
+        known=frozenset(pod.uid for pod in seen.pods.of(granted.step.function) if pod.node is not None),
         recreates=True,
     )
 
@@ -162,8 +145,8 @@ def _leg(function: Function, gpu: GpuUuid, place: Place, target: Spot, seen: See
     for node in seen.gpu_nodes.values():
         for there in node.status.gpus if node.status else ():
             for each in there.slices if there.uuid == source.gpu else ():
-                old = _only_holder(each, seen) if each.key == source.key else None
-                if old and revision and old.function == function:
+                old = _only_holder(each, seen.pods.of(function)) if each.key == source.key else None
+                if old and revision:
                     return Leg(
                         function=function,
                         revision_uid=revision.uid,
@@ -174,12 +157,11 @@ def _leg(function: Function, gpu: GpuUuid, place: Place, target: Spot, seen: See
     return None
 
 
-def _only_holder(held: SliceStatus, seen: Seen) -> PodFacts | None:
+def _only_holder(held: SliceStatus, pods: Iterable[PodFacts]) -> PodFacts | None:
     if len({(each.namespace, each.pod) for each in held.holders}) != 1:
         return None
     holder = held.holders[0]
-    named = (pod for pod in seen.pods.values() if (pod.namespace, pod.name) == (holder.namespace, holder.pod))
-    return next(named, None)
+    return next((pod for pod in pods if (pod.namespace, pod.name) == (holder.namespace, holder.pod)), None)
 
 
 def _spot(target: Target) -> Spot:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.gpu_node import GpuNode, SliceState
 from knative_mig.core.inventory import Function
-from knative_mig.core.mover.choose import Seen
+from knative_mig.core.mover.seen import Seen
 from knative_mig.core.mover.values import Move, Sight, SliceSight, Spot, Waits
 
 
@@ -15,28 +15,22 @@ def sights(
     """By the beneficiary's UID. `asked`: what the floor is asked for in our name; `room_for`: functions for which
     another slice would be found.
     """
-    by_uid: dict[str, PodFacts] = {}
-    by_function: dict[Function, dict[str, PodFacts]] = {}
-    each_move = [*moves]
-    if each_move:
-        looked_at = {move.leg.function for move in each_move}
-        looked_at |= {move.function for move in each_move if move.recreates}
-        for pod in seen.pods.values():
-            by_uid[pod.uid] = pod
-            if pod.function in looked_at:
-                by_function.setdefault(pod.function, {})[pod.uid] = pod
     return {
         move.beneficiary.uid: Sight(
-            pods=by_function.get(move.leg.function, {}),
-            successors=by_function.get(move.function, {}) if move.recreates else {},
+            pods=_by_uid(seen, move.leg.function),
+            successors=_by_uid(seen, move.function) if move.recreates else {},
             revision=seen.revisions.get(move.leg.function),
             target=_at(move.leg.target, seen.gpu_nodes.get(move.leg.target.node)),
-            beneficiary=_waits(by_uid.get(move.beneficiary.uid)),
+            beneficiary=_waits(_by_uid(seen, move.function).get(move.beneficiary.uid)),
             asked=move.leg.function in asked,
             has_room=move.leg.function in room_for,
         )
-        for move in each_move
+        for move in moves
     }
+
+
+def _by_uid(seen: Seen, function: Function) -> dict[str, PodFacts]:
+    return {pod.uid: pod for pod in seen.pods.of(function)}
 
 
 def _waits(pod: PodFacts | None) -> Waits:

@@ -23,6 +23,7 @@ from knative_mig.core.events import MIGRATED, PROVISIONED, RELEASED, UNSATISFIAB
 from knative_mig.core.gpu_node import GpuHealth, GpuNode, SliceId, SliceKey, SliceState, SliceStatus
 from knative_mig.core.inventory import Function, GpuUuid, NodeName
 from knative_mig.core.mover.values import Move, Spot
+from knative_mig.core.outcomes.nameless import Nameless, Sign
 from knative_mig.core.outcomes.outcome import Outcome
 from knative_mig.core.outcomes.refusals import CauseOf, Refusal, RefusalKey, unplanned
 
@@ -72,7 +73,7 @@ class Watch:
         """Another leader's time ends, and nothing is known of what it has told."""
         self._nodes: dict[NodeName, GpuNode] = {}
         self._holds: dict[NodeName, dict[_HoldKey, _Hold]] = {}
-        self._nameless: set[NodeName] = set()  # with holds whose pod or Revision is not known yet
+        self._nameless = Nameless()  # holds whose pod or Revision is not known yet
         self._grants: OrderedDict[str, _Grant] = OrderedDict()  # by the pod's UID
         self._standing: dict[RefusalKey, float] = {}  # since when
         self._said: set[RefusalKey] = set()
@@ -80,13 +81,22 @@ class Watch:
 
     # -- slices -------------------------------------------------------------------------------------------------------
 
-    def see(self, nodes: Mapping[NodeName, GpuNode], pod_of: PodOf, uid_of: UidOf) -> list[Outcome]:
-        """Nodes that did not change are the same objects as before, and are passed over."""
+    @property
+    def awaits_names(self) -> bool:
+        """Whether it matters which pods and Revisions come."""
+        return bool(self._nameless)
+
+    def see(
+        self, nodes: Mapping[NodeName, GpuNode], come: Iterable[Sign], pod_of: PodOf, uid_of: UidOf
+    ) -> list[Outcome]:
+        """Nodes that did not change are the same objects as before, and are passed over. `come`: the pods and Revisions
+        that are new or another object since this was last called.
+        """
         for name in self._nodes.keys() - nodes.keys():
             del self._nodes[name], self._holds[name]
-            self._nameless.discard(name)
+            self._nameless.put(name)
         left: list[_Hold] = []
-        touched = set(self._nameless)
+        touched = self._nameless.nodes_of(come)
         for name, node in nodes.items():
             if node.status is not None and self._nodes.get(name) is not node:
                 left += self._look(node)
@@ -120,10 +130,10 @@ class Watch:
         return left
 
     def _provisioned(self, name: NodeName, pod_of: PodOf, uid_of: UidOf) -> Iterator[Outcome]:
-        self._nameless.discard(name)
+        awaited: set[Sign] = set()
         for hold in self._holds[name].values():
-            if hold.whose is None and not self._name(hold, pod_of, uid_of):
-                self._nameless.add(name)
+            if hold.whose is None:
+                awaited |= self._name(hold, pod_of, uid_of)
             if hold.whose is None or not hold.is_news:
                 continue
             hold.is_news = False
@@ -139,6 +149,7 @@ class Watch:
                 f"pod {hold.pod} has {hold.spot}{why}",
                 {"how": grant.how, "reasons": [*grant.reasons]} if grant and planned else {},
             )
+        self._nameless.put(name, awaited)
 
     def _released(self, hold: _Hold, pod_of: PodOf, uid_of: UidOf) -> Iterator[Outcome]:
         if hold.whose is None:
@@ -146,15 +157,18 @@ class Watch:
         if hold.whose is not None and not hold.is_news:
             yield self._of(hold, hold.whose, RELEASED, "SliceReleased", f"pod {hold.pod} has left {hold.spot}", {})
 
-    def _name(self, hold: _Hold, pod_of: PodOf, uid_of: UidOf) -> bool:
-        """Finds out whose it is. False: that may still come to be known."""
+    def _name(self, hold: _Hold, pod_of: PodOf, uid_of: UidOf) -> set[Sign]:
+        """Finds out whose it is; the answer is by whose coming that may still come to be known."""
         pod = pod_of(hold.namespace, hold.pod)
         if pod is None or pod.node not in (None, hold.spot.node):
-            return False
-        uid = uid_of(pod.function) if pod.revision is not None else ""
-        if uid:
-            hold.whose = _Whose(pod.function, uid, pod.uid)
-        return bool(uid) or pod.revision is None
+            return {(hold.namespace, hold.pod)}
+        if pod.revision is None:
+            return set()
+        uid = uid_of(pod.function)
+        if not uid:
+            return {(hold.namespace, hold.pod), pod.function}
+        hold.whose = _Whose(pod.function, uid, pod.uid)
+        return set()
 
     @staticmethod
     def _of(  # noqa: PLR0917 - what an outcome is made of

@@ -143,7 +143,7 @@ def outcomes() -> Iterator[Outcome]:
 
     def see(slices: Mapping[str, str | None]) -> list[Outcome]:
         nodes: dict[NodeName, GpuNode] = {NodeName("n1"): gpu_node("n1", gpu("GPU-1", dict(slices)))}
-        return watch.see(nodes, lambda *name: pods.get(name), lambda _: "3f0c1a52")
+        return watch.see(nodes, pods, lambda *name: pods.get(name), lambda _: "3f0c1a52")
 
     def take(refused: PodFacts, now: float) -> list[Outcome]:
         reason = Reason(Because.NO_FREE_PLACE, "all GPUs are busy")

@@ -9,8 +9,9 @@ import pytest
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.floor.values import Revision
 from knative_mig.core.inventory import Function, Succession
-from knative_mig.core.mover.choose import Journal, Seen
+from knative_mig.core.mover.choose import Journal
 from knative_mig.core.mover.rollouts import successions
+from knative_mig.core.mover.seen import Seen, SeenPods, SeenRevisions
 from knative_mig.core.mover.values import Leg, Move, Phase, PodRef
 from tests.moving_world import spot
 from tests.small_cluster import pod
@@ -36,7 +37,7 @@ TWO = (revision("llm-1", 1), revision("llm-2", 2))
 def found(
     pods: Iterable[PodFacts], revisions: Iterable[Revision] = TWO, journal: Journal | None = None
 ) -> dict[Function, Succession]:
-    seen = Seen(pods={each.name: each for each in pods}, revisions={each.function: each for each in revisions})
+    seen = Seen(pods=SeenPods.all_of(pods), revisions=SeenRevisions.all_of(revisions))
     return successions(seen, journal or Journal(), 100.0)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from knative_mig.core.changes import Changes
 from knative_mig.core.cluster.decide import Decision, Granted
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.cluster.waiting import Unplanned
@@ -12,6 +13,7 @@ from knative_mig.core.gpu_node import GpuHealth, GpuNode, SliceId, SliceState
 from knative_mig.core.inventory import Function, GpuUuid, NodeName
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.mover.values import Leg, Move, PodRef, Spot
+from knative_mig.core.outcomes.nameless import Sign
 from knative_mig.core.outcomes.outcome import Outcome
 from knative_mig.core.outcomes.watch import STANDS_S, Watch
 from knative_mig.core.planner.decisions import Because, How, Reason, Step, Target
@@ -47,6 +49,9 @@ class Story:
     uids: dict[Function, str] = field(default_factory=lambda: {Function("team", "llm-1"): "rev-llm-1"})
     cause: PendingRevision | None = None
     now: float = 0.0
+    looked_up: list[str] = field(default_factory=list)  # pods
+    _shown: Changes[PodFacts] = field(default_factory=Changes)
+    _shown_uids: dict[Function, str] = field(default_factory=dict)
 
     def shows(self, slices: dict[str, str | None], health: GpuHealth = GpuHealth.HEALTHY) -> None:
         self.nodes[N1] = gpu_node("n1", gpu("GPU-1", slices, health=health))
@@ -56,7 +61,16 @@ class Story:
 
     def round(self, decision: Decision | None = None) -> list[Outcome]:
         told = self.watch.take(decision or Decision(), self._uid, lambda _: self.cause, self.now)
-        return [*told, *self.watch.see(self.nodes, lambda *name: self.pods.get(name), self._uid)]
+        return [*told, *self.watch.see(self.nodes, self._come(), self._pod, self._uid)]
+
+    def _come(self) -> list[Sign]:
+        uids = [each for each, uid in self.uids.items() if self._shown_uids.get(each) != uid]
+        self._shown_uids = dict(self.uids)
+        return [*((each.namespace, each.name) for each in self._shown.take(self.pods).come), *uids]
+
+    def _pod(self, namespace: str, name: str) -> PodFacts | None:
+        self.looked_up.append(name)
+        return self.pods.get((namespace, name))
 
     def _uid(self, function: Function) -> str:
         return self.uids.get(function, "")
@@ -157,6 +171,43 @@ def test_a_pod_that_the_mirror_does_not_show_yet_is_told_of_when_it_does(story: 
 def test_a_namesake_on_another_node_is_not_taken_for_the_pod_that_holds_the_slice(story: Story) -> None:
     story.has(of_llm(on="n2"))
     story.shows({BIG: "a"})
+    assert story.types() == []
+    story.has(of_llm())
+    assert story.types() == [PROVISIONED]
+
+
+def test_a_revision_that_the_mirror_does_not_show_yet_is_waited_for(story: Story) -> None:
+    story.uids.clear()
+    story.shows({BIG: "a"})
+    assert story.types() == []
+    story.uids[Function("team", "other")] = "rev-other"
+    assert story.types() == []
+    story.uids[Function("team", "llm-1")] = "rev-llm-1"
+    assert story.types() == [PROVISIONED]
+
+
+def test_of_many_who_cannot_be_named_yet_those_alone_are_tried_again_of_which_something_came(story: Story) -> None:
+    no_revision, no_pod = of_llm("a"), pod("c", "1g.5gb", revision="llm-1", on="n2")
+    story.uids.clear()
+    story.has(no_revision)
+    story.shows({BIG: "a", "1g.5gb@0": "b"})
+    story.nodes[NodeName("n2")] = gpu_node("n2", gpu("GPU-2", {"1g.5gb@0": "c"}))
+    assert story.types() == []
+    assert story.looked_up == ["a", "b", "c"]
+    assert story.types() == []
+    assert story.looked_up == ["a", "b", "c"]
+    story.has(no_revision, no_pod)
+    assert story.types() == []
+    assert story.looked_up == ["a", "b", "c", "c"]
+
+
+def test_nothing_is_kept_of_a_node_that_has_gone_with_a_holder_that_had_no_name(story: Story) -> None:
+    story.has()
+    story.shows({BIG: "a"})
+    story.round()
+    del story.nodes[N1]
+    story.round()
+    story.has(of_llm())
     assert story.types() == []
 
 
