@@ -76,6 +76,7 @@ def _least_dual(
     """Polyak's subgradient steps towards `served`: exact when the plan is optimal, and then it stops at once."""
     prices = value.copy()
     best = float("inf")
+    lengths = np.diff(starts, append=len(rows))
     for _ in range(max(1, min(_MOST_STEPS, _MOST_WORK // len(rows)))):
         worth = rows @ prices
         best_of_each = np.maximum.reduceat(worth, starts)
@@ -83,22 +84,14 @@ def _least_dual(
         best = min(best, dual)
         if best <= served + 1e-6:
             break
-        chosen = _first_maxima(worth, best_of_each, starts)
+        hits = np.flatnonzero(worth >= np.repeat(best_of_each, lengths))
+        chosen = hits[np.searchsorted(hits, starts)]  # the first of each
         slope = gpus @ rows[chosen] - movable - wanted * (value > prices)
         steepness = float(slope @ slope)
         if steepness == 0:
             break
         prices = np.maximum(prices - (dual - served) / steepness * slope, 0)
     return max(best, float(served))
-
-
-def _first_maxima(
-    worth: npt.NDArray[np.float64], best_of_each: npt.NDArray[np.float64], starts: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    lengths = np.diff(np.append(starts, len(worth)))
-    hits = np.flatnonzero(worth >= np.repeat(best_of_each, lengths))
-    group = np.searchsorted(starts, hits, side="right")
-    return hits[np.unique(group, return_index=True)[1]]
 
 
 def _static_packing(reusable: Iterable[ProfileName], names: list[ProfileName]) -> tuple[Packing, ...]:
