@@ -67,7 +67,7 @@ class Replica:
             self.settings.lease,
             clock=self.clock.monotonic,
             wall=self.clock.wall,
-            highest=lambda: highest_token(self.gpu_nodes.snapshot().values()),
+            highest=lambda: highest_token(self.gpu_nodes.snapshot().values()) if self.gpu_nodes.synced else None,
             changed=lambda: self.loop.wake(),  # noqa: PLW0108 - the loop is made after its leader
         )
         self.metering = Metering(self.cluster, metrics, self.settings.store_meters_s)

@@ -16,6 +16,7 @@ from reconfigurer.planner.settings import LeaseSettings
 
 _log = logging.getLogger(__name__)
 _RETRY_S = 1.0
+_LISTING_S = 0.2  # how soon we look again whether the GpuNodes have been listed: nobody leads meanwhile
 
 
 class Leader:
@@ -79,7 +80,7 @@ class Leader:
             self._elsewhere = lease.address if lease and lease.holder not in ("", self._me) else ""
             highest = self._highest()
             if highest is None:
-                return _RETRY_S
+                return _LISTING_S
             if lease is None:  # whoever deleted it wants to begin anew, from what stands on the GpuNodes
                 self._at_least = 0
             highest = max(highest, self._at_least)

@@ -469,6 +469,17 @@ def test_the_lease_is_not_taken_from_whoever_renews_it(cluster: FakeCluster, rep
     assert other.leader.token() is None
 
 
+def test_a_planner_that_has_yet_to_list_the_gpu_nodes_leaves_the_lease_alone_and_soon_looks_again(
+    cluster: FakeCluster, floor: Floor, replica: Replica
+) -> None:
+    replica.gpu_nodes.is_synced = False
+    assert replica.leader.step() < 0.5
+    assert cluster.leases == {}
+    replica.gpu_nodes.is_synced = True
+    replica.lead()
+    assert cluster.leases[LEASE].holder == replica.name
+
+
 def test_a_lease_that_was_given_back_is_free_at_once(cluster: FakeCluster, replica: Replica, clock: Clock) -> None:
     other = Replica(cluster, clock, "planner-b")
     replica.lead()
