@@ -34,6 +34,7 @@ class AgentRig:
     def __init__(self, folder: Path, *, gpus: str = "1xA100-40GB", inject: Inject = Inject.ENV) -> None:
         self.folder, self.api, self.kubelet = folder, FakeApi(), FakeKubelet(folder / "kubelet")
         self.processes = FakeProcesses()
+        self._client = self.api.client()
         self.settings = Settings(
             node=NAME,
             gpus=f"simulated:{gpus}",
@@ -83,7 +84,7 @@ class AgentRig:
 
     @property
     def node(self) -> GpuNode:
-        return KubeGpuNodes(self.api.client()).read(NAME)
+        return KubeGpuNodes(self._client).read(NAME)
 
     @property
     def slices(self) -> dict[str, SliceStatus]:
@@ -98,7 +99,7 @@ class AgentRig:
 
     def offers(self, name: str) -> int | None:
         """What the scheduler sees."""
-        return KubeNodeStatuses(self.api.client()).read_slices(NAME).allocatable.get(profile(name))
+        return KubeNodeStatuses(self._client).read_slices(NAME).allocatable.get(profile(name))
 
     @property
     def gpus(self) -> SimulatedGpus:
@@ -145,7 +146,7 @@ class AgentRig:
 
     def want_nothing(self) -> None:
         """As the planner, of a node whose spec is older than its layout: no GPU is named."""
-        self.wait_for(lambda: KubeGpuNodes(self.api.client()).write_spec(self.node, GpuNodeSpec()))
+        self.wait_for(lambda: KubeGpuNodes(self._client).write_spec(self.node, GpuNodeSpec()))
 
     def recut(self, *slices: str) -> None:
         """As an administrator at work on the first GPU."""
@@ -163,7 +164,7 @@ class AgentRig:
         others = tuple(each for each in node.spec.gpus if each.uuid != uuid)
         wanted = tuple(self._wanted(words, gpu) for words in slices)
         spec = GpuNodeSpec(gpus=(*others, WantedGpu(uuid=GpuUuid(uuid), slices=wanted)))
-        KubeGpuNodes(self.api.client()).write_spec(node, spec)
+        KubeGpuNodes(self._client).write_spec(node, spec)
         return True
 
     def _wanted(self, words: str, gpu: int) -> WantedSlice:

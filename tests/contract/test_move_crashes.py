@@ -16,6 +16,7 @@ from tests.planner_replica import Clock
 from tests.small_cluster import gpu, gpu_node, node, pod
 
 STORIES: Final = ("goes through", "evicts", "is abandoned")
+IDLE_S: Final = 4.0  # where a turn writes nothing somebody's patience runs out: less than a lease lasts, and heartbeats
 
 
 def world_of(story: str) -> MovingCluster:
@@ -43,11 +44,14 @@ def play(story: str, writes: Writes) -> MovingCluster:
     writes.watch_all(world)
     has_moved = False
     for _ in range(260):
+        before = len(writes.done)
         try:
             world.turn()
         except Killed:
             world.beat()
             world.fail_over()
+        if len(writes.done) == before:
+            world.clock.at += IDLE_S
         stands = world.knative.move_store.stands.journal.moves.values()
         has_moved = has_moved or bool(stands)
         if story != "goes through" and any(move.phase is Phase.MARKING for move in stands):
