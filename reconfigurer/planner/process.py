@@ -34,7 +34,7 @@ from knative_mig.adapters.kube.kinds import NODE, POD, RESOURCE_QUOTA
 from knative_mig.adapters.kube.leases import KubeLeases
 from knative_mig.adapters.kube.meter_store import KubeMeterStore
 from knative_mig.adapters.kube.move_objects import KubeMoveStore
-from knative_mig.adapters.kube.pods import KubePods
+from knative_mig.adapters.kube.pods import KubePods, Seen
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.adapters.ops_server import OpsServer
 from knative_mig.adapters.threads import Threads
@@ -157,7 +157,7 @@ class Planner:
                 clock=time.monotonic,
                 settings=settings.outbox,
             )
-        kube_pods = KubePods(client)
+        kube_pods = KubePods(client, Seen(pods=pods, nodes=nodes))
         mover = Mover(
             store=KubeMoveStore(client, settings.namespace),
             requests=KubeFloorRequests(client, settings.namespace, COMPONENT),
