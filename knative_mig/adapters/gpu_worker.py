@@ -37,6 +37,7 @@ from knative_mig.ports.gpu import (
     GpuUuid,
     HealthEvent,
     Inventory,
+    Occupancy,
     SliceProcess,
 )
 
@@ -122,6 +123,11 @@ class GpuWorker:
     def processes(self, instance: GpuInstance) -> tuple[SliceProcess, ...]:
         listed: tuple[SliceProcess, ...] = self._read("processes", instance)
         return listed
+
+    def occupancy(self, uuid: GpuUuid) -> Occupancy:
+        """One question to the worker, not one a slice."""
+        read: Occupancy = self._read("occupancy", uuid)
+        return replace(read, gpu=self._one_model(read.gpu))
 
     def wait_for_event(self, timeout_s: float) -> HealthEvent | None:
         event: HealthEvent | None = self._call(timeout_s + self._deadlines.read_s, "wait_for_event", (timeout_s,), {})

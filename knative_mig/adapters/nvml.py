@@ -52,8 +52,10 @@ from knative_mig.ports.gpu import (
     HealthEvent,
     Inventory,
     SkippedProfile,
+    Occupancy,
     SliceProcess,
     UnusableGpu,
+    read_occupancy,
 )
 
 _ACTIVATIONS: Final[dict[int, Activation]] = {
@@ -202,6 +204,9 @@ class NvmlGpus:
             SliceProcess(pid=each.pid, memory_mib=None if each.usedGpuMemory is None else each.usedGpuMemory // _MIB)
             for each in nvml(what, pynvml.nvmlDeviceGetComputeRunningProcesses_v3, mig_device)
         )
+
+    def occupancy(self, uuid: GpuUuid) -> Occupancy:
+        return read_occupancy(self, uuid)
 
     def wait_for_event(self, timeout_s: float) -> HealthEvent | None:
         try:

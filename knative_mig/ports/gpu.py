@@ -10,12 +10,13 @@ is new at each re-creation, and a count names nothing: so a slice is (GPU UUID, 
 `SliceNotFound`, never touches its successor.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType, Protocol
 
 from knative_mig.core import gpu_node, inventory
-from knative_mig.core.errors import GpuError
+from knative_mig.core.errors import GpuError, GpuTimeout
 from knative_mig.core.geometry import GpuModel, Place
 from knative_mig.core.profile import ProfileName
 
@@ -112,6 +113,16 @@ class SliceProcess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Occupancy:
+    """A GPU, and who runs on it as listed right after: by the id of each GPU instance that has its compute instance, an
+    error where the driver would not tell of that one.
+    """
+
+    gpu: Gpu
+    processes: Mapping[int, tuple[SliceProcess, ...] | GpuError]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthEvent:
     """A critical XID. Without `gi_id` it concerns the whole GPU."""
 
@@ -166,11 +177,32 @@ class GpuDriver(Protocol):
     def processes(self, instance: GpuInstance) -> tuple[SliceProcess, ...]:
         """Who runs on it, by pid as the host counts. SliceNotFound: gone, or without a compute instance."""
 
+    def occupancy(self, uuid: GpuUuid) -> Occupancy:
+        """`gpu` and the `processes` of all its slices, at the cost of one question where asking costs. Raises what
+        `gpu` raises, and GpuTimeout also where the driver gave up on a slice.
+        """
+
     def wait_for_event(self, timeout_s: float) -> HealthEvent | None:
         """The next event since the driver was opened, oldest first; None when the time is up."""
 
     def close(self) -> None:
         """Nothing is undone: slices outlive who made them."""
+
+
+def read_occupancy(driver: GpuDriver, uuid: GpuUuid) -> Occupancy:
+    """For drivers to which a question more is nothing."""
+    gpu = driver.gpu(uuid)
+    found: dict[int, tuple[SliceProcess, ...] | GpuError] = {}
+    for each in gpu.instances:
+        if each.compute_instance is None:
+            continue
+        try:
+            found[each.gi_id] = driver.processes(each)
+        except GpuTimeout:
+            raise
+        except GpuError as error:
+            found[each.gi_id] = error
+    return Occupancy(gpu=gpu, processes=found)
 
 
 def create_slice(driver: GpuDriver, uuid: GpuUuid, profile: ProfileName, start: int | None = None) -> GpuInstance:

@@ -7,7 +7,7 @@ nothing: it is not counted.
 from collections.abc import Callable
 from typing import TypeVar
 
-from knative_mig.core.errors import KnativeMigError
+from knative_mig.core.errors import GpuError, KnativeMigError
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import (
     Activation,
@@ -17,6 +17,7 @@ from knative_mig.ports.gpu import (
     GpuUuid,
     HealthEvent,
     Inventory,
+    Occupancy,
     SliceProcess,
 )
 from reconfigurer.agent.metrics import AgentMetrics
@@ -57,6 +58,13 @@ class CountedGpus:
 
     def processes(self, instance: GpuInstance) -> tuple[SliceProcess, ...]:
         return self._counted("processes", lambda: self._driver.processes(instance))
+
+    def occupancy(self, uuid: GpuUuid) -> Occupancy:
+        """Counted as what it is made of."""
+        read = self._counted("gpu", lambda: self._driver.occupancy(uuid))
+        for listed in read.processes.values():
+            self._calls.labels("processes", listed.reason if isinstance(listed, GpuError) else "ok").inc()
+        return read
 
     def wait_for_event(self, timeout_s: float) -> HealthEvent | None:
         return self._driver.wait_for_event(timeout_s)

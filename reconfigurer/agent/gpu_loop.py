@@ -22,7 +22,15 @@ from knative_mig.core.errors import GpuError, GpuTimeout, SliceInUse
 from knative_mig.core.geometry import Place
 from knative_mig.core.gpu_node import GpuHealth, JournalState, Layout, SliceId, SliceKey, WantedGpu
 from knative_mig.core.inventory import GpuUuid
-from knative_mig.ports.gpu import Gpu, GpuDriver, GpuInstance, HealthEvent, create_slice, destroy_slice
+from knative_mig.ports.gpu import (
+    Gpu,
+    GpuDriver,
+    GpuInstance,
+    HealthEvent,
+    SliceProcess,
+    create_slice,
+    destroy_slice,
+)
 from knative_mig.ports.injection import SliceInjection
 from knative_mig.ports.journal import Intent, Journal, JournalUnwritable, Operation
 from reconfigurer.agent.board import Board, Journalled, Progress, Snapshot
@@ -129,15 +137,15 @@ class GpuLoop:
         """What containers need of a slice is there before the slice is on the board, as it is offered from then on."""
         before = self._reading or GpuReading(uuid=self._uuid, read_at=self._clock())
         try:
-            gpu = self._driver.gpu(self._uuid)
-            listed = {instance.gi_id: self._pids(instance) for instance in gpu.instances}
+            read = self._driver.occupancy(self._uuid)
         except GpuError as error:
             if self._quarantine is not None:
                 self._quarantine = replace(self._quarantine, failed_since=True)
             self._put(before.unreadable(health.health_of(error), str(error), self._clock()))
             return
+        gpu = read.gpu
         self._instances = {_key(each.place): each for each in gpu.instances}
-        slices = tuple(_seen(instance, listed[instance.gi_id]) for instance in gpu.instances)
+        slices = tuple(_seen(each, _pids(each, read.processes.get(each.gi_id, ()))) for each in gpu.instances)
         self._heal(gpu, slices)
         self._put(self._judged(gpu, self._published.follow(slices)))
 
@@ -147,17 +155,6 @@ class GpuLoop:
         read_at = self._reading.read_at
         marks = self._board.snapshot().marks.items()
         return any(each.gpu == self._uuid and mark.release and mark.release.since >= read_at for each, mark in marks)
-
-    def _pids(self, instance: GpuInstance) -> tuple[int, ...] | None:
-        if instance.compute_instance is None:
-            return ()
-        try:
-            return tuple(each.pid for each in self._driver.processes(instance))
-        except GpuTimeout:
-            raise
-        except GpuError as error:
-            _LOG.warning("The processes of %s cannot be listed: %s", instance.slice_id, error)
-            return None
 
     def _judged(self, gpu: Gpu, slices: tuple[SeenSlice, ...]) -> GpuReading:
         state, why = health.health_of_mode(current=gpu.mode.current, pending=gpu.mode.pending)
@@ -417,18 +414,20 @@ class GpuLoop:
             kind = Kind.TIMED_OUT
         elif isinstance(error, SliceInUse):
             instance = self._instances.get(key)
-            kind = Kind.IN_USE if instance is not None and self._pids_or_none(instance) else Kind.HANDLE_HELD
+            kind = Kind.IN_USE if instance is not None and self._has_processes(instance) else Kind.HANDLE_HELD
             if kind is Kind.HANDLE_HELD:
                 why = f"{why}; no process is listed, so a monitor such as DCGM may have it open"
         _LOG.warning("%s of %s: %s", kind, self._id(key), why)
         self._back_offs[key] = back_off(self._back_offs.get(key), self._clock(), error.reason, why)
         self._happened(Happened(kind=kind, gpu=self._uuid, key=key, why=why))
 
-    def _pids_or_none(self, instance: GpuInstance) -> tuple[int, ...] | None:
+    def _has_processes(self, instance: GpuInstance) -> bool:
+        """As far as the driver tells."""
         try:
-            return self._pids(instance)
-        except GpuError:
-            return None
+            return instance.compute_instance is not None and bool(self._driver.processes(instance))
+        except GpuError as error:
+            _LOG.warning("The processes of %s cannot be listed: %s", instance.slice_id, error)
+            return False
 
     def _tell(self, decision: Decision, snapshot: Snapshot) -> None:
         """`snapshot`: what was decided by; a spec that has come since has not been judged."""
@@ -473,6 +472,14 @@ def _doing(action: layout_change.Action) -> str:
 
 def _key(place: Place) -> SliceKey:
     return SliceKey(profile=place.profile.name, start=place.start)
+
+
+def _pids(instance: GpuInstance, listed: tuple[SliceProcess, ...] | GpuError) -> tuple[int, ...] | None:
+    """None: they are not known."""
+    if isinstance(listed, GpuError):
+        _LOG.warning("The processes of %s cannot be listed: %s", instance.slice_id, listed)
+        return None
+    return tuple(each.pid for each in listed)
 
 
 def _seen(instance: GpuInstance, pids: tuple[int, ...] | None) -> SeenSlice:

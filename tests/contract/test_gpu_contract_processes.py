@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, When
-from knative_mig.core.errors import SliceInUse, SliceNotFound
+from knative_mig.core.errors import GpuLost, GpuTimeout, SliceInUse, SliceNotFound
 from knative_mig.core.layout import overlap
 from knative_mig.ports.gpu import MigUuid, SliceProcess, create_slice, destroy_slice
 from tests.contract.gpu_rigs import Rig, first, mig_uuid, name
@@ -99,6 +99,38 @@ class TestProcessesOnASlice:
 
         assert driver.processes(made) == ()
         destroy_slice(driver, made)
+
+    def test_a_reading_of_all_at_once_says_what_each_question_says(self, shared_gpus: Rig) -> None:
+        driver = shared_gpus.open()
+        idle = create_slice(driver, first(driver), name("1g.5gb"), 0)
+        held = create_slice(driver, first(driver), name("3g.20gb"), 4)
+        half_made = driver.create_gpu_instance(first(driver), name("1g.5gb"), 1)
+        shared_gpus.controls.attach(mig_uuid(held), memory_mib=5)
+
+        read = driver.occupancy(first(driver))
+
+        assert read.gpu == driver.gpu(first(driver))
+        assert read.gpu.instances == (idle, half_made, held)
+        assert read.processes == {idle.gi_id: (), held.gi_id: driver.processes(held)}
+
+    def test_a_slice_whose_processes_are_not_told_hides_no_others(self, shared_gpus: Rig) -> None:
+        if shared_gpus.kind == "nvml":
+            pytest.skip("the ABI library lists processes by a call of its own")
+        driver = shared_gpus.open()
+        first_one = create_slice(driver, first(driver), name("1g.5gb"), 0)
+        other = create_slice(driver, first(driver), name("1g.5gb"), 1)
+        shared_gpus.controls.inject(Fault(call=Call.PROCESSES, harm=Harm.FAIL, error=GpuLost))
+        read = driver.occupancy(first(driver))
+        assert isinstance(read.processes[first_one.gi_id], GpuLost)
+        assert read.processes[other.gi_id] == ()
+
+    def test_a_driver_that_gives_up_on_a_slice_has_not_read_the_gpu(self, shared_gpus: Rig) -> None:
+        driver = shared_gpus.open()
+        create_slice(driver, first(driver), name("1g.5gb"), 0)
+        shared_gpus.controls.inject(Fault(call=Call.PROCESSES, harm=Harm.FAIL, error=GpuTimeout))
+        with pytest.raises(GpuTimeout):
+            driver.occupancy(first(driver))
+        assert driver.occupancy(first(driver)).gpu.instances
 
     def test_memory_is_told_and_a_process_can_let_go(self, shared_gpus: Rig) -> None:
         driver = shared_gpus.open()

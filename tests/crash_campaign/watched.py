@@ -28,6 +28,7 @@ from knative_mig.ports.gpu import (
     GpuUuid,
     HealthEvent,
     Inventory,
+    Occupancy,
     SliceProcess,
 )
 from knative_mig.ports.injection import SliceInjection
@@ -101,6 +102,9 @@ class WatchedGpus:
 
     def processes(self, instance: GpuInstance) -> tuple[SliceProcess, ...]:
         return self.to.around(f"gpu processes {instance.place}", lambda: self.driver.processes(instance))
+
+    def occupancy(self, uuid: GpuUuid) -> Occupancy:
+        return self.to.around("gpu read", lambda: self.driver.occupancy(uuid))
 
     def wait_for_event(self, timeout_s: float) -> HealthEvent | None:
         return self.driver.wait_for_event(timeout_s)

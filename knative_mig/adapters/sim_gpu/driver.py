@@ -38,8 +38,10 @@ from knative_mig.ports.gpu import (
     HealthEvent,
     Inventory,
     MigMode,
+    Occupancy,
     SliceProcess,
     UnusableGpu,
+    read_occupancy,
 )
 
 # NVIDIA publishes no figures; these lie within what drivers and operators were seen to take.
@@ -180,6 +182,9 @@ class SimulatedGpus:
             return state, living(found)
 
         return self._call(Call.PROCESSES, look)
+
+    def occupancy(self, uuid: GpuUuid) -> Occupancy:
+        return read_occupancy(self, uuid)
 
     def wait_for_event(self, timeout_s: float) -> HealthEvent | None:
         def look(state: State) -> tuple[State, HealthEvent | None]:

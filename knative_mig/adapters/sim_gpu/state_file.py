@@ -23,6 +23,7 @@ class FileStore:
     def __init__(self, path: Path) -> None:
         """For a file that is there: `open` makes it first. A link is followed, or replacing the file would cut it."""
         self.path = path.resolve()
+        self._last_read: tuple[bytes, State] | None = None
 
     @classmethod
     def open(cls, path: Path, spec: str, fresh: Callable[[], State]) -> Self:
@@ -37,8 +38,12 @@ class FileStore:
         return store
 
     def read(self) -> State:
+        """The bytes are read each time; what they say is known where they are those of the time before."""
         try:
-            return decode(self.path.read_bytes())
+            data, last = self.path.read_bytes(), self._last_read
+            if last is None or last[0] != data:
+                last = self._last_read = data, decode(data)
+            return last[1]
         except OSError as error:
             raise GpuStateDamaged(f"{self.path}: {error.strerror or error}") from error
         except Damage as damage:

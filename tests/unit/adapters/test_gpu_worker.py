@@ -129,6 +129,26 @@ def test_readings_share_one_model_also_those_of_the_next_worker(rig: Rig) -> Non
     assert worker.inventory().gpus[1].model is before
 
 
+def test_a_gpu_and_who_runs_on_it_is_one_question_however_many_slices_it_has(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = rig.worker(rig.one)
+    for start in range(3):
+        worker.create_compute_instance(worker.create_gpu_instance(rig.one, ProfileName.parse("1g.5gb"), start))
+    asked: list[str] = []
+    ask = worker._ask
+
+    def noted(to: gpu_worker._Worker, question: object, deadline_s: float, what: str) -> object:
+        asked.append(what)
+        return ask(to, question, deadline_s, what)
+
+    monkeypatch.setattr(worker, "_ask", noted)
+    read = worker.occupancy(rig.one)
+    assert asked == ["occupancy"]
+    assert len(read.processes) == len(read.gpu.instances) == 3
+    assert read.gpu.model is worker.gpu(rig.one).model
+
+
 ORPHAN = """
 import sys
 from pathlib import Path

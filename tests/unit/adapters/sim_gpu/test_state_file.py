@@ -53,6 +53,24 @@ def test_what_is_written_is_read_back(file: Path) -> None:
     assert len(state.gpus[0].instances[1].holders) == len(state.faults) == 1
 
 
+def test_what_did_not_change_is_not_parsed_again_and_what_did_is_seen_whatever_the_files_times_say(file: Path) -> None:
+    store, times = FileStore(file), file.stat()
+    before = store.read()
+    assert store.read() is before
+    whole = file.read_bytes()
+    changed = replace(before, gpus=(replace(before.gpus[0], lost=True), *before.gpus[1:]))
+    file.write_bytes(encode(changed))
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert store.read() == changed
+    file.write_bytes(whole[:-20] + b"!" + whole[-19:])
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    for _ in range(2):
+        with pytest.raises(GpuStateDamaged):
+            store.read()
+    file.write_bytes(whole)
+    assert store.read() == before
+
+
 def test_a_second_opening_finds_the_same_gpus(file: Path) -> None:
     before = file.read_bytes()
     assert open_store(SPEC, file).read() == decode(before)

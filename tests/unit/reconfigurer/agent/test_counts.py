@@ -3,8 +3,8 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from knative_mig.adapters.sim_gpu import SimulatedGpus, open_store
-from knative_mig.core.errors import IllegalPlacement
+from knative_mig.adapters.sim_gpu import Call, Fault, Harm, SimulatedGpus, SimulationControls, open_store
+from knative_mig.core.errors import GpuLost, IllegalPlacement
 from knative_mig.core.inventory import GpuUuid
 from knative_mig.ports.gpu import create_slice, destroy_slice
 from reconfigurer.agent.counted_gpus import CountedGpus
@@ -29,6 +29,22 @@ def test_calls_to_gpus_are_counted_by_what_came_of_them() -> None:
     assert count("create_gpu_instance", "ok") == 1
     assert count("create_gpu_instance", "IllegalPlacement") == 1
     assert count("destroy_gpu_instance", "ok") == 1
+
+
+def test_a_reading_is_counted_as_what_it_is_made_of() -> None:
+    registry, store = CollectorRegistry(), open_store("1xA100-40GB")
+    gpus = CountedGpus(SimulatedGpus(store), AgentMetrics(registry))
+    uuid = gpus.inventory().gpus[0].uuid
+    for start in (0, 1):
+        create_slice(gpus, uuid, profile("1g.5gb"), start)
+    SimulationControls(store).inject(Fault(call=Call.PROCESSES, harm=Harm.FAIL, error=GpuLost))
+    gpus.occupancy(uuid)
+
+    def count(call: str, outcome: str) -> float | None:
+        labels = {"call": call, "outcome": outcome}
+        return registry.get_sample_value("knative_mig_agent_hardware_calls_total", labels)
+
+    assert (count("gpu", "ok"), count("processes", "ok"), count("processes", "GpuLost")) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
