@@ -121,11 +121,13 @@ class Killable:
             if self._ending or self._aim is None or not self._aim.strikes(call, when):
                 return True
             point, self._aim = self._aim.point, None
-            self.killed_at = time.monotonic()
             if point.victim is Victim.WORKER:
+                self.killed_at = time.monotonic()
                 assert self._kill_worker is not None
                 self._kill_worker(call, point.when)
                 return True
+            self.done = set()  # whoever looks while it dies must not take its word for its successor's
+            self.killed_at = time.monotonic()
             os.kill(pid, signal.SIGKILL)
             self._host.wait(pid)
             self.start()
