@@ -2,6 +2,7 @@
 
 from knative_mig.adapters.sim_gpu.controls import SimulationControls
 from knative_mig.adapters.sim_gpu.state_file import FileStore
+from knative_mig.core.inventory import GpuUuid
 from tests.cluster.driver import Cluster
 from tests.cluster.system import STATE
 
@@ -21,3 +22,11 @@ def instance_number(cluster: Cluster, node: str, uuid: str) -> int:
 
 def _store(cluster: Cluster, node: str) -> FileStore:
     return FileStore(cluster.testbed.node(node).folder.mounts["/var/lib"] / STATE.relative_to("/var/lib"))
+
+
+def layouts(cluster: Cluster, node: str) -> dict[GpuUuid, frozenset[str]]:
+    """What is cut on the node's GPUs, whatever anybody says of it, as in `3g.20gb@4`."""
+    return {
+        gpu.uuid: frozenset(f"{each.place.profile.name}@{each.place.start}" for each in gpu.instances)
+        for gpu in _store(cluster, node).read().gpus
+    }

@@ -51,7 +51,7 @@ def image(cache: Cache) -> Image:
 def deployed(cluster: testbed.Cluster) -> None:
     """Deploys what this checkout is, unless that is there."""
     with _alone(cluster):
-        stamp = cluster.state.root / "knative-mig-deployed"
+        stamp = _stamp(cluster)
         run = os.environ.get(_RUN_VARIABLE, f"process {os.getpid()}")
         known, _, by = stamp.read_text().partition(" ") if stamp.exists() else ("", "", "")
         if by == run:
@@ -112,10 +112,19 @@ def wait_ready(kubectl: Kubectl, *, seconds: float = _READY_SECONDS) -> None:
 
 def remove(cluster: testbed.Cluster) -> None:
     with _alone(cluster):
-        (cluster.state.root / "knative-mig-deployed").unlink(missing_ok=True)
+        _stamp(cluster).unlink(missing_ok=True)
         cluster.kubectl(
             "delete", "--kustomize", str(_OVERLAY), "--ignore-not-found", "--wait", "--timeout=60s", timeout=70
         )
+
+
+def is_deployed(cluster: testbed.Cluster) -> bool:
+    return _stamp(cluster).exists()
+
+
+def _stamp(cluster: testbed.Cluster) -> Path:
+    """The fingerprint of what is there, and who looked at it last."""
+    return cluster.state.root / "knative-mig-deployed"
 
 
 @contextmanager
