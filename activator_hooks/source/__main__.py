@@ -13,10 +13,9 @@ from activator_hooks.source.process import run
 from activator_hooks.source.settings import SourceSettings
 from knative_mig.adapters.event_sender import TOKEN_FILE, Sink
 from knative_mig.adapters.kube.client import KubeClient
-from knative_mig.adapters.program import run_program
+from knative_mig.adapters.program import common_options, run_program
 from knative_mig.core.pending.asks import Rhythm
 
-IN_CLUSTER = "in-cluster"
 PLANNER = "http://planner.knative-mig.svc"
 _DEFAULT = SourceSettings()
 _SECONDS = click.FloatRange(min=0, min_open=True)
@@ -24,8 +23,7 @@ _PORT = click.IntRange(0, 65535)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "KNATIVE_MIG", "help_option_names": ["-h", "--help"]})
-@click.option("--kubeconfig", default=IN_CLUSTER, show_default=True, help="A file, or in-cluster.")
-@click.option("--context", default=None, help="Of the kubeconfig.")
+@common_options(ops_port=_DEFAULT.ops_port)
 @click.option("--sink", envvar="K_SINK", default=PLANNER, show_default=True, help="Where events go: http or https.")
 @click.option("--ce-overrides", envvar="K_CE_OVERRIDES", default="", help="JSON with extensions that each event gets.")
 @click.option("--ca-certs", envvar="K_CA_CERTS", default="", help="PEM, trusted for the sink beside the system's.")
@@ -37,8 +35,6 @@ _PORT = click.IntRange(0, 65535)
 @click.option("--senders", type=click.IntRange(1, 64), default=_DEFAULT.senders, show_default=True)
 @click.option("--dead-letters-port", type=_PORT, default=_DEFAULT.dead_letters_port, show_default=True)
 @click.option("--ops-host", default="0.0.0.0", show_default=True)  # noqa: S104 - probes come from the node
-@click.option("--ops-port", type=_PORT, default=_DEFAULT.ops_port, show_default=True)
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
 def command(
     *,
     kubeconfig: str,
@@ -69,9 +65,7 @@ def command(
             rhythm=Rhythm(again_s=again_s, again_most_s=again_most_s, retry_s=retry_s, retry_most_s=retry_most_s),
         )
         where = Sink.parse(sink, overrides=ce_overrides, ca_certs=ca_certs, token_file=token_file)
-        in_cluster = kubeconfig == IN_CLUSTER
-        client = KubeClient.in_cluster() if in_cluster else KubeClient.of_kubeconfig(kubeconfig, context)
-        return run(settings, client, where, host=ops_host)
+        return run(settings, KubeClient.of(kubeconfig, context), where, host=ops_host)
 
     run_program("source", body, log_level=log_level)
 

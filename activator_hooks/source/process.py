@@ -9,7 +9,6 @@ takes them knows by their ids. A thread that fails ends the process: its Deploym
 """
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.kinds import POD, POD_AUTOSCALER, REVISION
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.adapters.ops_server import OpsServer
+from knative_mig.adapters.program import run_until_told
 from knative_mig.adapters.threads import Threads
 from knative_mig.core.events import Event, RawEvent, Rejected, shown
 
@@ -37,14 +37,7 @@ _LOOKS_AGAIN_S: Final = 0.05  # whether the mirrors have been listed
 
 def run(settings: SourceSettings, client: KubeClient, sink: Sink, *, host: str = "0.0.0.0") -> int:  # noqa: S104 - probes come from the node
     """Until SIGTERM or SIGINT; the exit code."""
-    source = Source(settings, client, sink, host=host)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: source.stop.set())
-    source.start()
-    _log.info("Events go to %s", sink.shown)
-    source.stop.wait()
-    source.end()
-    return 1 if source.failed else 0
+    return run_until_told(Source(settings, client, sink, host=host))
 
 
 class Source:
@@ -52,6 +45,7 @@ class Source:
         """OSError: one of its ports is taken."""
         self.stop = threading.Event()
         self._settings = settings
+        self._goes_to = sink.shown
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self._metrics = SourceMetrics(registry)
@@ -62,11 +56,12 @@ class Source:
         self._watched = Watched(revisions=revisions, scales=scales, pods=pods)
         sender = EventSender(sink, connections=settings.senders)
         self._desk = Desk(self._watched, sender, self._metrics, clock=time.monotonic, rhythm=settings.rhythm)
-        self.ops = OpsServer(host, settings.ops_port, registry, unhealthy=self._unhealthy, unready=self._unready)
+        self._threads = Threads(self.stop)
+        unhealthy = self._threads.why_unhealthy
+        self.ops = OpsServer(host, settings.ops_port, registry, unhealthy=unhealthy, unready=self._unready)
         self.letters = EventServer(host, settings.dead_letters_port, self._take_dead_letter)
         for name, mirror in self._watched.each().items():
             self._metrics.mirror_age.labels(name).set_function(_age(mirror.age_s))
-        self._threads = Threads(self.stop)
 
     @property
     def failed(self) -> str:
@@ -81,6 +76,7 @@ class Source:
         self._threads.run("begin", self._begin)
         for number in range(self._settings.senders):
             self._threads.run(f"send-{number}", self._desk.run_sender)
+        _log.info("Events go to %s", self._goes_to)
 
     def end(self) -> None:
         """Within two seconds. What was on its way may arrive or not, and is told again by whoever comes next."""
@@ -102,12 +98,9 @@ class Source:
             code = shown(event.extensions.get("knativeerrorcode", "no code"))
             _log.warning("A dead letter: %s %s, refused with %s", shown(event.subject), shown(event.id), code)
 
-    def _unhealthy(self) -> str:
-        return f"thread {self.failed} failed" if self.failed else ""
-
     def _unready(self) -> str:
         unsynced = self._watched.unsynced
-        return self._unhealthy() or (f"not listed yet: {', '.join(unsynced)}" if unsynced else "")
+        return self._threads.why_unhealthy() or (f"not listed yet: {', '.join(unsynced)}" if unsynced else "")
 
 
 def _age(age_s: Callable[[float], float]) -> Callable[[], float]:

@@ -9,17 +9,15 @@ import click
 from activator_hooks.webhook.process import run
 from activator_hooks.webhook.settings import WebhookSettings
 from knative_mig.adapters.kube.client import KubeClient
-from knative_mig.adapters.program import run_program
+from knative_mig.adapters.program import common_options, run_program
 
-IN_CLUSTER = "in-cluster"
 _DEFAULT = WebhookSettings()
 _SECONDS = click.FloatRange(min=0, min_open=True)
 _PORT = click.IntRange(0, 65535)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "KNATIVE_MIG", "help_option_names": ["-h", "--help"]})
-@click.option("--kubeconfig", default=IN_CLUSTER, show_default=True, help="A file, or in-cluster.")
-@click.option("--context", default=None, help="Of the kubeconfig.")
+@common_options(ops_port=_DEFAULT.ops_port)
 @click.option(
     "--namespace", envvar=["KNATIVE_MIG_NAMESPACE", "POD_NAMESPACE"], default=_DEFAULT.namespace, show_default=True
 )
@@ -29,8 +27,6 @@ _PORT = click.IntRange(0, 65535)
 @click.option("--look-every-s", type=_SECONDS, default=_DEFAULT.look_every_s, show_default=True)
 @click.option("--waits-for-mirrors-s", type=_SECONDS, default=_DEFAULT.waits_for_mirrors_s, show_default=True)
 @click.option("--host", default="0.0.0.0", show_default=True)  # noqa: S104 - API servers come from anywhere
-@click.option("--ops-port", type=_PORT, default=_DEFAULT.ops_port, show_default=True)
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
 def command(
     *,
     kubeconfig: str,
@@ -57,9 +53,7 @@ def command(
             look_every_s=look_every_s,
             waits_for_mirrors_s=waits_for_mirrors_s,
         )
-        in_cluster = kubeconfig == IN_CLUSTER
-        client = KubeClient.in_cluster() if in_cluster else KubeClient.of_kubeconfig(kubeconfig, context)
-        return run(settings, client, host=host)
+        return run(settings, KubeClient.of(kubeconfig, context), host=host)
 
     run_program("webhook", body, log_level=log_level)
 

@@ -7,7 +7,6 @@
 process: its Deployment starts it anew.
 """
 
-import signal
 import threading
 import time
 from typing import Any, Final
@@ -26,6 +25,7 @@ from knative_mig.adapters.kube.kinds import CONFIG_MAP
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.adapters.kube.webhooks import KubeCertificateStore, KubeWebhookConfigurations
 from knative_mig.adapters.ops_server import OpsServer
+from knative_mig.adapters.program import run_until_told
 from knative_mig.adapters.threads import Threads
 from knative_mig.adapters.webhook_server import WebhookServer
 
@@ -35,13 +35,7 @@ DEFAULTS: Final = "config-defaults"
 
 def run(settings: WebhookSettings, client: KubeClient, *, host: str = "0.0.0.0") -> int:  # noqa: S104 - API servers come from anywhere
     """Until SIGTERM or SIGINT; the exit code."""
-    webhook = Webhook(settings, client, host=host)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: webhook.stop.set())
-    webhook.start()
-    webhook.stop.wait()
-    webhook.end()
-    return 1 if webhook.failed else 0
+    return run_until_told(Webhook(settings, client, host=host))
 
 
 class Webhook:
@@ -71,8 +65,9 @@ class Webhook:
             metrics=self._metrics,
             every_s=settings.look_every_s,
         )
-        self.ops = OpsServer(host, settings.ops_port, registry, unhealthy=self._unhealthy, unready=self._unready)
         self._threads = Threads(self.stop)
+        unhealthy = self._threads.why_unhealthy
+        self.ops = OpsServer(host, settings.ops_port, registry, unhealthy=unhealthy, unready=self._unready)
         self._started = time.monotonic()
 
     @property
@@ -100,10 +95,8 @@ class Webhook:
     def _count(self, path: Path, outcome: str) -> None:
         self._metrics.reviews.labels(path.name.lower(), str(outcome)).inc()
 
-    def _unhealthy(self) -> str:
-        return f"thread {self.failed} failed" if self.failed else ""
-
     def _unready(self) -> str:
         unsynced = [name for name, mirror in self._mirrors.items() if not mirror.synced]
         waits = unsynced and time.monotonic() - self._started < self.settings.waits_for_mirrors_s
-        return self._unhealthy() or self.keeper.unready or (f"not listed yet: {', '.join(unsynced)}" if waits else "")
+        why = self._threads.why_unhealthy() or self.keeper.unready
+        return why or (f"not listed yet: {', '.join(unsynced)}" if waits else "")

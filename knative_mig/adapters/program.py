@@ -1,16 +1,63 @@
-"""How a process of ours begins to log, and how it ends: with an exit code, and at once.
+"""What every process of ours is told, how it begins to log, and how it ends: when told to, with an exit code, at once.
 
-Called by a process's `__main__`. The subtle thing is the end: threads that wait in a driver, for a kubelet or for an
-API server that is away would hold up an ordinary exit, so what has been said is flushed and the process is gone.
+Called by a process's `__main__` and its `process.run`. The subtle thing is the end: threads that wait in a driver, for
+a kubelet or for an API server that is away would hold up an ordinary exit, so what has been said is flushed and the
+process is gone.
 """
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol, TypeVar
 
+import click
+
+from knative_mig.adapters.kube.client import IN_CLUSTER
 from knative_mig.core.errors import BadInput, KnativeMigError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Process(Protocol):
+    stop: threading.Event
+
+    @property
+    def failed(self) -> str:
+        """Which thread did, and so set `stop`."""
+
+    def start(self) -> None: ...
+
+    def end(self) -> None: ...
+
+
+def common_options(*, ops_port: int) -> Callable[[F], F]:
+    """Where the API server is, where probes come to, and how much is logged: the options of every process."""
+    options = (
+        click.option("--kubeconfig", default=IN_CLUSTER, show_default=True, help="A file, or in-cluster."),
+        click.option("--context", default=None, help="Of the kubeconfig."),
+        click.option("--ops-port", type=click.IntRange(0, 65535), default=ops_port, show_default=True),
+        click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True),
+    )
+
+    def decorated(command: F) -> F:
+        for option in reversed(options):  # the last that is put on is the first of --help
+            command = option(command)
+        return command
+
+    return decorated
+
+
+def run_until_told(process: Process) -> int:
+    """Until SIGTERM or SIGINT, or until a thread of it fails; the exit code."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: process.stop.set())
+    process.start()
+    process.stop.wait()
+    process.end()
+    return 1 if process.failed else 0
 
 
 def run_program(who: str, body: Callable[[], int], *, log_level: str) -> NoReturn:

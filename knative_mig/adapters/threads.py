@@ -30,6 +30,10 @@ class Threads:
 
         self._running[name] = _started(guarded, name)
 
+    def why_unhealthy(self) -> str:
+        """Empty: none has failed."""
+        return f"thread {self.failed} failed" if self.failed else ""
+
     def join(self, name: str, deadline: float) -> bool:
         """Whether that thread has ended by then (monotonic)."""
         self._running[name].join(max(0.0, deadline - time.monotonic()))

@@ -11,7 +11,7 @@ import click
 from knative_mig.adapters.program import run_program
 from knative_mig.core.inventory import NodeName
 from reconfigurer.agent.process import run
-from reconfigurer.agent.settings import IN_CLUSTER, LEGAL_GPUS, Inject, Settings
+from reconfigurer.agent.settings import LEGAL_GPUS, Inject, Settings
 
 _DEFAULT = Settings(node=NodeName("any"), gpus="nvml")
 _INJECT = [each.value for each in Inject]  # click would show an enum's names, not what they stand for
@@ -32,7 +32,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--holder", envvar=["KNATIVE_MIG_HOLDER", "POD_NAME"], default="", help="Who holds the Lease.")
 @click.option("--ops-host", default=_DEFAULT.ops_host, show_default=True)
 @click.option("--ops-port", type=click.IntRange(0, 65535), default=_DEFAULT.ops_port, show_default=True)
-@click.option("--kubeconfig", default=IN_CLUSTER, show_default=True, help="A file, or in-cluster.")
+@click.option("--kubeconfig", default=_DEFAULT.kubeconfig, show_default=True, help="A file, or in-cluster.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
 def command(
     *,

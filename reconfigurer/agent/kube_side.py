@@ -24,7 +24,7 @@ from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.gpu_node import LAYOUT_LABEL, GpuNode, Layout
 from knative_mig.ports.kube import ClusterError, EventRecorder, GpuNodes, Key, Leases, Mirror, NodeStatuses, Pods
-from reconfigurer.agent.settings import IN_CLUSTER, Settings
+from reconfigurer.agent.settings import Settings
 
 _log = logging.getLogger(__name__)
 LOOK_AT_LABEL_EACH_S: Final = 60.0
@@ -47,9 +47,7 @@ class KubeSide:
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
-        if settings.kubeconfig == IN_CLUSTER:
-            return cls.of(KubeClient.in_cluster(user_agent="knative-mig-agent"), settings)
-        return cls.of(KubeClient.of_kubeconfig(settings.kubeconfig, user_agent="knative-mig-agent"), settings)
+        return cls.of(KubeClient.of(settings.kubeconfig, user_agent="knative-mig-agent"), settings)
 
     @classmethod
     def of(cls, client: KubeClient, settings: Settings) -> Self:

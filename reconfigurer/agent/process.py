@@ -392,8 +392,8 @@ class Agent:
         return self._all_read.is_set()
 
     def _unhealthy(self) -> str:
-        if self.failed:
-            return f"thread {self.failed} failed"
+        if why := self._threads.why_unhealthy():
+            return why
         silent_s = self._clock() - self._node_loop.stepped_at
         return f"the kubelet has not been looked after for {silent_s:.0f} s" if silent_s > STUCK_S else ""
 

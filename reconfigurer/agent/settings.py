@@ -10,13 +10,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from knative_mig.adapters.kube.client import IN_CLUSTER
 from knative_mig.adapters.sim_gpu.state import parse_spec
 from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import MOST_GPUS_A_NODE
 from knative_mig.core.inventory import NodeName
 
 SIMULATED: Final = "simulated:"
-IN_CLUSTER: Final = "in-cluster"
 LEGAL_GPUS: Final = f"nvml, or {SIMULATED}2xA100-40GB with at most {MOST_GPUS_A_NODE} GPUs"
 
 

@@ -10,21 +10,19 @@ import click
 
 from knative_mig.adapters.event_sender import TOKEN_FILE, Sink
 from knative_mig.adapters.kube.client import KubeClient
-from knative_mig.adapters.program import run_program
+from knative_mig.adapters.program import common_options, run_program
 from knative_mig.core.cluster.idle_worth import Reuse
 from knative_mig.core.cluster.staleness import Patience
 from knative_mig.core.planner.policy import Policy
 from reconfigurer.planner.process import run
 from reconfigurer.planner.settings import PlannerSettings
 
-IN_CLUSTER = "in-cluster"
 _DEFAULT = PlannerSettings()
 _SECONDS = click.FloatRange(min=0, min_open=True)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "KNATIVE_MIG", "help_option_names": ["-h", "--help"]})
-@click.option("--kubeconfig", default=IN_CLUSTER, show_default=True, help="A file, or in-cluster.")
-@click.option("--context", default=None, help="Of the kubeconfig.")
+@common_options(ops_port=_DEFAULT.ops_port)
 @click.option(
     "--namespace", envvar=["KNATIVE_MIG_NAMESPACE", "POD_NAMESPACE"], default=_DEFAULT.namespace, show_default=True
 )
@@ -53,8 +51,6 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 @click.option("--ca-certs", envvar="K_CA_CERTS", default="", help="PEM, trusted for the sink beside the system's.")
 @click.option("--token-file", default=TOKEN_FILE, show_default=True, help="Sent to the sink, if it is there.")
 @click.option("--ops-host", default="0.0.0.0", show_default=True)  # noqa: S104 - probes come from the node
-@click.option("--ops-port", type=click.IntRange(0, 65535), default=_DEFAULT.ops_port, show_default=True)
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
 def command(
     *,
     kubeconfig: str,
@@ -102,8 +98,7 @@ def command(
                 reserve_whole=reserve_whole,
             ),
         )
-        in_cluster = kubeconfig == IN_CLUSTER
-        client = KubeClient.in_cluster() if in_cluster else KubeClient.of_kubeconfig(kubeconfig, context)
+        client = KubeClient.of(kubeconfig, context)
         where = Sink.parse(sink, overrides=ce_overrides, ca_certs=ca_certs, token_file=token_file) if sink else None
         return run(settings, client, sink=where, advertise=advertise_address, host=ops_host)
 

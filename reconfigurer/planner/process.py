@@ -13,7 +13,6 @@ mirrors whole, so that a new leader plans at once. A thread that fails ends the 
 
 import logging
 import os
-import signal
 import socket
 import threading
 import time
@@ -37,6 +36,7 @@ from knative_mig.adapters.kube.move_objects import KubeMoveStore
 from knative_mig.adapters.kube.pods import KubePods, Seen
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.adapters.ops_server import OpsServer
+from knative_mig.adapters.program import run_until_told
 from knative_mig.adapters.threads import Threads
 from knative_mig.core.cluster.leadership import highest_token
 from knative_mig.ports.kube import Key
@@ -70,13 +70,7 @@ def run(
 ) -> int:
     """Until SIGTERM or SIGINT; the exit code."""
     me = os.environ.get("POD_NAME") or socket.gethostname()
-    planner = Planner(settings, client, sink, me=me, host=host, advertise=advertise)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: planner.stop.set())
-    planner.start()
-    planner.stop.wait()
-    planner.end()
-    return 1 if planner.failed else 0
+    return run_until_told(Planner(settings, client, sink, me=me, host=host, advertise=advertise))
 
 
 class _Runs(Protocol):
@@ -248,8 +242,8 @@ class Planner:
             future.result()
 
     def _unhealthy(self) -> str:
-        if self.failed:
-            return f"thread {self.failed} failed"
+        if why := self._threads.why_unhealthy():
+            return why
         since = self.loop.last_round_at or self._started
         still = time.monotonic() - since
         return f"no round for {still:.0f} s" if still > STANDS_STILL_AFTER_S else ""

@@ -31,6 +31,7 @@ from knative_mig.ports.kube import ApiUnreachable, Key
 
 Object = dict[str, Any]
 
+IN_CLUSTER: Final = "in-cluster"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
@@ -93,6 +94,13 @@ class KubeClient:
         self._headers = {"Accept": "application/json", "User-Agent": user_agent}
         self._lock = threading.Lock()
         self._transport = _Transport(credentials())
+
+    @classmethod
+    def of(cls, where: str, context: str | None = None, *, user_agent: str = "knative-mig") -> Self:
+        """As a process is told: IN_CLUSTER, or a kubeconfig's path."""
+        if where == IN_CLUSTER:
+            return cls.in_cluster(user_agent=user_agent)
+        return cls.of_kubeconfig(where, context, user_agent=user_agent)
 
     @classmethod
     def in_cluster(cls, *, user_agent: str = "knative-mig") -> Self:

@@ -34,3 +34,44 @@ run_program("planner", body, log_level="info")
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (code, says)
     assert ended.stdout == "what was said is not lost\n"
+
+
+PROCESS = """
+import os, signal, threading
+from knative_mig.adapters.program import run_until_told
+from knative_mig.adapters.threads import Threads
+
+class Process:
+    def __init__(self):
+        self.stop = threading.Event()
+        self.threads = Threads(self.stop)
+
+    @property
+    def failed(self):
+        return self.threads.failed
+
+    def start(self):
+        self.threads.run("work", BODY)
+
+    def end(self):
+        print("ended", self.threads.why_unhealthy())
+
+def fail(stop):
+    raise ValueError("it burns")
+
+print(run_until_told(Process()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        pytest.param("lambda stop: os.kill(os.getpid(), signal.SIGTERM)", "ended \n0\n", id="told to end"),
+        pytest.param("lambda stop: os.kill(os.getpid(), signal.SIGINT)", "ended \n0\n", id="interrupted"),
+        pytest.param("fail", "ended thread work failed\n1\n", id="a thread failed"),
+    ],
+)
+def test_it_runs_until_it_is_told_to_end_or_a_thread_of_it_fails(body: str, says: str) -> None:
+    program = PROCESS.replace("BODY", body)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (0, says)
