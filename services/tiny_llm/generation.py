@@ -52,6 +52,11 @@ class Generation:
     def of(cls, asked: Asked, now: float) -> "Generation":
         return cls(asked=asked, arrived_s=now, stream=TextStream(asked.stops), tokens=list(asked.prompt))
 
+    def token_came(self, now: float) -> None:
+        self.last_token_s = now
+        if self.first_token_s is None:
+            self.first_token_s = now
+
     @property
     def drawn(self) -> int:
         return len(self.tokens) - len(self.asked.prompt)

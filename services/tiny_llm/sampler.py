@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from services.tiny_llm.tokenizer import VOCABULARY, Sign
 
+_COLD: Final = 1e-5  # a temperature below is none, as for vLLM
 _LOW: Final = (1 << 64) - 1
 # Signs other than the end are the template's, and never the model's to say.
 _NEVER: Final = tuple(sign for sign in Sign if sign is not Sign.END)
@@ -41,7 +42,8 @@ def draw(logits: NDArray[np.float32], sampling: Sampling, index: int) -> Drawn:
     exact[list(_NEVER)] = -np.inf
     if sampling.ignore_end:
         exact[Sign.END] = -np.inf
-    token = int(exact.argmax()) if sampling.temperature == 0 else _by_chance(exact, sampling, index)
+    greedy = sampling.temperature < _COLD
+    token = int(exact.argmax()) if greedy else _by_chance(exact, sampling, index)
     if sampling.logprobs is None:
         return Drawn(token=token)
     logprobs = exact - exact.max()
