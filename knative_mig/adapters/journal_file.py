@@ -1,4 +1,4 @@
-"""The journal in one file that only grows: a line a record, each on the disk before its writer goes on.
+"""The journal in one file that only grows: a line a record, an intent on the disk before its writer goes on.
 
 Called by the node agent. A line is `version checksum {json}`; the checksum is over the JSON as it stands there, and
 fields that this version does not know are left alone. A record is whole or it is not believed: whatever cannot be
@@ -7,6 +7,9 @@ counts. Who opened the journal learns of it and compares the GPUs with what they
 
 The subtle thing is numbers. They rise over restarts, also when the file is lost: a fresh file starts with a record of
 the last number that is known, and compaction at each opening keeps that record.
+
+The end of an intent is written and not waited for: it is on the disk with whatever is synced next. A machine that
+loses its power before that has an intent whose operation was carried out, which is what recovery compares anyway.
 
 GPUs that change at once wait for the disk together: while one caller writes, the others' lines gather, and the next of
 them writes all of these and syncs once. So one thread at a time has the file, and what it wrote holds for all or none.
@@ -43,6 +46,7 @@ class _Waiting:
 
     line: bytes
     then: Callable[[], object]  # once it is there
+    synced: bool
     over: bool = False
     failed: str = ""
 
@@ -112,7 +116,8 @@ class JournalFile:
     def done(self, intent: Intent) -> None:
         with self._changed:
             if intent.number in self._open:
-                self._append(_line({"done": intent.number}), lambda: self._open.pop(intent.number, None))
+                line = _line({"done": intent.number})
+                self._append(line, lambda: self._open.pop(intent.number, None), synced=False)
 
     def writable(self) -> bool:
         with self._changed:
@@ -134,9 +139,11 @@ class JournalFile:
                 os.close(self._held)
                 self._held = None
 
-    def _append(self, line: bytes, then: Callable[[], object]) -> None:
-        """Returns when it is on the disk, be it by another caller's hand. The lock is held, but for the writing."""
-        mine = _Waiting(line, then)
+    def _append(self, line: bytes, then: Callable[[], object], *, synced: bool = True) -> None:
+        """Returns when it is on the disk, be it by another caller's hand, or merely written where `synced` is not asked
+        for. The lock is held, but for the writing.
+        """
+        mine = _Waiting(line, then, synced)
         self._waiting.append(mine)
         self._changed.wait_for(lambda: mine.over or not self._writing)
         if not mine.over:
@@ -149,7 +156,8 @@ class JournalFile:
         failed = f"{self._path}: it was not written"
         self._changed.release()
         try:
-            self._write(b"".join(each.line for each in together), len(together))
+            synced = any(each.synced for each in together)
+            self._write(b"".join(each.line for each in together), len(together), synced=synced)
             failed = ""
         except JournalUnwritable as error:
             failed = str(error)
@@ -162,7 +170,7 @@ class JournalFile:
                     each.then()
             self._changed.notify_all()
 
-    def _write(self, lines: bytes, records: int) -> None:
+    def _write(self, lines: bytes, records: int, *, synced: bool) -> None:
         """Lines of which only a part was written make the next one unreadable: the file is then written anew."""
         if self._held is None:
             self._held = _hold(self._path)
@@ -174,7 +182,8 @@ class JournalFile:
             assert self._file is not None
             self._torn = True
             _write_all(self._file, lines)
-            self._sync(self._file)
+            if synced:
+                self._sync(self._file)
             self._torn = False
             self._records += records
         except OSError as error:

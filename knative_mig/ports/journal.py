@@ -44,7 +44,9 @@ class Opened:
 
 
 class Journal(Protocol):
-    """Safe for several GPU loops at once. Each write is on the disk when it returns, or raises JournalUnwritable."""
+    """Safe for several GPU loops at once. An intent is on the disk when it returns, its end may be a moment later: lost
+    with the machine's power, it is an operation that was carried out. What cannot be written raises JournalUnwritable.
+    """
 
     def intend(self, operation: Operation, gpu: GpuUuid, key: SliceKey, *, mig_uuid: str | None = None) -> Intent: ...
 

@@ -1,8 +1,10 @@
 """Simulated GPUs in one JSON file: several processes, and restarts, see the same ones.
 
 Writers hold a lock on `FILE.lock` beside it and replace the file whole, so a reader needs no lock and a kill at any
-instant leaves the old state or the new one. A file that is torn, edited or from a newer version is `GpuStateDamaged`,
-saying which file and what is wrong with it; it is never repaired or reset here, as slices may hang on it.
+instant leaves the old state or the new one. Nobody waits for the disk: a driver that answers at once is to be simulated
+too, and what goes with the machine's power is no slice of anybody's. A file that is torn, edited or from a newer
+version is `GpuStateDamaged`, saying which file and what is wrong with it; it is never repaired or reset here, as slices
+may hang on it.
 """
 
 import fcntl
@@ -74,10 +76,7 @@ class FileStore:
         """The name of the new file is fixed: only the holder of the lock writes it, and a leftover is overwritten."""
         new = self.path.with_name(self.path.name + ".new")
         try:
-            with new.open("wb") as file:
-                file.write(encode(state))
-                file.flush()
-                os.fsync(file.fileno())
+            new.write_bytes(encode(state))
             new.replace(self.path)
         except OSError as error:
             raise GpuStateDamaged(f"{self.path}: cannot be written: {error.strerror}") from error

@@ -215,6 +215,18 @@ def test_who_comes_while_the_disk_writes_shares_the_next_write(path: Path) -> No
     assert opened(path)[0] == Opened(intents=tuple(sorted(made, key=lambda intent: intent.number)))
 
 
+def test_an_end_is_written_at_once_and_on_the_disk_with_the_next_intent(path: Path) -> None:
+    disk = SlowDisk(path, gather=0)
+    first = disk.journal.intend(Operation.CREATE, A, HALF)
+    disk.begin()
+    disk.journal.done(first)
+    assert (disk.syncs, disk.journal.open_intents()) == ([], 0)
+    assert b'"done":1}' in path.read_bytes()  # whoever is killed now has written it
+    disk.journal.intend(Operation.CREATE, A, HALF)
+    assert disk.syncs == [2]
+    disk.journal.close()
+
+
 def test_a_shared_write_that_fails_is_told_to_all_who_shared_it_and_counts_for_none(path: Path) -> None:
     disk = SlowDisk(path, gather=3)
     disk.refuses = True

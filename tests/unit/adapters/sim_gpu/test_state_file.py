@@ -232,6 +232,16 @@ def test_a_leftover_of_a_killed_writer_is_overwritten(file: Path) -> None:
     assert store.read().serial == 99
 
 
+def test_a_change_does_not_wait_for_the_disk(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(_: int) -> None:
+        raise AssertionError("a simulated driver took as long as the disk")
+
+    for sync in ("fsync", "fdatasync", "sync"):
+        monkeypatch.setattr(os, sync, waits)
+    FileStore(file).update(lambda state: (replace(state, serial=99), None))
+    assert FileStore(file).read().serial == 99
+
+
 def test_writers_at_the_same_time_lose_nothing(file: Path) -> None:
     """Each opens the lock by itself, as processes do."""
 
