@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 import click
 
-from knative_mig.adapters.kube.client import IN_CLUSTER
+from knative_mig.adapters.kube import IN_CLUSTER
 from knative_mig.core.errors import BadInput, KnativeMigError
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from knative_mig.adapters.kube.client import IN_CLUSTER
+from knative_mig.adapters.kube import IN_CLUSTER
 from knative_mig.adapters.sim_gpu.state import parse_spec
 from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import MOST_GPUS_A_NODE

@@ -23,6 +23,7 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 from urllib3.exceptions import HTTPError, ProtocolError
 
+from knative_mig.adapters.kube import IN_CLUSTER
 from knative_mig.adapters.kube.answers import answered_no
 from knative_mig.adapters.kube.kinds import Kind
 from knative_mig.adapters.kube.stream import Stream
@@ -31,7 +32,6 @@ from knative_mig.ports.kube import ApiUnreachable, Key
 
 Object = dict[str, Any]
 
-IN_CLUSTER: Final = "in-cluster"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
