@@ -1,13 +1,13 @@
 """What `tests.fake_agents` reads and writes, on the fake API server: facts of its objects, and changes in place.
 
-Made by `moving`, which holds the server's lock around whatever reads and then writes.
+Made by `moving`, which holds the server's lock around whatever reads, and around what it then writes.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from knative_mig.adapters.kube import gpu_node_codec, parse
-from knative_mig.adapters.kube.kinds import GPU_NODE, NODE, POD
+from knative_mig.adapters.kube.kinds import GPU_NODE, NODE, POD, Kind
 from knative_mig.core.cluster.objects import NodeFacts, PodFacts
 from knative_mig.core.gpu_node import GpuNode, GpuNodeStatus
 from knative_mig.core.inventory import NodeName
@@ -22,21 +22,39 @@ class ApiObjects:
 
     def __init__(self, api: FakeApi) -> None:
         self._api = api
+        self._read_at: dict[str, int] = {}  # the store's version, by kind
+        self._gpu_nodes: dict[Key, GpuNode] = {}
+        self._nodes: dict[Key, NodeFacts] = {}
+        self._pods: dict[Key, PodFacts] = {}
 
     @property
     def gpu_nodes(self) -> Mapping[Key, GpuNode]:
-        found = (gpu_node_codec.read(each) for each in self._api.objects(GPU_NODE))
-        return {Key("", each.name): each for each in found}
+        if self._has_changed(GPU_NODE):
+            found = (gpu_node_codec.read(each) for each in self._api.objects(GPU_NODE))
+            self._gpu_nodes = {Key("", each.name): each for each in found}
+        return self._gpu_nodes
 
     @property
     def nodes(self) -> Mapping[Key, NodeFacts]:
-        found = (parse.node(each) for each in self._api.objects(NODE))
-        return {Key("", each.name): each for each in found}
+        if self._has_changed(NODE):
+            found = (parse.node(each) for each in self._api.objects(NODE))
+            self._nodes = {Key("", each.name): each for each in found}
+        return self._nodes
 
     @property
     def pods(self) -> Mapping[Key, PodFacts]:
-        found = (parse.pod(each) for each in self._api.objects(POD))
-        return {Key(each.namespace, each.name): each for each in found}
+        if self._has_changed(POD):
+            found = (parse.pod(each) for each in self._api.objects(POD))
+            self._pods = {Key(each.namespace, each.name): each for each in found}
+        return self._pods
+
+    def _has_changed(self, kind: Kind) -> bool:
+        """Something has: looked at once for each version, as an agent asks for the same node again and again."""
+        version = self._api.store.version
+        if self._read_at.get(kind.plural) == version:
+            return False
+        self._read_at[kind.plural] = version
+        return True
 
     def read(self, name: NodeName) -> GpuNode:
         return self.gpu_nodes[Key("", name)]

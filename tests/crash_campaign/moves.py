@@ -46,7 +46,8 @@ def _prewarm(world: MovingWorld) -> None:
 
 def _come_again(world: MovingWorld) -> None:
     """Whoever is beside the function leaves: it is alone on its GPU again, and somebody needs that one whole."""
-    (pod,) = world.pods
+    with world.api.store.changed:
+        (pod,) = world.pods
     gpu, _, _ = world.slice_of(pod.name).partition("/")
     world.rises_when_marked = True
     world.end(f"fixed-{gpu.removeprefix('GPU-')}")
@@ -117,5 +118,5 @@ PLANNER: Final = Play(
     world=MovingWorld,
     harm="functions without a Ready pod",
     recovers_within_s=30.0,  # a whole move, with the patience of one that is not left to
-    stays_s=0.4,  # two resyncs
+    stays_s=0.5,  # longer than a resync
 )

@@ -8,6 +8,7 @@ function are Ready is looked at after every single change that the API server ha
 import threading
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final, Self
@@ -39,6 +40,7 @@ OF_TEMPLATE: Final = "1"  # its min-scale
 NODES: Final = ("n1", "n2")
 MOVES_PROFILE: Final = "3g.20gb"
 DRAINS_S: Final = 0.15
+TURNS_EACH_S: Final = 0.1  # at least: pods drain, and what one of the others has written another answers
 _BEATS_EACH_S: Final = 0.5  # of the agents' leases
 
 
@@ -153,15 +155,19 @@ class MovingWorld:
             self.api.put_object({**body, "metadata": {**body["metadata"], "annotations": annotations}})
 
     def _run(self) -> None:
-        changed = self.api.store.changed
+        store = self.api.store
         while not self._stop.is_set():
-            with changed:
+            with store.changed:
                 try:
                     self._turn()
                 except Exception as error:  # noqa: BLE001  whatever it is: the step must end with it, and say so
                     self._broken = f"the others have ended: {error!r}"
                     return
-                changed.wait(0.05)
+                left_at = store.version
+                store.changed.wait_for(partial(self._is_due, left_at), TURNS_EACH_S)
+
+    def _is_due(self, left_at: int) -> bool:
+        return self.api.store.version != left_at or self._stop.is_set()
 
     def _turn(self) -> None:
         self._look_at_changes()

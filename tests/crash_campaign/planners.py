@@ -29,7 +29,7 @@ LEAVES_WITHIN_S: Final = 2.0  # an autoscaler here acts at once; whoever has not
 SETTINGS: Final = PlannerSettings(
     events_port=0,
     ops_port=0,
-    resync_s=0.2,
+    resync_s=0.4,
     mover=MoverSettings(patience=Patience(leave_s=LEAVES_WITHIN_S, rest_s=1.0)),
 )
 _log = logging.getLogger(__name__)
