@@ -17,11 +17,16 @@ $(READY): requirements/dev.txt pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# The tests of the core, and of the processes that are mostly core: coverage makes all others slower and shows no more.
+COVERING := tests/unit/core tests/unit/reconfigurer
+
+# A test's processes would else compile our code anew, each of them, where nothing may be kept of it.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY) ## unit, property and contract tests, with the branch coverage of the core
-	$(PY) -m pytest tests/property --numprocesses=auto --dist=worksteal
-	$(PY) -m pytest tests/unit tests/contract --numprocesses=4 --dist=worksteal --cov --cov-report=
+	$(PY) -m pytest $(COVERING) --numprocesses=auto --dist=worksteal --cov=knative_mig/core --cov-report=
 	@echo "branch coverage of the core (the bar is 95 %):"
 	$(PY) -m coverage report --include='knative_mig/core/*' --fail-under=95
+	$(PY) -m pytest $(COVERING:%=--ignore=%) --numprocesses=4 --dist=load --maxschedchunk=1
 
 lint: $(READY) ## ruff, mypy strict, import contracts
 	$(PY) -m ruff check .
