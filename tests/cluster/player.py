@@ -4,13 +4,13 @@ import http.client
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from tests.cluster import load as requests
-from tests.cluster.api import POD, REVISION, SERVICE, Api, Object
+from tests.cluster.api import POD, REVISION, SERVICE, Api, Object, RefusedError
 from tests.cluster.function import Answer as HttpAnswer
 from tests.cluster.function import Function
 from tests.cluster.kn import Kn
@@ -18,7 +18,7 @@ from tests.cluster.observed import Observation, observed
 from tests.cluster.slices import EVENT, GpuNodeView
 from tests.cluster.testbed.system_images import FUNCTION_IMAGE
 from tests.cluster.waits import PATIENCE_SECONDS, eventually, recorded, until_all, until_gone
-from tests.scenarios.stage import Answer, SliceSeen, Timeline, Wish
+from tests.scenarios.stage import Answer, Drained, SliceSeen, Timeline, Wish
 
 _OF: Final = "serving.knative.dev/service"
 
@@ -113,35 +113,62 @@ class Player:
     def wait_zero(self, *, seconds: float = PATIENCE_SECONDS) -> None:
         self.function.wait_zero(seconds=seconds)
 
-    def rest(self, *, seconds: float = PATIENCE_SECONDS) -> float:
+    def rest(self, *, seconds: float = PATIENCE_SECONDS) -> Drained:
         leaves: dict[str, float] = {}
-        gone: dict[str, float] = {}
-        # Also those of pods that drain already: a function may be at zero before anybody looks.
-        of_mine = f"{self.name}-0"
-        held = {each.uuid for each in self.slices() if any(name.startswith(of_mine) for name in each.holders)}
+        ended: dict[str, float] = {}
+        gone: set[str] = set()
+        held = self._held_by_any()
 
         def note(arrived: float, event: str, pod: Object) -> None:
             name = pod["metadata"]["name"]
             if "deletionTimestamp" in pod["metadata"]:
                 leaves.setdefault(name, min(arrived, _left_before(pod)))
+            if event == "DELETED" or _has_ended(pod):
+                ended.setdefault(name, arrived)
             if event == "DELETED":
-                gone[name] = arrived
+                gone.add(name)
 
-        api, namespace, selector = self.api, self.function.namespace, f"{_OF}={self.name}"
-        with recorded(api, POD, namespace, note, labelSelector=selector):
+        with recorded(self.api, POD, self.function.namespace, note, labelSelector=f"{_OF}={self.name}"):
             self.wait_zero(seconds=seconds)
-            until_all(
-                api, POD, namespace, "has no pod", lambda world: not world, seconds=seconds, labelSelector=selector
-            )
-            eventually("its last pod was seen to go", lambda: gone.keys() >= leaves.keys())
+            self._wait_no_pod(seconds)
+            eventually("its last pod was seen to go", lambda: gone >= leaves.keys())
+        self._wait_idle(held)
+        idle = time.monotonic()
+        drained = Drained(
+            seconds=max((ended[name] - leaves[name] for name in leaves), default=0.0),
+            idle=max((idle - leaves[name] for name in leaves), default=0.0),
+        )
+        self.told(f"{self.name}: drain {drained.seconds:.3f}, its slice is idle {drained.idle:.3f} s")
+        return drained
+
+    def put_to_rest(self) -> None:
+        """`wait_zero`, and what drains is ended, as nobody asks it anything."""
+        held = self._held_by_any()
+        self.wait_zero()
+        api, namespace = self.api, self.function.namespace
+        for pod in api.items(POD, namespace, labelSelector=f"{_OF}={self.name}"):
+            with suppress(RefusedError):  # it is gone
+                api.call("DELETE", POD.path(namespace, pod["metadata"]["name"]), {"gracePeriodSeconds": 1})
+        self._wait_no_pod(PATIENCE_SECONDS)
+        self._wait_idle(held)
+
+    def _held_by_any(self) -> set[str]:
+        """Also those of pods that drain already: a function may be at zero before anybody looks."""
+        of_mine = f"{self.name}-0"
+        return {each.uuid for each in self.slices() if any(name.startswith(of_mine) for name in each.holders)}
+
+    def _wait_no_pod(self, seconds: float) -> None:
+        until_all(
+            self.api, POD, self.function.namespace, f"{self.name} has no pod", lambda world: not world,
+            seconds=seconds, labelSelector=f"{_OF}={self.name}",
+        )  # fmt: skip
+
+    def _wait_idle(self, held: set[str]) -> None:
         eventually(
             f"the slices of {self.name} are nobody's",
             lambda: [str(each) for each in self.slices() if each.uuid in held and each.state != "Idle"],
             lambda left: not left,
         )
-        drained = max((gone[name] - leaves[name] for name in leaves), default=0.0)
-        self.told(f"{self.name}: drain {drained:.3f} s")
-        return drained
 
     def held(self) -> list[SliceSeen]:
         def look() -> list[SliceSeen]:
@@ -188,6 +215,12 @@ def _words(wish: Wish) -> list[str]:
     for key, value in wish.environment.items():
         words += ["--env", f"{key}={value}"]
     return words
+
+
+def _has_ended(pod: Object) -> bool:
+    """Each of its containers, by the kubelet's own word; taking down what was around them takes it longer."""
+    containers = pod["status"].get("containerStatuses", [])
+    return bool(containers) and all("terminated" in each["state"] for each in containers)
 
 
 def _left_before(pod: Object) -> float:

@@ -4,12 +4,13 @@ Made by the `stage` fixture of test_scenarios.py. A stage that has one node keep
 scenarios on different nodes are played side by side.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from knative_mig.core.events import PENDING
 from knative_mig.core.inventory import GpuUuid
 from tests.cluster.api import REVISION, SERVICE, Api, Kind, Object
 from tests.cluster.brokers import Broker
@@ -70,6 +71,9 @@ class Stage:
         models = {each["uuid"]: each["model"] for node in self.nodes for each in node.object["status"]["gpus"]}
         return str(models[self._uuids[gpu]])
 
+    def uuid(self, gpu: int) -> str:
+        return self._uuids[gpu]
+
     def changes(self) -> int:
         name = "knative_mig_agent_hardware_calls_total"
         agents = [agent_pod(self.api, node.name) for node in self.nodes]
@@ -114,11 +118,10 @@ class Stage:
                 done.result()
         return players
 
-    def rest_all(self, *players: scenarios.Player) -> float:
-        drained: list[float] = []
+    def put_to_rest(self, *players: scenarios.Player) -> None:
         with ThreadPoolExecutor(max_workers=len(players)) as pool:
-            drained += pool.map(lambda player: player.rest(), players)
-        return max(drained)
+            for done in [pool.submit(player.put_to_rest) for player in players]:
+                done.result()
 
     def ready_in_order(self, players: Sequence[scenarios.Player], *, seconds: float) -> list[scenarios.Player]:
         ready: dict[str, None] = {}
@@ -142,8 +145,8 @@ class Stage:
 
     # ------------------------------------------------------------ the system
 
-    def resync(self, seconds: float) -> AbstractContextManager[None]:
-        return self.steering.planner(KNATIVE_MIG_RESYNC_S=f"{seconds:.0f}")
+    def resync(self, seconds: float) -> None:
+        self.steering.planner(KNATIVE_MIG_RESYNC_S=f"{seconds:.0f}")
 
     def sources(self, count: int) -> AbstractContextManager[None]:
         return self.steering.sources(count)
@@ -164,6 +167,21 @@ class Stage:
         assert isinstance(player, Player)
         revision = self.api.get(REVISION, player.function.revision, self.namespace)
         self.steering.tell(revision, player.wish.profile or "", identity, count)
+
+    @contextmanager
+    def outcomes_to(self, player: scenarios.Player, kind: str) -> Iterator[None]:
+        broker = self.steering.broker
+        try:
+            broker.subscribe(player.name, kind, of=self.namespace)
+            yield
+        finally:
+            broker.unsubscribe(player.name)
+
+    def tell_nonsense(self, identity: str) -> int:
+        return self.steering.broker.publish(PENDING, identity, {"Ce-Subject": f"{self.namespace}/nobody-00001"})
+
+    def dead_letters(self) -> int:
+        return self.steering.dead_letters()
 
     # ------------------------------------------------------------ events of others
 

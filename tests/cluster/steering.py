@@ -5,13 +5,14 @@ send. For tests that are alone; what was changed is put back.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from knative_mig.core.events import PENDING
 from tests.cluster.api import BROKER, CORE_SERVICE, JSON_PATCH, POD, TRIGGER, Api, Kind, Object
+from tests.cluster.brokers import Broker
 from tests.cluster.function import ask
-from tests.cluster.slices import GPU_NODE, LEASE, planner_pods
+from tests.cluster.slices import GPU_NODE, LEASE, metric, planner_pods
 from tests.cluster.system import AGENT_NAMESPACE, CHECKOUT, PLANNER_NAMESPACE, STATE
 from tests.cluster.testbed.kubectl import Kubectl
 from tests.cluster.waits import is_true, until, until_all
@@ -21,20 +22,29 @@ SINK_BINDING: Final = Kind("sources.knative.dev/v1", "sinkbindings")
 DAEMON_SET: Final = Kind("apps/v1", "daemonsets")
 _COMPONENT: Final = "app.kubernetes.io/component"
 _SECONDS: Final = 60.0
+_SYSTEMS_BROKER: Final = "knative-mig"
+_BOUND: Final = ("source", "planner")  # by SinkBindings of the same names
 
 
 @dataclass(frozen=True, slots=True)
 class Steering:
     kubectl: Kubectl
     api: Api
+    changed: set[str] = field(default_factory=set)  # of the planner's environment
 
-    @contextmanager
-    def planner(self, **environment: str) -> Iterator[None]:
+    def planner(self, **environment: str) -> None:
+        """From now on, until it is put back."""
+        self.changed.update(environment)
         before = self._token()
-        with self._environment("planner", environment):
-            self._led_anew(before)
-            yield
-            before = self._token()
+        self._set("planner", [f"{key}={value}" for key, value in environment.items()])
+        self._led_anew(before)
+
+    def put_back(self) -> None:
+        if not self.changed:
+            return
+        before = self._token()
+        self._set("planner", [f"{key}-" for key in self.changed])
+        self.changed.clear()
         self._led_anew(before)
 
     @contextmanager
@@ -97,16 +107,34 @@ class Steering:
     @contextmanager
     def broker_between(self) -> Iterator[None]:
         """As config/overlays/eventing installs it, where Eventing is."""
+        before = self._token()
         overlay = ("--kustomize", str(CHECKOUT / "config" / "overlays" / "eventing"))
         try:
             self.kubectl("apply", "--server-side", *overlay)
-            for kind, name in ((BROKER, "knative-mig"), (TRIGGER, "planner"), (SINK_BINDING, "source")):
+            ready = ((BROKER, _SYSTEMS_BROKER), (TRIGGER, "planner"), *((SINK_BINDING, name) for name in _BOUND))
+            for kind, name in ready:
                 until(self.api, kind.named(name, PLANNER_NAMESPACE), "is Ready", is_true)
-            self._settled("source")
+            for deployment in _BOUND:
+                self._settled(deployment)
+            self._led_anew(before)
             yield
+            before = self._token()
         finally:
             self.kubectl("delete", *overlay, "--ignore-not-found", "--wait", "--timeout=60s", timeout=70)
-            self._settled("source")
+            for deployment in _BOUND:
+                self._settled(deployment)
+        self._led_anew(before)
+
+    @property
+    def broker(self) -> Broker:
+        """The system's own, while it is between."""
+        return Broker(self.api, PLANNER_NAMESPACE, _SYSTEMS_BROKER)
+
+    def dead_letters(self) -> int:
+        """What the pending source was given that nobody would take."""
+        pods = self.api.items(POD, PLANNER_NAMESPACE, labelSelector=f"{_COMPONENT}=source")
+        alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        return int(sum(metric(self.api, pod, "knative_mig_source_dead_letters_total") for pod in alive))
 
     @contextmanager
     def broker_away(self) -> Iterator[None]:

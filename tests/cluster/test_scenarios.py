@@ -50,6 +50,7 @@ def stage(
         request.getfixturevalue("eventing")
         Broker(api, namespace).make()
     with ExitStack() as stack:
+        stack.callback(steering.put_back)
         names = [node.name for node in gpu_nodes]
         where: tuple[str, ...] = ()
         if scenario.needs is Needs.ONE_NODE:

@@ -42,6 +42,8 @@ def a_profile_that_two_models_have_lands_where_it_costs_least(stage: Stage) -> N
     [held] = llm.held()
     assert stage.model(held.gpu) == "A100-80GB"
     assert llm.ask().status == 200
+    told = llm.wait_why(f"{stage.uuid(held.gpu)}/1g.10gb")
+    print("\n".join(line for line in told.splitlines() if "SliceProvisioned" in line))
     small = stage.deploy(Wish(name="small", profile="1g.5gb", timeout_s=_SHORT_S))
     assert stage.model(small.held()[0].gpu) == "A100-40GB"
 

@@ -15,7 +15,7 @@ def a_movable_function_makes_room_before_it_leaves(stage: Stage) -> None:
     # A 4g.20gb lies at the beginning of a GPU and nowhere else.
     stage.lay_out("2g.10gb@0", "7g.40gb@0")
     stage.deploy(Wish(name="whole", profile="7g.40gb", pods=1))
-    mover = stage.deploy(Wish(name="mover", profile="2g.10gb", annotations=MOVABLE))
+    mover = stage.deploy(Wish(name="mover", profile="2g.10gb", timeout_s=10, annotations=MOVABLE))
     [before] = mover.held()
     assert before.place == "2g.10gb@0"
     [old] = mover.replicas()
@@ -45,7 +45,7 @@ def who_finds_no_place_waits_and_is_served_when_one_is_free(stage: Stage) -> Non
     short, llm = stage.deploy_all(
         Wish(name="short", profile="7g.40gb", timeout_s=12), Wish(name="llm", profile="7g.40gb", timeout_s=300)
     )
-    stage.rest_all(short, llm)
+    stage.put_to_rest(short, llm)
     stays, goes = stage.deploy_all(
         Wish(name="stays", profile="7g.40gb", pods=1), Wish(name="goes", profile="7g.40gb", timeout_s=10)
     )

@@ -57,6 +57,14 @@ class SliceSeen:
         return f"{self.profile}@{self.start}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """How long after its replica was told to go."""
+
+    seconds: float  # until nothing of it ran any more
+    idle: float  # until its slice was nobody's
+
+
 @dataclass(slots=True, kw_only=True)
 class Timeline:
     """Seconds from the request to the end of each phase that was seen, and how it was told why."""
@@ -106,8 +114,11 @@ class Player(Protocol):
     def wait_zero(self, *, seconds: float = ...) -> None:
         """Nothing but what drains, and the next request is a cold start."""
 
-    def rest(self, *, seconds: float = ...) -> float:
-        """`wait_zero`, and its slices are nobody's; how long it drained."""
+    def rest(self, *, seconds: float = ...) -> Drained:
+        """`wait_zero`, and its slices are nobody's."""
+
+    def put_to_rest(self) -> None:
+        """The same at once, for stories that are not about draining: what drains is ended."""
 
     def held(self) -> list[SliceSeen]:
         """The slices that its replicas hold."""
@@ -143,6 +154,9 @@ class Stage(Protocol):
     def layout(self) -> list[str]: ...
     def slices(self) -> list[SliceSeen]: ...
     def model(self, gpu: int) -> str: ...
+    def uuid(self, gpu: int) -> str:
+        """By which its users are told of it."""
+
     def changes(self) -> int:
         """How many slices were made or destroyed so far."""
 
@@ -159,8 +173,8 @@ class Stage(Protocol):
     def deploy_all(self, *wishes: Wish, wait: bool = True) -> Sequence[Player]:
         """At once."""
 
-    def rest_all(self, *players: Player) -> float:
-        """At once; how long the longest drained."""
+    def put_to_rest(self, *players: Player) -> None:
+        """Each of them."""
 
     def ready_in_order(self, players: Sequence[Player], *, seconds: float) -> list[Player]:
         """Waits until all are Ready."""
@@ -169,7 +183,9 @@ class Stage(Protocol):
         """The quota of whoever owns the functions."""
 
     # What tells of functions that wait, and who listens.
-    def resync(self, seconds: float) -> AbstractContextManager[None]: ...
+    def resync(self, seconds: float) -> None:
+        """So often from now on; the story's end puts it back."""
+
     def sources(self, count: int) -> AbstractContextManager[None]:
         """So many copies of what tells."""
 
@@ -181,6 +197,16 @@ class Stage(Protocol):
     def broker_away(self) -> AbstractContextManager[None]: ...
     def tell(self, player: Player, *, identity: str, count: int) -> None:
         """As anybody may: that the function wants so many slices."""
+
+    # While a Broker is between.
+    def outcomes_to(self, player: Player, kind: str) -> AbstractContextManager[None]:
+        """Events of what became of functions that waited, one kind of them."""
+
+    def tell_nonsense(self, identity: str) -> int:
+        """That something waits, and not what; the Broker's answer, a status."""
+
+    def dead_letters(self) -> int:
+        """How many events nobody has taken so far."""
 
     # Events of others.
     def subscribe(self, player: Player, kind: str) -> None: ...

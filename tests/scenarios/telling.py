@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
+from knative_mig.core.events import PROVISIONED
 from tests.scenarios.scenario import Needs, Scenario
 from tests.scenarios.stage import Listener, Player, Stage, Wish
 
@@ -22,7 +23,7 @@ def an_event_wakes_a_function_whose_slice_is_made_and_its_reply_is_delivered(sta
     listener = stage.deploy(Wish(name="listener", pods=1))
     stage.subscribe(answerer, _ASKED)
     stage.subscribe(listener, _ANSWERED)
-    answerer.rest()
+    answerer.put_to_rest()
     stage.lay_out()
     with answerer.timed() as seen:
         assert stage.publish(_ASKED, "question-1") == 202
@@ -69,7 +70,7 @@ VARIATIONS: Final = (
 
 def one_slice_is_made_however_it_is_told(stage: Stage) -> None:
     players = stage.deploy_all(*(Wish(name=each.name, profile="1g.5gb", timeout_s=300) for each in VARIATIONS))
-    stage.rest_all(*players)
+    stage.put_to_rest(*players)
     stage.lay_out()
     calls = [
         _made_for(stage, player, during=variation.during, then=variation.then)
@@ -102,13 +103,25 @@ def _made_for(
 
 
 def a_broker_in_between_is_another_way_and_when_it_is_away_the_resync_is_left(stage: Stage) -> None:
-    by_broker, without = stage.deploy_all(
-        *(Wish(name=name, profile="1g.5gb", timeout_s=60) for name in ("by-broker", "without"))
+    """By the Broker others hear what became of it too, and what nobody takes is a dead letter."""
+    by_broker, without, listener = stage.deploy_all(
+        Wish(name="by-broker", profile="1g.5gb"),
+        Wish(name="without", profile="1g.5gb"),
+        Wish(name="listener", pods=1),
     )
-    stage.rest_all(by_broker, without)
+    stage.put_to_rest(by_broker, without)
     stage.lay_out()
     with stage.broker_between():
-        _made_for(stage, by_broker, during=lambda _: nullcontext())
+        with stage.outcomes_to(listener, PROVISIONED):
+            _made_for(stage, by_broker, during=lambda _: nullcontext())
+            [event] = stage.wait("the outcome is heard", lambda: _events(listener))
+        assert event["type"] == PROVISIONED
+        assert by_broker.replicas()[0] in event["data"]
+
+        letters = stage.dead_letters()
+        assert stage.tell_nonsense("nonsense-1") == 202
+        stage.wait("nobody takes it", lambda: stage.dead_letters() == letters + 1)
+
         _made_for(stage, without, during=lambda _: stage.broker_away())
 
 
