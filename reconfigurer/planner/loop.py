@@ -213,6 +213,7 @@ class PlannerLoop:
             self._stand_by()
             return Outcome.STANDBY
         if self._blind(now):
+            self._soon = True  # what a mirror hears wakes nobody if it is no news, or a heartbeat
             return Outcome.BLIND
         nodes = self._writer.newest(self._mirrors.gpu_nodes.snapshot())
         if token != self._led_under:

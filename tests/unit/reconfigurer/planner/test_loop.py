@@ -192,6 +192,7 @@ def test_nothing_is_planned_on_old_mirrors(how: str, cluster: FakeCluster, floor
         replica.pods.is_synced = False
     assert replica.round() is Outcome.BLIND
     assert keys(cluster, "n1") == keys(cluster, "n2") == []
+    assert replica.loop.due_in_s == 0.5  # a new leader need not wait for the resync because one list came late
 
 
 def test_a_node_whose_agent_is_silent_is_left_out_however_wrong_its_clock_is(
