@@ -34,7 +34,11 @@ def asked_by(headers: Iterable[tuple[str, str]], body: bytes, server: Server) ->
     kind = Kind.CHAT if "messages" in event.data else Kind.COMPLETION
     if kind is Kind.COMPLETION and "prompt" not in event.data:
         raise missing("prompt")
-    request = request_of(kind, {"model": server.model, **event.data}, server)
+    try:
+        request = request_of(kind, {"model": server.model, **event.data}, server)
+    except ApiError as error:
+        # A Broker repeats a 404, and the event would be no better.
+        raise ApiError(400, str(error), param=error.param, code=error.code) from None
     if request.streamed:
         raise bad("An event has one reply: 'stream' is not supported.", "stream")
     return AskedByEvent(event=event, request=request, model=server.model)

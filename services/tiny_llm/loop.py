@@ -60,7 +60,7 @@ class Loop:
         self._open: set[Ticket] = set()
         self._tickets: dict[Generation, tuple[Ticket, int]] = {}
         self._draining = False
-        self._ending = False
+        self._interrupted = threading.Event()
 
     # -- from any thread -----------------------------------------------------------------------------------------------
 
@@ -102,18 +102,19 @@ class Loop:
 
     def interrupt(self) -> None:
         with self._changed:
-            self._ending = self._draining = True
+            self._draining = True
+            self._interrupted.set()
             self._changed.notify_all()
 
     # -- the loop's thread ---------------------------------------------------------------------------------------------
 
-    def run(self, stop: threading.Event) -> None:
-        """Until `interrupt`."""
+    def run(self) -> None:
+        """Until `interrupt`. That the process has been told to end is no reason: what has begun is finished first."""
         try:
             while self._take_in():
                 began = self._clock()
                 step = self._engine.step(began)
-                if self._pace and stop.wait(max(0.0, began + self._pace(step) - self._clock())):
+                if self._pace and self._interrupted.wait(max(0.0, began + self._pace(step) - self._clock())):
                     return
                 self._hand_out(step, self._clock())
         finally:
@@ -125,7 +126,7 @@ class Loop:
     def _take_in(self) -> bool:
         """Waits for work; false: it is over."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ending or self._new or self._left or not self._engine.is_idle)
+            self._changed.wait_for(self._has_cause)
             new, self._new, left, self._left = self._new, [], self._left, []
         for ticket in new:
             ticket.generations = tuple(self._engine.add(each, self._clock()) for each in ticket.asked)
@@ -137,7 +138,10 @@ class Loop:
                     self._metrics.finished(generation, Finish.ABORT, self._clock())
         scheduler = self._engine.scheduler
         self._metrics.state(running=len(scheduler.running), waiting=len(scheduler.waiting), blocks=scheduler.blocks)
-        return not self._ending
+        return not self._interrupted.is_set()
+
+    def _has_cause(self) -> bool:
+        return bool(self._new or self._left or not self._engine.is_idle or self._interrupted.is_set())
 
     def _hand_out(self, step: Step, now: float) -> None:
         self._metrics.step(step, now, preemptions=self._engine.scheduler.preemptions)

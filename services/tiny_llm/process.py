@@ -19,6 +19,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from knative_mig.adapters.threads import Threads
+from knative_mig.core.errors import BadInput
 from services.tiny_llm.capacity import Capacity
 from services.tiny_llm.engine import Engine
 from services.tiny_llm.http_server import Desk, HttpServer
@@ -26,6 +27,7 @@ from services.tiny_llm.loop import Loop
 from services.tiny_llm.metrics import Metrics
 from services.tiny_llm.openai_request import Server
 from services.tiny_llm.settings import Settings
+from services.tiny_llm.tokenizer import VOCABULARY
 from services.tiny_llm.weights import Weights
 
 _log = logging.getLogger(__name__)
@@ -56,6 +58,8 @@ class TinyLlm:
         """BadInput: the weights are none, or the slice does not hold them. OSError: the port is taken."""
         self.stop = threading.Event()
         weights = Weights.load(settings.weights)
+        if weights.shape.vocabulary != VOCABULARY:
+            raise BadInput(f"{settings.weights} has {weights.shape.vocabulary} tokens: legal are {VOCABULARY}")
         self.capacity = Capacity.of(settings.slice, weights.shape, paced_as=settings.paced_as, gpu=settings.pace_gpu)
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
@@ -87,7 +91,7 @@ class TinyLlm:
         return self._threads.failed
 
     def start(self) -> None:
-        self._threads.run("loop", self.loop.run)
+        self._threads.run("loop", lambda _: self.loop.run())
         self._threads.run("http", lambda _: self.http.serve())
 
     def drain(self) -> None:

@@ -182,6 +182,7 @@ def test_an_event_with_messages_is_a_chat(client: Client) -> None:
         pytest.param(BINARY, {"text": "no prompt"}, 400, id="no prompt"),
         pytest.param(BINARY, {"prompt": "a", "stream": True}, 400, id="streamed"),
         pytest.param(BINARY, b"{", 400, id="broken"),
+        pytest.param(BINARY, {"prompt": "a", "model": "gpt"}, 400, id="another model, which a Broker must not repeat"),
         pytest.param("content-type: application/json\r\n", {"prompt": "a"}, 400, id="no event"),
         pytest.param(BINARY.replace("application/json", "text/plain"), b"a", 415, id="another type"),
         pytest.param(BINARY, b'{"prompt": "%b"}' % (b"a" * 70_000), 413, id="too long for an event"),

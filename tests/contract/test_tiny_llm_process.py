@@ -65,9 +65,10 @@ def test_the_slice_is_what_the_agent_says_and_the_port_what_knative_says(weights
 
 
 def test_told_to_end_it_finishes_the_stream_and_is_gone(weights: str) -> None:
-    with running("--weights", weights) as (process, port):
+    whole = ("--memory-mib", "144384", "--sm", "132", "--compute-share", "1", "--pace-gpu", "H200-141GB")
+    with running("--weights", weights, *whole, "--pace", "llama-3-8b") as (process, port):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
-        connection.request("POST", "/v1/completions", json.dumps(asks(max_tokens=400, stream=True)))
+        connection.request("POST", "/v1/completions", json.dumps(asks(max_tokens=60, stream=True)))
         answer = connection.getresponse()
         assert answer.readline().startswith(b"data: ")
         process.send_signal(signal.SIGTERM)

@@ -26,15 +26,15 @@ _LAST = 0.05  # of the rate, at the end
 _BETAS = (0.9, 0.97)
 _LONGEST_GRADIENT = 1.0
 _WITH_A_GAP = 0.7  # of the sequences
-_LONG_EVERY = 4  # steps
+_LONG_EVERY = 6  # steps
 _LONGER = 4  # times the length, and as many times fewer
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--steps", type=click.IntRange(1), default=1100, show_default=True)
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Sequences a step.")
+@click.option("--steps", type=click.IntRange(1), default=900, show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Sequences a step.")
 @click.option("--length", type=click.IntRange(2), default=208, show_default=True, help="Tokens a sequence.")
-@click.option("--rate", type=float, default=4e-3, show_default=True)
+@click.option("--rate", type=float, default=3e-3, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--into", type=click.Path(path_type=Path), default=WEIGHTS)
 def command(*, steps: int, batch: int, length: int, rate: float, seed: int, into: Path) -> None:
