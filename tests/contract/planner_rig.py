@@ -1,24 +1,33 @@
 """The whole planner process on the fake API server, and what is around it: nodes, heartbeats, an agent's answers."""
 
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
+from knative_mig.adapters.event_sender import Sink
 from knative_mig.adapters.kube import gpu_node_codec
-from knative_mig.adapters.kube.kinds import GPU_NODE
-from knative_mig.core.gpu_node import GpuNode
+from knative_mig.adapters.kube.kinds import GPU_NODE, POD
+from knative_mig.core.gpu_node import GATE, GpuNode
 from reconfigurer.planner.process import Planner
 from reconfigurer.planner.settings import PlannerSettings
 from tests.fake_api import FakeApi
 from tests.small_cluster import gpu
 
+NONE: Final[Mapping[str, str]] = MappingProxyType({})
 SETTINGS = PlannerSettings(events_port=0, ops_port=0, resync_s=0.2, store_meters_s=0.05)
+WITHOUT_RESYNC = PlannerSettings(events_port=0, ops_port=0, resync_s=3600)
 
 
 @contextmanager
-def planner(api: FakeApi, name: str = "planner-a") -> Iterator[Planner]:
-    made = Planner(SETTINGS, api.client(), me=name)
+def planner(
+    api: FakeApi, name: str = "planner-a", sink: str = "", *, settings: PlannerSettings = SETTINGS, advertise: str = ""
+) -> Iterator[Planner]:
+    """`sink`: the URL that outcomes go to."""
+    where = Sink.parse(sink) if sink else None
+    made = Planner(settings, api.client(), where, me=name, advertise=advertise)
     made.start()
     try:
         yield made
@@ -26,6 +35,12 @@ def planner(api: FakeApi, name: str = "planner-a") -> Iterator[Planner]:
         made.end()
         assert not made._threads.alive()
         assert not made.failed
+
+
+def read(each: Planner, path: str) -> str:
+    """Of its probes and metrics."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{each.ops.port}{path}", timeout=10) as answered:
+        return str(answered.read().decode())
 
 
 def until(api: FakeApi, true: Callable[[], bool]) -> None:
@@ -63,6 +78,44 @@ def node_object(name: str, slices: dict[str, str]) -> dict[str, Any]:
         "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
         "status": {"allocatable": amounts, "conditions": [{"type": "Ready", "status": "True"}]},
     }
+
+
+def pod_object(
+    name: str,
+    profile: str,
+    *,
+    revision: str = "",
+    node: str = "",
+    gated: bool = False,
+    ready: bool = True,
+    notes: Mapping[str, str] = NONE,
+) -> dict[str, Any]:
+    """Of a function of its own, where no revision is named. `notes`: annotations."""
+    limits = {f"nvidia.com/mig-{profile}": "1"}
+    spec: dict[str, Any] = {"containers": [{"name": "user", "resources": {"requests": limits, "limits": limits}}]}
+    spec |= {"nodeName": node} if node else {}
+    spec |= {"schedulingGates": [{"name": GATE}]} if gated else {}
+    revision = revision or f"{name}-00001"
+    labels = {"serving.knative.dev/revision": revision, "serving.knative.dev/service": revision.rpartition("-")[0]}
+    about = {
+        "namespace": "team",
+        "name": name,
+        "uid": f"uid-{name}",
+        "labels": labels,
+        "annotations": dict(notes),
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    running = {"phase": "Running", "conditions": [{"type": "Ready", "status": str(ready)}]}
+    status = running if node else {"phase": "Pending"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec, "status": status}
+
+
+def pod(api: FakeApi, name: str) -> dict[str, Any]:
+    return next(each for each in api.objects(POD) if each["metadata"]["name"] == name)
+
+
+def gates(api: FakeApi, name: str) -> list[Any]:
+    return list(pod(api, name)["spec"].get("schedulingGates") or [])
 
 
 def beat_object(name: str) -> dict[str, Any]:

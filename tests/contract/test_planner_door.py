@@ -5,10 +5,10 @@ import json
 import statistics
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 
@@ -17,7 +17,7 @@ from knative_mig.adapters.event_server import EventServer, send_on
 from knative_mig.core.events import PENDING, Event, PendingRevision
 from reconfigurer.planner.door import Door, DoorSettings, Outcome
 from reconfigurer.planner.process import Planner
-from reconfigurer.planner.settings import PlannerSettings
+from tests.contract.planner_rig import WITHOUT_RESYNC, planner, read
 from tests.fake_api import FakeApi
 
 EVENT = Event(
@@ -218,24 +218,11 @@ def test_answers_are_quick_also_when_all_come_at_once(pair: tuple[Replica, Repli
 # -- the whole process -------------------------------------------------------------------------------------------------
 
 # No resync and no change of the cluster comes to help: what wakes the leader is the event.
-SETTINGS = PlannerSettings(events_port=0, ops_port=0, resync_s=3600)
-
-
-@contextmanager
-def planner(api: FakeApi, name: str) -> Iterator[Planner]:
-    made = Planner(SETTINGS, api.client(), me=name, advertise="127.0.0.1")
-    made.start()
-    try:
-        yield made
-    finally:
-        made.end()
-        assert not made._threads.alive()
-        assert not made.failed
+replica = partial(planner, settings=WITHOUT_RESYNC, advertise="127.0.0.1")
 
 
 def figure(each: Planner, line: str) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{each.ops.port}/metrics", timeout=PATIENCE_S) as answered:
-        lines = dict(one.rsplit(" ", 1) for one in answered.read().decode().splitlines() if one[0] != "#")
+    lines = dict(one.rsplit(" ", 1) for one in read(each, "/metrics").splitlines() if one[0] != "#")
     return float(lines.get(f"knative_mig_planner_{line}", 0))
 
 
@@ -247,9 +234,9 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def test_an_event_at_the_standby_has_the_leader_plan_a_round() -> None:
-    with FakeApi() as api, planner(api, "planner-a") as leader:
+    with FakeApi() as api, replica(api, "planner-a") as leader:
         until(lambda: figure(leader, 'rounds_total{outcome="planned"}') > 0)
-        with planner(api, "planner-b") as standby:
+        with replica(api, "planner-b") as standby:
             until(lambda: standby.leader.elsewhere == f"127.0.0.1:{leader.events.port}")
             before = figure(leader, 'rounds_total{outcome="planned"}')
             assert sent(standby.events.port, *encode(EVENT)) == (202, b"")

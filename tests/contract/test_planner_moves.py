@@ -12,9 +12,19 @@ import pytest
 from knative_mig.adapters.kube.floor_objects import RECORDS
 from knative_mig.adapters.kube.kinds import CONFIG_MAP, GPU_NODE, POD, REVISION
 from knative_mig.adapters.kube.move_objects import MOVES
-from knative_mig.core.gpu_node import GATE
 from knative_mig.ports.kube import Key
-from tests.contract.planner_rig import answer, beat_object, node_object, planner, put_gpu_node, until, wanted
+from tests.contract.planner_rig import (
+    answer,
+    beat_object,
+    gates,
+    node_object,
+    planner,
+    pod,
+    pod_object,
+    put_gpu_node,
+    until,
+    wanted,
+)
 from tests.fake_api import FakeApi
 from tests.small_cluster import gpu, gpu_node
 
@@ -52,31 +62,8 @@ def revision() -> dict[str, Any]:
 
 
 def put_pod(api: FakeApi, name: str, profile: str, *, revision: str = "", node: str = "", gated: bool = False) -> None:
-    limits = {f"nvidia.com/mig-{profile}": "1"}
-    spec: dict[str, Any] = {"containers": [{"name": "user", "resources": {"requests": limits, "limits": limits}}]}
-    if node:
-        spec["nodeName"] = node
-    if gated:
-        spec["schedulingGates"] = [{"name": GATE}]
-    about = {
-        "namespace": "team",
-        "name": name,
-        "uid": f"uid-{name}",
-        "labels": {"serving.knative.dev/revision": revision or f"{name}-00001"},
-        "annotations": {"knative-mig.dev/movable": "true"} if revision else {},
-        "creationTimestamp": "2026-01-01T00:00:00Z",
-    }
-    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-    status = ready if node else {"phase": "Pending"}
-    api.put_object({"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec, "status": status})
-
-
-def pod(api: FakeApi, name: str) -> dict[str, Any]:
-    return next(each for each in api.objects(POD) if each["metadata"]["name"] == name)
-
-
-def gates(api: FakeApi, name: str) -> list[Any]:
-    return list(pod(api, name)["spec"].get("schedulingGates") or [])
+    movable = {"knative-mig.dev/movable": "true"} if revision else {}
+    api.put_object(pod_object(name, profile, revision=revision, node=node, gated=gated, notes=movable))
 
 
 def floor(api: FakeApi) -> str | None:

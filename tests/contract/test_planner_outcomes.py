@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,15 +14,26 @@ from knative_mig.adapters.kube.fields import time_text
 from knative_mig.adapters.kube.kinds import EVENT
 from knative_mig.core.events import PENDING, PROVISIONED, RELEASED, UNSATISFIABLE, Delivered, Event
 from reconfigurer.planner.process import Planner
-from reconfigurer.planner.settings import PlannerSettings
-from tests.contract.planner_rig import spec_of, until, wanted
+from tests.contract.planner_rig import (
+    WITHOUT_RESYNC,
+    answer,
+    beat_object,
+    gates,
+    node_object,
+    planner,
+    pod_object,
+    put_gpu_node,
+    read,
+    spec_of,
+    until,
+    wanted,
+)
 from tests.contract.sinks import Answer, Sink, sink
-from tests.contract.test_planner_whole import answer, beat_object, gates, node_object, pod_object, put_gpu_node, read
 from tests.fake_api import FakeApi
 from tests.small_cluster import gpu, gpu_node
 
 # No resync comes to help.
-SETTINGS = PlannerSettings(events_port=0, ops_port=0, resync_s=3600)
+telling = partial(planner, settings=WITHOUT_RESYNC)
 ANOTHER_AT_ZERO = "another function of the namespace scaling to zero"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 ASKED = Event(
@@ -70,18 +82,6 @@ def there() -> Iterator[Sink]:
         yield made
 
 
-@contextmanager
-def planner(api: FakeApi, name: str, url: str = "") -> Iterator[Planner]:
-    made = Planner(SETTINGS, api.client(), Where.parse(url) if url else None, me=name)
-    made.start()
-    try:
-        yield made
-    finally:
-        made.end()
-        assert not made._threads.alive()
-        assert not made.failed
-
-
 def send(to: Planner) -> None:
     sender = EventSender(Where.parse(f"http://127.0.0.1:{to.events.port}"))
     assert sender.send(ASKED).outcome is Delivered.TAKEN
@@ -97,11 +97,11 @@ def starts(api: FakeApi, leader: Planner) -> None:
     send(leader)
     api.put_object(pod_object("big", "3g.20gb", gated=True))
     until(api, lambda: wanted(api) == ["4g.20gb@0", "3g.20gb@4"])
-    answer(api, settled={"4g.20gb@0": "busy", "3g.20gb@4": None})
+    answer(api, **{"GPU-1": {"4g.20gb@0": "busy", "3g.20gb@4": None}})
     api.put_object(node_object("n1", {"nvidia.com/mig-3g.20gb": "1", "nvidia.com/mig-4g.20gb": "1"}))
     until(api, lambda: not gates(api, "big"))
     api.put_object(pod_object("big", "3g.20gb", node="n1"))
-    answer(api, settled={"4g.20gb@0": "busy", "3g.20gb@4": "big"})
+    answer(api, **{"GPU-1": {"4g.20gb@0": "busy", "3g.20gb@4": "big"}})
 
 
 def told_on_revisions(api: FakeApi) -> list[tuple[str, str]]:
@@ -114,12 +114,12 @@ def told_on_revisions(api: FakeApi) -> list[tuple[str, str]]:
 def test_who_subscribes_hears_of_the_slice_with_the_event_that_asked_for_it_and_then_that_it_is_free(
     api: FakeApi, there: Sink
 ) -> None:
-    with planner(api, "planner-a", there.url) as leader:
+    with telling(api, "planner-a", there.url) as leader:
         stamped(api)
         starts(api, leader)
         there.until(lambda: len(there.taken) == 1)
         until(api, lambda: len(told_on_revisions(api)) == 1)
-        answer(api, settled={"4g.20gb@0": "busy", "3g.20gb@4": None})
+        answer(api, **{"GPU-1": {"4g.20gb@0": "busy", "3g.20gb@4": None}})
         there.until(lambda: len(there.taken) == 2)
         until(api, lambda: len(told_on_revisions(api)) == 2)
     provisioned, released = there.taken
@@ -136,7 +136,7 @@ def test_who_subscribes_hears_of_the_slice_with_the_event_that_asked_for_it_and_
 
 
 def test_who_is_refused_hears_what_bound_it_and_what_would_help(api: FakeApi, there: Sink) -> None:
-    with planner(api, "planner-a", there.url) as leader:
+    with telling(api, "planner-a", there.url) as leader:
         stamped(api)
         send(leader)
         api.put_object(pod_object("big", "7g.40gb", gated=True))
@@ -152,7 +152,7 @@ def test_who_is_refused_hears_what_bound_it_and_what_would_help(api: FakeApi, th
 def test_whose_pods_a_quota_does_not_let_be_made_hears_of_it_though_there_is_none_of_them(
     api: FakeApi, there: Sink
 ) -> None:
-    with planner(api, "planner-a", there.url) as leader:
+    with telling(api, "planner-a", there.url) as leader:
         stamped(api)
         api.put_object(revision_object("big-00001", "rev-big", quota=DENIED))
         send(leader)
@@ -171,16 +171,16 @@ def test_whose_pods_a_quota_does_not_let_be_made_hears_of_it_though_there_is_non
 
 def test_only_the_leader_tells_and_who_follows_it_is_silent_about_what_it_told(api: FakeApi, there: Sink) -> None:
     with sink() as other, ExitStack() as leading:
-        leader = leading.enter_context(planner(api, "planner-a", there.url))
+        leader = leading.enter_context(telling(api, "planner-a", there.url))
         stamped(api)
-        with planner(api, "planner-b", other.url) as follower:
+        with telling(api, "planner-b", other.url) as follower:
             starts(api, leader)
             there.until(lambda: len(there.taken) == 1)
             leading.close()
             stamped(api, 2)
             while 'rounds_total{outcome="planned"}' not in read(follower, "/metrics"):
                 follower.stop.wait(0.02)
-            answer(api, settled={"4g.20gb@0": "busy", "3g.20gb@4": None})
+            answer(api, **{"GPU-1": {"4g.20gb@0": "busy", "3g.20gb@4": None}})
             other.until(lambda: len(other.taken) == 1)
     assert [each.type for each in there.taken] == [PROVISIONED]
     assert [each.type for each in other.taken] == [RELEASED]
@@ -188,7 +188,7 @@ def test_only_the_leader_tells_and_who_follows_it_is_silent_about_what_it_told(a
 
 def test_a_sink_that_hangs_or_is_away_delays_no_plan_and_is_told_when_it_is_back(api: FakeApi, there: Sink) -> None:
     there.planned += [Answer(cut=True), Answer(status=503)]
-    with planner(api, "planner-a", there.url) as leader:
+    with telling(api, "planner-a", there.url) as leader:
         stamped(api)
         starts(api, leader)
         there.until(lambda: len(there.taken) == 1)
@@ -197,7 +197,7 @@ def test_a_sink_that_hangs_or_is_away_delays_no_plan_and_is_told_when_it_is_back
 
 
 def test_without_a_sink_the_outcome_is_on_the_revision_alone(api: FakeApi) -> None:
-    with planner(api, "planner-a") as leader:
+    with telling(api, "planner-a") as leader:
         stamped(api)
         starts(api, leader)
         until(api, lambda: len(told_on_revisions(api)) == 1)

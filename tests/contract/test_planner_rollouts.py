@@ -10,10 +10,19 @@ import pytest
 
 from knative_mig.adapters.kube.kinds import EVENT, POD, REVISION
 from knative_mig.adapters.kube.move_objects import MOVES
-from knative_mig.core.gpu_node import GATE
 from knative_mig.ports.kube import Key
-from tests.contract.planner_rig import answer, beat_object, node_object, planner, put_gpu_node, until
-from tests.contract.test_planner_moves import gates, notes, phases, pod
+from tests.contract.planner_rig import (
+    answer,
+    beat_object,
+    gates,
+    node_object,
+    planner,
+    pod,
+    pod_object,
+    put_gpu_node,
+    until,
+)
+from tests.contract.test_planner_moves import notes, phases
 from tests.fake_api import FakeApi
 from tests.small_cluster import gpu, gpu_node
 
@@ -51,25 +60,10 @@ def put_pod(
     rollout: str = "",
     ready: bool = True,
 ) -> None:
-    limits = {f"nvidia.com/mig-{profile}": "1"}
-    spec: dict[str, Any] = {"containers": [{"name": "user", "resources": {"requests": limits, "limits": limits}}]}
-    spec |= {"nodeName": node} if node else {"schedulingGates": [{"name": GATE}]}
-    service = "llm" if generation else "other"
-    about = {
-        "namespace": "team",
-        "name": name,
-        "uid": f"uid-{name}",
-        "labels": {
-            "serving.knative.dev/revision": f"{service}-0000{generation}",
-            "serving.knative.dev/service": service,
-        },
-        "annotations": {"knative-mig.dev/rollout": rollout} if rollout else {},
-        "creationTimestamp": "2026-01-01T00:00:00Z",
-    }
-    status: dict[str, Any] = {"phase": "Pending"}
-    if node:
-        status = {"phase": "Running", "conditions": [{"type": "Ready", "status": str(ready)}]}
-    api.put_object({"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec, "status": status})
+    revision = f"{'llm' if generation else 'other'}-0000{generation}"
+    notes = {"knative-mig.dev/rollout": rollout} if rollout else {}
+    made = pod_object(name, profile, revision=revision, node=node, gated=not node, ready=ready, notes=notes)
+    api.put_object(made)
 
 
 def evictions(api: FakeApi) -> list[str]:
