@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from knative_mig.core.floor.values import MANAGER, Request, Revision, Setting
 from knative_mig.core.inventory import Function
 from knative_mig.ports.autoscaling import FloorRecords, StoredMoves
-from knative_mig.ports.kube import AlreadyExists, Conflict, Key, ObjectNotFound
+from knative_mig.ports.kube import AlreadyExists, Conflict, Key, ObjectNotFound, Refused
 from tests.fake_cluster import FakeCluster
 
 S = TypeVar("S", FloorRecords, StoredMoves)
@@ -47,6 +47,7 @@ class FakeKnative:
     requests: dict[Key, tuple[Request, ...]] = field(default_factory=dict)
     writes: list[tuple[str, Mapping[Setting, str | None]]] = field(default_factory=list)
     before_write: Callable[[], None] = lambda: None
+    allows_zero: bool = True  # config-autoscaler's allow-zero-initial-scale
 
     def __post_init__(self) -> None:
         self.floor_store: FakeStore[FloorRecords] = FakeStore(self.cluster, FloorRecords())
@@ -86,6 +87,8 @@ class FakeKnative:
             raise ObjectNotFound(revision.name)
         if (there.uid, there.resource_version) != (revision.uid, revision.resource_version):
             raise Conflict(revision.name)
+        if values.get(Setting.INITIAL) == "0" and not self.allows_zero:
+            raise Refused("initial-scale=0 not allowed by cluster")
         self.writes.append((revision.name, values))
         return self.edit(revision.name, values, manager=MANAGER)
 

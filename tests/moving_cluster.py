@@ -2,7 +2,8 @@
 
 `beat` is one turn of everything but the planner: the autoscaler obeys the Revision's floor, the ReplicaSet takes the
 pod with the lowest deletion cost, agents make slices, the scheduler binds, pods become Ready or are gone. Once a newer
-Revision of a Service is Ready, nobody wants the older one.
+Revision of a Service is Ready, all requests go to it: the older one answers what it has, and its autoscaler takes it to
+zero when its window has passed.
 """
 
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from random import Random
 from typing import Any
 
 from knative_mig.core.cluster.objects import HOSTNAME, Phase, PodFacts
+from knative_mig.core.floor.values import Revision, Setting
 from knative_mig.core.inventory import Function
 from knative_mig.ports.kube import Key, ObjectNotFound
 from reconfigurer.planner.floor import FloorOutcome
@@ -69,6 +71,9 @@ class MovingCluster:
     profile: dict[str, str] = field(default_factory=dict)
     template: dict[str, dict[str, Any]] = field(default_factory=dict)  # what its pods have beside
     newer: dict[str, str] = field(default_factory=dict)  # which Revision follows which
+    answers_until: float = 0.0  # the older one's requests run for so long
+    stays: bool = False  # the Service names the older one in its traffic
+    held_in_vain: int = 0  # turns in which requests came to a Revision that had no pod and was to have none
     gated: bool = True
     starts: bool = True
     least_ready: dict[str, int] = field(default_factory=dict)
@@ -79,6 +84,7 @@ class MovingCluster:
         self.agents = Agents(self.cluster)
         self.rng = Random(self.seed)
         self.made = 0
+        self.left_at = 0.0  # when the traffic left the older Revision
         self.cluster.evict = self._evict  # type: ignore[method-assign]  # a pod that has a slice takes its time to end
         self.replica = self.new_replica("planner-a")
 
@@ -96,7 +102,8 @@ class MovingCluster:
             if there is None:
                 self.function(each, profile)
                 there = self.knative.revision(each)
-            self.knative.revisions[Key("team", each)] = replace(there, service=older, generation=at)
+            new = replace(there, service=older, generation=at, ready=each == older)
+            self.knative.revisions[Key("team", each)] = new
         self.template[older] = {"service": older, "movable": False}
         self.template[revision] = {"service": older, "movable": False, "recreates": recreates}
         self.newer[older] = revision
@@ -124,10 +131,10 @@ class MovingCluster:
 
     def beat(self) -> None:
         for older, newer in self.newer.items():
-            if self.ready(newer):
-                self.demand[older] = 0
+            self._route(older, newer)
         for revision, wanted in self.demand.items():
-            floor = self.knative.floor(revision) if Key("team", revision) in self.knative.revisions else None
+            there = self.knative.revisions.get(Key("team", revision))
+            floor = there.values.get(Setting.MIN) if there and there.routed else None
             self._scale(revision, max(wanted, int(floor or 0)))
         for node in [*self.cluster.gpu_nodes.values()]:
             self.cluster.beat(str(node.name), self.clock.at)
@@ -168,13 +175,27 @@ class MovingCluster:
         if each is None or each.uid != uid:
             raise ObjectNotFound(f"{key}")
         others = [pod for pod in self.pods(each.function.name) if pod.ready and pod.uid != uid]
-        assert others or not each.ready or self._may_be_last(each), "the last replica"
+        assert others or not each.ready, "the last replica"
         self.end(each)
 
-    def _may_be_last(self, each: PodFacts) -> bool:
-        """Its user has chosen so, and the newer one's pod is there and has nothing yet."""
-        newer = self.pods(self.newer.get(each.function.name, ""))
-        return any(pod.recreates and pod.node is None for pod in newer)
+    def _route(self, older: str, newer: str) -> None:
+        """As Knative: Ready is who has as many pods as its initial and its min-scale say."""
+        new, old = self.knative.revision(newer), self.knative.revision(older)
+        enough = max(int(new.values.get(Setting.INITIAL, "1")), int(new.values.get(Setting.MIN, "0")))
+        if not new.ready and len(self.ready(newer)) >= enough:
+            self._become(replace(new, ready=True))
+        if self.knative.revision(newer).ready and old.routed and not self.stays:
+            self._become(replace(old, routed=False))
+            self.left_at = self.clock.wall()
+        if not self.knative.revision(older).routed:
+            window = int(self.knative.revision(older).values.get(Setting.WINDOW, "60s").rstrip("s"))
+            if self.clock.wall() >= max(self.answers_until, self.left_at) + window:
+                self.demand[older] = 0
+        self.held_in_vain += bool(self.demand[older]) and not self.ready(older)
+
+    def _become(self, revision: Revision) -> None:
+        new = replace(revision, resource_version=self.cluster.version())
+        self.knative.revisions[Key("team", revision.name)] = new
 
     def die(self, name: str) -> None:
         self.agents.end(self.cluster.pods[Key("team", name)])

@@ -1,4 +1,4 @@
-"""The floor: in the planner's leader, the one writer of min-scale, max-scale and target on Revisions.
+"""The floor: in the planner's leader, the one writer of the autoscaling annotations on Revisions.
 
 Composed in `process`, which also makes the thread that calls `run`; what is decided is `core.floor.rule`. Each round
 starts from the mirrors, stores what it is about to write, and then writes: a leader that comes after one that died in

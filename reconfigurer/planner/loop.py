@@ -160,11 +160,13 @@ class PlannerLoop:
         The pods of revisions change all the time, and of each that wants a slice the pending source tells, before the
         pod is there. So they wake nobody by themselves, but for a while after their event, when they are waited for;
         without an event they are found at the next resync. A pod without a revision has nobody to tell of it, and what
-        is moved goes on by what becomes of pods. Heartbeats alone change nothing; each round looks at them.
+        is moved goes on by what becomes of pods and Revisions. Heartbeats alone change nothing; each round looks at
+        them.
         """
         for mirror in (self._mirrors.gpu_nodes, self._mirrors.nodes, self._mirrors.quotas):
             mirror.on_change(lambda _: self.wake())
         self._mirrors.pods.on_change(self._pod_changed)
+        self._mover.wake_on_changes(self.wake)
 
     def _pod_changed(self, key: Key) -> None:
         pod = self._mirrors.pods.get(key)

@@ -19,13 +19,13 @@ from knative_mig.core.cluster.moving import Moving, Reservation
 from knative_mig.core.cluster.node_view import GpuView, NodeView
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.cluster.waiting import is_gated
-from knative_mig.core.floor.values import Record, Request, Revision
+from knative_mig.core.floor.values import Record, Revision
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.core.inventory import Function, NodeName
+from knative_mig.core.mover.asking import asks
 from knative_mig.core.mover.choose import Journal, begin, fixed
 from knative_mig.core.mover.look import sights
-from knative_mig.core.mover.machine import advance, held_for, holds, may_evict, newcomers, wants, wants_room
-from knative_mig.core.mover.recreate import rest_s
+from knative_mig.core.mover.machine import advance, holds, may_evict, newcomers, wants, wants_room
 from knative_mig.core.mover.rollouts import successions
 from knative_mig.core.mover.seen import Seen, SeenPods, SeenRevisions
 from knative_mig.core.mover.values import GOES_FIRST, Move, Over, Phase, PodRef, Sight, SliceSight, Spot
@@ -88,7 +88,7 @@ class Mover:
         """Another one leads, or what is kept may be half done: begun again from what is stored."""
         self._seen_pods, self._seen_revisions = SeenPods(), SeenRevisions()
         self._stored: StoredMoves | None = None
-        self._asked: dict[Function, int] | None = None  # None: whatever was asked before us may stand
+        self._asked: dict[Function, float] | None = None  # None: whatever was asked before us may stand
         self._done: dict[tuple[str, int | None], float] = {}
         self._fixed: Mapping[Function, str] = {}
         self._moved: list[Move] = []
@@ -101,6 +101,15 @@ class Mover:
     @property
     def is_moving(self) -> bool:
         return bool(self.journal.moves)
+
+    def wake_on_changes(self, wake: Callable[[], None]) -> None:
+        """A move goes on by what becomes of its Revisions, too."""
+
+        def changed(key: Key) -> None:
+            if self.is_moving and Function(key.namespace, key.name) in self.journal.movers | self.journal.beneficiaries:
+                wake()
+
+        self._revisions.on_change(changed)
 
     # -- before the plan ----------------------------------------------------------------------------------------------
 
@@ -163,10 +172,8 @@ class Mover:
             move = moves.pop(uid)
             over.append((move, step))
             if not step.moved:
-                who, for_s = (
-                    (move.function, rest_s(move, patience)) if move.recreates else (move.leg.function, patience.rest_s)
-                )
-                resting[who] = now.wall + for_s
+                who = move.function if move.recreates else move.leg.function
+                resting[who] = now.wall + patience.rest_s
         resting = {function: until for function, until in resting.items() if until > now.wall}
         new = Journal(moves=moves, resting=resting)
         if new == self.journal or not self._save(new):
@@ -187,7 +194,7 @@ class Mover:
                 gpu=spot.slice.gpu,
                 profile=spot.slice.profile,
                 start=spot.slice.start,
-                function=held_for(move) if at == 0 else None,
+                function=move.function if at == 0 else None,
                 recreates=move.recreates,
             )
             for move in self.journal.moves.values()
@@ -218,7 +225,10 @@ class Mover:
                 self._metrics.begun.inc()
                 for leg in move.legs:
                     if move.recreates:
-                        text = f"pod {leg.old.name} ends, so that {move.function} gets {move.place} (rollout: recreate)"
+                        text = (
+                            f"the traffic goes to {move.function}; pod {leg.old.name} ends when its requests are "
+                            f"answered, so that one of it gets {move.place} (rollout: recreate)"
+                        )
                         self._tell(leg.function, EventType.NORMAL, "RecreateBegun", text)
                         continue
                     text = f"makes room for {move.function}: its new pod is to start on {leg.target}"
@@ -280,22 +290,13 @@ class Mover:
                 self._evict(move, wanted.evict, sight, now)
 
     def _ask(self, moves: Iterable[Move]) -> None:
-        wanted = {move.leg.function: move.floor for move in moves if wants(move).floor}
+        patience = self._settings.patience
+        every = [(move, asks(move, COMPONENT, patience)) for move in moves]
+        # Whoever has been given a slice after all needs no traffic before it has a pod.
+        requests = [each for move, each in every if each and not (wants(move).switch and move.function in self._served)]
+        wanted = {Function(each.namespace, each.revision): each.value for each in requests}
         if self._asked == wanted:
             return
-        requests = [
-            Request(
-                component=COMPONENT,
-                name=f"{move.leg.function.namespace}.{move.leg.function.name}",
-                namespace=move.leg.function.namespace,
-                revision=move.leg.function.name,
-                value=float(move.floor),
-                until=move.until,
-                reason=f"makes room for {move.function}",
-            )
-            for move in moves
-            if wants(move).floor
-        ]
         try:
             self._requests.put(requests)
         except ClusterError as error:
@@ -321,12 +322,9 @@ class Mover:
         if (pod.uid, None) in self._done:
             return
         function = move.leg.function
-        if move.phase is Phase.ENDING and move.function in self._served:
-            return  # elsewhere, as it turned out: once its pod is there nobody has to end
         try:
-            newest = {each.uid: each for each in self._pods.read_of(move.function if move.recreates else function)}
-            seen = replace(sight, successors=newest) if move.recreates else replace(sight, pods=newest)
-            if not may_evict(move, seen):
+            newest = {each.uid: each for each in self._pods.read_of(function)}
+            if not may_evict(move, replace(sight, pods=newest)):
                 return
             self._pods.evict(Key(function.namespace, pod.name), uid=pod.uid)
         except ObjectNotFound:
@@ -335,8 +333,7 @@ class Mover:
             _log.warning("Pod %s of %s is not evicted: %s", pod.name, function, error)
             return
         self._done[pod.uid, None] = now.monotonic
-        if not move.recreates:
-            self._metrics.evictions.inc()
+        self._metrics.evictions.inc()
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
@@ -395,7 +392,7 @@ class Mover:
     def _tell_recreated(self, move: Move, over: Over) -> None:
         self._metrics.over.labels("recreated" if over.moved else "abandoned").inc()
         if over.moved:
-            text = f"{move.function} is Ready on {move.place}, where {move.leg.function} was"
+            text = over.why or f"{move.function} has {move.place}, where {move.leg.function} was"
             kind, reason = EventType.NORMAL, "Recreated"
         else:
             text, kind, reason = over.why, EventType.WARNING, "RecreateAbandoned"

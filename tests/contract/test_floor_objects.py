@@ -76,6 +76,16 @@ class TestRevisions:
         assert found.denied is not None
         assert (str(found.denied.profile), found.denied.why) == ("1g.5gb", said)
 
+    @pytest.mark.parametrize(
+        ("state", "routed"), [("active", True), ("pending", True), ("reserve", False), (None, True)]
+    )
+    def test_and_whether_requests_come_to_them(
+        self, rig: KubeRig, made: Revision, state: str | None, *, routed: bool
+    ) -> None:
+        key = Key(made.namespace, made.name)
+        rig.client.merge(REVISION, key, {"metadata": {"labels": {"serving.knative.dev/routingState": state}}})
+        assert seen(rig, key).routed is routed
+
     def test_a_write_touches_the_named_values_alone_and_is_noted_as_ours(self, rig: KubeRig, made: Revision) -> None:
         revisions: Revisions = KubeRevisions(rig.client)
         written = revisions.write(made, {Setting.MIN: "2", Setting.MAX: "4"})
@@ -128,8 +138,12 @@ class TestRequests:
 
     def test_are_read_as_they_were_put_and_are_all_that_stands(self, rig: KubeRig) -> None:
         of_service = replace(REQUEST, name="b", revision="", service="llm", setting=Setting.TARGET, value=2.5)
-        both = (replace(of_service, setting=Setting.MAX, value=9.0), of_service, REQUEST)
-        assert self.put(rig, *both) == both
+        more = (replace(of_service, setting=Setting.MAX, value=9.0), of_service)
+        rest = (
+            replace(of_service, setting=Setting.INITIAL, value=0.0),
+            replace(of_service, setting=Setting.WINDOW, value=6.0),
+        )
+        assert self.put(rig, *more, *rest, REQUEST) == (*more, *rest, REQUEST)
         assert self.put(rig, REQUEST) == (REQUEST,)
         assert self.put(rig) == ()
 
@@ -211,7 +225,7 @@ class TestRecords:
             why="because",
         )
         again = PodRef(name="new", uid="uid-new")
-        recreation = replace(move, beneficiary=again, phase=Phase.TAKING_OVER, recreates=True, taker=again)
+        recreation = replace(move, beneficiary=again, phase=Phase.SWITCHING, recreates=True)
         journal = Journal(moves={"uid-big": move, "uid-new": recreation}, resting={Function("team", "x"): 12.0})
         saved = store.save(StoredMoves(journal=journal, token=7))
         assert (saved.journal, saved.token) == (journal, 7)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from knative_mig.adapters.kube.floor_objects import PREFIX
 from knative_mig.adapters.kube.kinds import EVENT, POD, REVISION
 from knative_mig.adapters.kube.move_objects import MOVES
 from knative_mig.ports.kube import Key
@@ -17,7 +18,6 @@ from tests.contract.planner_rig import (
     gates,
     node_object,
     planner,
-    pod,
     pod_object,
     put_gpu_node,
     until,
@@ -42,10 +42,12 @@ def api() -> Iterator[FakeApi]:
         yield api
 
 
-def revision(generation: int) -> dict[str, Any]:
+def revision(generation: int, **template: str) -> dict[str, Any]:
+    """`template`: what its user has said about its scaling."""
     name = f"llm-0000{generation}"
     labels = {"serving.knative.dev/service": "llm", "serving.knative.dev/configurationGeneration": str(generation)}
-    about = {"namespace": "team", "name": name, "uid": f"uid-{name}", "labels": labels, "annotations": {}}
+    annotations = {PREFIX + key: value for key, value in template.items()}
+    about = {"namespace": "team", "name": name, "uid": f"uid-{name}", "labels": labels, "annotations": annotations}
     status = {"conditions": [{"type": "Ready", "status": "True" if generation == 1 else "Unknown"}]}
     return {"apiVersion": REVISION.group, "kind": "Revision", "metadata": about, "spec": {}, "status": status}
 
@@ -70,6 +72,22 @@ def evictions(api: FakeApi) -> list[str]:
     return [path.split("/")[-2] for what, path in api.requests if what == "POST" and "/eviction" in path]
 
 
+def scaling(api: FakeApi, generation: int) -> dict[str, str]:
+    """What the floor may write on a Revision, as it stands."""
+    (about,) = [
+        each["metadata"] for each in api.objects(REVISION) if each["metadata"]["name"] == f"llm-0000{generation}"
+    ]
+    return {key.removeprefix(PREFIX): value for key, value in about["annotations"].items() if key.startswith(PREFIX)}
+
+
+def become(api: FakeApi, generation: int, *, ready: bool, routing: str) -> None:
+    """Knative's own writes, which leave annotations alone."""
+    (there,) = [each for each in api.objects(REVISION) if each["metadata"]["name"] == f"llm-0000{generation}"]
+    labels = {**there["metadata"]["labels"], "serving.knative.dev/routingState": routing}
+    status = {"conditions": [{"type": "Ready", "status": str(ready)}]}
+    api.put_object({**there, "metadata": {**there["metadata"], "labels": labels}, "status": status})
+
+
 def told(api: FakeApi, kind: str, name: str) -> set[str]:
     return {
         each["reason"]
@@ -78,10 +96,10 @@ def told(api: FakeApi, kind: str, name: str) -> set[str]:
     }
 
 
-def roll_out(api: FakeApi, rollout: str) -> None:
+def roll_out(api: FakeApi, rollout: str, **template: str) -> None:
     until(api, lambda: bool(notes(api, MOVES)))
     answer(api)
-    api.put_object(revision(2))
+    api.put_object(revision(2, **template))
     put_pod(api, "new", 2, rollout=rollout)
 
 
@@ -99,26 +117,37 @@ def test_by_default_nobody_ends_and_pod_and_revision_are_told_why(api: FakeApi, 
         until(api, lambda: not gates(api, "new"))
 
 
-def test_recreate_ends_the_older_ones_pod_and_gives_its_slice_to_the_new_one(api: FakeApi) -> None:
+def test_recreate_has_the_traffic_go_first_then_the_older_one_and_gives_its_slice_to_the_new_one(api: FakeApi) -> None:
+    with planner(api):
+        roll_out(api, "recreate", **{"min-scale": "1"})
+        until(api, lambda: scaling(api, 2) == {"min-scale": "0", "initial-scale": "0"})
+        assert phases(api) == ["Switching"]
+        assert scaling(api, 1) == {}
+
+        become(api, 2, ready=True, routing="active")
+        become(api, 1, ready=True, routing="reserve")
+        until(api, lambda: scaling(api, 2) == {"min-scale": "1"} and scaling(api, 1) == {"window": "6s"})
+        assert phases(api) == ["Ending"]
+        assert gates(api, "new")
+
+        api.remove_object(POD, _key("old"))
+        answer(api, **{"GPU-1": FULL | {"3g.20gb@4": None}})
+        until(api, lambda: not gates(api, "new"))
+        put_pod(api, "new", 2, node="n1", rollout="recreate")
+        answer(api, **{"GPU-1": FULL | {"3g.20gb@4": "new"}})
+        until(api, lambda: phases(api) == [] and scaling(api, 1) == {})
+        until(api, lambda: "Recreated" in told(api, "Revision", "llm-00001") & told(api, "Revision", "llm-00002"))
+        assert evictions(api) == []
+
+
+def test_an_older_one_that_requests_still_come_to_is_left_alone(api: FakeApi) -> None:
     with planner(api):
         roll_out(api, "recreate")
-        until(api, lambda: evictions(api) == ["old"])
-        if any(each["metadata"]["name"] == "old" for each in api.objects(POD)):
-            api.remove_object(POD, _key("old"))
-        put_pod(api, "old-again", 1)
-        answer(api, **{"GPU-1": FULL | {"3g.20gb@4": None}})
-
-        until(api, lambda: not gates(api, "new"))
-        assert gates(api, "old-again")
-        put_pod(api, "new", 2, node="n1", rollout="recreate", ready=False)
-        answer(api, **{"GPU-1": FULL | {"3g.20gb@4": "new"}})
-        until(api, lambda: phases(api) == ["TakingOver"])
-        assert pod(api, "old-again")["spec"].get("nodeName") is None
-
-        put_pod(api, "new", 2, node="n1", rollout="recreate")
-        until(api, lambda: phases(api) == [])
-        until(api, lambda: "Recreated" in told(api, "Revision", "llm-00001") & told(api, "Revision", "llm-00002"))
-        assert evictions(api) == ["old"]
+        until(api, lambda: scaling(api, 2) == {"initial-scale": "0"})
+        become(api, 2, ready=True, routing="active")
+        become(api, 1, ready=True, routing="active")
+        until(api, lambda: "ReplacesRevision" in told(api, "Pod", "new"))
+        assert (phases(api), scaling(api, 1)) == (["Switching"], {})
 
 
 def _key(name: str) -> Key:

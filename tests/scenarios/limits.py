@@ -42,7 +42,43 @@ def a_new_revision_waits_while_the_old_one_serves_and_takes_its_slice(stage: Sta
     assert llm.ask().text == "new\n"
 
 
+_RECREATES: Final = {"knative-mig.dev/rollout": "recreate"}
+
+
+def a_rollout_that_recreates_answers_what_came_before_it_and_all_that_came_meanwhile(stage: Stage) -> None:
+    stage.deploy(Wish(name="fills", profile="7g.40gb", pods=1))
+    # It is never at zero by itself: by default it would not be rolled out at all.
+    wish = Wish(
+        name="llm", profile="7g.40gb", pods=1, timeout_s=90, annotations=_RECREATES, environment={"ANSWER": "old"}
+    )
+    llm = stage.deploy(wish)
+    [old] = llm.replicas()
+    [before] = llm.held()
+    with llm.load() as load:
+        running = llm.asked("/?sleep=8s")
+        load.go_on(20)
+        with llm.timed() as seen:
+            llm.update(environment={"ANSWER": "new"})
+            llm.wait_why("RecreateBegun")
+            llm.wait_gone(old)
+            [new] = llm.wait_replicas(1)
+        load.go_on(20)
+    stage.print(seen)
+    assert running.answer().text == "old\n"
+    assert not load.failed
+    print(f"{llm.name}: a request was held for {load.longest:.1f} s at most")
+    assert new != old
+    [after] = llm.held()
+    assert (after.gpu, after.place) == (before.gpu, before.place)
+    assert llm.ask().text == "new\n"
+
+
 SCENARIOS: Final = (
+    Scenario(
+        name="a-rollout-that-recreates-answers-what-came-before-it-and-all-that-came-meanwhile",
+        play=a_rollout_that_recreates_answers_what_came_before_it_and_all_that_came_meanwhile,
+        seconds=90,
+    ),
     Scenario(
         name="a-new-revision-waits-while-the-old-one-serves-and-takes-its-slice",
         play=a_new_revision_waits_while_the_old_one_serves_and_takes_its_slice,

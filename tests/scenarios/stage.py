@@ -85,6 +85,10 @@ class Load(Protocol):
     def answered(self) -> int: ...
     @property
     def failed(self) -> Sequence[str]: ...
+    @property
+    def longest(self) -> float:
+        """Seconds that an answer took."""
+
     def go_on(self, answers: int) -> None:
         """Waits until so many more were answered."""
 

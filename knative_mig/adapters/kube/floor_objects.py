@@ -1,6 +1,6 @@
 """The floor's objects: Revisions with their managed fields, components' requests, and the record of what was written.
 
-Called by the mirrors and the leader of the planner process. Of a Revision three annotations are read and written, by a
+Called by the mirrors and the leader of the planner process. Of a Revision a few annotations are read and written, by a
 merge patch of single keys under a field manager of our own: Knative's labeler patches others at the same time.
 
 A component's ConfigMap is `floor-<component>` in our namespace, each entry one request:
@@ -9,7 +9,7 @@ A component's ConfigMap is `floor-<component>` in our namespace, each entry one 
       a-rush: '{"service": "team/llm", "minScale": 2, "expires": "2026-01-31T12:00:00Z", "reason": "open house"}'
 
 with `function: <namespace>/<revision>` instead of `service` for one Revision alone, and `minScale`, `maxScale`,
-`target` as many as are asked for.
+`target`, `initialScale`, `windowSeconds` as many as are asked for.
 """
 
 import json
@@ -33,7 +33,14 @@ PREFIX: Final = "autoscaling.knative.dev/"
 REQUESTS_PREFIX: Final = "floor-"
 RECORDS: Final = "knative-mig-floor"
 _GENERATION_LABEL: Final = "serving.knative.dev/configurationGeneration"
-_KEYS: Final = {Setting.MIN: "minScale", Setting.MAX: "maxScale", Setting.TARGET: "target"}
+_ROUTING_LABEL: Final = "serving.knative.dev/routingState"
+_KEYS: Final = {
+    Setting.MIN: "minScale",
+    Setting.MAX: "maxScale",
+    Setting.TARGET: "target",
+    Setting.INITIAL: "initialScale",
+    Setting.WINDOW: "windowSeconds",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +61,7 @@ def revision(body: Mapping[str, Any]) -> Revision:
             each.text("type") == "Ready" and each.text("status") == "True" for each in status.children("conditions")
         ),
         ending=about.has("deletionTimestamp"),
+        routed=labels.get(_ROUTING_LABEL) != "reserve",
         values={setting: annotations[PREFIX + setting] for setting in Setting if PREFIX + setting in annotations},
         owners=_owners(about),
         burst=annotations.get(f"{PREFIX}target-burst-capacity", ""),

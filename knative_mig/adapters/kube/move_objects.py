@@ -82,7 +82,6 @@ def _told(move: Move) -> dict[str, Any]:
         "cost": move.cost,
         "why": move.why,
         "recreates": move.recreates,
-        "taker": _pod_told(move.taker) if move.taker else None,
     }
 
 
@@ -117,7 +116,6 @@ def _move(fields: Fields) -> Move:
         cost=cost if isinstance(cost, int) else None,
         why=fields.text("why"),
         recreates=fields.flag("recreates"),
-        taker=_pod(fields.child("taker")) if fields.has("taker") else None,
     )
 
 

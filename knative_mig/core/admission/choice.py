@@ -106,15 +106,16 @@ def decide(new: Function, old: Function | None, cap_s: int) -> Choice:
 
 def _choose(user: Function, cap_s: int) -> tuple[dict[Place, Setting], str]:
     mine = effective(user)
-    limits = start_limits(
-        memory_gb=_memory_gb(user, mine), waits_for_a_slice=mine.get(ROLLOUT, Rollout.WAIT) != Rollout.RECREATE
-    )
+    recreates = mine.get(ROLLOUT, Rollout.WAIT) == Rollout.RECREATE
+    limits = start_limits(memory_gb=_memory_gb(user, mine), waits_for_a_slice=not recreates)
     first_byte = user.settings.get(FIRST_BYTE, 0)
     wanted_s = max(limits.timeout_s, user.idle_s, first_byte if isinstance(first_byte, int) else 0)
     timeout = user.settings.get(TIMEOUT, min(cap_s, wanted_s))
+    # What a longer timeout of the user's own lets requests take beyond what is in the limits.
+    drain_s = timeout - limits.timeout_s if recreates and isinstance(timeout, int) else 0
     values: dict[Place, Setting] = {
         BURST: "-1",
-        DEADLINE: f"{limits.progress_deadline_s}s",
+        DEADLINE: f"{limits.progress_deadline_s + max(0, drain_s)}s",
         TIMEOUT: timeout,
         FIRST_BYTE: timeout,
         **{Place(Part.ANNOTATIONS, key): value for key, value in mine.items() if key in KNOWN},

@@ -29,9 +29,12 @@ class StartLimits:
 
 
 def start_limits(*, memory_gb: int, waits_for_a_slice: bool) -> StartLimits:
-    """`waits_for_a_slice`: a new Revision may have to wait for the old one's."""
+    """`waits_for_a_slice`: a new Revision may have to wait for the old one's, until that is at zero. One that does not
+    (`rollout: recreate`) waits for what is under way there: it may take its timeout to answer.
+    """
     start_s = ceil((SLICE_S + PROCESS_S + LOAD_S_PER_GB * memory_gb) / 10) * 10
+    timeout_s = start_s + ANSWER_S
     return StartLimits(
-        progress_deadline_s=max(KNATIVE_DEADLINE_S, start_s) + (ROLLOUT_S if waits_for_a_slice else 0),
-        timeout_s=start_s + ANSWER_S,
+        progress_deadline_s=max(KNATIVE_DEADLINE_S, start_s) + (ROLLOUT_S if waits_for_a_slice else timeout_s),
+        timeout_s=timeout_s,
     )

@@ -1,20 +1,27 @@
-"""Decides what a Revision's min-scale, max-scale and target are to be, and what has to be remembered to restore them.
+"""Decides what the floor's annotations on a Revision are to be, and what has to be remembered to restore them.
 
 Called by the planner's leader for each Revision that somebody asks something for, or that it has written on; decision
 record 0008. The user's values are bounds: a floor is never below the user's min-scale nor above the user's max-scale,
-a ceiling and a target are never above the user's.
+a ceiling, a target, an initial scale and a window are never above the user's. One exception: Knative takes a Revision
+for Ready with as many pods as the greater of its initial and its min-scale, so who asks for a lower initial scale has
+the min-scale lowered with it.
 
 The subtle thing is who wrote what stands there. What our field manager owns is ours. What it does not own although we
 wrote it is somebody else's edit: it is the user's value from then on, and stays untouched for as long as only those
 requests are left that stood at the time. Two writers that each put right what the other wrote would never end.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
+from typing import Final
 
 from knative_mig.core.errors import BadInput
 from knative_mig.core.floor.values import MANAGER, Held, Record, Request, Revision, Setting
+
+_UNITS_S: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|us|µs|ns)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +130,28 @@ def _wanted(users: Mapping[Setting, str | None], asked: Mapping[Setting, list[Re
     ceiling = max(least, 1, min([most, *(each.value for each in asked[Setting.MAX])]))
     floor = max(least, min(ceiling, max([least, *(each.value for each in asked[Setting.MIN])])))
     aim = min([target, *(each.value for each in asked[Setting.TARGET])])
+    initial = inf if users[Setting.INITIAL] is None else int(users[Setting.INITIAL] or 0)
+    enough = min((each.value for each in asked[Setting.INITIAL]), default=inf)
+    floor = min(floor, enough)
+    window = _seconds(users[Setting.WINDOW])
+    shortest = min([window, *(each.value for each in asked[Setting.WINDOW])])
     return {
         Setting.MIN: users[Setting.MIN] if floor == least else f"{int(floor)}",
         Setting.MAX: users[Setting.MAX] if ceiling == most else f"{int(ceiling)}",
         Setting.TARGET: users[Setting.TARGET] if aim == target else f"{aim:g}",
+        Setting.INITIAL: users[Setting.INITIAL] if initial <= enough else f"{int(enough)}",
+        Setting.WINDOW: users[Setting.WINDOW] if shortest == window else f"{int(shortest)}s",
     }
+
+
+def _seconds(text: str | None) -> float:
+    """Of a duration as Go writes it; infinite where there is none."""
+    if text is None:
+        return inf
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(text)
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
 
 
 def _reasons(
@@ -148,7 +172,8 @@ def _unheard(revision: Revision, wanted: Mapping[Setting, str | None], users: Ma
     """Until the autoscaler has a number of its own (it was restarted, or the function never ran), it looks at no floor.
     With target-burst-capacity -1 it has one after its first tick.
     """
-    raised = wanted[Setting.MIN] != users[Setting.MIN]
+    stands, least = wanted[Setting.MIN], users[Setting.MIN]
+    raised = stands != least and int(stands or 0) > int(least or 0)
     if not raised or revision.desired is not None or revision.burst == "-1":
         return ""
     return (

@@ -1,4 +1,4 @@
-"""What the floor knows: Revisions with the three values it may write, requests for them, and what it has written.
+"""What the floor knows: Revisions with the values it may write, requests for them, and what it has written.
 
 Built by `adapters.kube`, decided on by `rule`. A value is kept as the text that stands in the annotation, so that what
 is restored is what was there; absent is None.
@@ -14,6 +14,7 @@ from knative_mig.core.errors import BadInput
 from knative_mig.core.inventory import Function
 from knative_mig.core.profile import ProfileName
 
+SHORTEST_WINDOW_S: Final = 6  # that Knative takes
 # Field manager of every write of ours on a Revision: by it our values are told from other people's.
 MANAGER: Final = "knative-mig-floor"
 
@@ -24,6 +25,17 @@ class Setting(StrEnum):
     MIN = "min-scale"
     MAX = "max-scale"
     TARGET = "target"
+    INITIAL = "initial-scale"  # so many pods are enough for a new Revision to be Ready
+    WINDOW = "window"  # over so many seconds its autoscaler averages, and so long it waits before it goes to zero
+
+
+_LEAST: Final = {
+    Setting.MIN: 0.0,
+    Setting.MAX: 1.0,
+    Setting.TARGET: 0.01,
+    Setting.INITIAL: 0.0,
+    Setting.WINDOW: float(SHORTEST_WINDOW_S),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +57,7 @@ class Revision:
     generation: int = 0  # its Configuration's: the highest is the newest
     ready: bool = True
     ending: bool = False
+    routed: bool = True  # requests may come to it: its Service's traffic has not left it
     values: Mapping[Setting, str] = field(default_factory=dict)
     owners: Mapping[Setting, frozenset[str]] | None = field(default_factory=dict)  # field managers; None: not told
     burst: str = ""  # target-burst-capacity
@@ -78,7 +91,7 @@ class Request:
             )
         if not isfinite(self.value) or (self.setting is not Setting.TARGET and self.value != int(self.value)):
             raise BadInput(f"{where}: {self.setting} is {self.value}: legal is a whole number")
-        least = {Setting.MIN: 0.0, Setting.MAX: 1.0, Setting.TARGET: 0.01}[self.setting]
+        least = _LEAST[self.setting]
         if self.value < least:
             raise BadInput(f"{where}: {self.setting} is {self.value:g}: legal is {least:g} or more")
 

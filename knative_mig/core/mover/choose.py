@@ -131,7 +131,7 @@ def _recreation(granted: Granted, recreation: Recreation, seen: Seen, now: float
         place=place,
         legs=tuple(leg for leg in legs if leg),
         began=now,
-        phase=Phase.ENDING,
+        phase=Phase.SWITCHING,
         since=now,
         known=frozenset(pod.uid for pod in seen.pods.of(granted.step.function) if pod.node is not None),
         recreates=True,

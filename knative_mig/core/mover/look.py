@@ -10,7 +10,7 @@ from knative_mig.core.mover.values import Move, Sight, SliceSight, Spot, Waits
 
 
 def sights(
-    moves: Iterable[Move], seen: Seen, asked: Mapping[Function, int], room_for: frozenset[Function]
+    moves: Iterable[Move], seen: Seen, asked: Mapping[Function, float], room_for: frozenset[Function]
 ) -> dict[str, Sight]:
     """By the beneficiary's UID. `asked`: what the floor is asked for in our name; `room_for`: functions for which
     another slice would be found.
@@ -20,6 +20,7 @@ def sights(
             pods=_by_uid(seen, move.leg.function),
             successors=_by_uid(seen, move.function) if move.recreates else {},
             revision=seen.revisions.get(move.leg.function),
+            successor=seen.revisions.get(move.function) if move.recreates else None,
             target=_at(move.leg.target, seen.gpu_nodes.get(move.leg.target.node)),
             beneficiary=_waits(_by_uid(seen, move.function).get(move.beneficiary.uid)),
             asked=move.leg.function in asked,

@@ -5,15 +5,14 @@ Called by the planner's leader in every round: `advance` until nothing changes, 
 simply goes on.
 
 The subtle thing is the last replica. A move takes nothing away itself but by an eviction, and evicts only while another
-pod of the function is seen Ready; all else is the autoscaler's own doing, which is told which pod it may spare. The one
-exception is a move that recreates, whose steps are `recreate`'s.
+pod of the function is seen Ready; all else is the autoscaler's own doing, which is told which pod it may spare. A move
+that recreates evicts nobody; its steps are `recreate`'s.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from knative_mig.core.cluster.objects import HOSTNAME, PodFacts
-from knative_mig.core.inventory import Function
 from knative_mig.core.mover import recreate
 from knative_mig.core.mover.values import (
     GOES_FIRST,
@@ -34,10 +33,14 @@ _BEFORE_BREAK = frozenset({Phase.RESERVING, Phase.STARTING, Phase.MARKING})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wants:
-    """What is not named is not to be: no slice kept, no request, the old pod's deletion cost as it was."""
+    """What is not named is not to be: no slice kept, no request, the old pod's deletion cost as it was. `switch`: the
+    new Revision needs no pod to be Ready; `hasten`: the older one goes to zero as soon as it may.
+    """
 
     reserve: Spot | None = None
     floor: int = 0
+    switch: bool = False
+    hasten: bool = False
     mark: PodRef | None = None
     unmark: PodRef | None = None
     evict: PodRef | None = None
@@ -56,29 +59,24 @@ def wants(move: Move) -> Wants:
             return Wants(mark=leg.old)
         case Phase.EVICTING:
             return Wants(mark=leg.old, evict=leg.old)
+        case Phase.SWITCHING:
+            return Wants(switch=True)
         case Phase.ENDING:
-            return Wants(evict=leg.old)
-        case Phase.RETURNING:
-            return Wants(evict=move.taker)
-        case Phase.CLEARING | Phase.HOLDING | Phase.TAKING_OVER:
+            return Wants(hasten=True)
+        case Phase.CLEARING | Phase.HOLDING:
             return Wants()
         case Phase.ABANDONING:
             return Wants(unmark=leg.old)
 
 
 def holds(move: Move) -> Iterator[Spot]:
-    """Places that nobody else may have: `held_for`'s, and where later legs go."""
+    """Places that nobody else may have: the beneficiary's, and where later legs go."""
     yield move.place
     if move.recreates:
         return
     first = move.at if move.phase is Phase.RESERVING else move.at + 1
     for leg in move.legs[first:]:
         yield leg.target
-
-
-def held_for(move: Move) -> Function:
-    """Who may have the place. Once the new Revision's pod has a slice, maybe another, it is the older one's again."""
-    return move.leg.function if move.phase in (Phase.TAKING_OVER, Phase.RETURNING) else move.function
 
 
 def wants_room(move: Move, sight: Sight, now: float, patience: Patience) -> bool:
@@ -115,7 +113,7 @@ def advance(move: Move, sight: Sight, now: float, patience: Patience) -> Move | 
         case Phase.ABANDONING:
             taken_back = old is None or not lives(old) or old.deletion_cost != GOES_FIRST
             return Over(moved=False, why=move.why) if taken_back and not sight.asked else move
-        case Phase.ENDING | Phase.TAKING_OVER | Phase.RETURNING:
+        case Phase.SWITCHING | Phase.ENDING:
             raise AssertionError(f"{move.phase} is a recreation's")
 
 
@@ -229,8 +227,6 @@ def _another_is_ready(move: Move, sight: Sight) -> bool:
 
 def may_evict(move: Move, sight: Sight) -> bool:
     """Asked once more with the newest sight, right before the eviction."""
-    if move.recreates:
-        return recreate.may_evict(move, sight)
     return move.phase is Phase.EVICTING and _another_is_ready(move, sight)
 
 

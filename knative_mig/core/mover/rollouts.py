@@ -2,7 +2,7 @@
 
 Called by the planner's leader before it plans. The newest Revision of a Service alone counts, and only while older ones
 hold slices. The annotation is read from the waiting pod, to which Knative copies its Revision's: what the older one's
-template says is nothing to it. Without our gate an older one would end and its own replacement might get the slice, so
+template says is nothing to it. Without our gate the older one would end and whoever else waits might get the slice, so
 then nobody ends.
 """
 

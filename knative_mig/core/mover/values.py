@@ -28,9 +28,8 @@ class Phase(StrEnum):
     HOLDING = "Holding"  # all have left: the place is kept for whom it was cleared for
     ABANDONING = "Abandoning"  # what was asked and marked is taken back
     # of a recreation, beside Clearing and Holding
-    ENDING = "Ending"  # the older Revision's pod is evicted, its last perhaps
-    TAKING_OVER = "TakingOver"  # the new one's has the place and is to become Ready
-    RETURNING = "Returning"  # it did not: the place is kept for the older one again
+    SWITCHING = "Switching"  # the new Revision is to be Ready without a pod, so that the traffic goes to it
+    ENDING = "Ending"  # the older one's autoscaler is to go to zero, as soon as it has no request left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +64,7 @@ class Move:
     that, and the deletion cost that the old pod had. `until`: the request's expiry.
 
     With `recreates` the beneficiary's is a new Revision and all legs are pods of one older Revision, which end with
-    nowhere to go (`recreate`). `known` are then the new one's pods that had slices before, `until` is when the one that
-    has the place, `taker`, is to be Ready.
+    nowhere to go (`recreate`). `known` are then the new one's pods that had slices before.
     """
 
     beneficiary: PodRef
@@ -83,7 +81,6 @@ class Move:
     cost: int | None = None
     why: str = ""  # it is abandoned
     recreates: bool = False
-    taker: PodRef | None = None
 
     @property
     def leg(self) -> Leg:
@@ -120,6 +117,7 @@ class Sight:
     pods: Mapping[str, PodFacts] = field(default_factory=dict)  # the function's, by UID
     successors: Mapping[str, PodFacts] = field(default_factory=dict)  # the new Revision's, where the move recreates
     revision: Revision | None = None
+    successor: Revision | None = None  # the new one, likewise
     target: SliceSight = SliceSight.ABSENT
     beneficiary: Waits = Waits.YES
     asked: bool = False
@@ -138,8 +136,7 @@ class Patience:
     clear_s: float = 900.0  # a pod ends within timeoutSeconds, at most 600 by Knative's default, and what it drains
     hold_s: float = 60.0
     rest_s: float = 300.0  # who was moved in vain is not tried again at once
-    # A new Revision that did not start takes its service from the older one no second time: a day, or another Revision.
-    again_s: float = 86_400.0
+    switch_s: float = 60.0  # Knative takes under a second, on a machine that has the time
 
     @property
     def asks_s(self) -> float:

@@ -34,6 +34,7 @@ def settings(topology: Topology) -> dict[str, dict[str, str]]:
     """What the test cluster sets in Knative's ConfigMaps, and why it is not the default."""
     return {
         "config-autoscaler": {
+            "allow-zero-initial-scale": "true",  # a rollout that recreates has the traffic go first
             "stable-window": "6s",  # the smallest allowed: tests see a scale-down in seconds, not a minute
             "scale-to-zero-grace-period": "6s",  # likewise
             "scale-to-zero-pod-retention-period": "0s",

@@ -157,7 +157,7 @@ def test_the_secret_is_installed_empty() -> None:
 
 def test_knative_is_told_what_the_test_cluster_is_told_and_is_not_removed_with_us() -> None:
     found = {each["metadata"]["name"]: each["data"] for each in documents(CONFIG / "knative" / "settings.yaml")}
-    assert set(found) == {"config-deployment", "config-defaults"}
+    assert set(found) == {"config-autoscaler", "config-defaults", "config-deployment"}
     tested = documents(CONFIG / "overlays" / "kind" / "settings.yaml")
     for name, data in found.items():
         [same] = [each["data"] for each in tested if each["metadata"]["name"] == name]

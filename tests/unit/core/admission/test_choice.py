@@ -87,12 +87,19 @@ def test_a_function_without_a_size_is_given_the_time_of_the_biggest_that_it_allo
     assert int(every.settings[TIMEOUT]) > int(some.settings[TIMEOUT])
 
 
-def test_a_function_that_may_be_recreated_need_not_wait_for_the_old_ones_slice() -> None:
-    def deadline(rollout: str) -> int:
-        return int(str(stored(function("3g.20gb", template={ROLLOUT: rollout})).settings[DEADLINE])[:-1])
+def test_a_function_that_may_be_recreated_waits_for_the_old_ones_requests_and_not_until_it_is_at_zero() -> None:
+    def deadline(rollout: str, timeout_s: int | None = None) -> int:
+        wanted = function("3g.20gb", template={ROLLOUT: rollout})
+        if timeout_s is not None:
+            wanted = with_settings(wanted, {**wanted.settings, TIMEOUT: timeout_s})
+        return int(str(stored(wanted).settings[DEADLINE])[:-1])
 
+    limits = start_limits(memory_gb=20, waits_for_a_slice=False)
+    assert deadline("recreate") == limits.progress_deadline_s > limits.timeout_s + 270
     assert deadline("recreate") < deadline("wait")
     assert stored(function("3g.20gb")).settings[DEADLINE] == f"{deadline('wait')}s"
+    assert deadline("recreate", limits.timeout_s + 1000) == deadline("recreate") + 1000
+    assert deadline("recreate", 10) == deadline("recreate")
 
 
 # -- annotations on the Service ----------------------------------------------------------------------------------------

@@ -292,3 +292,53 @@ def test_a_server_that_keeps_no_managed_fields_is_judged_by_the_value() -> None:
     assert settle(stands, revision.record, []).write == {Setting.MIN: "1"}
     edited = replace(stands, values={Setting.MIN: "7"})
     assert not settle(edited, revision.record, []).write
+
+
+class TestWithoutAPod:
+    """So many pods are enough for a new Revision to be Ready; Knative takes the greater of initial and min-scale."""
+
+    def test_the_users_min_scale_is_lowered_with_the_initial_scale_and_both_come_back(self) -> None:
+        revision = OneRevision({Setting.MIN: "2", Setting.INITIAL: "3"})
+        revision.settle(ask(0, setting=Setting.INITIAL))
+        assert revision.values == {Setting.MIN: "0", Setting.INITIAL: "0"}
+        revision.settle()
+        assert revision.values == {Setting.MIN: "2", Setting.INITIAL: "3"}
+        assert revision.record == {}
+
+    def test_nothing_is_written_that_is_as_low_already(self) -> None:
+        revision = OneRevision({Setting.INITIAL: "0"})
+        assert not revision.settle(ask(0, setting=Setting.INITIAL)).write
+
+    def test_and_it_takes_back_what_others_ask_meanwhile(self) -> None:
+        revision = OneRevision()
+        revision.settle(ask(3), ask(0, "b", Setting.INITIAL))
+        assert revision.values == {Setting.INITIAL: "0"}
+        revision.settle(ask(3))
+        assert revision.values == {Setting.MIN: "3"}
+
+    def test_it_is_no_floor_that_an_autoscaler_might_not_hear(self) -> None:
+        revision = OneRevision({Setting.MIN: "2"}, desired=None, burst="0")
+        assert not revision.settle(ask(0, setting=Setting.INITIAL)).unheard
+
+
+class TestTheWindow:
+    @pytest.mark.parametrize(
+        ("users", "stands"),
+        [
+            (None, "6s"), ("1m30s", "6s"), ("1m", "6s"), ("0.5h", "6s"), ("6s", "6s"), ("6000ms", "6000ms"),
+            ("a while", "a while"), ("", ""), ("1m s", "1m s"),
+        ],
+    )  # fmt: skip
+    def test_is_never_longer_than_the_users_and_one_that_nobody_can_read_stays(
+        self, users: str | None, stands: str
+    ) -> None:
+        template = {Setting.WINDOW: users} if users is not None else {}
+        revision = OneRevision(dict(template))
+        revision.settle(ask(6, setting=Setting.WINDOW))
+        assert revision.values == {Setting.WINDOW: stands}
+        revision.settle()
+        assert revision.values == template
+
+    def test_knative_takes_none_below_six_seconds(self) -> None:
+        with pytest.raises(BadInput, match="legal is 6 or more"):
+            ask(5, setting=Setting.WINDOW)

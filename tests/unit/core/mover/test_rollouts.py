@@ -79,7 +79,7 @@ def test_no_succession(pods: list[PodFacts], revisions: list[Revision]) -> None:
 
 
 def test_without_our_gate_nobody_ends_for_another() -> None:
-    """The older one's replacement might get the slice."""
+    """Whoever else waits might get the slice."""
     assert may_end([serving(), waiting(gated=False)]) is False
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from knative_mig.core.events import MIGRATED, UNSATISFIABLE
+from knative_mig.core.floor.values import Setting
+from knative_mig.core.inventory import NodeName
 from knative_mig.core.mover.values import Phase
 from knative_mig.ports.kube import Key, TooManyRequests
 from reconfigurer.planner.settings import MoverSettings, PlannerSettings
@@ -83,7 +85,7 @@ class TestWait:
 
 class TestRecreate:
     @pytest.mark.parametrize("profile", ["3g.20gb", "2g.10gb"])
-    def test_the_older_one_ends_and_the_new_one_serves_in_its_place(
+    def test_the_traffic_goes_first_then_the_older_one_and_the_new_one_serves_in_its_place(
         self, cluster: FakeCluster, clock: Clock, profile: str
     ) -> None:
         world = world_of(cluster, clock, recreates=True, profile=profile)
@@ -91,14 +93,45 @@ class TestRecreate:
         assert world.on(world.ready("llm-2")[0]) == f"gpu-a/{profile}@4"
         world.turn(5)
         assert world.pods("llm-1") == []
+        assert world.held_in_vain == 0
         assert world.on("other") == "gpu-a/4g.20gb@0"
         assert world.replica.metric("moves_total", outcome="recreated") == 1
         assert reasons(world, "llm-1")[0] == "RecreateBegun"
         assert "Recreated" in reasons(world, "llm-1")
         assert "Recreated" in reasons(world, "llm-2")
         assert MIGRATED not in {each.type for each in world.replica.announced}
-        refused = {each.subject for each in world.replica.announced if each.type == UNSATISFIABLE}
-        assert refused <= {"team/llm-1"}, "the older one's replacement alone is refused a slice"
+        assert UNSATISFIABLE not in {each.type for each in world.replica.announced}
+
+    def test_also_where_both_are_to_have_a_pod_always_and_their_users_values_are_restored(
+        self, cluster: FakeCluster, clock: Clock
+    ) -> None:
+        world = world_of(cluster, clock, recreates=True)
+        for each in ("llm-1", "llm-2"):
+            world.knative.edit(each, {Setting.MIN: "1", Setting.WINDOW: "120s"}, manager="controller")
+        until(world, lambda: world.ready("llm-2") and not phases(world))
+        world.turn(5)
+        assert world.held_in_vain == 0
+        written = [set(values) for name, values in world.knative.writes if name == "llm-2"]
+        assert written == [{Setting.MIN, Setting.INITIAL}] * 2
+        for each in ("llm-1", "llm-2"):
+            assert world.knative.revision(each).values == {Setting.MIN: "1", Setting.WINDOW: "120s"}
+        assert world.knative.floor_store.stands.records == {}
+
+    def test_what_the_older_one_was_asked_before_is_answered_however_long_that_takes(
+        self, cluster: FakeCluster, clock: Clock
+    ) -> None:
+        world = world_of(cluster, clock, recreates=True)
+        world.answers_until = clock.wall() + 200
+        world.turn(190)
+        assert phases(world) == [Phase.ENDING]
+        assert world.ready("llm-1") == ["old"]
+        until(world, lambda: world.ready("llm-2"))
+        assert world.held_in_vain == 0
+
+    def test_nobody_is_evicted(self, cluster: FakeCluster, clock: Clock) -> None:
+        world = world_of(cluster, clock, recreates=True)
+        cluster.evict = refused  # type: ignore[method-assign]
+        until(world, lambda: world.ready("llm-2"))
 
     def test_not_where_its_slice_does_not_do(self, cluster: FakeCluster, clock: Clock) -> None:
         world = world_of(cluster, clock, recreates=True, profile="7g.40gb")
@@ -112,39 +145,43 @@ class TestRecreate:
         world.turn(10)
         assert world.least_ready["llm-1"] == 1
 
-    def test_not_where_a_slice_has_come_free_before_the_eviction(self, cluster: FakeCluster, clock: Clock) -> None:
+    def test_not_where_a_slice_is_spare(self, cluster: FakeCluster, clock: Clock) -> None:
         world = world_of(cluster, clock, recreates=True)
-        evict, cluster.evict = cluster.evict, refused  # type: ignore[method-assign]
-        until(world, lambda: phases(world) == [Phase.ENDING])
         world.die("other")
-        world.beat()
-        cluster.evict = evict  # type: ignore[method-assign]
+        world.agents.report(NodeName("n1"))
+        until(world, lambda: world.ready("llm-2"))
+        assert phases(world) == []
+        assert not world.knative.writes
+
+    def test_nor_where_one_comes_free_before_the_traffic_has_gone(self, cluster: FakeCluster, clock: Clock) -> None:
+        world = world_of(cluster, clock, recreates=True)
+        world.stays = True
+        until(world, lambda: phases(world) == [Phase.SWITCHING])
+        world.die("other")
         until(world, lambda: world.ready("llm-2"))
         assert world.on(world.ready("llm-2")[0]) == "gpu-a/3g.20gb@0"
         assert world.least_ready["llm-1"] == 1
-        world.turn(2)
+        world.turn(3)
         assert reasons(world, "llm-1").count("RecreateAbandoned") == 1
+        assert Setting.INITIAL not in world.knative.revision("llm-2").values
 
-    def test_what_does_not_start_gives_the_place_back_and_is_not_tried_again(
+    def test_a_service_that_names_the_older_one_keeps_it(self, cluster: FakeCluster, clock: Clock) -> None:
+        world = world_of(cluster, clock, recreates=True)
+        world.stays = True
+        world.turn(70)
+        assert world.least_ready["llm-1"] == 1
+        assert reasons(world, "llm-1") == ["RecreateBegun", "RecreateAbandoned"]
+
+    def test_where_knative_takes_no_revision_without_a_pod_the_older_one_serves_on_and_it_is_said(
         self, cluster: FakeCluster, clock: Clock
     ) -> None:
         world = world_of(cluster, clock, recreates=True)
-        world.starts = False
-        until(world, lambda: phases(world) == [Phase.TAKING_OVER])
-        clock.at += 900
-        cluster.beat("n1", clock.at)
-        until(world, lambda: phases(world) == [Phase.RETURNING])
-        world.starts = True
-        until(world, lambda: bool(world.ready("llm-1")))
-        assert world.on(world.ready("llm-1")[0]) == "gpu-a/3g.20gb@4"
-        until(world, lambda: not phases(world))
-        world.least_ready.clear()
-        world.turn(30)
-        clock.at += 600
-        cluster.beat("n1", clock.at)
-        world.turn(30)
+        world.knative.allows_zero = False
+        world.turn(70)
         assert world.least_ready["llm-1"] == 1
-        assert reasons(world, "llm-2").count("RecreateAbandoned") == 1
+        why = {text for _, reason, text in cluster.events if reason == "RecreateAbandoned"}
+        assert len(why) == 1
+        assert "allow-zero-initial-scale" in why.pop()
         assert reasons(world, "llm-2")[-1] == "NoSpareSlice"
 
     def test_moves_under_way_are_no_obstacle_for_it_takes_no_second_slice(
@@ -155,26 +192,22 @@ class TestRecreate:
         world.replica.mover._settings = MoverSettings(at_once=0)
         until(world, lambda: world.ready("llm-2"))
 
-    @pytest.mark.parametrize("at", [Phase.ENDING, Phase.CLEARING, Phase.HOLDING, Phase.TAKING_OVER])
+    @pytest.mark.parametrize("at", [Phase.SWITCHING, Phase.ENDING, Phase.CLEARING, Phase.HOLDING])
     def test_a_new_leader_goes_on_from_the_journal(self, at: Phase, cluster: FakeCluster, clock: Clock) -> None:
         world = world_of(cluster, clock, recreates=True)
-        if at is Phase.ENDING:
-            evict, cluster.evict = cluster.evict, refused  # type: ignore[method-assign]
-            until(world, lambda: phases(world) == [at])
-            cluster.evict = evict  # type: ignore[method-assign]
-        else:
-            world.starts = False
-            until(world, lambda: phases(world) == [at])
+        until(world, lambda: phases(world) == [at])
         world.fail_over()
-        world.starts = True
         until(world, lambda: world.ready("llm-2") and not phases(world))
         assert world.on(world.ready("llm-2")[0]) == "gpu-a/3g.20gb@4"
+        assert world.held_in_vain == 0
 
 
 def play(writes: Writes) -> MovingCluster:
     world = world_of(FakeCluster(), Clock(), recreates=True)
+    for each in ("llm-1", "llm-2"):
+        world.knative.edit(each, {Setting.MIN: "1"}, manager="controller")
     writes.watch_all(world)
-    for _ in range(80):
+    for _ in range(150):
         try:
             world.turn()
         except Killed:
@@ -189,7 +222,8 @@ def play(writes: Writes) -> MovingCluster:
 def test_it_comes_to_the_same_end_wherever_the_planner_dies() -> None:
     counted = Writes()
     play(counted)
-    assert counted.done.count("evict") == 1
+    assert counted.done.count("evict") == 0
+    assert counted.done.count("write") == 4, "the floor is written and restored on both"
     for at in range(len(counted.done)):
         for after in (False, True):
             writes = Writes(at=at, after=after)
@@ -197,4 +231,7 @@ def test_it_comes_to_the_same_end_wherever_the_planner_dies() -> None:
             assert writes.at is None, f"write {at} was not reached"
             assert world.on(world.ready("llm-2")[0]) == "gpu-a/3g.20gb@4"
             assert world.pods("llm-1") == []
+            assert world.held_in_vain == 0
             assert not world.knative.move_store.stands.journal.moves
+            assert world.knative.component("move").asked == {}
+            assert world.knative.floor_store.stands.records == {}
