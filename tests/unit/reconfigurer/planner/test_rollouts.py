@@ -128,6 +128,19 @@ class TestRecreate:
         until(world, lambda: world.ready("llm-2"))
         assert world.held_in_vain == 0
 
+    @pytest.mark.parametrize(("revision", "wakes"), [("llm-1", True), ("llm-2", True), ("other", False)])
+    def test_what_becomes_of_its_revisions_wakes_the_planner(
+        self, cluster: FakeCluster, clock: Clock, revision: str, *, wakes: bool
+    ) -> None:
+        world = world_of(cluster, clock, recreates=True)
+        world.stays = True
+        world.replica.loop.wake_on_changes()
+        world.replica.revisions.changed(Key("team", revision))
+        assert not world.replica.loop.is_woken
+        until(world, lambda: phases(world) == [Phase.SWITCHING])
+        world.replica.revisions.changed(Key("team", revision))
+        assert world.replica.loop.is_woken is wakes
+
     def test_nobody_is_evicted(self, cluster: FakeCluster, clock: Clock) -> None:
         world = world_of(cluster, clock, recreates=True)
         cluster.evict = refused  # type: ignore[method-assign]
@@ -164,6 +177,18 @@ class TestRecreate:
         world.turn(3)
         assert reasons(world, "llm-1").count("RecreateAbandoned") == 1
         assert Setting.INITIAL not in world.knative.revision("llm-2").values
+
+    def test_who_has_been_given_a_slice_after_all_has_its_pod_before_the_traffic(
+        self, cluster: FakeCluster, clock: Clock
+    ) -> None:
+        world = world_of(cluster, clock, recreates=True)
+        world.knative.allows_zero = False
+        until(world, lambda: phases(world) == [Phase.SWITCHING])
+        world.die("other")
+        world.beat()
+        world.knative.allows_zero = True
+        until(world, lambda: world.ready("llm-2"))
+        assert not world.knative.writes
 
     def test_a_service_that_names_the_older_one_keeps_it(self, cluster: FakeCluster, clock: Clock) -> None:
         world = world_of(cluster, clock, recreates=True)
