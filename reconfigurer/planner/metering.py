@@ -105,12 +105,15 @@ class Metering:
             static = node is not None and node.status is not None and node.status.layout is Layout.STATIC
             # What an administrator has left uncut nobody may cut: it is as good as taken.
             self._unused.put(name, None if static else keeper.views.get(name))
+        here: dict[frozenset[NodeName], frozenset[NodeName]] = {}  # one object for all who can run on the same nodes
         pods = [(each.pod, each.key.profile, each.nodes) for each in decision.waiting]
         for refused in decision.refused:
             if refused.reason.code not in _FOR_WANT_OF_A_PLACE:
                 continue
-            nodes = keeper.nodes_of(refused.pod) & keeper.everywhere
-            pods.append((refused.pod, wanted_profile(refused.pod), nodes))
+            nodes = keeper.nodes_of(refused.pod)
+            if nodes not in here:
+                here[nodes] = nodes & keeper.everywhere
+            pods.append((refused.pod, wanted_profile(refused.pod), here[nodes]))
         fragmented, blocked = waiting(self._unused, pods)
         begins = self._rates is None
         self._rates = Rates(shares=dict(self._shares.per_second), fragmented=fragmented, blocked=blocked)

@@ -152,15 +152,19 @@ class Unused:
             mine[each.gpu.model] = mine.get(each.gpu.model, 0.0) + _unused(each.gpu)
         self._of_node[name] = mine
 
-    def on(self, nodes: frozenset[NodeName], profile: ProfileName) -> tuple[float, float]:
-        """The sum, and what one slice of the profile needs at the least; nothing where no GPU has it."""
+    def on(self, nodes: frozenset[NodeName]) -> Mapping[GpuModel, float]:
         by_model: dict[GpuModel, float] = {}
         for name in nodes:
             for model, share in self._of_node.get(name, {}).items():
                 by_model[model] = by_model.get(model, 0.0) + share
-        fitting = [model for model in by_model if model.has(profile)]
-        needs = min((model.profile(profile).memory_units / model.memory_units for model in fitting), default=1.0)
-        return sum(by_model[model] for model in fitting), needs
+        return by_model
+
+
+def _for(profile: ProfileName, by_model: Mapping[GpuModel, float]) -> tuple[float, float]:
+    """The sum, and what one slice of the profile needs at the least; nothing where no GPU has it."""
+    fitting = [model for model in by_model if model.has(profile)]
+    needs = min((model.profile(profile).memory_units / model.memory_units for model in fitting), default=1.0)
+    return sum(by_model[model] for model in fitting), needs
 
 
 def _unused(gpu: Gpu) -> float:
@@ -175,12 +179,15 @@ def waiting(
     unused: Unused, pods: Iterable[tuple[PodFacts, ProfileName, frozenset[NodeName]]]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """How many of these, which have no place, wait beside an idle share, and beside one as big as what they need."""
+    by_nodes: dict[frozenset[NodeName], Mapping[GpuModel, float]] = {}
     known: dict[tuple[ProfileName, frozenset[NodeName]], tuple[float, float]] = {}
     fragmented: dict[str, int] = {}
     blocked: dict[str, int] = {}
     for _, profile, nodes in pods:
         if (profile, nodes) not in known:
-            known[profile, nodes] = unused.on(nodes, profile)
+            if nodes not in by_nodes:
+                by_nodes[nodes] = unused.on(nodes)
+            known[profile, nodes] = _for(profile, by_nodes[nodes])
         share, needs = known[profile, nodes]
         name = str(profile)
         if share > 0:

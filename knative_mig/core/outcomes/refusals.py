@@ -72,7 +72,8 @@ def denied(revisions: Iterable[Revision], pods: Iterable[PodFacts], asked_by: As
     refused = [(each, each.denied) for each in revisions if each.denied is not None and not each.ending]
     if not refused:
         return []
-    live = Counter(pod.function for pod in pods if not pod.over and pod.ends_at is None)
+    names = {revision.name for revision, _ in refused}  # of thousands of pods a few are theirs
+    live = Counter(pod.function for pod in pods if pod.revision in names and not pod.over and pod.ends_at is None)
     return [
         _of_quota(revision, said, missing, asked_by)
         for revision, said in refused

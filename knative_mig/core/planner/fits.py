@@ -7,6 +7,7 @@ rankings (reuse beats create beats all else, so most questions end at the first 
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from itertools import product
+from typing import Final
 
 from knative_mig.core.geometry import Place
 from knative_mig.core.planner.decisions import How
@@ -21,9 +22,12 @@ class Tier(IntEnum):
     MERGE_OR_WAIT = 2
 
 
+_TIERS: Final = tuple(Tier)  # to go through an enum's members takes long, and this is asked thousands of times a plan
+
+
 def fits(state: GpuState, name: ProfileName) -> tuple[Fit, ...]:
     """Of the best tier that has any: the best, or all places that wait for a pod: each is good up to its own time."""
-    return next((found for tier in Tier if (found := fits_of(tier, state, name))), ())
+    return next((found for tier in _TIERS if (found := fits_of(tier, state, name))), ())
 
 
 def fits_of(tier: Tier, state: GpuState, name: ProfileName) -> tuple[Fit, ...]:

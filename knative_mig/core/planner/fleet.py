@@ -138,7 +138,8 @@ class Fleet:
 
     def eligible_positions(self, wish: Wish) -> Iterator[int]:
         """Where the pod can run and the GPU has the profile, in order."""
-        return (position for position in self._positions_on(wish.nodes) if self._gpus[position].model.has(wish.name))
+        models = {*self.models_of(wish.name)}
+        return (position for position in self._positions_on(wish.nodes) if self._gpus[position].model in models)
 
     def _positions_on(self, nodes: frozenset[NodeName] | None) -> Sequence[int]:
         if nodes is None:

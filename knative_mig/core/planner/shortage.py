@@ -6,13 +6,14 @@ to being free is looked for on the first `_LOOKED_AT` of them, for the sentence 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from knative_mig.core.inventory import Busy, Ending, Function, Slice
 from knative_mig.core.planner.decisions import Because, Reason
 from knative_mig.core.planner.fits import fits
 from knative_mig.core.planner.fleet import Fleet, Wish
+from knative_mig.core.planner.gpu_state import GpuState
 from knative_mig.core.planner.moves import BUDGET
 from knative_mig.core.planner.obstacles import nearest
 from knative_mig.core.planner.offers import Obstacle
@@ -41,14 +42,15 @@ def explain_shortage(
         offered = ", ".join(str(name) for name in fleet.profiles()) or "none at all"
         reason = Reason(Because.NO_SUCH_PROFILE, f"no GPU can be cut into {wish.name}; the GPUs here have {offered}")
         return Shortage(reason, ("ask for one of the profiles named", "add a GPU that has this profile"))
-    looked_at = list(islice(fleet.eligible_positions(wish), _LOOKED_AT))
+    eligible = fleet.eligible_positions(wish)
+    looked_at = list(islice(eligible, _LOOKED_AT))
     if not looked_at:
         return _no_node(fleet, wish)
     units = models[0].profile(wish.name).memory_units
     if wish.nodes is None:
         unused, where = sum(fleet.unused_units(model) for model in models), "all GPUs that have it"
     else:
-        unused = sum(fleet.state(each).unused_units for each in fleet.eligible_positions(wish))
+        unused = sum(fleet.state(each).unused_units for each in chain(looked_at, eligible))
         where = "the GPUs where the pod can run"
     text = f"no place for {wish.name}: {unused} memory units are free or idle on {where}"
     fixed = [fleet.gpu(each).static for each in looked_at]
@@ -142,13 +144,13 @@ def _named(uses: list[Busy]) -> str:
 
 def _smaller(fleet: Fleet, name: ProfileName, positions: list[int]) -> ProfileName | None:
     """The biggest smaller profile with a place now, on the models that have the one asked for."""
-    found = {
-        profile.name
-        for position in positions
-        for profile in fleet.gpu(position).model.profiles
-        if profile.name.attribute is name.attribute
-        and profile.name < name
-        and (offered := fits(fleet.state(position), profile.name))
-        and offered[0].until is None
-    }
-    return max(found, default=None)
+    models = {fleet.gpu(each).model for each in positions}
+    names = {profile.name for model in models for profile in model.profiles}
+    smaller = sorted((each for each in names if each.attribute is name.attribute and each < name), reverse=True)
+    states = {id(state): state for state in map(fleet.state, positions)}.values()
+    return next((each for each in smaller if any(_has_place_now(state, each) for state in states)), None)
+
+
+def _has_place_now(state: GpuState, name: ProfileName) -> bool:
+    offered = fits(state, name)
+    return bool(offered) and offered[0].until is None

@@ -75,6 +75,12 @@ def test_only_the_gpus_where_the_pod_can_run_are_counted() -> None:
     assert "nearest is 7g.40gb@0 of B" in found.reason.text
 
 
+def test_all_of_them_are_counted_however_many_are_looked_at() -> None:
+    gpus = [gpu(f"G{number:03}", "1g.5gb@0 is a", node="n1") for number in range(100)]
+    found = rejected([*gpus, gpu("X", node="n2")], pending("f", "7g.40gb", nodes=("n1",)))
+    assert "700 memory units are free or idle on the GPUs where the pod can run" in found.reason.text
+
+
 def test_of_one_or_two_holders_it_is_said_that_they_might_be_movable() -> None:
     one = rejected([gpu("A", "4g.20gb@0 is a", "1g.5gb@4 is b", "1g.5gb@5 is c")], pending("f", "2g.10gb"))
     assert one.helps == (
@@ -112,6 +118,12 @@ def test_a_pod_that_terminates_is_worth_waiting_for_unless_another_stays() -> No
 def test_the_biggest_smaller_profile_is_offered() -> None:
     found = rejected([gpu("A", "4g.20gb@0 is a", "1g.5gb@6 is b")], pending("f", "3g.20gb"))
     assert "2g.10gb, which had a place when 3g.20gb was refused" in found.helps
+
+
+def test_a_smaller_profile_with_another_attribute_is_not_what_was_meant() -> None:
+    with_media = rejected([gpu("A", "7g.40gb@0 is a")], pending("f", "1g.5gb+me"))
+    beside = rejected([gpu("A", "4g.20gb@0 is a", "1g.5gb+me@4 is b")], pending("f", "1g.5gb+me"))
+    assert not any("had a place" in each for each in (*with_media.helps, *beside.helps))
 
 
 def test_a_static_layout_is_asked_for_what_it_has_and_no_more() -> None:
