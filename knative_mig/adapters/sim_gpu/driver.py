@@ -84,8 +84,8 @@ class SimulatedGpus:
         self._last_event = store.read().event_number
 
     def inventory(self) -> Inventory:
-        def look(state: State) -> tuple[State, Inventory]:
-            return state, Inventory(
+        def look(state: State) -> Inventory:
+            return Inventory(
                 gpus=tuple(_seen(gpu) for gpu in state.gpus if not gpu.lost),
                 unusable=tuple(
                     UnusableGpu(index=index, uuid=gpu.uuid, error=_lost(gpu))
@@ -94,10 +94,10 @@ class SimulatedGpus:
                 ),
             )
 
-        return self._call(Call.INVENTORY, look)
+        return self._look(Call.INVENTORY, look)
 
     def gpu(self, uuid: GpuUuid) -> Gpu:
-        return self._call(Call.INVENTORY, lambda state: (state, _seen(_reachable(state, uuid))))
+        return self._look(Call.INVENTORY, lambda state: _seen(_reachable(state, uuid)))
 
     def set_mig_mode(self, uuid: GpuUuid, *, enabled: bool) -> Activation:
         def change(state: State) -> tuple[State, Activation]:
@@ -116,7 +116,7 @@ class SimulatedGpus:
         return self._call(Call.SET_MIG_MODE, change)
 
     def remaining_capacity(self, uuid: GpuUuid, profile: ProfileName) -> int:
-        def look(state: State) -> tuple[State, int]:
+        def look(state: State) -> int:
             cut = state.gpu(uuid).model.profile(profile)
             gpu = _reachable(state, uuid)
             _refuse_without_mig(gpu)
@@ -124,9 +124,9 @@ class SimulatedGpus:
             for place in gpu.model.places_of(cut):
                 if not place.mask & taken:
                     taken, more = taken | place.mask, more + 1
-            return state, more
+            return more
 
-        return self._call(Call.REMAINING_CAPACITY, look)
+        return self._look(Call.REMAINING_CAPACITY, look)
 
     def create_gpu_instance(self, uuid: GpuUuid, profile: ProfileName, start: int | None = None) -> GpuInstance:
         def change(state: State) -> tuple[State, GpuInstance]:
@@ -175,41 +175,48 @@ class SimulatedGpus:
         self._call(Call.DESTROY_GPU_INSTANCE, change)
 
     def processes(self, instance: GpuInstance) -> tuple[SliceProcess, ...]:
-        def look(state: State) -> tuple[State, tuple[SliceProcess, ...]]:
+        def look(state: State) -> tuple[SliceProcess, ...]:
             found = _find(_reachable(state, instance.gpu), instance)
             if found.mig_uuid is None:
                 raise SliceNotFound(f"{instance.slice_id} has no compute instance")
-            return state, living(found)
+            return living(found)
 
-        return self._call(Call.PROCESSES, look)
+        return self._look(Call.PROCESSES, look)
 
     def occupancy(self, uuid: GpuUuid) -> Occupancy:
         return read_occupancy(self, uuid)
 
     def wait_for_event(self, timeout_s: float) -> HealthEvent | None:
-        def look(state: State) -> tuple[State, HealthEvent | None]:
+        def look(state: State) -> HealthEvent | None:
             for each in state.events:
                 if each.number > self._last_event:
                     self._last_event = each.number
-                    return state, each.event
-            return state, None
+                    return each.event
+            return None
 
         deadline = self._clock() + timeout_s
-        event = self._call(Call.WAIT_FOR_EVENT, look)
+        event = self._look(Call.WAIT_FOR_EVENT, look)
         while event is None and (left := deadline - self._clock()) > 0:
             self._sleep(min(left, EVENT_POLL_S))
-            _, event = look(self._store.read())
+            event = look(self._store.read())
         return event
 
     def close(self) -> None:
         pass
 
+    def _look(self, call: Call, look: Callable[[State], T]) -> T:
+        """Waits for nobody who is changing another GPU."""
+        return self._around(call, lambda: look(self._store.read()))
+
     def _call(self, call: Call, effect: Callable[[State], tuple[State, T]]) -> T:
+        return self._around(call, lambda: self._store.update(effect))
+
+    def _around(self, call: Call, carry_out: Callable[[], T]) -> T:
         struck = self._strike(call)
         self._suffer(struck, When.BEFORE)
         if self._latency_s.get(call):
             self._sleep(self._latency_s[call])
-        answer = self._store.update(effect)
+        answer = carry_out()
         self._suffer(struck, When.AFTER)
         return answer
 

@@ -21,6 +21,7 @@ from knative_mig.adapters.sim_gpu import (
     When,
     open_store,
 )
+from knative_mig.adapters.sim_gpu.state import State
 from knative_mig.adapters.sim_gpu.state_codec import Damage, decode, digest, encode
 from knative_mig.core.errors import BadInput, GpuStateDamaged, GpuTimeout
 from knative_mig.core.profile import ProfileName
@@ -69,6 +70,23 @@ def test_what_did_not_change_is_not_parsed_again_and_what_did_is_seen_whatever_t
             store.read()
     file.write_bytes(whole)
     assert store.read() == before
+
+
+def test_who_reads_a_gpu_does_not_wait_for_who_changes_another(tmp_path: Path) -> None:
+    store = open_store(SPEC, tmp_path / "gpus.json")
+    create_slice(SimulatedGpus(store), store.read().gpus[0].uuid, ProfileName.parse("3g.20gb"), 4)
+    read: list[tuple[str, ...]] = []
+
+    def change(state: State) -> tuple[State, None]:
+        driver = SimulatedGpus(FileStore(tmp_path / "gpus.json"))
+        seen = driver.occupancy(state.gpus[0].uuid)
+        driver.remaining_capacity(state.gpus[0].uuid, ProfileName.parse("1g.5gb"))
+        driver.wait_for_event(0)
+        read.append(tuple(str(each.place) for each in seen.gpu.instances))
+        return state, None
+
+    store.update(change)
+    assert read == [("3g.20gb@4",)]
 
 
 def test_a_second_opening_finds_the_same_gpus(file: Path) -> None:
