@@ -261,6 +261,14 @@ def _drip(connection: socket.socket, stop: threading.Event) -> None:
 @pytest.mark.parametrize("streamed", [True, False], ids=["in mid-stream", "while it waits"])
 @pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
 def test_who_hangs_up_leaves_no_block_behind(server: TinyLlm, *, streamed: bool, reset: bool) -> None:
+    given_up = 'vllm:request_success_total{engine="0",finished_reason="abort",model_name="tiny-llm"}'
+
+    def count() -> float:
+        with Client(server) as client:
+            lines = client.call("GET", "/metrics")[2].decode().splitlines()
+        return float(next(line for line in lines if line.startswith(given_up)).split()[-1])
+
+    before = count()
     with Client(server) as client:
         client.send("POST", COMPLETIONS, asks(max_tokens=500, stream=streamed))
         if streamed:
@@ -269,6 +277,8 @@ def test_who_hangs_up_leaves_no_block_behind(server: TinyLlm, *, streamed: bool,
         if reset:
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wait_until_idle(server)
+    # It was given up, and did not just come to its end.
+    assert count() == before + 1
 
 
 def test_a_thousand_clients_of_a_server_for_eight_are_answered_or_told_to_come_again(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.tiny_llm.attention import Work
 from services.tiny_llm.engine import Engine
 from services.tiny_llm.generation import Asked, Finish, Generation
 from services.tiny_llm.kv_blocks import BLOCK
-from services.tiny_llm.sampler import Sampling
+from services.tiny_llm.model import Model
+from services.tiny_llm.sampler import Sampling, draw
 from services.tiny_llm.scheduler import Limits
 from services.tiny_llm.tokenizer import Sign
 from tests.tiny_models import AMPLE, GREEDY, random_weights, said_alone
@@ -69,6 +71,17 @@ def test_whoever_joins_and_leaves_each_says_what_it_says_alone(came: list[Visit]
         alone = said_alone(random_weights(), visit.asked)[1]
         assert said == alone[: len(said)]
         assert len(said) == len(alone) or visit.hangs_up is not None
+
+
+def test_each_token_is_drawn_from_the_models_logits_by_the_seed_and_its_number() -> None:
+    asked = Asked(prompt=(Sign.BEGIN, 70), most_tokens=12, sampling=Sampling(seed=9, ignore_end=True))
+    model, tokens = Model(random_weights(), 4), list(asked.prompt)
+    start = 0
+    for number in range(asked.most_tokens):
+        logits = model.step([Work(tokens=tuple(tokens[start:]), start=start, table=(0, 1))])[0]
+        start = len(tokens)
+        tokens.append(draw(logits, asked.sampling, number).token)
+    assert said_alone(random_weights(), asked)[1] == tokens[2:]
 
 
 def test_when_blocks_run_out_the_youngest_waits_and_then_goes_on_as_if_nothing_had_been() -> None:

@@ -66,3 +66,13 @@ def test_a_linear_layer_is_the_product_in_panels() -> None:
     layer = Linear.of(matrix)
     assert len(layer.panels) == 3
     np.testing.assert_allclose(layer(rows), rows @ matrix.T, rtol=1e-4, atol=1e-4)
+
+
+def test_a_row_is_multiplied_alike_whatever_is_beside_it() -> None:
+    """At the size of the committed weights: a BLAS that gets all rows at once rounds some of them differently."""
+    matrix = np.random.default_rng(0).normal(size=(384, 64)).astype(np.float32)
+    rows = np.random.default_rng(1).normal(size=(37, 64)).astype(np.float32)
+    layer = Linear.of(matrix)
+    together = layer(rows)
+    for number in range(len(rows)):
+        assert np.array_equal(layer(rows[number : number + 1])[0], together[number])
