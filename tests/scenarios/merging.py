@@ -146,7 +146,7 @@ SCENARIOS: Final = (
         name="an-event-makes-it-fast-and-the-resync-makes-it-right",
         play=an_event_makes_it_fast_and_the_resync_makes_it_right,
         needs=Needs.EVERYTHING,
-        seconds=100,
+        seconds=140,
     ),
     Scenario(
         name="an-idle-slice-is-taken-as-it-is-and-made-again-when-it-is-gone",
