@@ -38,9 +38,10 @@ format: $(READY) ## rewrite the code in the project's format
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-bench: $(READY) ## every benchmark, with the figures that docs/benchmarks.md quotes
+bench: $(READY) ## every benchmark, with the figures that docs/benchmarks.md quotes; the last one boots the test cluster (root, Go)
 	$(PY) -m bench.planner
 	$(PY) -m bench.reconfigure
+	$(PY) -m bench.coldstart
 
 gpu-check: $(READY) ## read this machine's GPUs over NVML, check what was read and keep a capture; changes nothing
 	$(PY) -m tests.contract.gpu_check

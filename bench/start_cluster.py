@@ -21,7 +21,7 @@ from tests.cluster.simulation import layouts
 from tests.cluster.slices import GPU_NODE, GpuNodeView, slices_of
 from tests.cluster.system import AGENT_NAMESPACE, PLANNER_NAMESPACE
 from tests.cluster.testbed.topology import POOL_LABEL
-from tests.cluster.waits import eventually, recorded, until_all
+from tests.cluster.waits import NotSeenError, eventually, recorded, until_all
 
 # Nowhere is room for one more, and only the two small ones may go: 4g.20gb is what functions of the other kind ask for.
 FRAGMENTED: Final = frozenset({"4g.20gb@0", "2g.10gb@4", "1g.5gb@6"})
@@ -29,7 +29,8 @@ MERGED: Final = frozenset({"4g.20gb@0", "3g.20gb@4"})
 PROFILES: Final = {Kind.UNINSTALLED: "", Kind.PLAIN: "", Kind.IDLE_SLICE: "4g.20gb", Kind.MERGE: "3g.20gb"}
 _TIMEOUT_S: Final = 10  # no pod drains for longer
 _AT_ONCE: Final = 4  # functions that are deployed side by side
-_PHASES_SECONDS: Final = 20.0  # the kubelet may tell of Ready long after the first byte
+_PHASES_SECONDS: Final = 20.0
+_READY_SECONDS: Final = 2.0  # the kubelet may tell of Ready ten seconds late; those that are kept awake do not wait
 
 
 class UnfitError(Exception):
@@ -61,12 +62,9 @@ class Functions:
         return function.wait_ready()
 
     def keep_awake(self, kind: Kind) -> None:
-        """Those of this kind that have pods."""
-        running = {
-            pod["metadata"]["labels"]["serving.knative.dev/service"] for pod in self.api.items(POD, self.namespace)
-        }
+        """Those of this kind that are."""
         for function in self.of[kind]:
-            if function.name in running:
+            if function.pods():
                 function.ask()
 
     def forget(self, *kinds: Kind) -> None:
@@ -119,7 +117,7 @@ class Functions:
         answer = function.ask()
         if answer.status != 200:
             raise UnfitError(f"{function.name} answered {answer.status} {answer.text[:100]}")
-        wanted = {"wanted", "pod created", "schedulable", "scheduled", "started", "ready"}
+        wanted = {"wanted", "pod created", "schedulable", "scheduled", "started"}
         if kind is Kind.MERGE:
             wanted |= {"plan", "slice", "offered"}
 
@@ -130,6 +128,8 @@ class Functions:
             f"every phase of {function.name} was seen", seen, lambda found: found.keys() >= wanted,
             seconds=_PHASES_SECONDS,
         )  # fmt: skip
+        with suppress(NotSeenError):
+            reached = eventually("it is Ready", seen, lambda found: "ready" in found, seconds=_READY_SECONDS)
         if kind is Kind.IDLE_SLICE and "plan" in reached:
             raise UnfitError("a slice was made, though one was idle")
         if before.profile:
