@@ -5,7 +5,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,15 @@ def client(server: TinyLlm) -> Iterator[Client]:
         yield client
 
 
-def wait_until_idle(server: TinyLlm) -> None:
+def wait_until(come_true: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while not server.engine.is_idle or server.engine.scheduler.blocks.used:
-        assert time.monotonic() < deadline, "blocks are still taken"
-        time.sleep(0.005)
+    while not come_true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.002)
+
+
+def wait_until_idle(server: TinyLlm) -> None:
+    wait_until(lambda: server.engine.is_idle and not server.engine.scheduler.blocks.used, "blocks are still taken")
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
@@ -274,11 +278,11 @@ def test_who_hangs_up_leaves_no_block_behind(server: TinyLlm, *, streamed: bool,
         if streamed:
             client.head()
             next(client.events())
+        wait_until(lambda: not server.engine.is_idle, "it was not taken up")
         if reset:
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wait_until_idle(server)
-    # It was given up, and did not just come to its end.
-    assert count() == before + 1
+    wait_until(lambda: count() == before + 1, "it was not given up, but came to its end")
 
 
 def test_a_thousand_clients_of_a_server_for_eight_are_answered_or_told_to_come_again(tmp_path: Path) -> None:
