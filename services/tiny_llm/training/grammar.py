@@ -1,25 +1,24 @@
 """The sentences that the model learns from, and so what is right and what is wrong for it to say.
 
-Short stories, questions about them, and conversations. Each story has one hero, one thing and one place, told early and
-named again: whoever carries a story on correctly has read its beginning, which is what the tests look for. Everything
-is drawn from a seeded generator.
+Short stories, questions about them, and conversations. Each story has a hero, a friend, a thing and a place, and names
+them again: whoever carries a story on correctly has read its beginning, which is what the tests look for. Everything is
+drawn from a seeded generator.
 """
 
-from collections.abc import Iterator
 from random import Random
 from typing import Final
 
 from services.tiny_llm import tokenizer
 from services.tiny_llm.tokenizer import Sign
 
-NAMES: Final = ("Tom", "Mia", "Ben", "Lily", "Max", "Anna", "Sam", "Zoe", "Leo", "Ida", "Finn", "Nora")
+HEROES: Final = ("Tom", "Mia", "Ben", "Lily", "Max", "Anna", "Sam", "Zoe")
+FRIENDS: Final = ("Leo", "Ida", "Finn", "Nora", "Paul", "Rosa", "Jack", "Emma")
 ANIMALS: Final = ("cat", "dog", "fox", "owl", "bear", "frog", "duck", "mouse", "horse", "goat")
-SIZES: Final = ("little", "big", "young", "old", "brave", "clever")
+SIZES: Final = ("little", "big", "young", "brave")
 PLACES: Final = ("by the river", "in the forest", "on a hill", "near the lake", "in a barn", "under a tree")
 COLOURS: Final = ("red", "blue", "green", "yellow", "white", "black")
 THINGS: Final = ("ball", "hat", "key", "kite", "book", "bell", "boat", "cup")
-TIMES: Final = ("One day", "In the morning", "In spring", "After lunch")
-ENDS: Final = ("until the sun went down", "all day long", "and were happy", "and laughed")
+TIMES: Final = ("One day", "In spring", "After lunch")
 
 FACTS: Final = (
     ("What colour is grass?", "Grass is green."),
@@ -37,22 +36,17 @@ SYSTEMS: Final = ("You are a helpful assistant.", "You tell stories.", "Be brief
 
 
 def story(draw: Random, animal: str = "") -> str:
-    hero, friend = draw.sample(NAMES, 2)
-    animal = animal or draw.choice(ANIMALS)
-    place, thing = draw.choice(PLACES), f"{draw.choice(COLOURS)} {draw.choice(THINGS)}"
+    hero, friend, place = draw.choice(HEROES), draw.choice(FRIENDS), draw.choice(PLACES)
+    thing = f"{draw.choice(COLOURS)} {draw.choice(THINGS)}"
     sentences = [
-        f"Once there was a {draw.choice(SIZES)} {animal} named {hero}.",
+        f"Once there was a {draw.choice(SIZES)} {animal or draw.choice(ANIMALS)} named {hero}.",
         f"{hero} lived {place}.",
         f"{draw.choice(TIMES)}, {hero} found a {thing}.",
+        f"{friend} saw the {thing}.",
+        f"{hero} and {friend} played {place}.",
     ]
     if draw.random() < 0.5:
-        sentences.append(f"{hero} was very happy with the {thing}.")
-    sentences.append(f"{friend} came by and saw the {thing}.")
-    if draw.random() < 0.5:
-        sentences.append(f'"Is this your {thing}?" asked {friend}. "Yes," said {hero}.')
-    sentences.append(f"{hero} and {friend} played {place} {draw.choice(ENDS)}.")
-    if draw.random() < 0.5:
-        sentences.append(draw.choice((f"Who found the {thing}? {hero} did.", f"Who came by? {friend} did.")))
+        sentences.append(draw.choice((f"Who found the {thing}? {hero} did.", f"Who saw the {thing}? {friend} did.")))
     return " ".join(sentences)
 
 
@@ -76,10 +70,9 @@ def document(draw: Random) -> list[int]:
     return tokenizer.of_turns(turns)
 
 
-def windows(draw: Random, length: int) -> Iterator[list[int]]:
-    """Endlessly, documents one after the other, cut to that many tokens; each begins where a document does."""
-    while True:
-        window: list[int] = []
-        while len(window) < length:
-            window += document(draw)
-        yield window[:length]
+def window(draw: Random, length: int) -> list[int]:
+    """Documents one after the other, cut to that many tokens."""
+    tokens: list[int] = []
+    while len(tokens) < length:
+        tokens += document(draw)
+    return tokens[:length]
