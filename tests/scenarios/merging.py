@@ -25,6 +25,7 @@ def _is_merged(slices: list[SliceSeen]) -> bool:
 def _fragmented(stage: Stage) -> list[str]:
     layout = [FRAGMENTS] * stage.gpus
     stage.lay_out(*layout)
+    stage.wait_sound()  # of a GPU that is still cut nothing is given: a request would wait for that, too
     return layout
 
 
