@@ -64,7 +64,31 @@ def test_without_moves_the_same_case_is_rejected_with_exit_1(cli: Cli) -> None:
     ]
 
 
-@pytest.mark.parametrize("example", ["merge.yaml", "move.yaml"])
+def test_a_profile_that_two_models_have_is_cut_where_it_costs_least_and_it_is_said_where(cli: Cli) -> None:
+    outcome = cli("plan", str(EXAMPLES / "mixed.yaml"), "--explain")
+    assert outcome.code == 0
+    assert (
+        outcome.out
+        == """\
+GPU-b, A100-80GB on node-2
+  before  |      |      |      |      |3g#########################|
+  after   |      |      |      |1g++++|3g#########################|
+
+1. create: shop/chat gets 1g.10gb@3 of GPU-b on node-2
+    FreeUnits: units 3 are free: nothing is destroyed
+    KeepsFlexibility: takes 2.30 slices of future demand from this GPU
+
+the plan as a whole
+    it serves 1 compute slices; no plan serves more than 1 (gap 0.0 %)
+
+1 of 1 slices granted
+
+"""
+        + LEGEND
+    )
+
+
+@pytest.mark.parametrize("example", ["merge.yaml", "mixed.yaml", "move.yaml"])
 def test_explain_says_why_with_numbers(cli: Cli, example: str) -> None:
     plain = cli("plan", str(EXAMPLES / example)).out.splitlines()
     explained = cli("plan", str(EXAMPLES / example), "--explain").out.splitlines()

@@ -261,6 +261,12 @@ def test_a_name_that_two_models_have_lands_where_it_costs_least() -> None:
     assert (plan.steps[0].target.gpu, plan.steps[0].target.place.profile.memory_units) == ("A", 2)
 
 
+def test_the_last_units_of_the_other_model_are_taken_before_a_whole_gpu_is_broken() -> None:
+    nearly_full = gpu("A", "4g.20gb@0 is chat", "2g.10gb@4 is code")
+    plan = planned([nearly_full, gpu("B", model="A100-80GB")], pending("f", "1g.10gb"))
+    assert told(plan.steps[0]) == "f: create A:1g.10gb@6"
+
+
 def test_another_drivers_name_of_a_profile_finds_it() -> None:
     plan = planned([gpu("A", model="A100-80GB")], pending("f", "3g.39gb"))
     assert told(plan.steps[0]) == "f: create A:3g.40gb@4"
