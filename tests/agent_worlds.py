@@ -291,6 +291,7 @@ class FakeLeases:
 class FakeProcesses:
     pods: dict[str, set[int]] = field(default_factory=dict)
     parents: dict[int, int] = field(default_factory=dict)
+    of_this_container_alone: bool = False  # as without hostPID
 
     def belongs(self, pid: int, pod_uid: str) -> bool:
         return pid in self.pods.get(pod_uid, set())
@@ -306,4 +307,4 @@ class FakeProcesses:
         return False
 
     def sees_the_host(self) -> bool:
-        return True
+        return not self.of_this_container_alone

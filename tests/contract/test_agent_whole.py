@@ -278,6 +278,30 @@ def asked(door: Path) -> dict[str, object]:
         return answer
 
 
+def test_an_agent_that_sees_no_process_of_the_machine_destroys_nothing_that_was_ever_held(folder: Path) -> None:
+    with AgentRig(folder) as rig:
+        rig.want("3g.20gb@4")
+        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
+        rig.run_pod("chat", "3g.20gb")
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.BUSY)
+        rig.end_agent()
+        rig.processes.of_this_container_alone = True
+        rig.start_agent()
+        rig.wait_for(lambda: rig.said(ConditionType.READY) == (False, "ProcessesHidden"))
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].holders)
+        rig.end_pod("chat")
+        rig.want("7g.40gb@0")
+        rig.wait_for(lambda: rig.said(SPEC_APPLIED) == (False, "Changing"))
+        rig.wait_for_quiet()
+        assert rig.hardware == ["3g.20gb@4"]
+
+        # It has its right again.
+        rig.end_agent()
+        rig.processes.of_this_container_alone = False
+        rig.start_agent()
+        rig.wait_for(lambda: rig.hardware == ["7g.40gb@0"])
+
+
 def test_on_a_static_node_slices_are_reported_and_nothing_is_changed_or_served(folder: Path) -> None:
     with AgentRig(folder) as rig:
         rig.want("3g.20gb@4")

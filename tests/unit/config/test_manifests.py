@@ -180,6 +180,22 @@ def test_what_needs_nothing_of_a_node_keeps_to_the_restricted_level(name: str) -
     assert not {"hostPID", "hostNetwork", "hostIPC", "volumes"} & set(pod)
 
 
+def test_pods_are_held_to_the_restricted_level_everywhere_but_where_the_agent_alone_lives() -> None:
+    levels = {
+        each["metadata"]["name"]: each["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+        for each in documents()
+        if each["kind"] == "Namespace"
+    }
+    assert levels == {"knative-mig": "restricted", "knative-mig-agent": "privileged"}
+    kinds = {"Deployment", "DaemonSet", "StatefulSet", "Job", "CronJob", "Pod"}
+    with_the_agent = [
+        each["metadata"]["name"]
+        for each in documents()
+        if each["kind"] in kinds and each["metadata"]["namespace"] == "knative-mig-agent"
+    ]
+    assert with_the_agent == ["agent"]
+
+
 def test_the_agent_is_root_without_a_capability_and_writes_only_to_folders_that_are_named() -> None:
     pod = pod_of("DaemonSet", "agent")
     [container] = pod["containers"]
@@ -242,6 +258,25 @@ def test_the_planner_is_told_only_what_it_understands() -> None:
     understood = {name for option in options_of(planner).values() for name in _names(option)}
     # By its pod's name it holds the lease.
     assert {each["name"] for each in container["env"]} <= understood | {"POD_NAME"}
+
+
+def test_one_of_two_planners_is_always_there() -> None:
+    deployment, budget = one("Deployment", "planner")["spec"], one("PodDisruptionBudget", "planner")["spec"]
+    assert deployment["replicas"] == 2
+    assert budget["minAvailable"] == 1
+    assert budget["selector"] == deployment["selector"]
+
+
+def test_every_workload_has_a_policy_for_its_traffic() -> None:
+    workloads = {
+        (each["metadata"]["namespace"], str(each["spec"]["selector"]["matchLabels"]))
+        for each in documents()
+        if each["kind"] in ("Deployment", "DaemonSet")
+    }
+    policies = [each for each in documents() if each["kind"] == "NetworkPolicy"]
+    assert all(each["spec"]["policyTypes"] == ["Ingress", "Egress"] for each in policies)
+    governed = {(each["metadata"]["namespace"], str(each["spec"]["podSelector"]["matchLabels"])) for each in policies}
+    assert governed == workloads
 
 
 def test_events_that_are_sent_to_the_planner_reach_its_door_and_each_other_replicas() -> None:

@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
-from tests.cluster import figures
+from tests.cluster import conftest, figures
 from tests.cluster.e2e import pytest_command
 from tests.cluster.testbed.errors import BadInputError
 
@@ -39,3 +42,18 @@ def test_a_figure_of_several_tries_is_told_by_its_median_and_range() -> None:
     assert figures.told([0.25, 0.5, 4], "s") == "0.5 s (0.25-4, 3 times)"
     assert figures.told([2.0], "s") == "2 s"
     assert figures.told(1.23456, "s") == "1.23 s"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "exit_code"),
+    [
+        pytest.param({"passed": 2}, pytest.ExitCode.OK, id="all passed"),
+        pytest.param({"passed": 1, "skipped": 1}, pytest.ExitCode.TESTS_FAILED, id="one skipped"),
+    ],
+)
+def test_a_suite_that_skipped_has_not_passed(outcomes: dict[str, int], exit_code: int) -> None:
+    reporter = SimpleNamespace(stats={outcome: [object()] * many for outcome, many in outcomes.items()})
+    plugins = SimpleNamespace(get_plugin={"terminalreporter": reporter}.get)
+    session = SimpleNamespace(config=SimpleNamespace(pluginmanager=plugins), exitstatus=pytest.ExitCode.OK)
+    conftest.pytest_sessionfinish(cast("pytest.Session", session))
+    assert session.exitstatus == exit_code
