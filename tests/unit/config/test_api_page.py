@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
+from activator_hooks.source.__main__ import PLANNER
+from activator_hooks.webhook.settings import WebhookSettings
+from knative_mig.adapters.admission import Webhook
 from knative_mig.adapters.cloud_events import DEEPEST, JSON, LARGEST, LONGEST, STRUCTURED, decode
 from knative_mig.core.admission import choice
-from knative_mig.core.admission.annotations import CHOSEN, KNOWN
+from knative_mig.core.admission.annotations import CHOSEN, KNOWN, ROLLOUT, Rollout
+from knative_mig.core.admission.function import Asks, Part, Place
+from knative_mig.core.admission.function import Function as Asking
 from knative_mig.core.admission.limits import start_limits
 from knative_mig.core.admission.pods import GPU_TAINT
 from knative_mig.core.agent.report_conditions import Standing, conditions
@@ -21,9 +27,10 @@ from knative_mig.core.cluster.decide import Decision
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.cluster.staleness import Outside
 from knative_mig.core.cluster.waiting import Unplanned
-from knative_mig.core.events import MOST_AT_ONCE, OUTCOMES, PENDING, Event, PendingRevision
+from knative_mig.core.events import MOST_AT_ONCE, OUTCOMES, PENDING, Event, PendingRevision, Why
 from knative_mig.core.gpu_node import GATE, ConditionType, GpuHealth, GpuNode, GpuStatus, JournalState, Layout, SliceId
 from knative_mig.core.inventory import Function, GpuUuid, NodeName
+from knative_mig.core.mig_tables import GPU_MODELS
 from knative_mig.core.mover.values import Leg, Move, PodRef, Spot
 from knative_mig.core.outcomes.outcome import Outcome
 from knative_mig.core.outcomes.outcome import event_of as outcome_event
@@ -65,11 +72,25 @@ def test_every_annotation_is_there_with_what_is_legal_and_an_example_that_is() -
 def test_what_is_set_on_a_function_and_for_how_long() -> None:
     named = [words(row[0]) for row in rows("| on the template |")]
     assert [name for name, *_ in named[:-1]] == [place.name for place in choice._MANAGED]
-    for gigabytes, deadline, recreated, timeout in rows("| profile's nominal GB |"):
+    sizes = rows("| profile's nominal GB |")
+    every = {each.name.memory_gb for model in GPU_MODELS for each in model.profiles}
+    assert (int(sizes[0][0]), int(sizes[-1][0])) == (min(every), max(every))
+    for gigabytes, deadline, recreated, timeout in sizes:
         waits = start_limits(memory_gb=int(gigabytes), waits_for_a_slice=True)
         recreates = start_limits(memory_gb=int(gigabytes), waits_for_a_slice=False)
         assert (deadline, recreated) == (f"{waits.progress_deadline_s}s", f"{recreates.progress_deadline_s}s")
         assert int(timeout) == waits.timeout_s == recreates.timeout_s
+
+
+def test_a_function_is_given_what_the_page_says() -> None:
+    asked = Asks(limits={"nvidia.com/mig-3g.20gb": "1"})
+    edits = choice.decide(Asking(containers=(asked,)), None, cap_s=10_000).edits
+    (burst, value), *_ = rows("| on the template |")
+    assert words(value)[0] == edits[Place(Part.ANNOTATIONS, words(burst)[0])]
+
+
+def test_each_way_of_a_rollout_has_its_row() -> None:
+    assert [words(row[0])[0] for row in rows(f"| `{ROLLOUT}` | the older")] == [*Rollout]
 
 
 def test_what_a_pod_is_given() -> None:
@@ -87,6 +108,11 @@ def test_every_name_under_our_prefix_is_there_and_no_other() -> None:
     used = {name for path in files for name in names_in(path.read_text())}
     # The nodes of kind's cluster are told apart by a label of the tests' own.
     assert names_in(PAGE) == (used | {*KNOWN, CHOSEN}) - {"knative-mig.dev/pool"}
+
+
+def test_each_of_those_names_that_is_no_annotation_of_a_function_has_its_row() -> None:
+    told = [name for row in rows("| name | on |") for name in words(row[0])]
+    assert sorted(told) == sorted(names_in(PAGE) - {*KNOWN, CHOSEN})
 
 
 # -- events ------------------------------------------------------------------------------------------------------------
@@ -192,6 +218,31 @@ def test_the_table_of_events_names_what_the_examples_have() -> None:
     assert pending_event(ask(Cause.QUOTA_EXCEEDED, "exceeded"), "").data.keys() == {"cause", "message"}
 
 
+def test_what_is_said_of_an_event_is_said_under_its_name_and_of_fields_that_it_has() -> None:
+    sections = dict(re.findall(r"\n### `(dev\.[^`]+)`\n\n(.*?)```", PAGE, re.DOTALL))
+    assert [*sections] == [PENDING, *OUTCOMES]
+    fields = {words(kind)[0]: words(data) for kind, _, data in rows("| type | extensions |")}
+    for kind, text in sections.items():
+        assert set(re.findall(r"`data\.([A-Za-z]+)`", text)) <= set(fields[kind])
+    assert {word for word in words(sections[PENDING]) if word in {*Cause}} == {*Cause}
+
+
+def statuses(text: str) -> set[int]:
+    return {int(word) for word in words(text) if re.fullmatch(r"[1-5]\d\d", word)}
+
+
+def test_what_sink_and_webhook_answer() -> None:
+    _, _, webhooks = PAGE.partition("\n## AdmissionReviews\n")
+    webhooks, _, _ = webhooks.partition("\n## ")
+    both = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.SERVICE_UNAVAILABLE}
+    sinks = {status for row in rows("| the sink |") for status in statuses(row[0])}
+    assert sinks == {HTTPStatus.ACCEPTED, *Why, *both}
+    assert statuses(webhooks) == {*Why, *both, HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR}
+    assert [word for word in words(webhooks) if word.startswith("/")] == [*Webhook]
+    assert f"`{WebhookSettings().names[1]}`" in webhooks
+    assert f"`{PLANNER}`" in PAGE
+
+
 def test_what_the_sink_takes() -> None:
     assert f"`{JSON}` (binary), `{STRUCTURED}` (structured)" in PAGE
     assert f"a body of {LARGEST // 1024} KiB, an attribute of {LONGEST} characters, data {DEEPEST} levels deep" in PAGE
@@ -221,6 +272,14 @@ def test_every_field_of_a_gpu_node_has_its_row() -> None:
     told = {f"{words(where)[0]}.{name}" for where, names, _ in rows("| object | fields |") for name in words(names)}
     assert told == every
     assert f"`{CRD['metadata']['name']}/{version['name']}`, short `{CRD['spec']['names']['shortNames'][0]}`" in PAGE
+
+
+def test_how_much_a_spec_may_hold() -> None:
+    (version,) = CRD["spec"]["versions"]
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    table = {words(where)[0]: what for where, _, what in rows("| object | fields |")}
+    assert f"to {spec['fencingToken']['maximum']} at the most" in table["spec"]
+    assert f"{spec['gpus']['maxItems']} at the most" in table["spec.gpus[]"]
 
 
 def enums(schema: Any) -> Iterator[str]:
