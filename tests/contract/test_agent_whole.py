@@ -90,6 +90,32 @@ def test_a_restarted_agent_goes_on_where_it_was_and_a_pod_does_not_notice(folder
         rig.kubelet.restart_container("default", "chat", "user-container")
 
 
+def test_a_journal_that_cannot_be_read_is_rebuilt_from_gpu_and_kubelet_and_that_is_said(folder: Path) -> None:
+    with AgentRig(folder) as rig:
+        rig.want("1g.5gb@0", "1g.5gb@1", "3g.20gb@4")
+        rig.wait_for(lambda: (rig.offers("1g.5gb"), rig.offers("3g.20gb")) == (2, 1))
+        rig.run_pod("chat", "3g.20gb")
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.BUSY)
+        before = {name: each.mig_uuid for name, each in rig.slices.items()}
+        rig.end_agent()
+        journal = rig.settings.state_dir / "journal"
+        damaged = journal.read_bytes().replace(b'"', b"?")
+        journal.write_bytes(damaged)
+
+        rig.start_agent()
+        rig.wait_for(lambda: rig.said(ConditionType.JOURNAL_WRITABLE) == (True, "Rebuilt"))
+        rig.wait_for(lambda: "JournalRebuilt" in [reason for reason, _ in rig.events])
+        assert journal.with_name("journal.damaged-1").read_bytes() == damaged
+        rig.wait_for(lambda: [each.pod for each in rig.slices["3g.20gb@4"].holders] == ["chat"])
+        rig.wait_for(lambda: rig.said(ConditionType.READY) == (True, "Ready"))
+        assert {name: each.mig_uuid for name, each in rig.slices.items()} == before
+
+        # From here on it is as any other: what is idle goes, what is held stays.
+        rig.want("3g.20gb@0", "3g.20gb@4")
+        rig.wait_for(lambda: rig.hardware == ["3g.20gb@0", "3g.20gb@4"])
+        rig.kubelet.restart_container("default", "chat", "user-container")
+
+
 def test_a_kubelet_that_restarts_has_its_devices_back_and_the_node_offers_them(folder: Path) -> None:
     with AgentRig(folder) as rig:
         rig.want("3g.20gb@4")
