@@ -6,6 +6,9 @@ What goes in and out is immutable, so a snapshot is consistent for as long as it
 The subtle thing is the three questions that are a decision and a note in one step, under one lock: `hand_out`,
 `withdraw` and `release`. A slice is either handed out or withdrawn, never both, however the threads run; so after a
 `withdraw` nobody new can come, and one that came just before is known by its `handed_out_at`.
+
+A dozen threads wait for news, and GPUs that change together have some hundred of them in a tenth of a second. So each
+says what is news to it, and is not woken for the rest: whoever puts something on the board asks for them.
 """
 
 import threading
@@ -68,6 +71,25 @@ class Snapshot:
         return self.marks.get(slice_id, UNMARKED)
 
 
+Matters = Callable[[Snapshot, Snapshot], bool]  # of what was known and what is: whether that is news to somebody
+
+
+def anything(known: Snapshot, now: Snapshot) -> bool:
+    return now.version > known.version
+
+
+def slices_or_kubelet(known: Snapshot, now: Snapshot) -> bool:
+    """What is there, what is remembered of it, and who holds it."""
+    return now.readings is not known.readings or now.marks is not known.marks or now.kubelet is not known.kubelet
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    known: Snapshot
+    matters: Matters
+    woken: threading.Lock  # held until it is
+
+
 class ReleaseBook(Protocol):
     """The releases that outlive the agent, each with its slice's MIG UUID. OSError: the disk does not take it."""
 
@@ -81,7 +103,8 @@ class ReleaseBook(Protocol):
 class Board:
     def __init__(self, *, releases: ReleaseBook | None = None, now_s: float = 0.0) -> None:
         """`releases`: those of before hold from `now_s` on; without a book they end with the agent."""
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._waiters: list[_Waiter] = []
         self._releases, self._releasing = releases, threading.Lock()
         before = releases.all() if releases else {}
         marks = {each: Mark(release=Release(since=now_s, mig_uuid=uuid)) for each, uuid in before.items()}
@@ -92,11 +115,20 @@ class Board:
     def snapshot(self) -> Snapshot:
         return self._now
 
-    def wait(self, since_version: int, timeout_s: float) -> int:
-        """The version there is, as soon as it is newer than `since_version` or the time is up."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._now.version > since_version, timeout_s)
-            return self._now.version
+    def wait(self, known: Snapshot, timeout_s: float, matters: Matters = anything) -> Snapshot:
+        """What there is, as soon as that is news to who knows `known`, or the time is up. `matters` is asked on other
+        threads, under the board's lock.
+        """
+        with self._lock:
+            if timeout_s <= 0 or matters(known, self._now):
+                return self._now
+            waiter = _Waiter(known, matters, threading.Lock())
+            waiter.woken.acquire()
+            self._waiters.append(waiter)
+        if not waiter.woken.acquire(timeout=min(timeout_s, threading.TIMEOUT_MAX)):
+            with self._lock, suppress(ValueError):
+                self._waiters.remove(waiter)
+        return self._now
 
     # What was read. None of these wakes anybody when it says what was known.
 
@@ -153,7 +185,7 @@ class Board:
         """The MIG UUID of a slice that the kubelet gives to a container; from here on it is not withdrawn before its
         holder had time to show. Why not, as an exception's text, where it may not be given.
         """
-        with self._changed:
+        with self._lock:
             refusal = self._refusal(slice_id)
             if refusal:
                 raise NotToBeGiven(refusal)
@@ -165,14 +197,14 @@ class Board:
 
     def refusal(self, slice_id: SliceId) -> str:
         """Why this slice may not be given to a container now; empty: it may."""
-        with self._changed:
+        with self._lock:
             return self._refusal(slice_id)
 
     def withdraw(self, slice_id: SliceId, now_s: float) -> bool:
         """To be destroyed: the kubelet is told that it is unhealthy. Repeated, it keeps its first time. False: it was
         handed out a moment ago, and whoever got it has not had time to show.
         """
-        with self._changed:
+        with self._lock:
             mark = self._now.mark(slice_id)
             if mark.withdrawn_since is None:
                 if mark.just_handed_out(now_s):
@@ -202,7 +234,7 @@ class Board:
                     with suppress(OSError):
                         self._releases.forget(slice_id)
                     raise
-            with self._changed:
+            with self._lock:
                 if self._stands(slice_id, mig_uuid):
                     self._mark(slice_id, lambda mark: mark if mark.release else replace(mark, release=released))
                     return True
@@ -268,14 +300,19 @@ class Board:
         self._change(marked)
 
     def _change(self, change: Callable[[Snapshot], Snapshot], *, quiet: bool = False) -> None:
-        with self._changed:
+        with self._lock:
             before = self._now
             after = change(before)
             if after == before:
                 return
             self._now = after if quiet else replace(after, version=before.version + 1)
             if not quiet:
-                self._changed.notify_all()
+                self._wake()
+
+    def _wake(self) -> None:
+        for waiter in [each for each in self._waiters if each.matters(each.known, self._now)]:
+            self._waiters.remove(waiter)
+            waiter.woken.release()
 
 
 class NotToBeGiven(Exception):

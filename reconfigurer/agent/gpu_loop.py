@@ -17,7 +17,7 @@ from typing import Final
 
 from knative_mig.core.agent import health, layout_change, recovery
 from knative_mig.core.agent.layout_change import Decision, Facts, back_off
-from knative_mig.core.agent.readings import GpuReading, SeenForeign, SeenSlice
+from knative_mig.core.agent.readings import GpuReading, Mark, SeenForeign, SeenSlice
 from knative_mig.core.errors import GpuError, GpuTimeout, SliceInUse
 from knative_mig.core.geometry import Place
 from knative_mig.core.gpu_node import GpuHealth, JournalState, Layout, SliceId, SliceKey, WantedGpu
@@ -130,6 +130,17 @@ class GpuLoop:
         if isinstance(decision.action, layout_change.Wait) and decision.action.until is not None:
             moments.append(decision.action.until)
         return max(min(moments) - self._clock(), 0.01)
+
+    def matters(self, known: Snapshot, now: Snapshot) -> bool:
+        """Whether there may be something to do that was not there before. What this loop puts on the board itself is no
+        news to it, other GPUs are not its business, and one that is as it should be waits for nothing from outside.
+        """
+        if now.spec is not known.spec or now.processes_verified is not known.processes_verified:
+            return True
+        if now.journal.state is not known.journal.state:
+            return True
+        outside = now.kubelet is not known.kubelet or now.node is not known.node
+        return (outside and self._settled_by is None) or self._marks_of(now) != self._marks_of(known)
 
     # Reading
 
@@ -329,12 +340,15 @@ class GpuLoop:
         """While these stay the same, a GPU that is as it should be stays so, and whatever woke this loop was about
         another one. None: there is more to look at.
         """
-        marks = tuple((each, mark) for each, mark in snapshot.marks.items() if each.gpu == self._uuid)
+        marks = self._marks_of(snapshot)
         if self._unsettled or any(mark.release or mark.withdrawn_since is not None for _, mark in marks):
             return None
         if snapshot.journal.state not in {JournalState.CLEAN, JournalState.REBUILT}:
             return None
         return snapshot.spec, self._reading, marks, snapshot.journal.state, snapshot.processes_verified
+
+    def _marks_of(self, snapshot: Snapshot) -> tuple[tuple[SliceId, Mark], ...]:
+        return tuple(item for item in snapshot.marks.items() if item[0].gpu == self._uuid)
 
     def _wanted(self, snapshot: Snapshot) -> WantedGpu | None:
         return snapshot.spec.spec.wanted(self._uuid) if snapshot.spec is not None else None

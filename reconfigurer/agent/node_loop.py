@@ -17,7 +17,7 @@ from knative_mig.core.agent.readings import KubeletReading, Mark, device_id
 from knative_mig.core.agent.static_layout import in_our_ids
 from knative_mig.core.gpu_node import SliceId
 from knative_mig.ports.kubelet import DevicePlugins, KubeletUnreachable, PodResources
-from reconfigurer.agent.board import Board, Snapshot
+from reconfigurer.agent.board import Board, Snapshot, slices_or_kubelet
 from reconfigurer.agent.latest_devices import LatestDevices
 from reconfigurer.agent.metrics import AgentMetrics
 
@@ -64,10 +64,10 @@ class NodeLoop:
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            version = self._board.snapshot().version
+            known = self._board.snapshot()
             wait_s = self.step()
             # What this step put on the board itself ends the wait at once, and the next step finds nothing to do.
-            self._board.wait(version, min(wait_s, NOTICE_STOP_WITHIN_S))
+            self._board.wait(known, min(wait_s, NOTICE_STOP_WITHIN_S), slices_or_kubelet)
 
     def step(self) -> float:
         """Seconds until the kubelet is to be asked again, if nothing changes before."""

@@ -57,9 +57,21 @@ class NodeStatusLoop:
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            version = self._board.snapshot().version
+            known = self._board.snapshot()
             wait_s = self.step()
-            self._board.wait(version, min(wait_s, NOTICE_STOP_WITHIN_S))
+            self._board.wait(known, min(wait_s, NOTICE_STOP_WITHIN_S), self._matters)
+
+    def _matters(self, known: Snapshot, now: Snapshot) -> bool:
+        """What is offered is what the kubelet believes, so each of its views may be news. Of how far the GPUs are only
+        while it is measured how long a spec takes.
+        """
+        if now.kubelet is not known.kubelet or now.spec is not known.spec or now.models is not known.models:
+            return True
+        return self._measures and now.progress is not known.progress
+
+    @property
+    def _measures(self) -> bool:
+        return self._spec_seen is not None and self._spec_seen[1] != float("inf")
 
     def step(self) -> float:
         """Seconds until there is something to do, if nothing changes before."""
@@ -134,7 +146,7 @@ class NodeStatusLoop:
 
     def _observe(self, now: Snapshot, served: Served) -> None:
         """The first time that all GPUs are as a spec says, the kubelet believes it, and so the Node says it."""
-        if self._spec_seen is None or self._spec_seen[1] == float("inf") or now.spec is None or now.kubelet is None:
+        if self._spec_seen is None or not self._measures or now.spec is None or now.kubelet is None:
             return
         if any(
             device.healthy and device.id not in now.kubelet.view.allocatable

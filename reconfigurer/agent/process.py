@@ -70,6 +70,7 @@ PREDECESSOR_ENDS_WITHIN_S: Final = 3.0
 ENDS_WITHIN_S: Final = 1.5
 TRY_GPUS_EACH_S: Final = 5.0
 NOTICE_STOP_WITHIN_S: Final = 0.5
+PODS_LOOKED_AT_EACH_S: Final = 0.05  # while slices change
 STUCK_S: Final = 60.0  # far beyond the deadlines of what the node loop calls
 
 
@@ -308,10 +309,10 @@ class Agent:
         """A slice that broke costs its pod its place at once, not when its pods are next looked at."""
         seen = self.board.snapshot()
         while not stop.is_set():
-            self.board.wait(seen.version, NOTICE_STOP_WITHIN_S)
-            now = self.board.snapshot()
-            if now.marks is not seen.marks or now.readings is not seen.readings:
+            now = self.board.wait(seen, NOTICE_STOP_WITHIN_S, _slices_changed)
+            if _slices_changed(seen, now):
                 self._pod_loop.wake()
+                stop.wait(PODS_LOOKED_AT_EACH_S)
             seen = now
 
     def _wake_pods(self) -> None:
@@ -352,8 +353,8 @@ class Agent:
                 happened=self._happenings.happened,
             )
             self._threads.run(f"gpu-{number}", lambda stop, loop=loop: self._run_gpu(loop, stop))  # type: ignore[misc]
-        seen = 0
-        while not stop.is_set() and not set(uuids) <= self.board.snapshot().readings.keys():
+        seen = self.board.snapshot()
+        while not stop.is_set() and not set(uuids) <= seen.readings.keys():
             seen = self.board.wait(seen, NOTICE_STOP_WITHIN_S)
         self._desk.adopt()
         self._all_read.set()
@@ -372,9 +373,9 @@ class Agent:
 
     def _run_gpu(self, loop: GpuLoop, stop: threading.Event) -> None:
         while not stop.is_set():
-            seen = self.board.snapshot().version
+            known = self.board.snapshot()
             wait_s = loop.step(self._clock())
-            self.board.wait(seen, min(wait_s, NOTICE_STOP_WITHIN_S))
+            self.board.wait(known, min(wait_s, NOTICE_STOP_WITHIN_S), loop.matters)
 
     def _processes_on(self, slice_id: SliceId, mig_uuid: MigUuid) -> tuple[int, ...]:
         """On a thread of the slice sockets; the worker takes one call at a time."""
@@ -407,6 +408,10 @@ class Agent:
         if self._plugins is not None and not self.surroundings.registered:
             return "the profiles are not registered with the kubelet"
         return ""
+
+
+def _slices_changed(known: Snapshot, now: Snapshot) -> bool:
+    return now.marks is not known.marks or now.readings is not known.readings
 
 
 def _nothing(_mig_uuid: MigUuid, _pid: int) -> None:

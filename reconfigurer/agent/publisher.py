@@ -28,10 +28,20 @@ from reconfigurer.agent.surroundings import Surroundings
 
 _log = logging.getLogger(__name__)
 DEBOUNCE_S: Final = 0.05
+WHILE_REMADE_S: Final = 0.25  # the longest that slices which are on their way are not told of
+APART_S: Final = 0.025  # slices that GPUs which change together make one after the other are told together
 AT_LEAST_EACH_S: Final = 60.0
 RIGHT_AGAIN_EACH_S: Final = 1.0  # against one who overwrites it again and again
 MIRROR_IS_BEHIND: Final = 64  # writes at the most
 NOTICE_STOP_WITHIN_S: Final = 0.5
+
+
+def _remakes(now: Snapshot) -> bool:
+    return now.journal.open_intents > 0 or any(mark.withdrawn_since is not None for mark in now.marks.values())
+
+
+def _never(_known: Snapshot, _now: Snapshot) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,25 +88,31 @@ class Publisher:
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            version = self._board.snapshot().version
+            known = self._board.snapshot()
             wait_s = self.step()
-            if self._board.wait(version, min(wait_s, NOTICE_STOP_WITHIN_S)) > version:
+            if self._board.wait(known, min(wait_s, NOTICE_STOP_WITHIN_S)).version > known.version:
                 self._gather()
 
     def _gather(self) -> None:
-        """Lets more changes come, until one has that somebody waits for."""
-        until = self._clock() + DEBOUNCE_S
-        while (left_s := until - self._clock()) > 0:
-            now = self._board.snapshot()
-            if self._has_a_slice_to_tell(now):
-                return
-            self._board.wait(now.version, left_s)
-
-    def _has_a_slice_to_tell(self, now: Snapshot) -> bool:
-        """One that was not there when the status was written last."""
+        """Lets more changes come, until one has that somebody waits for. While slices are remade all the rest tells of
+        something that is over in a moment.
+        """
+        now, began = self._board.snapshot(), self._clock()
         told = {each.mig_uuid for gpu in self._written.gpus for each in gpu.slices} if self._written else set()
-        whole = (seen for gpu in now.readings.values() for seen in gpu.slices if not seen.half_made)
-        return any(seen.mig_uuid not in told for seen in whole)
+
+        def has_a_slice_to_tell(_: Snapshot, now: Snapshot) -> bool:
+            """One that was not there when the status was written last."""
+            whole = (seen for gpu in now.readings.values() for seen in gpu.slices if not seen.half_made)
+            return any(seen.mig_uuid not in told for seen in whole)
+
+        def left_s() -> float:
+            if has_a_slice_to_tell(now, now):
+                return self._written_at + APART_S - self._clock()
+            return began + (WHILE_REMADE_S if _remakes(now) else DEBOUNCE_S) - self._clock()
+
+        while (wait_s := left_s()) > 0:
+            tells = has_a_slice_to_tell(now, now)
+            now = self._board.wait(now, min(wait_s, DEBOUNCE_S), _never if tells else has_a_slice_to_tell)
 
     def shown(self, node: GpuNode | None) -> None:
         """What the mirror has now; on its thread. It is looked at when nothing is being written."""

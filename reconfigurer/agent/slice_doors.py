@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from knative_mig.core.gpu_node import SliceId
-from reconfigurer.agent.board import Board, Snapshot
+from reconfigurer.agent.board import Board, Snapshot, slices_or_kubelet
 
 _log = logging.getLogger(__name__)
 NOTICE_STOP_WITHIN_S: Final = 0.5
+TOGETHER_S: Final = 0.2  # a slice that is handed out before has its socket made by that
 
 
 def slices_with_a_door(now: Snapshot) -> frozenset[SliceId]:
@@ -35,9 +36,10 @@ class SliceDoors:
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            version = self._board.snapshot().version
+            known = self._board.snapshot()
             self.step()
-            self._board.wait(version, NOTICE_STOP_WITHIN_S)
+            self._board.wait(known, NOTICE_STOP_WITHIN_S, slices_or_kubelet)
+            stop.wait(TOGETHER_S)
 
     def step(self) -> None:
         now = self._board.snapshot()

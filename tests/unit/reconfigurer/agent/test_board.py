@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from queue import Queue
 from threading import Thread
 
 import pytest
@@ -12,7 +13,7 @@ from knative_mig.core.gpu_node import GpuHealth, GpuNode, GpuNodeStatus, Holder,
 from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.profile import ProfileName
-from reconfigurer.agent.board import Board, NotToBeGiven
+from reconfigurer.agent.board import Board, Journalled, NotToBeGiven, Progress, slices_or_kubelet
 from reconfigurer.agent.slice_uuids import SliceUuids
 
 MODEL = gpu_model("A100-40GB")
@@ -32,34 +33,68 @@ def board() -> Board:
 
 class TestWaiting:
     def test_news_end_it_at_once(self, board: Board) -> None:
-        since = board.snapshot().version
+        known = board.snapshot()
         writer = Thread(target=lambda: board.withdraw(SLICE, 1.0))
         writer.start()
-        assert board.wait(since, 60.0) > since
+        assert board.wait(known, 60.0).version > known.version
         writer.join()
 
     def test_what_was_known_is_no_news(self, board: Board) -> None:
-        since = board.snapshot().version
+        known = board.snapshot()
         board.put_reading(replace(GPU, read_at=5.0))
         board.put_spec(None)
         board.mend(SLICE)
-        assert board.wait(since, 0.0) == since
+        assert board.wait(known, 0.0).version == known.version
         assert board.snapshot().readings[A].read_at == 5.0
 
     def test_the_agents_own_report_comes_back_beside_the_spec_and_is_no_news(self, board: Board) -> None:
         node = GpuNode(name=NodeName("n1"), generation=3, resource_version="7")
         board.put_spec(node)
-        since = board.snapshot().version
+        known = board.snapshot()
         board.put_spec(replace(node, resource_version="8", status=GpuNodeStatus(observed_generation=3)))
-        assert board.wait(since, 0.0) == since
+        assert board.wait(known, 0.0).version == known.version
         board.put_spec(replace(node, resource_version="9", generation=4))
-        assert board.wait(since, 0.0) > since
+        assert board.wait(known, 0.0).version > known.version
 
     def test_each_view_of_the_kubelet_is_news_as_it_is_newer(self, board: Board) -> None:
         board.put_kubelet(KubeletView(), 1.0)
-        since = board.snapshot().version
+        known = board.snapshot()
         board.put_kubelet(KubeletView(), 2.0)
-        assert board.wait(since, 0.0) > since
+        assert board.wait(known, 0.0).version > known.version
+
+    def test_who_waits_for_slices_is_not_woken_by_what_is_about_something_else(self, board: Board) -> None:
+        known = board.snapshot()
+
+        def write() -> None:
+            board.put_journal(Journalled(open_intents=1))
+            board.put_progress(A, Progress(doing="something"))
+            board.withdraw(SLICE, 1.0)
+
+        writer = Thread(target=write)
+        writer.start()
+        assert board.wait(known, 60.0, slices_or_kubelet).mark(SLICE).withdrawn_since == 1.0
+        writer.join()
+
+    def test_what_came_before_the_waiting_began_ends_it_at_once(self, board: Board) -> None:
+        known = board.snapshot()
+        board.withdraw(SLICE, 1.0)
+        board.put_journal(Journalled(open_intents=1))
+        assert board.wait(known, 60.0, slices_or_kubelet).journal.open_intents == 1
+
+    def test_each_who_waits_is_woken_by_what_is_news_to_them(self, board: Board) -> None:
+        known, woken = board.snapshot(), Queue[str]()
+        waiting = [
+            Thread(target=lambda: woken.put(f"slices {board.wait(known, 60.0, slices_or_kubelet).version}")),
+            Thread(target=lambda: woken.put(f"anything {board.wait(known, 60.0).version}")),
+        ]
+        for each in waiting:
+            each.start()
+        board.put_processes_verified(verified=True)
+        assert woken.get(timeout=60.0) == f"anything {known.version + 1}"
+        board.withdraw(SLICE, 1.0)
+        assert woken.get(timeout=60.0) == f"slices {known.version + 2}"
+        for each in waiting:
+            each.join()
 
     def test_a_snapshot_stays_as_it_was(self, board: Board) -> None:
         before = board.snapshot()

@@ -2,23 +2,26 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, SimulatedGpus, When, open_store
-from knative_mig.core.agent.readings import DeviceId
+from knative_mig.core.agent.readings import DeviceId, GpuReading
 from knative_mig.core.errors import GpuError, GpuTimeout, InsufficientResources, SliceInUse
-from knative_mig.core.gpu_node import GpuHealth, JournalState, SliceKey
+from knative_mig.core.gpu_node import GpuHealth, JournalState, SliceId, SliceKey
+from knative_mig.core.inventory import GpuUuid
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import create_slice
 from knative_mig.ports.journal import Operation
-from reconfigurer.agent.board import NotToBeGiven
+from reconfigurer.agent.board import Journalled, NotToBeGiven, Progress
 from reconfigurer.agent.gpu_loop import READ_EVERY_S, Kind
 from tests.simulated_node import Killed, Node, Pod
 
 TWO = ("3g.20gb@0", "3g.20gb@4")
+HALF = ProfileName.parse("3g.20gb")
 
 
 @pytest.fixture
@@ -94,6 +97,44 @@ class TestMakingAndMerging:
             node.ask_kubelet()
             node.step()
         assert [fault.seen for fault in node.store.read().faults] == [0, 0]
+
+    def test_what_the_kubelet_says_is_news_to_a_gpu_that_changes_and_none_to_one_that_is_as_it_should_be(
+        self, node: Node
+    ) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        node.step()
+        known = node.board.snapshot()
+        node.ask_kubelet()
+        assert not node.loop.matters(known, node.board.snapshot())
+        node.want()
+        assert node.loop.matters(known, node.board.snapshot())
+        node.step()
+        known = node.board.snapshot()
+        node.ask_kubelet()
+        assert node.loop.matters(known, node.board.snapshot())
+
+    def test_another_gpu_and_how_far_this_one_is_are_no_news_to_it_and_marks_of_its_slices_are(
+        self, node: Node
+    ) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        node.step()
+        known, other = node.board.snapshot(), SliceId(gpu=GpuUuid("GPU-b"), profile=HALF, start=4)
+        node.board.break_slice(other, "XID 48")
+        node.board.put_reading(GpuReading(uuid=other.gpu, read_at=1.0))
+        node.board.put_progress(node.uuid, Progress(doing="something"))
+        node.board.put_journal(replace(known.journal, open_intents=3))
+        assert not node.loop.matters(known, node.board.snapshot())
+        changes: tuple[Callable[[], None], ...] = (
+            lambda: node.board.break_slice(node.id("3g.20gb@4"), "XID 48"),
+            lambda: node.board.put_journal(Journalled(state=JournalState.UNWRITABLE)),
+            lambda: node.board.put_processes_verified(verified=False),
+        )
+        for change in changes:
+            known = node.board.snapshot()
+            change()
+            assert node.loop.matters(known, node.board.snapshot())
 
     def test_a_slice_is_offered_only_when_containers_can_be_given_it(self, node: Node) -> None:
         node.injection.full = True

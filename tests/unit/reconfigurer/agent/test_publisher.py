@@ -14,10 +14,18 @@ from knative_mig.ports.kube import AlreadyExists, ApiUnreachable, Conflict, Key
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.heartbeat import EACH_S, SOON_S, Heartbeat
 from reconfigurer.agent.metrics import AgentMetrics
-from reconfigurer.agent.publisher import AT_LEAST_EACH_S, DEBOUNCE_S, RIGHT_AGAIN_EACH_S, Identity, Publisher
+from reconfigurer.agent.publisher import (
+    APART_S,
+    AT_LEAST_EACH_S,
+    DEBOUNCE_S,
+    RIGHT_AGAIN_EACH_S,
+    WHILE_REMADE_S,
+    Identity,
+    Publisher,
+)
 from reconfigurer.agent.retry import Retry
 from reconfigurer.agent.surroundings import Surroundings
-from tests.agent_worlds import NODE, Clock, FakeGpuNodes, FakeLeases, reading, view
+from tests.agent_worlds import NODE, Clock, FakeGpuNodes, FakeLeases, reading, slice_id, view
 
 
 class Rig:
@@ -143,14 +151,33 @@ def test_a_gpu_node_whose_deletion_is_shown_is_made_again_at_once() -> None:
 
 
 class TickingClock:
-    """A hundredth of what changes are gathered for passes each time that somebody looks."""
+    """`tick_s` passes each time that somebody looks."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    def __init__(self, tick_s: float = DEBOUNCE_S / 100) -> None:
+        self.now, self._tick_s = 1000.0, tick_s
 
     def __call__(self) -> float:
-        self.now += DEBOUNCE_S / 100
+        self.now += self._tick_s
         return self.now
+
+
+def told_at(
+    rig: Rig, clock: TickingClock, monkeypatch: pytest.MonkeyPatch, *meanwhile: Callable[[], None]
+) -> list[float]:
+    """When the status was written, each of `meanwhile` happening while it was."""
+    stop, told, write = threading.Event(), list[float](), rig.api.write_status
+
+    def write_and_go_on(name: NodeName, status: GpuNodeStatus) -> GpuNode:
+        told.append(clock.now)
+        if len(told) > len(meanwhile):
+            stop.set()
+        else:
+            meanwhile[len(told) - 1]()
+        return write(name, status)
+
+    monkeypatch.setattr(rig.api, "write_status", write_and_go_on)
+    rig.publisher.run(stop)
+    return told
 
 
 @pytest.mark.parametrize(
@@ -168,20 +195,36 @@ def test_what_was_made_is_told_at_once_and_all_else_with_what_comes_beside_it(
     clock = TickingClock()
     rig = Rig(clock=clock)
     rig.board.put_reading(reading("A", "1g.5gb@0"))
-    stop, told = threading.Event(), []
-    write = rig.api.write_status
+    first, second = told_at(rig, clock, monkeypatch, lambda: rig.board.put_reading(seen))
+    assert (second - first >= DEBOUNCE_S) == waits
 
-    def write_and_go_on(name: NodeName, status: GpuNodeStatus) -> GpuNode:
-        told.append(clock.now)
-        if len(told) == 2:
-            stop.set()
-        rig.board.put_reading(seen)
-        return write(name, status)
 
-    monkeypatch.setattr(rig.api, "write_status", write_and_go_on)
-    rig.publisher.run(stop)
+def test_slices_that_several_gpus_make_one_after_the_other_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = TickingClock(APART_S / 10)
+    rig = Rig(clock=clock)
+    rig.board.put_reading(reading("A"))
 
-    assert (told[1] - told[0] >= DEBOUNCE_S) == waits
+    def made(gpu: str) -> Callable[[], None]:
+        return lambda: rig.board.put_reading(reading(gpu, f"3g.20gb@4 as MIG-{gpu}"))
+
+    _, second, third = told_at(rig, clock, monkeypatch, made("A"), made("B"))
+    assert third - second >= APART_S
+
+
+def test_while_slices_are_remade_what_is_over_in_a_moment_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = TickingClock(WHILE_REMADE_S / 20)
+    rig = Rig(clock=clock)
+    rig.board.put_reading(reading("A", "1g.5gb@0"))
+
+    def take_back() -> None:
+        rig.board.withdraw(slice_id("A", "1g.5gb@0"), clock.now)
+
+    def give_back() -> None:
+        rig.board.restore(slice_id("A", "1g.5gb@0"))
+
+    first, second, third = told_at(rig, clock, monkeypatch, take_back, give_back)
+    assert second - first >= WHILE_REMADE_S
+    assert third - second < WHILE_REMADE_S
 
 
 def beating(leases: FakeLeases, holder: str = "agent-1") -> Heartbeat:
