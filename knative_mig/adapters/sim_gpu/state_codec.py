@@ -18,6 +18,8 @@ from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import GpuUuid, HealthEvent, MigMode, MigUuid
 
 VERSION: Final = 1
+_BEFORE_STATE: Final = ', "state": '
+_AFTER_STATE: Final = "}\n"
 
 
 class Damage(Exception):
@@ -48,8 +50,8 @@ def encode(state: State) -> bytes:
             for fault in state.faults
         ],
     }
-    document = {"version": VERSION, "sha256": digest(body), "state": body}
-    return (json.dumps(document, indent=1) + "\n").encode()
+    text = _canonical(body)
+    return f'{{"version": {VERSION}, "sha256": "{_sha256(text)}"{_BEFORE_STATE}{text}{_AFTER_STATE}'.encode()
 
 
 def _gpu_out(gpu: SimulatedGpu) -> dict[str, Any]:
@@ -75,27 +77,38 @@ def _gpu_out(gpu: SimulatedGpu) -> dict[str, Any]:
 
 
 def digest(body: object) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return _sha256(_canonical(body))
 
 
-def decode(data: bytes) -> State:
-    """Raises Damage for anything but what `encode` wrote."""
+def _canonical(body: object) -> str:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def decode(data: bytes, known: "Known | None" = None) -> State:
+    """Raises Damage for anything but what `encode` wrote. `known`: remembers GPUs from one time to the next."""
     if not data:
         raise Damage("is empty")
     try:
-        document = json.loads(data.decode())
+        text = data.decode()
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Damage(f"is not JSON: {error}") from error
     top = _Reader(document, "the file")
     version = top.integer("version")
     if version != VERSION:
         raise Damage(f"has version {version}: this knative-mig reads version {VERSION}")
-    if top.text("sha256") != digest(top.fields.get("state")):
+    as_it_stands = text.partition(_BEFORE_STATE)[2].removesuffix(_AFTER_STATE)
+    told = top.text("sha256")
+    if told != _sha256(as_it_stands) and told != digest(top.fields.get("state")):  # a file of before was indented
         raise Damage("does not match its digest: it was torn or edited")
     top.only("version", "sha256", "state")
     body = top.child("state")
     body.only("serial", "event_number", "gpus", "events", "faults")
-    gpus = tuple(_gpu_in(reader) for reader in body.children("gpus", most=MOST_GPUS))
+    gpus = tuple((known or Known()).gpu(reader) for reader in body.children("gpus", most=MOST_GPUS))
     _no_two("gpus", [gpu.uuid for gpu in gpus])
     return State(
         gpus=gpus,
@@ -104,6 +117,23 @@ def decode(data: bytes) -> State:
         events=tuple(_event_in(reader) for reader in body.children("events")),
         faults=tuple(_fault_in(reader) for reader in body.children("faults")),
     )
+
+
+class Known:
+    """GPUs that were read before and say the same now, each the same object: a file of many GPUs changes by one of them
+    at a time, and each of its readers reads it anew each time.
+    """
+
+    def __init__(self) -> None:
+        self._by_uuid: dict[object, tuple[dict[str, object], SimulatedGpu]] = {}
+
+    def gpu(self, reader: "_Reader") -> SimulatedGpu:
+        uuid = reader.fields.get("uuid")
+        said, gpu = self._by_uuid.get(uuid, (None, None)) if isinstance(uuid, str) else (None, None)
+        if gpu is None or said != reader.fields:
+            gpu = _gpu_in(reader)
+            self._by_uuid[gpu.uuid] = reader.fields, gpu
+        return gpu
 
 
 def _gpu_in(gpu: "_Reader") -> SimulatedGpu:

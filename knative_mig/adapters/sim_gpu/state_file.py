@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from knative_mig.adapters.sim_gpu.state import State, parse_spec
-from knative_mig.adapters.sim_gpu.state_codec import Damage, decode, encode
+from knative_mig.adapters.sim_gpu.state_codec import Damage, Known, decode, encode
 from knative_mig.core.errors import BadInput, GpuStateDamaged
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ class FileStore:
         """For a file that is there: `open` makes it first. A link is followed, or replacing the file would cut it."""
         self.path = path.resolve()
         self._last_read: tuple[bytes, State] | None = None
+        self._known = Known()
 
     @classmethod
     def open(cls, path: Path, spec: str, fresh: Callable[[], State]) -> Self:
@@ -40,11 +41,13 @@ class FileStore:
         return store
 
     def read(self) -> State:
-        """The bytes are read each time; what they say is known where they are those of the time before."""
+        """The bytes are read each time; what they say is known where they are those of the time before, or were written
+        here.
+        """
         try:
             data, last = self.path.read_bytes(), self._last_read
             if last is None or last[0] != data:
-                last = self._last_read = data, decode(data)
+                last = self._last_read = data, decode(data, self._known)
             return last[1]
         except OSError as error:
             raise GpuStateDamaged(f"{self.path}: {error.strerror or error}") from error
@@ -76,7 +79,9 @@ class FileStore:
         """The name of the new file is fixed: only the holder of the lock writes it, and a leftover is overwritten."""
         new = self.path.with_name(self.path.name + ".new")
         try:
-            new.write_bytes(encode(state))
+            data = encode(state)
+            new.write_bytes(data)
             new.replace(self.path)
+            self._last_read = data, state
         except OSError as error:
             raise GpuStateDamaged(f"{self.path}: cannot be written: {error.strerror}") from error

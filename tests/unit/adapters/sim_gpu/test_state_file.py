@@ -72,6 +72,23 @@ def test_what_did_not_change_is_not_parsed_again_and_what_did_is_seen_whatever_t
     assert store.read() == before
 
 
+def test_a_gpu_that_another_process_did_not_change_is_not_parsed_again(file: Path) -> None:
+    store, other = FileStore(file), FileStore(file)
+    before = store.read()
+    other.update(lambda state: (state.with_gpu(replace(state.gpus[0], lost=True)), None))
+    after = store.read()
+    assert after.gpus[0] == replace(before.gpus[0], lost=True)
+    assert after.gpus[1] is before.gpus[1]
+    other.update(lambda state: (state.with_gpu(replace(state.gpus[1], lost=True)), None))
+    assert [gpu.lost for gpu in store.read().gpus] == [True, True]
+
+
+def test_a_file_that_an_earlier_version_wrote_line_by_line_is_read(file: Path) -> None:
+    state = FileStore(file).read()
+    file.write_text(json.dumps(json.loads(file.read_text()), indent=1) + "\n", encoding="utf-8")
+    assert FileStore(file).read() == state
+
+
 def test_who_reads_a_gpu_does_not_wait_for_who_changes_another(tmp_path: Path) -> None:
     store = open_store(SPEC, tmp_path / "gpus.json")
     create_slice(SimulatedGpus(store), store.read().gpus[0].uuid, ProfileName.parse("3g.20gb"), 4)
