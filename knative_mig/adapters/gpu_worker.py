@@ -20,14 +20,14 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
 from knative_mig.adapters.sim_gpu import Call, SimulatedGpus, open_store
+from knative_mig.adapters.worker_answers import Packer, Unpacker
 from knative_mig.core.errors import GpuError, GpuTimeout, KnativeMigError
-from knative_mig.core.geometry import GpuModel, Profile
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import (
     Activation,
@@ -87,15 +87,16 @@ class GpuWorker:
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
         self._closed = threading.Event()
-        self._models: dict[tuple[str, tuple[Profile, ...]], GpuModel] = {}
+        self._unpacker = Unpacker()
         self.started = 0  # workers so far: more than one tells of calls that hung
 
     def inventory(self) -> Inventory:
         found: Inventory = self._read("inventory")
-        return replace(found, gpus=tuple(self._one_model(gpu) for gpu in found.gpus))
+        return found
 
     def gpu(self, uuid: GpuUuid) -> Gpu:
-        return self._one_model(self._read("gpu", uuid))
+        read: Gpu = self._read("gpu", uuid)
+        return read
 
     def set_mig_mode(self, uuid: GpuUuid, *, enabled: bool) -> Activation:
         became: Activation = self._change("set_mig_mode", uuid, enabled=enabled)
@@ -127,7 +128,7 @@ class GpuWorker:
     def occupancy(self, uuid: GpuUuid) -> Occupancy:
         """One question to the worker, not one a slice."""
         read: Occupancy = self._read("occupancy", uuid)
-        return replace(read, gpu=self._one_model(read.gpu))
+        return read
 
     def wait_for_event(self, timeout_s: float) -> HealthEvent | None:
         event: HealthEvent | None = self._call(timeout_s + self._deadlines.read_s, "wait_for_event", (timeout_s,), {})
@@ -168,6 +169,7 @@ class GpuWorker:
         if self._closed.is_set():
             raise GpuError(f"the worker of {self._of()} is closed")
         worker = self._worker = _Worker()
+        self._unpacker.begin()
         self.started += 1
         if self._closed.is_set():
             self._worker = None
@@ -184,7 +186,7 @@ class GpuWorker:
         try:
             worker.connection.send(question)
             if worker.connection.poll(deadline_s):
-                return worker.connection.recv()
+                return self._unpacker.unpack(worker.connection.recv())
         except (EOFError, OSError) as error:
             self._worker = None
             code = worker.kill()
@@ -196,15 +198,6 @@ class GpuWorker:
 
     def _of(self) -> str:
         return self._uuid or "all GPUs"
-
-    def _one_model(self, gpu: Gpu) -> Gpu:
-        """The same object for each reading, as the port promises: what comes through a pipe is a copy each time."""
-        model = self._models.setdefault((gpu.model.name, gpu.model.profiles), gpu.model)
-        instances = tuple(
-            replace(each, place=model.place(model.profile(each.place.profile.name), each.place.start))
-            for each in gpu.instances
-        )
-        return replace(gpu, model=model, instances=instances)
 
 
 class _Worker:
@@ -243,12 +236,13 @@ class _Worker:
 def serve(connection: Connection) -> None:
     """The worker's life: the driver is the first question, and the end of the pipe the last."""
     driver_setting, uuid = connection.recv()
+    packer = Packer()
     try:
         driver: GpuDriver = driver_setting.open()
     except KnativeMigError as error:
-        connection.send(error)
+        connection.send(packer.pack(error))
         return
-    connection.send(None)
+    connection.send(packer.pack(None))
     while True:
         method, arguments, named = connection.recv()
         try:
@@ -260,7 +254,7 @@ def serve(connection: Connection) -> None:
             answer = error
         except Exception as error:  # noqa: BLE001 - the agent decides what an unforeseen error costs
             answer = GpuError(f"{method}: {type(error).__name__}: {error}")
-        connection.send(answer)
+        connection.send(packer.pack(answer))
 
 
 def _event_of(driver: GpuDriver, uuid: GpuUuid | None, timeout_s: float) -> HealthEvent | None:
