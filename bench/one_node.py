@@ -245,7 +245,7 @@ class OneNode:
         while not what():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"nothing came of it in {GIVE_UP_AFTER_S:g} s: {self._layout}")
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 def _profile(words: str) -> ProfileName:

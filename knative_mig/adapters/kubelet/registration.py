@@ -106,20 +106,23 @@ class KubeletDevicePlugins:
 
     def serve(self, devices: Mapping[ProfileName, tuple[Device, ...]]) -> None:
         with self._wake:
-            for name in devices.keys() - self._profiles.keys():
+            new = devices.keys() - self._profiles.keys()
+            for name in new:
                 self._profiles[name] = _Profile(name=name)
             profiles = tuple(self._profiles.values())
         for profile in profiles:
             if profile.feed.put(devices.get(profile.name, ())):
                 profile.put_at = self._clock()
-        self._look()
+        if new:
+            self._look()
 
     def observe(self, view: KubeletView) -> None:
-        now = self._clock()
+        now, found = self._clock(), False
         for profile in self._all():
             believed = view.allocatable_of.get(profile.name, frozenset())
             unknown = sorted(device for device in believed if not profile.feed.knows(device))
             if unknown:
+                found = found or not profile.believed_others
                 profile.believed_others = (
                     f"the kubelet has {len(unknown)} devices of {profile.name.resource} that are not served here,"
                     f" {unknown[0]} among them"
@@ -127,16 +130,17 @@ class KubeletDevicePlugins:
                 continue
             if profile.believed_others:
                 profile.believed_others = ""  # and the kubelet has stopped the resource with the plugin that left
-                profile.afresh = True
+                profile.afresh = found = True
                 continue
             since = max(profile.put_at, profile.registered_at)
             if profile.connected and now - since > ANSWER_WITHIN_S:
                 missing = {device.id for device in profile.feed.devices if device.healthy} - believed
                 if missing:
                     _log.warning("the kubelet does not believe in %s: registering anew", ", ".join(sorted(missing)))
-                    profile.afresh = True
+                    profile.afresh = found = True
                     profile.drops.append(now)
-        self._look()
+        if found:
+            self._look()
 
     def run(self) -> None:
         with self._wake:
