@@ -1,6 +1,7 @@
 """Functions as admission sees them, made by a test in one line."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from knative_mig.core.admission.annotations import CHOSEN
 from knative_mig.core.admission.choice import Choice
@@ -44,13 +45,7 @@ def admitted(function: Function, choice: Choice) -> Function:
 
 
 def with_settings(of: Function, settings: Mapping[Place, Setting]) -> Function:
-    return Function(
-        annotations=of.annotations,
-        settings=settings,
-        containers=of.containers,
-        idle_s=of.idle_s,
-        deleting=of.deleting,
-    )
+    return replace(of, settings=settings)
 
 
 def without_chosen(stored: Function, written: Function) -> Function:

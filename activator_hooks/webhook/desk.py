@@ -1,8 +1,8 @@
 """Asks core for each decision of the webhooks, with what is known of the cluster: the port `ports.webhook.Decides`.
 
 Called on the server's threads, many at once. What the decisions need of the cluster is what two mirrors last saw: the
-profiles of its GPUs, for warnings and gates, and Knative's cap on timeouts, for functions that are new. Neither is
-waited for.
+profiles of its GPUs, for warnings and gates, and Knative's cap on timeouts, for functions that are new, with what it
+sets on those alone. Neither is waited for.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from activator_hooks.webhook.metrics import WebhookMetrics
 from knative_mig.core.admission.choice import Choice, decide
 from knative_mig.core.admission.function import Function
-from knative_mig.core.admission.limits import KNATIVE_CAP_S
+from knative_mig.core.admission.limits import KnativeDefaults
 from knative_mig.core.admission.pods import Additions, NewPod, additions
 from knative_mig.core.admission.problems import refusals, warnings
 from knative_mig.core.gpu_node import GpuNode
@@ -22,15 +22,16 @@ Profiles = frozenset[ProfileName]
 
 
 class Desk:
-    def __init__(self, gpu_nodes: Mirror[GpuNode], caps: Mirror[int], metrics: WebhookMetrics) -> None:
-        """`caps`: of Knative's one ConfigMap."""
+    def __init__(self, gpu_nodes: Mirror[GpuNode], defaults: Mirror[KnativeDefaults], metrics: WebhookMetrics) -> None:
+        """`defaults`: of Knative's one ConfigMap."""
         self._gpu_nodes = gpu_nodes
-        self._caps = caps
+        self._defaults = defaults
         self._metrics = metrics
         self._fleet: tuple[Mapping[Key, GpuNode], Profiles] = ({}, frozenset())
 
     def choose(self, new: Function, old: Function | None) -> Choice:
-        choice = decide(new, old, next(iter(self._caps.snapshot().values()), KNATIVE_CAP_S))
+        knative = next(iter(self._defaults.snapshot().values()), KnativeDefaults())
+        choice = decide(new, old, knative.longest_timeout_s, service_links=knative.service_links)
         self._metrics.choices.labels(str(choice.why)).inc()
         return choice
 

@@ -46,15 +46,15 @@ class Webhook:
         registry = CollectorRegistry()
         self._metrics = WebhookMetrics(registry)
         fleet = gpu_nodes.mirror(client)
-        caps = KubeMirror(
+        defaults = KubeMirror(
             client,
             CONFIG_MAP,
-            parse_admitted.timeout_cap_s,
+            parse_admitted.knative_defaults,
             namespace=settings.knative_namespace,
             field_selector=f"metadata.name={DEFAULTS}",
         )
-        self._mirrors: dict[str, KubeMirror[Any]] = {"gpunodes": fleet, DEFAULTS: caps}
-        self._admission = Admission(Desk(fleet, caps, self._metrics), self._count)
+        self._mirrors: dict[str, KubeMirror[Any]] = {"gpunodes": fleet, DEFAULTS: defaults}
+        self._admission = Admission(Desk(fleet, defaults, self._metrics), self._count)
         self.server = WebhookServer(host, settings.port, self._answer)
         self.keeper = Keeper(
             store=KubeCertificateStore(client, settings.namespace),

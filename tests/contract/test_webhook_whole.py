@@ -140,6 +140,9 @@ def test_a_function_is_made_replaced_and_deleted(api: FakeApi, webhook: Webhook)
     assert ask(api, webhook, "/validate", review("CREATE", stored)).response["allowed"]
     again = ask(api, webhook, "/mutate", review("UPDATE", written, stored)).applied_to(written)
     assert again["spec"] == stored["spec"]
+    stored["spec"]["template"]["spec"]["enableServiceLinks"] = False  # by Knative, for who creates
+    again = ask(api, webhook, "/mutate", review("UPDATE", written, stored)).applied_to(written)
+    assert again["spec"] == stored["spec"]
     assert ask(api, webhook, "/mutate", review("DELETE", None, stored)).response["allowed"]
 
 

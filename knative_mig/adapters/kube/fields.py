@@ -66,11 +66,14 @@ class Fields:
             raise self.bad(key, f"a whole number from {least}")
         return value
 
-    def flag(self, key: str) -> bool:
+    def optional_flag(self, key: str) -> bool | None:
         value = self.values.get(key)
         if not isinstance(value, bool | None):
             raise self.bad(key, "true or false")
-        return bool(value)
+        return value
+
+    def flag(self, key: str) -> bool:
+        return bool(self.optional_flag(key))
 
     def child(self, key: str) -> "Fields":
         return Fields(self.values.get(key), self.where(key))

@@ -8,12 +8,14 @@ from typing import Any, Final
 
 from knative_mig.adapters.kube import parse, pod_requests
 from knative_mig.adapters.kube.fields import Fields
-from knative_mig.core.admission.choice import FIRST_BYTE, TIMEOUT
+from knative_mig.core.admission.choice import FIRST_BYTE, SERVICE_LINKS, TIMEOUT
 from knative_mig.core.admission.function import Asks, Function, Part, Place, Setting
-from knative_mig.core.admission.limits import KNATIVE_CAP_S
+from knative_mig.core.admission.limits import KNATIVE_CAP_S, KnativeDefaults
 from knative_mig.core.admission.pods import NewPod
 
 _CAP: Final = "max-revision-timeout-seconds"
+_LINKS: Final = "enable-service-links"
+_TRI_STATE: Final = {"true": True, "false": False}  # all else is to Knative no default at all
 _TIMEOUTS: Final = (TIMEOUT, FIRST_BYTE)
 
 
@@ -41,6 +43,7 @@ def function(body: Mapping[str, Any]) -> Function:
             for each in spec.children("containers")
         ),
         idle_s=spec.optional_integer("idleTimeoutSeconds") or 0,
+        service_links=spec.optional_flag(SERVICE_LINKS.name),
         deleting=about.has("deletionTimestamp"),
     )
 
@@ -56,9 +59,16 @@ def new_pod(body: Mapping[str, Any]) -> NewPod:
     )
 
 
-def timeout_cap_s(body: Mapping[str, Any]) -> int:
-    """Of Knative's ConfigMap config-defaults."""
+def knative_defaults(body: Mapping[str, Any]) -> KnativeDefaults:
+    """Of its ConfigMap config-defaults."""
     data = Fields(body).child("data")
+    return KnativeDefaults(
+        longest_timeout_s=_cap_s(data),
+        service_links=_TRI_STATE.get(data.text(_LINKS).lower()) if _LINKS in data.values else False,
+    )
+
+
+def _cap_s(data: Fields) -> int:
     if not (text := data.text(_CAP).strip()):
         return KNATIVE_CAP_S
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text)):

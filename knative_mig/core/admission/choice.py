@@ -6,6 +6,10 @@ made from. A later write with the same inputs is given the recorded values to th
 with them (`kubectl replace`, `kn --force` and GitOps send the file that the function was made from), though our tables
 or Knative's cap have changed since. Other inputs are decided anew.
 
+Knative has one default that it sets for who creates and for nobody later, enableServiceLinks: a file that is written
+again lacks it, and would make a Revision for that alone. It is given back too, where pods would be given the same
+without it, so that nobody's choice is overridden.
+
 The subtle thing is whose a value is. `kubectl edit` and `kn service update` send back what they read, our values and
 the record among them: there a value is ours where it is the one recorded for its place. A file without the record is
 its user's to the letter. A user who edits a value to the very one that is recorded has it replaced with the rest when
@@ -31,6 +35,7 @@ BURST: Final = Place(Part.ANNOTATIONS, "autoscaling.knative.dev/target-burst-cap
 DEADLINE: Final = Place(Part.ANNOTATIONS, "serving.knative.dev/progress-deadline")
 TIMEOUT: Final = Place(Part.SPEC, "timeoutSeconds")
 FIRST_BYTE: Final = Place(Part.SPEC, "responseStartTimeoutSeconds")
+SERVICE_LINKS: Final = Place(Part.SPEC, "enableServiceLinks")
 _MANAGED: Final = (BURST, DEADLINE, TIMEOUT, FIRST_BYTE)
 _RECORD: Final = Place(Part.ANNOTATIONS, CHOSEN)
 _LONGEST_RECORD: Final = 8192
@@ -86,8 +91,10 @@ class _Record:
         return cls(inputs=inputs, values=values, text=text) if all(map(_legal, values, values.values())) else None
 
 
-def decide(new: Function, old: Function | None, cap_s: int) -> Choice:
-    """`old`: what is there now, None for a function that is made. `cap_s`: the longest timeout that Knative allows."""
+def decide(new: Function, old: Function | None, cap_s: int, *, service_links: bool | None = None) -> Choice:
+    """`old`: what is there now, None for a function that is made. `cap_s`: the longest timeout that Knative allows.
+    `service_links`: what it takes for a template that says nothing of them; None: nothing.
+    """
     if new.deleting:
         return Choice(why=Why.DELETING)
     before, sent = _Record.read(old), _Record.read(new)
@@ -97,9 +104,10 @@ def decide(new: Function, old: Function | None, cap_s: int) -> Choice:
     inputs = _hash(user)
     kept = next((each for each in (before, sent) if each and each.inputs == inputs and _still_fits(each, user)), None)
     if kept:
-        return Choice(why=Why.CARRIED, edits=_edits(new, user, kept))
+        edits = _edits(new, user, kept) | _as_created(new, old, service_links=service_links)
+        return Choice(why=Why.CARRIED, edits=edits)
     if old and not before and not sent and _hash(old) == inputs:
-        return Choice(why=Why.LEFT)
+        return Choice(why=Why.LEFT, edits=_as_created(new, old, service_links=service_links))
     values, warning = _choose(user, cap_s)
     return Choice(why=Why.DECIDED, edits=_edits(new, user, _Record.of(inputs, values)), warning=warning)
 
@@ -174,6 +182,13 @@ def _edits(new: Function, user: Function, record: _Record) -> dict[Place, Settin
     edits: dict[Place, Setting | None] = {place: None for place in new.settings if place not in target}
     edits |= {place: value for place, value in target.items() if new.settings.get(place) != value}
     return edits
+
+
+def _as_created(new: Function, old: Function | None, *, service_links: bool | None) -> dict[Place, Setting | None]:
+    """What Knative set when the function was made, where it still takes it for nothing."""
+    if not old or service_links is None or new.service_links is not None or old.service_links is not service_links:
+        return {}
+    return {SERVICE_LINKS: service_links}
 
 
 def _withdrawn(new: Function, user: Function) -> Choice:

@@ -50,6 +50,7 @@ class Function:
     settings: Mapping[Place, Setting] = field(default_factory=dict)  # of its template: all that is there
     containers: tuple[Asks, ...] = ()
     idle_s: int = 0  # idleTimeoutSeconds; no setting of ours, but no timeout may be shorter
+    service_links: bool | None = None  # enableServiceLinks of its template; None: it says nothing
     deleting: bool = False
 
     @property

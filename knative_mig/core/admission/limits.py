@@ -23,6 +23,14 @@ ROLLOUT_S: Final = 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnativeDefaults:
+    """What its config-defaults says of what counts here; as it stands here where that says nothing."""
+
+    longest_timeout_s: int = KNATIVE_CAP_S
+    service_links: bool | None = False  # None: it leaves them to Kubernetes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StartLimits:
     progress_deadline_s: int
     timeout_s: int

@@ -1,11 +1,14 @@
 """What the webhooks' decisions are told of the cluster."""
 
+from dataclasses import replace
+
 import pytest
 from prometheus_client import CollectorRegistry
 
 from activator_hooks.webhook.desk import Desk
 from activator_hooks.webhook.metrics import WebhookMetrics
-from knative_mig.core.admission.choice import TIMEOUT
+from knative_mig.core.admission.choice import SERVICE_LINKS, TIMEOUT
+from knative_mig.core.admission.limits import KnativeDefaults
 from knative_mig.core.admission.pods import NewPod
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.core.profile import ProfileName
@@ -21,9 +24,9 @@ ALL_OF_AN_H100 = function("7g.80gb")
 class World:
     def __init__(self) -> None:
         self.nodes: dict[Key, GpuNode] = {}
-        self.caps: dict[Key, int] = {}
+        self.defaults: dict[Key, KnativeDefaults] = {}
         self.registry = CollectorRegistry()
-        self.desk = Desk(FakeMirror(self.nodes), FakeMirror(self.caps), WebhookMetrics(self.registry))
+        self.desk = Desk(FakeMirror(self.nodes), FakeMirror(self.defaults), WebhookMetrics(self.registry))
 
     def count(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"knative_mig_webhook_{name}_total", labels) or 0.0
@@ -36,9 +39,16 @@ def world() -> World:
 
 def test_a_timeout_keeps_to_the_cap_that_knative_has_now(world: World) -> None:
     assert world.desk.choose(ALL_OF_AN_H100, None).edits[TIMEOUT] == 600
-    world.caps[DEFAULTS] = 900
+    world.defaults[DEFAULTS] = KnativeDefaults(longest_timeout_s=900)
     assert world.desk.choose(ALL_OF_AN_H100, None).edits[TIMEOUT] == 900
     assert world.count("choices", why="decided") == 2
+
+
+def test_what_knative_sets_for_who_creates_is_what_it_says_now(world: World) -> None:
+    stored = replace(ALL_OF_AN_H100, service_links=False)
+    assert world.desk.choose(ALL_OF_AN_H100, stored).edits == {SERVICE_LINKS: False}
+    world.defaults[DEFAULTS] = KnativeDefaults(service_links=None)
+    assert world.desk.choose(ALL_OF_AN_H100, stored).edits == {}
 
 
 def test_a_profile_that_no_gpu_has_is_warned_of_until_one_has(world: World) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from knative_mig.core.admission.annotations import CHOSEN
-from knative_mig.core.admission.choice import BURST, DEADLINE, FIRST_BYTE, TIMEOUT, Why, decide
+from knative_mig.core.admission.choice import BURST, DEADLINE, FIRST_BYTE, SERVICE_LINKS, TIMEOUT, Why, decide
 from knative_mig.core.admission.function import Function, Part, Place
 from knative_mig.core.admission.limits import start_limits
 from tests.functions import RECORD, admitted, function, texts, with_settings, without_chosen
@@ -208,6 +208,51 @@ def test_a_function_that_is_being_deleted_is_not_touched() -> None:
 def test_a_carried_timeout_that_became_too_short_for_the_users_idle_timeout_is_decided_anew() -> None:
     made = stored(function("1g.5gb"))
     assert stored(replace(made, idle_s=2000), made).settings[TIMEOUT] == 2000
+
+
+# -- Knative's own default that only a CREATE is given ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("default", [False, True])
+def test_a_replace_gets_back_the_default_that_knative_set_when_the_function_was_made(*, default: bool) -> None:
+    written = function("3g.20gb")
+    made = replace(stored(written), service_links=default)
+    again = decide(without_chosen(written, written), made, CAP_S, service_links=default)
+    assert again.why is Why.CARRIED
+    assert again.edits[SERVICE_LINKS] is default
+
+
+def test_so_does_a_function_that_was_there_before_us() -> None:
+    old = function("3g.20gb")
+    choice = decide(old, replace(old, service_links=False), CAP_S, service_links=False)
+    assert (choice.why, choice.edits) == (Why.LEFT, {SERVICE_LINKS: False})
+
+
+@pytest.mark.parametrize(
+    ("stored_one", "sent_one", "default"),
+    [
+        pytest.param(True, None, False, id="its-user-takes-back-what-is-not-the-default"),
+        pytest.param(False, None, True, id="the-default-is-another-now"),
+        pytest.param(False, None, None, id="there-is-no-default"),
+        pytest.param(False, True, False, id="its-user-says-so"),
+        pytest.param(False, False, False, id="it-was-sent"),
+        pytest.param(None, None, False, id="there-was-none"),
+    ],
+)
+def test_nothing_else_about_service_links_is_touched(
+    *, stored_one: bool | None, sent_one: bool | None, default: bool | None
+) -> None:
+    written = function("3g.20gb")
+    made = replace(stored(written), service_links=stored_one)
+    sent = replace(written, service_links=sent_one)
+    assert SERVICE_LINKS not in decide(sent, made, CAP_S, service_links=default).edits
+
+
+def test_neither_is_a_function_of_somebody_elses_or_one_that_is_decided_anew() -> None:
+    plain = function({"cpu": "1"})
+    assert decide(plain, replace(plain, service_links=False), CAP_S, service_links=False).edits == {}
+    made = replace(stored(function("3g.20gb")), service_links=False)
+    assert SERVICE_LINKS not in decide(function("1g.5gb"), made, CAP_S, service_links=False).edits
 
 
 # -- the record --------------------------------------------------------------------------------------------------------
