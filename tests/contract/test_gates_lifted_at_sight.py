@@ -1,63 +1,38 @@
 """A gate is lifted by what a mirror shows, without a look at the pod; and rightly too where the mirror is behind."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from knative_mig.adapters.kube import parse
 from knative_mig.adapters.kube.kinds import NODE, POD
 from knative_mig.adapters.kube.pods import KubePods, Seen
-from knative_mig.core.cluster.objects import HOSTNAME
+from knative_mig.core.cluster.objects import HOSTNAME, NodeFacts, PodFacts
 from knative_mig.core.gpu_node import GATE
 from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import Key, ObjectNotFound, Refused
 from tests.contract.kube_rigs import KINDS, KubeRig, kube_rig
 from tests.fake_api.api import FakeApi
-
-T = TypeVar("T")
-
-
-class Sight(Generic[T]):
-    """A mirror that shows what it was last told to look at."""
-
-    def __init__(self, parsed: Callable[[Mapping[str, Any]], T]) -> None:
-        self._parsed = parsed
-        self._shown: dict[Key, T] = {}
-
-    def look(self, rig: KubeRig, key: Key) -> None:
-        self._shown[key] = self._parsed(rig.client.get(POD if self._parsed is parse.pod else NODE, key))
-
-    def get(self, key: Key) -> T | None:
-        return self._shown.get(key)
-
-    def snapshot(self) -> Mapping[Key, T]:
-        return self._shown
-
-    @property
-    def synced(self) -> bool:
-        return True
-
-    def age_s(self, now: float) -> float:  # noqa: ARG002 - the port's
-        return 0.0
-
-    def on_change(self, wake: Callable[[Key], None]) -> None: ...
+from tests.fake_cluster import FakeMirror
 
 
 class World:
+    """Its mirrors show what they were last told to look at."""
+
     def __init__(self, rig: KubeRig) -> None:
         self.rig = rig
-        self._pods, self._nodes = Sight(parse.pod), Sight(parse.node)
-        self.writes = KubePods(rig.client, Seen(pods=self._pods, nodes=self._nodes))
         self.node = rig.node(**{HOSTNAME: "its-hostname"})
-        self._nodes.look(rig, self.node)
+        self._pods: dict[Key, PodFacts] = {}
+        nodes: dict[Key, NodeFacts] = {self.node: parse.node(rig.client.get(NODE, self.node))}
+        self.writes = KubePods(rig.client, Seen(pods=FakeMirror(self._pods), nodes=FakeMirror(nodes)))
 
     def pod(self, *gates: str, notes: bool = True, **spec: Any) -> Key:
         """That the mirror has seen."""
         key = self.rig.pod(schedulingGates=[{"name": each} for each in gates], **spec)
         if notes:
             self.rig.client.merge(POD, key, {"metadata": {"annotations": {"a": "b"}}})
-        self._pods.look(self.rig, key)
+        self._pods[key] = parse.pod(self.rig.client.get(POD, key))
         return key
 
     def lift(self, key: Key, *, uid: str = "") -> None:
