@@ -43,6 +43,7 @@ class Engine:
     def add(self, asked: Asked, now: float) -> Generation:
         assert asked.most_tokens >= 1
         assert 1 <= len(asked.prompt) <= self.longest - asked.most_tokens
+        assert len(asked.said) < asked.most_tokens
         generation = Generation.of(asked, now)
         self.scheduler.add(generation)
         return generation

@@ -25,6 +25,7 @@ class Asked:
     most_tokens: int
     sampling: Sampling
     stops: tuple[str, ...] = ()
+    said: tuple[int, ...] = ()  # tokens that another engine has drawn for it: it goes on behind them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Generation:
     asked: Asked
     arrived_s: float
     stream: TextStream
-    tokens: list[int]  # the prompt's and those that were drawn
+    tokens: list[int]  # the prompt's and those that were drawn, here or before it came here
     blocks: list[int] = field(default_factory=list)
     cached: int = 0  # how many of the tokens have keys and values
     scheduled_s: float | None = None  # when it was first taken into a step
@@ -50,7 +51,10 @@ class Generation:
 
     @classmethod
     def of(cls, asked: Asked, now: float) -> "Generation":
-        return cls(asked=asked, arrived_s=now, stream=TextStream(asked.stops), tokens=list(asked.prompt))
+        stream = TextStream(asked.stops)
+        for token in asked.said:  # whose text is out, or held back as it was there
+            stream.feed(token)
+        return cls(asked=asked, arrived_s=now, stream=stream, tokens=[*asked.prompt, *asked.said])
 
     def token_came(self, now: float) -> None:
         self.last_token_s = now

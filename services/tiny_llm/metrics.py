@@ -116,7 +116,7 @@ class Metrics:
         self._preemptions = preemptions
         for generation, _ in step.told:
             if generation.last_token_s is None:
-                self._counters["prompt_tokens"].inc(len(generation.asked.prompt))
+                self._counters["prompt_tokens"].inc(len(generation.asked.prompt) + len(generation.asked.said))
                 self._histograms["time_to_first_token_seconds"].observe(now - generation.arrived_s)
             else:
                 self._histograms["inter_token_latency_seconds"].observe(now - generation.last_token_s)

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from services.tiny_llm import tokenizer
-from services.tiny_llm.generation import Delta
+from services.tiny_llm.generation import Asked, Delta
 from services.tiny_llm.openai_request import Kind, Request
 from services.tiny_llm.sampler import Drawn
+from services.tiny_llm.text_stream import TextStream
 
 _OBJECTS = {Kind.CHAT: ("chat.completion", "chat.completion.chunk"), Kind.COMPLETION: ("text_completion",) * 2}
 
@@ -26,7 +27,9 @@ class Answer:
         }
         self._texts = [[self._echo(number)] for number in range(len(request.asked))]
         self._drawn: list[list[Drawn]] = [[] for _ in request.asked]
-        self._lengths = [len(texts[0]) for texts in self._texts]
+        self._lengths = [
+            len(texts[0]) + _length_out(asked) for texts, asked in zip(self._texts, request.asked, strict=True)
+        ]
         self._offsets: list[list[int]] = [[] for _ in request.asked]  # where each token's text begins
         self._finish: list[str | None] = [None for _ in request.asked]
 
@@ -48,7 +51,9 @@ class Answer:
     # -- streamed ------------------------------------------------------------------------------------------------------
 
     def opening(self) -> Iterator[dict[str, Any]]:
-        """Before there is any token."""
+        """Before there is any token. What is gone on with has had that."""
+        if self._request.asked[0].said:
+            return
         for number in range(len(self._request.asked)):
             if self._request.kind is Kind.CHAT:
                 yield self._chunk(number, {"role": "assistant", "content": ""})
@@ -59,12 +64,13 @@ class Answer:
         """For a delta that has been taken."""
         finish = delta.finish.value if delta.finish else None
         logprobs = self._logprobs(number, latest_only=True)
+        token = delta.drawn.token if self._request.tokens_told else None
         if self._request.kind is Kind.COMPLETION:
-            if delta.text or logprobs or finish:
-                yield self._chunk(number, delta.text, logprobs, finish)
+            if delta.text or logprobs or finish or token is not None:
+                yield self._chunk(number, delta.text, logprobs, finish, token)
             return
-        if delta.text or logprobs:
-            yield self._chunk(number, {"content": delta.text}, logprobs)
+        if delta.text or logprobs or token is not None:
+            yield self._chunk(number, {"content": delta.text}, logprobs, None, token)
         if finish:
             yield self._chunk(number, {}, None, finish)
 
@@ -74,10 +80,17 @@ class Answer:
             yield {**chunk, "usage": self._usage()}
 
     def _chunk(
-        self, number: int, content: Any, logprobs: dict[str, Any] | None = None, finish: str | None = None
+        self,
+        number: int,
+        content: Any,
+        logprobs: dict[str, Any] | None = None,
+        finish: str | None = None,
+        token: int | None = None,
     ) -> dict[str, Any]:
         name = "delta" if self._request.kind is Kind.CHAT else "text"
         choice = {"index": number, name: content, "logprobs": logprobs, "finish_reason": finish}
+        if token is not None:
+            choice["token_ids"] = [token]
         chunk = {**self._head, "object": _OBJECTS[self._request.kind][1], "choices": [choice]}
         return {**chunk, "usage": None} if self._request.usage_streamed else chunk
 
@@ -96,6 +109,7 @@ class Answer:
 
     def _usage(self) -> dict[str, int]:
         prompt, completion = self._request.prompt_tokens, sum(map(len, self._drawn))
+        completion += sum(len(each.said) for each in self._request.asked)
         return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
     def _logprobs(self, number: int, *, latest_only: bool = False) -> dict[str, Any] | None:
@@ -120,6 +134,12 @@ class Answer:
             ],
             "text_offset": offsets,
         }
+
+
+def _length_out(asked: Asked) -> int:
+    """Characters that the client has of what was said before it came here."""
+    stream = TextStream(asked.stops)
+    return sum(len(stream.feed(token)) for token in asked.said)
 
 
 def _named(token: int, logprob: float) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _MOST_STOPS: Final = 4
 _DEFAULT_TOKENS: Final = 16  # of a completion; a chat may fill the context
 _COMMON: Final = frozenset({
     "model", "stream", "stream_options", "n", "max_tokens", "temperature", "top_p", "top_k", "seed", "stop",
-    "ignore_eos", "logprobs",
+    "ignore_eos", "logprobs", "return_token_ids", "resume_token_ids",
 })  # fmt: skip
 _OF_COMPLETIONS: Final = _COMMON | {"prompt", "echo", "best_of"}
 _OF_CHAT: Final = _COMMON | {"messages", "max_completion_tokens", "top_logprobs"}
@@ -59,6 +59,7 @@ class Request:
     asked: tuple[Asked, ...]  # those of the first prompt, of the second, ...
     streamed: bool = False
     usage_streamed: bool = False
+    tokens_told: bool = False  # a chunk for each token, with its number
     echoed: tuple[str, ...] = ()  # what each prompt's texts begin with
 
     @property
@@ -110,9 +111,11 @@ def request_of(kind: Kind, body: Mapping[str, Any], server: Server) -> Request:
         echoed = ()
     elif sampling.logprobs is not None:
         raise bad("'echo' together with 'logprobs' is not supported.", "echo")
+    said = _said(given, streamed=streamed, choices=n * len(prompts))
     asked = [
         Asked(
             prompt=prompt,
+            said=said,
             most_tokens=_most_tokens(kind, given, len(prompt), server.longest),
             sampling=Sampling(
                 temperature=sampling.temperature,
@@ -127,6 +130,8 @@ def request_of(kind: Kind, body: Mapping[str, Any], server: Server) -> Request:
         for prompt in prompts
         for choice in range(n)
     ]
+    if len(said) >= asked[0].most_tokens:
+        raise bad("Invalid 'resume_token_ids': all tokens that were asked for have been said.", "resume_token_ids")
     return Request(
         kind=kind,
         prompts=prompts,
@@ -134,6 +139,7 @@ def request_of(kind: Kind, body: Mapping[str, Any], server: Server) -> Request:
         asked=tuple(asked),
         streamed=streamed,
         usage_streamed=_flag(options, "include_usage"),
+        tokens_told=_flag(given, "return_token_ids"),
         echoed=echoed,
     )
 
@@ -189,6 +195,18 @@ def _prompts(given: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
     if all(isinstance(each, list) and each and all(map(_is_token, each)) for each in prompt):
         return tuple(tuple(each) for each in prompt)
     raise bad(f"Invalid 'prompt': tokens are integers from 0 to {VOCABULARY - 1}, and prompts of one kind.", "prompt")
+
+
+def _said(given: Mapping[str, Any], *, streamed: bool, choices: int) -> tuple[int, ...]:
+    """What another replica has said already: this one goes on with the next token, as that one would have."""
+    said = given.get("resume_token_ids", [])
+    if not isinstance(said, list) or not all(map(_is_token, said)):
+        raise wrong_type("resume_token_ids", "a list of tokens", said)
+    if said and (choices != 1 or not streamed):
+        raise bad("'resume_token_ids' is for one choice, and for a stream.", "resume_token_ids")
+    if Sign.END in said:
+        raise bad("Invalid 'resume_token_ids': what was said has ended.", "resume_token_ids")
+    return tuple(said)
 
 
 def _is_token(value: object) -> bool:
