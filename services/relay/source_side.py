@@ -1,0 +1,345 @@
+"""A generation that may move, seen from the relay that has its client.
+
+Called by the one thread that serves the client, with what its engine, the link to another relay and the client bring;
+it answers with what is to be done, in that order. One `SourceSide` for each generation, from its first token to its
+end.
+
+Voices say tokens: the own engine, the target of a move, and in need any replica behind the function's URL. Each token
+has its place, and the client gets each place once, whoever says it first; where a second voice says another token than
+the client has, that voice is not believed. The subtle thing is when the own engine stops: not before the target has
+said its first token, so that a target which dies on the way costs nothing, and what both have said is compared.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from services.relay.link_messages import FromSource, FromTarget, Go, Leave, Open, Refuse, Said, Tokens, Warm
+from services.relay.resumable import Verdict
+
+NEAR: Final = 20  # tokens behind that are computed at once, as in ServerlessLLM
+MOST_ROUNDS: Final = 5
+
+
+class Kind(Enum):
+    OWN = "the own engine"
+    TARGET = "the target"
+    ELSEWHERE = "another replica"
+
+
+# -- what happens ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """Somebody wants the engine's slice, and another relay is there to go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoke:
+    """The next tokens of the own engine, or of another replica. `last`: with all that follows them, up to the end."""
+
+    voice: int
+    ids: tuple[int, ...]
+    chunks: tuple[str, ...]
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """From the target."""
+
+    voice: int
+    message: FromTarget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A voice says no more: it died, refused, or its connection broke or was silent for too long."""
+
+    voice: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientLeft:
+    pass
+
+
+Event = Move | Spoke | Heard | Failed | ClientLeft
+
+
+# -- what is to be done ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Connect to the target; what comes of it is said by this voice."""
+
+    voice: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    voice: int
+    message: FromSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Ask the own engine, or any replica, to go on from these tokens."""
+
+    voice: int
+    kind: Kind
+    path: str
+    body: dict[str, Any]
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """End what this voice is asked by: a request, or a link."""
+
+    voice: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emit:
+    chunks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """The client has all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    """The client is told that this is not all of it, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """The own engine is not needed for this one any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotMoved:
+    """It stays with the own engine: until another move, or its end."""
+
+    why: str
+
+
+Action = Link | Send | Resume | Silence | Emit | Finish | Break | Moved | NotMoved
+
+
+class Phase(Enum):
+    STAYS = "stays"
+    WARMS = "warms"  # the target computes what was said, the own engine goes on
+    GOES = "goes"  # the target was told to go on
+    MOVED = "moved"  # and has begun to
+
+
+@dataclass(slots=True)
+class _Voice:
+    kind: Kind
+    at: int  # the place of what it says next
+
+
+class SourceSide:
+    """The voice 0 is the own engine, which has been asked already."""
+
+    def __init__(self, path: str, body: dict[str, Any], verdict: Verdict) -> None:
+        self.said: list[int] = []
+        self.phase = Phase.STAYS
+        self.is_over = False
+        self._path = path
+        self._body = body
+        self._verdict = verdict
+        self._voices = {0: _Voice(Kind.OWN, 0)}
+        self._voices_so_far = 1
+        self._has_emitted = False
+        self._opened_by: int | None = None
+        self._own_died = False
+        self._sent = 0  # tokens that the target was sent
+        self._behind = 0  # by how many it was at the last round's end
+        self._rounds = 0
+
+    @property
+    def needs_engine(self) -> bool:
+        return not self.is_over and self._voice_of(Kind.OWN) is not None
+
+    def take(self, event: Event) -> tuple[Action, ...]:
+        """What is late (of a voice that was silenced, of a generation that is over) changes nothing."""
+        if self.is_over:
+            return (NotMoved(why="it is over"),) if isinstance(event, Move) else ()
+        match event:
+            case Move():
+                return self._move()
+            case ClientLeft():
+                return self._over()
+            case Spoke(voice=voice, ids=ids, chunks=chunks, last=last) if voice in self._voices:
+                return self._spoke(voice, ids, chunks, last=last)
+            case Heard(voice=voice, message=message) if voice in self._voices:
+                return self._heard(voice, message)
+            case Failed(voice=voice, why=why) if voice in self._voices:
+                return self._failed(voice, why)
+        return ()
+
+    # -- the way there -------------------------------------------------------------------------------------------------
+
+    def _move(self) -> tuple[Action, ...]:
+        if self._verdict.why_not:
+            return (NotMoved(why=self._verdict.why_not),)
+        if self.phase is not Phase.STAYS:
+            return ()
+        if not self.needs_engine:
+            return (Moved(),)
+        voice = self._new_voice(Kind.TARGET)
+        self.phase, self._rounds, self._sent = Phase.WARMS, 1, len(self.said)
+        self._behind = len(self.said)
+        return (
+            Link(voice=voice),
+            Send(voice=voice, message=Open(path=self._path, body=self._body)),
+            Send(voice=voice, message=Tokens(at=0, ids=tuple(self.said))),
+        )
+
+    def _heard(self, voice: int, message: FromTarget) -> tuple[Action, ...]:
+        match message:
+            case Refuse(why=why):
+                return self._failed(voice, why)
+            case Warm(count=count) if self.phase is Phase.WARMS and count == self._sent:
+                return self._next_round(voice)
+            case Warm() if self.phase is Phase.GOES:  # crossed with a go that could not wait
+                return ()
+            case Said(at=at, ids=ids, chunks=chunks, last=last) if self.phase in {Phase.GOES, Phase.MOVED}:
+                if at == self._voices[voice].at:
+                    return self._spoke(voice, ids, chunks, last=last)
+        return self._failed(voice, "it says what it cannot say now")
+
+    def _next_round(self, voice: int) -> tuple[Action, ...]:
+        behind = len(self.said) - self._sent
+        # A round that brought it no nearer was computed from the beginning, and so would be the next.
+        if behind <= NEAR or self._rounds >= MOST_ROUNDS or (self._rounds > 1 and behind >= self._behind):
+            return self._go(voice)
+        self._rounds += 1
+        self._behind = behind
+        return self._send_rest(voice)
+
+    def _send_rest(self, voice: int) -> tuple[Action, ...]:
+        at, self._sent = self._sent, len(self.said)
+        return (Send(voice=voice, message=Tokens(at=at, ids=tuple(self.said[at:]))),)
+
+    def _go(self, voice: int) -> tuple[Action, ...]:
+        actions = list(self._send_rest(voice)) if self._sent < len(self.said) else []
+        self.phase = Phase.GOES
+        self._voices[voice].at = len(self.said)
+        actions.append(Send(voice=voice, message=Go(count=len(self.said))))
+        if not self._verdict.repeats:  # what two engines draw cannot be compared, so only one may draw
+            actions += self._silence(Kind.OWN)
+        return tuple(actions)
+
+    # -- tokens --------------------------------------------------------------------------------------------------------
+
+    def _spoke(self, number: int, ids: tuple[int, ...], chunks: tuple[str, ...], *, last: bool) -> tuple[Action, ...]:
+        voice = self._voices[number]
+        if not ids and not last:
+            return self._opened(number, chunks)
+        if voice.at < len(self.said):
+            return self._said_again(number, ids, last=last)
+        if voice.kind is Kind.TARGET and self.phase is Phase.GOES and not ids:
+            return self._failed(number, "it ends without a token")
+        actions = list(self._switched() if voice.kind is Kind.TARGET else ())
+        voice.at += len(ids)
+        self.said += ids
+        actions += self._emit(chunks)
+        if last:
+            actions += [*self._over(), Finish()]
+        return tuple(actions)
+
+    def _opened(self, number: int, chunks: tuple[str, ...]) -> tuple[Action, ...]:
+        """What comes before the first token is the same from all, and wanted from one."""
+        if self._opened_by not in {None, number}:
+            return ()
+        self._opened_by = number
+        return self._emit(chunks)
+
+    def _emit(self, chunks: tuple[str, ...]) -> tuple[Action, ...]:
+        self._has_emitted = self._has_emitted or bool(chunks)
+        return (Emit(chunks=chunks),) if chunks else ()
+
+    def _said_again(self, number: int, ids: tuple[int, ...], *, last: bool) -> tuple[Action, ...]:
+        voice = self._voices[number]
+        until = voice.at + len(ids)
+        if last or until > len(self.said) or tuple(self.said[voice.at : until]) != ids:
+            return self._failed(number, "it says something else than the client has got")
+        voice.at = until
+        return self._switched()
+
+    def _switched(self) -> tuple[Action, ...]:
+        if self.phase is not Phase.GOES:
+            return ()
+        self.phase = Phase.MOVED
+        return (*self._silence(Kind.OWN), Moved())
+
+    # -- ends ----------------------------------------------------------------------------------------------------------
+
+    def _failed(self, number: int, why: str) -> tuple[Action, ...]:
+        voice = self._voices.pop(number)
+        actions: list[Action] = [Silence(voice=number)]
+        if voice.kind is Kind.TARGET:
+            moved, self.phase = self.phase is Phase.MOVED, Phase.STAYS
+            if not moved:
+                actions.append(NotMoved(why=f"{voice.kind.value}: {why}"))
+        elif voice.kind is Kind.OWN:
+            self._own_died = True
+            target = self._voice_of(Kind.TARGET)
+            if target is not None and self.phase is Phase.WARMS:
+                actions += self._go(target)
+        if not self._voices:
+            actions += self._in_need(voice.kind, why)
+        return tuple(actions)
+
+    def _in_need(self, after: Kind, why: str) -> tuple[Action, ...]:
+        """Nobody speaks for the client: who else can? Each kind is asked once, so this comes to an end."""
+        may_repeat = not self._verdict.why_not or not self._has_emitted
+        if after is Kind.TARGET and not self._own_died:
+            kind = Kind.OWN
+        elif after is not Kind.ELSEWHERE and may_repeat:
+            kind = Kind.ELSEWHERE
+        else:
+            self.is_over = True
+            return (Break(why=f"{after.value}: {why}"),)
+        voice = self._new_voice(kind)
+        self._voices[voice].at = len(self.said)
+        return (Resume(voice=voice, kind=kind, path=self._path, body=self._body, ids=tuple(self.said)),)
+
+    def _over(self) -> tuple[Action, ...]:
+        self.is_over = True
+        actions: list[Action] = []
+        target = self._voice_of(Kind.TARGET)
+        if target is not None:
+            actions.append(Send(voice=target, message=Leave()))
+            if self.phase is not Phase.MOVED:
+                actions.append(NotMoved(why="it is over"))
+        return (*actions, *(action for kind in Kind for action in self._silence(kind)))
+
+    # -- voices --------------------------------------------------------------------------------------------------------
+
+    def _new_voice(self, kind: Kind) -> int:
+        number = self._voices_so_far
+        self._voices_so_far += 1
+        self._voices[number] = _Voice(kind, 0)
+        return number
+
+    def _voice_of(self, kind: Kind) -> int | None:
+        return next((number for number, voice in self._voices.items() if voice.kind is kind), None)
+
+    def _silence(self, kind: Kind) -> tuple[Action, ...]:
+        number = self._voice_of(kind)
+        if number is None:
+            return ()
+        del self._voices[number]
+        return (Silence(voice=number),)

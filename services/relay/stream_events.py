@@ -1,0 +1,151 @@
+"""An engine's stream of server-sent events as tokens, and as what its client gets of it.
+
+Called for each piece that comes from an engine, on the thread that serves the client; one `EngineStream` for each
+answer. The engine was asked to tell its tokens, the client perhaps not: what only tells tokens is taken out again. The
+subtle thing is the end: from the chunk that says why it finished on, all is held until `[DONE]`, so that an end comes
+whole or not at all, and an engine that dies in between has not said its last token yet.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from knative_mig.core.errors import KnativeMigError
+
+_MOST_HELD: Final = 8 * 1024 * 1024  # bytes of one event
+DONE: Final = b"data: [DONE]\n\n"
+
+
+class StreamBroken(KnativeMigError):
+    """What came is no stream of a completion, or says that it failed."""
+
+    reason = "StreamBroken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """What comes at once: tokens, and the chunks that a client gets for them."""
+
+    ids: tuple[int, ...]
+    chunks: tuple[str, ...]
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """By what a client knows that chunks are of one answer. Whoever goes on with it writes the same."""
+
+    id: str
+    created: int
+    model: str
+
+    @classmethod
+    def of(cls, chunk: Mapping[str, Any]) -> "Envelope":
+        return cls(id=chunk.get("id", ""), created=chunk.get("created", 0), model=chunk.get("model", ""))
+
+
+class EngineStream:
+    def __init__(self, *, client_wants_tokens: bool = False) -> None:
+        self.envelope: Envelope | None = None  # of the first chunk
+        self.prompt_tokens: int | None = None  # where the engine tells them
+        self._keeps_tokens = client_wants_tokens
+        self._unread = b""
+        self._closing: list[str] = []
+        self._closing_ids: tuple[int, ...] = ()
+        self._finished = False
+        self.is_done = False
+
+    def feed(self, data: bytes) -> list[Piece]:
+        """StreamBroken: and what came before it in the same data is lost, as if it had not come."""
+        *events, self._unread = (self._unread + data.replace(b"\r\n", b"\n")).split(b"\n\n")
+        if len(self._unread) > _MOST_HELD:
+            raise StreamBroken("the engine's event does not end")
+        return [piece for event in events if (piece := self._piece(event)) is not None]
+
+    def _piece(self, event: bytes) -> Piece | None:
+        data = b"\n".join(
+            line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")
+        )  # a comment, or an event without data, is no chunk
+        if not data or self.is_done:
+            return None
+        if data == b"[DONE]":
+            self.is_done = True
+            if not self._finished:
+                raise StreamBroken("the engine's stream ends without a reason")
+            return Piece(ids=self._closing_ids, chunks=tuple(self._closing), last=True)
+        chunk = _object(data)
+        ids = self._taken_out(chunk)
+        choices = chunk["choices"]
+        says = self._keeps_tokens or not ids or any(map(_says_something, choices))
+        text = (written(chunk, like=data),) if says else ()
+        if any(choice.get("finish_reason") for choice in choices):
+            self._finished = True
+        if self._finished:
+            self._closing += text
+            self._closing_ids += ids
+            return None
+        return Piece(ids=ids, chunks=text)
+
+    def _taken_out(self, chunk: dict[str, Any]) -> tuple[int, ...]:
+        """The tokens, and out of the chunk where the client has not asked for them."""
+        if self.envelope is None:
+            self.envelope = Envelope.of(chunk)
+        ids: tuple[int, ...] = ()
+        for holder in (chunk, *chunk["choices"]):
+            if isinstance(prompt := holder.get("prompt_token_ids"), list):
+                self.prompt_tokens = len(prompt)
+            if isinstance(tokens := holder.get("token_ids"), list):
+                ids += tuple(tokens)
+            if not self._keeps_tokens:
+                holder.pop("prompt_token_ids", None)
+                holder.pop("token_ids", None)
+        return ids
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        chunk = json.loads(data)
+    except (ValueError, RecursionError):
+        raise StreamBroken("the engine sent an event that is no JSON") from None
+    if isinstance(chunk, dict) and "error" in chunk:
+        raise StreamBroken(f"the engine failed: {json.dumps(chunk['error'])[:256]}")
+    if not (
+        isinstance(chunk, dict)
+        and isinstance(choices := chunk.get("choices"), list)
+        and all(isinstance(choice, dict) for choice in choices)
+    ):
+        raise StreamBroken("the engine sent an event that is no chunk")
+    return chunk
+
+
+def _says_something(choice: dict[str, Any]) -> bool:
+    delta = choice.get("delta")
+    told = {name: value for name, value in delta.items() if value not in ("", None)} if isinstance(delta, dict) else {}
+    return bool(told or choice.get("text") or choice.get("logprobs") or choice.get("finish_reason"))
+
+
+def written(chunk: dict[str, Any], *, like: bytes) -> str:
+    """In the way of the engine: with spaces or without, and with characters beyond ASCII as they are or spelt out."""
+    spaced = b'": ' in like[:64]
+    separators = (", ", ": ") if spaced else (",", ":")
+    return json.dumps(chunk, separators=separators, ensure_ascii=like.isascii())
+
+
+def envelope_of(text: str) -> Envelope:
+    """StreamBroken: it is no chunk."""
+    return Envelope.of(_object(text.encode()))
+
+
+def in_envelope(text: str, envelope: Envelope) -> str:
+    """Another engine's chunk as one of the answer that the client is reading. StreamBroken: it is no chunk."""
+    data = text.encode()
+    chunk = _object(data)
+    for name, value in (("id", envelope.id), ("created", envelope.created), ("model", envelope.model)):
+        if name in chunk:
+            chunk[name] = value
+    return written(chunk, like=data)
+
+
+def event_of(chunk: str) -> bytes:
+    return b"data: " + chunk.encode() + b"\n\n"

@@ -1,0 +1,108 @@
+"""A generation moves while anybody may die or lie at any moment: its client gets each token once, in order, or is told.
+
+The worlds are those of `tests.relay_world`: any order of who acts, deaths in between, and then everybody acts in turn
+until nothing is left to do. Whoever would wait for somebody that never comes is found by that.
+"""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.relay.source_side import Kind
+from tests.relay_world import World, is_complete, story_of, text_with_ends
+
+ACTS = ("own speaks", "source takes", "to target", "target takes", "target speaks", "to source", "elsewhere speaks")
+HARMS = (
+    "own dies", "target dies", "target's engine dies", "link is cut", "elsewhere dies", "client leaves", "source dies",
+    "target lies",
+)  # fmt: skip
+BODIES = st.builds(
+    lambda seed, prompt, most: {"seed": seed, "prompt": "x" * prompt, "max_tokens": most, "stream": True},
+    st.integers(0, 10_000),
+    st.integers(1, 300),
+    st.integers(1, 120),
+)
+TURNS = st.lists(st.tuples(st.sampled_from(ACTS), st.integers(1, 12)), max_size=40)
+
+HARMED = st.lists(st.tuples(TURNS, st.sampled_from(HARMS)), max_size=4)
+
+
+def play(world: World, turns: list[tuple[str, int]]) -> None:
+    for what, times in turns:
+        for _ in range(times):
+            world.act(what)
+
+
+def play_out(world: World) -> None:
+    for _ in range(5_000):
+        if not sum(world.act(what) for what in ACTS):
+            return
+    raise AssertionError("it never ends")
+
+
+def check_end(world: World, harms: list[str]) -> None:
+    got = tuple(world.got)
+    if world.repeats:
+        assert got == story_of(world.body)[: len(got)], "the client got something else"
+    if world.outcome == "finished":
+        assert got == text_with_ends(tuple(world.source.said)), "the client did not get all"
+        assert is_complete(world.body, tuple(world.source.said))
+    elif world.outcome == "broken":
+        whole = is_complete(world.body, tuple(world.source.said))  # what is left to say is that it is the end
+        assert whole or "elsewhere dies" in harms or "source dies" in harms, "somebody could have gone on"
+    else:
+        assert "client leaves" in harms, "the client is left waiting"
+    assert world.source.is_over or not world.source_is_up
+    assert not any(engine.runs for engine in world.engines.values()), "an engine works for nobody"
+    assert all(link.side.is_over for link in world.links.values()) or not world.target_is_up
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    body=BODIES,
+    repeats=st.booleans(),
+    caches=st.booleans(),
+    ends_apart=st.booleans(),
+    before=TURNS,
+    harms=HARMED,
+)
+def test_whoever_dies_whenever_the_client_gets_the_right_text_or_a_clean_end(
+    *,
+    body: dict[str, Any],
+    repeats: bool,
+    caches: bool,
+    ends_apart: bool,
+    before: list[tuple[str, int]],
+    harms: list[tuple[list[tuple[str, int]], str]],
+) -> None:
+    world = World(body, repeats=repeats, caches=caches, ends_apart=ends_apart)
+    play(world, before)
+    world.act("move")
+    for turns, harm in harms:
+        play(world, turns)
+        world.harm(harm)
+        world.act("move")  # the mover tries again
+    play_out(world)
+    check_end(world, [harm for _, harm in harms])
+
+
+@settings(max_examples=200, deadline=None)
+@given(body=BODIES, caches=st.booleans(), ends_apart=st.booleans(), before=TURNS, during=TURNS)
+def test_unharmed_it_moves_and_the_client_does_not_notice(
+    *,
+    body: dict[str, Any],
+    caches: bool,
+    ends_apart: bool,
+    before: list[tuple[str, int]],
+    during: list[tuple[str, int]],
+) -> None:
+    world = World(body, repeats=True, caches=caches, ends_apart=ends_apart)
+    play(world, before)
+    world.act("move")
+    play(world, during)
+    play_out(world)
+    assert world.outcome == "finished"
+    assert tuple(world.got) == story_of(body)
+    check_end(world, [])
+    assert not world.engines[Kind.ELSEWHERE].known, "nobody else was asked"

@@ -1,0 +1,218 @@
+"""A move as its source lives it: step by step, and who goes on when somebody is gone."""
+
+from typing import Any
+
+from services.relay.link_messages import FromTarget, Go, Leave, Open, Refuse, Said, Tokens, Warm
+from services.relay.resumable import Verdict
+from services.relay.source_side import (
+    MOST_ROUNDS,
+    Action,
+    Break,
+    ClientLeft,
+    Emit,
+    Failed,
+    Finish,
+    Heard,
+    Kind,
+    Link,
+    Move,
+    Moved,
+    NotMoved,
+    Resume,
+    Send,
+    Silence,
+    SourceSide,
+    Spoke,
+)
+
+PATH, BODY = "/v1/completions", {"prompt": "Once"}
+OWN, TARGET = 0, 1
+
+
+def a_side(**verdict: Any) -> SourceSide:
+    return SourceSide(PATH, BODY, Verdict(**{"repeats": True, **verdict}))
+
+
+def own(side: SourceSide, *ids: int, last: bool = False) -> tuple[Action, ...]:
+    return side.take(Spoke(voice=OWN, ids=ids, chunks=tuple(f"t{each}" for each in ids), last=last))
+
+
+def target(side: SourceSide, message: FromTarget) -> tuple[Action, ...]:
+    return side.take(Heard(voice=TARGET, message=message))
+
+
+def said(at: int, *ids: int, last: bool = False) -> Said:
+    return Said(at=at, ids=ids, chunks=tuple(f"t{each}" for each in ids), last=last)
+
+
+def needs_engine(side: SourceSide) -> bool:
+    return side.needs_engine
+
+
+def on_its_way(count: int = 3, **verdict: Any) -> SourceSide:
+    """Told to go on from `count` tokens, 0 and on."""
+    side = a_side(**verdict)
+    for each in range(count):
+        own(side, each)
+    side.take(Move())
+    target(side, Warm(count=count))
+    return side
+
+
+def test_a_move_from_its_first_word_to_its_last() -> None:
+    side = a_side()
+    assert own(side, 0) == (Emit(chunks=("t0",)),)
+    assert side.take(Move()) == (
+        Link(voice=TARGET),
+        Send(voice=TARGET, message=Open(path=PATH, body=BODY)),
+        Send(voice=TARGET, message=Tokens(at=0, ids=(0,))),
+    )
+    assert own(side, 1) == (Emit(chunks=("t1",)),)
+    assert target(side, Warm(count=1)) == (
+        Send(voice=TARGET, message=Tokens(at=1, ids=(1,))),
+        Send(voice=TARGET, message=Go(count=2)),
+    )
+    assert own(side, 2) == (Emit(chunks=("t2",)),), "the own engine goes on until the target has begun"
+    assert needs_engine(side)
+    assert target(side, said(2, 2)) == (Silence(voice=OWN), Moved()), "both said it, and the client has it"
+    assert not needs_engine(side)
+    assert own(side, 3) == (), "late"
+    assert target(side, said(3, 3)) == (Emit(chunks=("t3",)),)
+    end = target(side, said(4, 4, last=True))
+    assert end[0] == Emit(chunks=("t4",))
+    assert end[-1] == Finish()
+
+
+def test_rounds_go_on_while_they_bring_it_nearer_and_no_longer() -> None:
+    side = a_side()
+    side.take(Move())
+    sent, rounds = 0, 0
+    for behind in (100, 60, 30):
+        for _ in range(behind):
+            own(side, 5)
+        (action,) = target(side, Warm(count=sent))
+        assert action == Send(voice=TARGET, message=Tokens(at=sent, ids=(5,) * behind))
+        sent, rounds = sent + behind, rounds + 1
+    for _ in range(30):
+        own(side, 5)
+    assert target(side, Warm(count=sent))[-1] == Send(voice=TARGET, message=Go(count=sent + 30))
+    assert rounds < MOST_ROUNDS
+
+
+def test_rounds_that_bring_it_hardly_nearer_come_to_an_end() -> None:
+    side = a_side()
+    side.take(Move())
+    sent, rounds = 0, 1
+    for behind in range(900, 100, -100):
+        for _ in range(behind):
+            own(side, 5)
+        rounds += 1
+        actions = target(side, Warm(count=sent))
+        sent += behind
+        if actions[-1] == Send(voice=TARGET, message=Go(count=sent)):
+            break
+    assert rounds == MOST_ROUNDS + 1
+
+
+def test_a_target_that_says_something_else_is_not_believed_and_costs_nothing() -> None:
+    side = on_its_way()
+    own(side, 3)
+    silenced, report = target(side, said(3, 9))
+    assert silenced == Silence(voice=TARGET)
+    assert isinstance(report, NotMoved)
+    assert own(side, 4) == (Emit(chunks=("t4",)),)
+
+
+def test_a_target_that_dies_before_its_first_token_costs_nothing() -> None:
+    side = on_its_way()
+    assert [type(each) for each in side.take(Failed(voice=TARGET, why="gone"))] == [Silence, NotMoved]
+    assert own(side, 3) == (Emit(chunks=("t3",)),)
+    assert side.take(Move())[0] == Link(voice=2), "it may be moved again"
+
+
+def test_a_target_that_dies_later_is_gone_on_from_by_the_own_engine_and_else_by_anybody() -> None:
+    side = on_its_way()
+    target(side, said(3, 3))
+    back = Resume(voice=2, kind=Kind.OWN, path=PATH, body=BODY, ids=(0, 1, 2, 3))
+    assert side.take(Failed(voice=TARGET, why="gone")) == (Silence(voice=TARGET), back)
+    away = Resume(voice=3, kind=Kind.ELSEWHERE, path=PATH, body=BODY, ids=(0, 1, 2, 3))
+    assert side.take(Failed(voice=2, why="has ended")) == (Silence(voice=2), away)
+    assert side.take(Spoke(voice=3, ids=(4,), chunks=("t4",))) == (Emit(chunks=("t4",)),)
+    assert isinstance(side.take(Failed(voice=3, why="gone"))[-1], Break)
+    assert side.is_over
+
+
+def test_when_the_own_engine_dies_the_target_is_told_to_go_at_once() -> None:
+    side = a_side()
+    side.take(Move())
+    own(side, 0)
+    assert side.take(Failed(voice=OWN, why="killed")) == (
+        Silence(voice=OWN),
+        Send(voice=TARGET, message=Tokens(at=0, ids=(0,))),
+        Send(voice=TARGET, message=Go(count=1)),
+    )
+    assert target(side, Warm(count=0)) == (), "it had crossed with that"
+    assert target(side, said(1, 1)) == (Moved(), Emit(chunks=("t1",)))
+
+
+def test_what_two_draws_would_say_differently_is_said_by_one() -> None:
+    side = a_side(repeats=False)
+    side.take(Move())
+    own(side, 0)
+    assert target(side, Warm(count=0))[-1] == Silence(voice=OWN)
+    resumed = side.take(Failed(voice=TARGET, why="gone"))[-1]
+    assert isinstance(resumed, Resume)
+    assert resumed.kind is Kind.OWN
+
+
+def test_who_ends_first_is_not_moved() -> None:
+    side = on_its_way()
+    actions = own(side, 3, last=True)
+    assert Send(voice=TARGET, message=Leave()) in actions
+    assert NotMoved(why="it is over") in actions
+    assert actions[-1] == Finish()
+    assert isinstance(side.take(Move())[0], NotMoved)
+
+
+def test_what_cannot_go_on_elsewhere_stays_and_says_why() -> None:
+    side = a_side(why_not="it has several choices in one stream", repeats=False)
+    assert side.take(Move()) == (NotMoved(why="it has several choices in one stream"),)
+    own(side, 0)
+    assert isinstance(side.take(Failed(voice=OWN, why="killed"))[-1], Break)
+
+
+def test_but_before_its_first_byte_anything_can_be_asked_elsewhere() -> None:
+    side = a_side(why_not="it is guided", repeats=False)
+    assert isinstance(side.take(Failed(voice=OWN, why="killed"))[-1], Resume)
+
+
+def test_a_target_that_refuses_or_lies_about_places_is_left() -> None:
+    for message in (Refuse(why="full"), Warm(count=7), said(0, 1)):
+        side = a_side()
+        own(side, 0)
+        side.take(Move())
+        assert isinstance(target(side, message)[-1], NotMoved)
+        assert own(side, 1) == (Emit(chunks=("t1",)),)
+
+
+def test_a_target_cannot_end_it_without_a_token() -> None:
+    side = on_its_way()
+    assert isinstance(target(side, said(3, last=True))[-1], NotMoved)
+
+
+def test_an_opening_comes_once_whoever_has_it() -> None:
+    side = a_side()
+    opening = Spoke(voice=OWN, ids=(), chunks=("role",))
+    assert side.take(opening) == (Emit(chunks=("role",)),)
+    side.take(Move())
+    target(side, Warm(count=0))
+    assert target(side, Said(at=0, ids=(), chunks=("role",))) == ()
+    assert own(side, 0) == (Emit(chunks=("t0",)),), "an opening is no token: the own engine is still asked"
+
+
+def test_a_client_that_leaves_leaves_nobody_at_work() -> None:
+    side = on_its_way()
+    actions = side.take(ClientLeft())
+    assert {Silence(voice=OWN), Silence(voice=TARGET)} <= set(actions)
+    assert Send(voice=TARGET, message=Leave()) in actions
+    assert side.take(Failed(voice=OWN, why="late")) == ()

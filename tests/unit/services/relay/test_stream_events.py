@@ -1,0 +1,103 @@
+"""An engine's stream: its tokens come out, its client's bytes stay what they were, and an end comes whole."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.relay.stream_events import DONE, EngineStream, Envelope, Piece, StreamBroken, event_of, in_envelope
+
+HEAD = {"id": "cmpl-1", "object": "text_completion", "created": 5, "model": "m"}
+
+
+def chunk(text: str, ids: list[int] | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
+    choice: dict[str, Any] = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
+    return {**HEAD, "choices": [choice | ({} if ids is None else {"token_ids": ids})], **more}
+
+
+def event(value: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def read(*events: bytes, wants: bool = False) -> list[Piece]:
+    return EngineStream(client_wants_tokens=wants).feed(b"".join(events))
+
+
+def test_tokens_come_out_and_the_client_sees_what_it_would_have_seen() -> None:
+    (piece,) = read(event(chunk("Once", [7])))
+    assert piece.ids == (7,)
+    assert event_of(piece.chunks[0]) == event(chunk("Once"))
+
+
+def test_a_token_without_text_is_told_and_not_shown_unless_asked_for() -> None:
+    assert read(event(chunk("", [7]))) == [Piece(ids=(7,), chunks=())]
+    (piece,) = read(event(chunk("", [7])), wants=True)
+    assert event_of(piece.chunks[0]) == event(chunk("", [7]))
+
+
+def test_an_opening_is_shown() -> None:
+    opening = {**HEAD, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
+    assert read(event(opening)) == [Piece(ids=(), chunks=(json.dumps(opening),))]
+
+
+def test_an_end_comes_whole_or_not_at_all() -> None:
+    stream = EngineStream()
+    usage = {**HEAD, "choices": [], "usage": {"total_tokens": 3}}
+    assert stream.feed(event(chunk("a", [1]))) == [Piece(ids=(1,), chunks=(json.dumps(chunk("a")),))]
+    assert stream.feed(event(chunk("b", [2], "stop")) + event(usage)) == []
+    assert stream.feed(DONE) == [
+        Piece(ids=(2,), chunks=(json.dumps(chunk("b", None, "stop")), json.dumps(usage)), last=True)
+    ]
+
+
+def test_the_prompt_is_counted_where_the_engine_tells_it() -> None:
+    stream = EngineStream()
+    (piece,) = stream.feed(event(chunk("a", [1], prompt_token_ids=[1, 2, 3])))
+    assert stream.prompt_tokens == 3
+    assert piece.chunks == (json.dumps(chunk("a")),)
+
+
+@given(
+    texts=st.lists(st.text(), min_size=1, max_size=5),
+    spaced=st.booleans(),
+    spelt_out=st.booleans(),
+    size=st.integers(1, 40),
+)
+def test_however_it_is_cut_and_written_the_same_comes_out(
+    *, texts: list[str], spaced: bool, spelt_out: bool, size: int
+) -> None:
+    separators = (", ", ": ") if spaced else (",", ":")
+
+    def written(value: dict[str, Any]) -> bytes:
+        text = json.dumps(value, separators=separators, ensure_ascii=spelt_out)
+        return b"data: " + text.encode(errors="surrogatepass") + b"\n\n"
+
+    texts = [text.encode(errors="replace").decode() + "." for text in texts]
+    whole = b"".join(written(chunk(text, [n])) for n, text in enumerate(texts))
+    stream = EngineStream()
+    pieces = [piece for at in range(0, len(whole), size) for piece in stream.feed(whole[at : at + size])]
+    assert [piece.ids for piece in pieces] == [(n,) for n in range(len(texts))]
+    assert [event_of(piece.chunks[0]) for piece in pieces] == [written(chunk(text)) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"data: {\n\n", b"data: []\n\n", b'data: {"choices": [1]}\n\n', b'data: {"error": {"message": "full"}}\n\n', DONE],
+)
+def test_what_is_no_stream_is_broken(data: bytes) -> None:
+    with pytest.raises(StreamBroken):
+        read(data)
+
+
+def test_comments_and_empty_events_are_nothing() -> None:
+    assert read(b": ping\n\n", b"event: x\n\n", b"\n\n") == []
+
+
+def test_another_engines_chunk_looks_like_the_first_ones() -> None:
+    other = chunk("b") | {"id": "cmpl-9", "created": 9, "model": "n"}
+    envelope = Envelope(id="cmpl-1", created=5, model="m")
+    assert in_envelope(json.dumps(other), envelope) == json.dumps(chunk("b"))
+    with pytest.raises(StreamBroken):
+        in_envelope("[]", envelope)

@@ -1,0 +1,93 @@
+"""A move as its target lives it: it warms up, goes on when told, and works for nobody who is gone."""
+
+from services.relay.link_messages import FromSource, Go, Leave, Open, Refuse, Said, Tokens, Warm
+from services.relay.resumable import TINY_LLM
+from services.relay.target_side import (
+    Action,
+    Ask,
+    Came,
+    Failed,
+    HangUp,
+    LinkLost,
+    Say,
+    Spoke,
+    StopAsking,
+    TargetSide,
+    Warmed,
+)
+
+PATH = "/v1/completions"
+BODY = {"prompt": "Once", "stream": True}
+
+
+def ask(run: int, *ids: int, only_warms: bool) -> Ask:
+    return Ask(run=run, path=PATH, body=BODY, ids=ids, only_warms=only_warms)
+
+
+def came(side: TargetSide, message: FromSource) -> tuple[Action, ...]:
+    return side.take(Came(message=message))
+
+
+def opened() -> TargetSide:
+    side = TargetSide(TINY_LLM)
+    assert came(side, Open(path=PATH, body=BODY)) == ()
+    return side
+
+
+def refused(actions: tuple[Action, ...]) -> bool:
+    *_, said, end = actions
+    return isinstance(said, Say) and isinstance(said.message, Refuse) and end == HangUp()
+
+
+def test_from_the_first_round_to_the_last_token() -> None:
+    side = opened()
+    assert came(side, Tokens(at=0, ids=(1, 2))) == (ask(1, 1, 2, only_warms=True),)
+    assert side.take(Warmed(run=1)) == (Say(message=Warm(count=2)),)
+    assert came(side, Tokens(at=2, ids=(3,))) == (ask(2, 1, 2, 3, only_warms=True),)
+    assert came(side, Go(count=3)) == (StopAsking(run=2), ask(3, 1, 2, 3, only_warms=False))
+    assert side.take(Warmed(run=2)) == (), "late"
+    assert side.take(Spoke(run=3, ids=(4,), chunks=("a",))) == (Say(message=Said(at=3, ids=(4,), chunks=("a",))),)
+    assert side.take(Spoke(run=3, ids=(5,), chunks=("b",), last=True)) == (
+        Say(message=Said(at=4, ids=(5,), chunks=("b",), last=True)),
+        HangUp(),
+    )
+    assert side.is_over
+
+
+def test_what_came_while_it_warmed_up_is_warmed_next() -> None:
+    side = opened()
+    came(side, Tokens(at=0, ids=(1,)))
+    assert came(side, Tokens(at=1, ids=(2,))) == ()
+    assert side.take(Warmed(run=1)) == (Say(message=Warm(count=1)), ask(2, 1, 2, only_warms=True))
+
+
+def test_who_is_gone_is_not_worked_for() -> None:
+    for end in (LinkLost(), Came(message=Leave())):
+        side = opened()
+        came(side, Tokens(at=0, ids=(1,)))
+        assert side.take(end) == (StopAsking(run=1), HangUp())
+        assert came(side, Go(count=1)) == ()
+
+
+def test_an_engine_that_fails_is_told_of() -> None:
+    side = opened()
+    came(side, Tokens(at=0, ids=(1,)))
+    assert side.take(Failed(run=1, why="full")) == (Say(message=Refuse(why="full")), HangUp())
+
+
+def test_a_source_that_lies_is_refused() -> None:
+    assert refused(came(TargetSide(TINY_LLM), Go(count=0)))
+    assert refused(came(TargetSide(TINY_LLM), Tokens(at=0, ids=())))
+    assert refused(came(opened(), Open(path=PATH, body=BODY)))
+    assert refused(came(opened(), Tokens(at=1, ids=(1,))))
+    assert refused(came(opened(), Go(count=1)))
+    running = opened()
+    came(running, Go(count=0))
+    actions = came(running, Tokens(at=0, ids=(1,)))
+    assert actions[0] == StopAsking(run=1)
+    assert refused(actions)
+
+
+def test_what_cannot_go_on_here_is_refused_at_once() -> None:
+    side = TargetSide(TINY_LLM)
+    assert refused(came(side, Open(path=PATH, body={**BODY, "n": 2})))
