@@ -94,5 +94,6 @@ def _told(generation: Generation, drawn: Drawn) -> Delta:
     if drawn.token == Sign.END or generation.stream.stopped:
         finish: Finish | None = Finish.STOP
     else:
-        finish = Finish.LENGTH if generation.drawn == generation.asked.most_tokens else None
+        is_all = generation.asked.only_warms or generation.drawn == generation.asked.most_tokens
+        finish = Finish.LENGTH if is_all else None
     return Delta(text=text + (generation.stream.finish() if finish else ""), drawn=drawn, finish=finish)

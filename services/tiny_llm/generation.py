@@ -26,6 +26,7 @@ class Asked:
     sampling: Sampling
     stops: tuple[str, ...] = ()
     said: tuple[int, ...] = ()  # tokens that another engine has drawn for it: it goes on behind them
+    only_warms: bool = False  # it ends with its next token, and what it has computed is kept for who goes on from here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ has a table of its blocks, in the order of its tokens. A block is handed out as 
 at nothing that was not written since, and multiplies the rest by zero.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -22,15 +22,16 @@ def blocks_for(tokens: int) -> int:
 
 
 class Blocks:
-    """Which of them are free."""
+    """Which of them are free. Some of these are kept for who goes on from what they hold, until others want them."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._free = list(range(count - 1, -1, -1))
+        self._kept: dict[tuple[int, ...], list[int]] = {}  # by the tokens that they hold; the oldest first
 
     @property
     def free(self) -> int:
-        return len(self._free)
+        return len(self._free) + sum(map(len, self._kept.values()))
 
     @property
     def used(self) -> int:
@@ -38,12 +39,24 @@ class Blocks:
 
     def take(self, count: int) -> list[int] | None:
         """All of them or, where there are not so many, none."""
-        if count > len(self._free):
+        if count > self.free:
             return None
+        while count > len(self._free):
+            self._free.extend(self._kept.pop(next(iter(self._kept))))
         return [self._free.pop() for _ in range(count)]
 
     def give_back(self, blocks: Iterable[int]) -> None:
         self._free.extend(blocks)
+
+    def keep(self, tokens: Sequence[int], blocks: list[int]) -> None:
+        """Given back too, with the keys and values of these tokens in them."""
+        self._free.extend(self._kept.pop(tuple(tokens), ()))
+        self._kept[tuple(tokens)] = blocks
+
+    def take_kept(self, tokens: Sequence[int]) -> tuple[int, list[int]]:
+        """Of the longest kept beginning of these tokens: how many it has, and its blocks."""
+        kept = max((each for each in self._kept if each == tuple(tokens[: len(each)])), key=len, default=())
+        return len(kept), self._kept.pop(kept, [])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ _MOST_STOPS: Final = 4
 _DEFAULT_TOKENS: Final = 16  # of a completion; a chat may fill the context
 _COMMON: Final = frozenset({
     "model", "stream", "stream_options", "n", "max_tokens", "temperature", "top_p", "top_k", "seed", "stop",
-    "ignore_eos", "logprobs", "return_token_ids", "resume_token_ids",
+    "ignore_eos", "logprobs", "return_token_ids", "resume_token_ids", "only_warms",
 })  # fmt: skip
 _OF_COMPLETIONS: Final = _COMMON | {"prompt", "echo", "best_of"}
 _OF_CHAT: Final = _COMMON | {"messages", "max_completion_tokens", "top_logprobs"}
@@ -116,6 +116,7 @@ def request_of(kind: Kind, body: Mapping[str, Any], server: Server) -> Request:
         Asked(
             prompt=prompt,
             said=said,
+            only_warms=_flag(given, "only_warms"),
             most_tokens=_most_tokens(kind, given, len(prompt), server.longest),
             sampling=Sampling(
                 temperature=sampling.temperature,

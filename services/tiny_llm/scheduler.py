@@ -3,7 +3,8 @@
 Called by `engine` between steps. Generations join when a place and blocks for all that they have are free, in the order
 they came; they leave when they end. Those that have their prompt behind them go first, a token each; what is left of a
 step's tokens goes to prompts, in chunks. When blocks run out the youngest gives its own back and comes in again later,
-computing anew what it had; it says the same then, as sampling has no other state than what was drawn.
+computing anew what it had; it says the same then, as sampling has no other state than what was drawn. What a warm-up
+has computed is kept while nobody needs the room, for who goes on from its tokens.
 """
 
 from collections import deque
@@ -45,6 +46,8 @@ class Scheduler:
         """It has ended, or is not wanted any more. Its blocks are free for the next step."""
         if generation in self.running:
             self.running.remove(generation)
+            if generation.asked.only_warms:
+                self._keep(generation)
             self._free(generation)
         elif generation in self.waiting:
             self.waiting.remove(generation)
@@ -83,14 +86,25 @@ class Scheduler:
     def _join(self) -> Generation | None:
         if not self.waiting or len(self.running) >= self.limits.generations:
             return None
+        tokens = self.waiting[0].tokens
+        cached, kept = self.blocks.take_kept(tokens)
         # With room for what it says next, lest it is the first to go again.
-        blocks = self.blocks.take(blocks_for(len(self.waiting[0].tokens) + 1))
+        blocks = self.blocks.take(blocks_for(len(tokens) + 1) - len(kept))
         if blocks is None:
+            if kept:
+                self.blocks.keep(tokens[:cached], kept)
             return None
         joined = self.waiting.popleft()
-        joined.blocks = blocks
+        joined.blocks = kept + blocks
+        joined.cached = min(cached, len(tokens) - 1)  # the last one says what comes next
         self.running.append(joined)
         return joined
+
+    def _keep(self, generation: Generation) -> None:
+        count = blocks_for(generation.cached)
+        if count:
+            self.blocks.keep(generation.tokens[: generation.cached], generation.blocks[:count])
+            del generation.blocks[:count]
 
     def _free(self, generation: Generation) -> None:
         self.blocks.give_back(generation.blocks)

@@ -44,6 +44,7 @@ visits = st.builds(
         prompt=st.lists(st.integers(0, 260), min_size=1, max_size=2 * BLOCK).map(tuple),
         most_tokens=st.integers(1, BLOCK + 5),
         sampling=samplings,
+        only_warms=st.sampled_from((False, False, True)),
     ),
     comes=st.integers(0, 30),
     hangs_up=st.one_of(st.none(), st.none(), st.integers(0, 60)),
@@ -149,3 +150,48 @@ def test_what_is_asked_may_fill_the_cache_to_its_last_token() -> None:
         engine.step(0.0)
     assert len(generation.tokens) == 2 * BLOCK
     assert Engine(random_weights(), AMPLE).longest == 512
+
+
+def steps_of(engine: Engine, asked: Asked) -> tuple[list[int], int]:
+    """What it says, and how many tokens were computed before it said the first."""
+    generation = engine.add(asked, 0.0)
+    computed = 0
+    while not engine.is_idle:
+        step = engine.step(0.0)
+        computed += step.prompt_tokens + step.decoded if generation.drawn <= len(asked.said) + 1 else 0
+    return generation.tokens[len(asked.prompt) :], computed
+
+
+def test_who_goes_on_from_a_warm_up_has_only_the_rest_to_compute_and_says_the_same() -> None:
+    prompt, sampling = tuple(range(100)), Sampling(seed=3, ignore_end=True)
+    asked = Asked(prompt=prompt, most_tokens=90, sampling=sampling)
+    whole = said_alone(random_weights(), asked)[1]
+    engine = Engine(random_weights(), Limits(generations=2, tokens=24, blocks=16))
+    for said, to_compute in ((10, 110), (30, 20), (40, 10)):
+        warm = Asked(prompt=prompt, most_tokens=90, sampling=sampling, said=tuple(whole[:said]), only_warms=True)
+        assert steps_of(engine, warm) == (whole[: said + 1], to_compute)
+        assert engine.scheduler.blocks.used == 0, "what is kept is nobody's"
+    rest = Asked(prompt=prompt, most_tokens=90, sampling=sampling, said=tuple(whole[:45]))
+    assert steps_of(engine, rest) == (whole, 5)
+    assert steps_of(engine, rest) == (whole, 145), "taken over, and not shared"
+
+
+def test_a_warm_up_that_is_called_off_keeps_what_it_has() -> None:
+    engine = Engine(random_weights(), Limits(generations=2, tokens=24, blocks=16))
+    asked = Asked(prompt=(1,) * 100, most_tokens=5, sampling=GREEDY, only_warms=True)
+    engine.cancel(engine.add(asked, 0.0))
+    generation = engine.add(asked, 0.0)
+    engine.step(0.0)
+    engine.step(0.0)
+    engine.cancel(generation)
+    assert engine.scheduler.blocks.free == 16
+    assert steps_of(engine, asked)[1] == 100 - 48
+
+
+def test_what_is_kept_holds_up_nobody() -> None:
+    engine = Engine(random_weights(), TIGHT)
+    for first in (1, 2, 3):
+        steps_of(engine, Asked(prompt=(first,) * 60, most_tokens=5, sampling=GREEDY, only_warms=True))
+    asked = Asked(prompt=(9,) * 100, most_tokens=90, sampling=Sampling(seed=1))
+    assert steps_of(engine, asked)[0] == said_alone(random_weights(), asked)[1]
+    assert engine.scheduler.preemptions == 0

@@ -23,3 +23,20 @@ def test_no_block_is_had_by_two_and_none_is_lost(wishes: list[int]) -> None:
 
 def test_blocks_are_counted_up() -> None:
     assert [blocks_for(tokens) for tokens in (0, 1, BLOCK, BLOCK + 1)] == [0, 1, 1, 2]
+
+
+def test_what_is_kept_is_found_by_who_goes_on_from_it_and_is_free_for_others() -> None:
+    blocks = Blocks(4)
+    first, second = blocks.take(1), blocks.take(2)
+    assert first
+    assert second
+    blocks.keep((1, 2), first)
+    blocks.keep((1, 2, 3), second)
+    assert blocks.free == 4
+    assert blocks.take_kept((1, 9, 9)) == (0, [])
+    assert blocks.take_kept((1, 2, 3, 4)) == (3, second), "the longest"
+    blocks.keep((1, 2, 3), second)
+    assert blocks.take(2) is not None
+    assert blocks.take_kept((1, 2)) == (0, []), "the oldest went first"
+    assert blocks.take_kept((1, 2, 3)) == (3, second)
+    assert blocks.free == 0
