@@ -1,10 +1,22 @@
 """Stands before an engine and moves its running generations to another replica, unseen by their clients.
 
+Decided without I/O: events in, actions out.
+
     resumable                     which requests may go on elsewhere, and why the others may not
     link_messages                 what the two relays of a move say to each other
     source_side, target_side      a generation that moves, seen from where it leaves and from where it goes
     replica                       when the engine may end and its slice be given back
     http_answer, stream_events    an engine's answer as tokens, and as the bytes of a client
 
-All of these are pure: events in, actions out. The protocol and who may die when are in decision 0018.
+Done:
+
+    process, desk                 what there is, and who needs the engine
+    child, release                the engine, and its slice given back
+    user_port                     a client's request, which becomes one of two:
+    conversation, client_end      a generation that may move, with whoever says it
+    passing                       anything else
+    move_port, arrival            movers, and generations that come here
+    engine_call, wire             connections that one thread has several of
+
+The protocol and who may die when are in decision 0019.
 """

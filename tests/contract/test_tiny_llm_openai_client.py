@@ -1,10 +1,15 @@
-"""OpenAI's own client, unmodified, against the tiny model's server."""
+"""OpenAI's own client, unmodified, against the tiny model's server, and against a relay before it."""
 
+import threading
 from collections.abc import Iterator
 
 import openai
 import pytest
 
+from services.relay.desk import Desk
+from services.relay.engine_call import Address
+from services.relay.resumable import TINY_LLM
+from services.relay.user_port import UserPort
 from services.tiny_llm.process import TinyLlm
 from tests.tiny_server import PATIENCE_S, served
 
@@ -18,8 +23,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyLlm]:
 
 
 @pytest.fixture(scope="module")
-def client(server: TinyLlm) -> Iterator[openai.OpenAI]:
-    address = f"http://127.0.0.1:{server.http.port}/v1"
+def relay(server: TinyLlm) -> Iterator[UserPort]:
+    engine = Address(host="127.0.0.1", port=server.http.port)
+    desk = Desk(engine=engine, traits=TINY_LLM, elsewhere=None, end_engine=lambda: None)
+    port = UserPort("127.0.0.1", 0, desk, at_most=32)
+    thread = threading.Thread(target=port.serve)
+    thread.start()
+    yield port
+    port.stop()
+    thread.join(PATIENCE_S)
+
+
+@pytest.fixture(scope="module", params=["direct", "relayed"])
+def client(request: pytest.FixtureRequest, server: TinyLlm, relay: UserPort) -> Iterator[openai.OpenAI]:
+    port = relay.port if request.param == "relayed" else server.http.port
+    address = f"http://127.0.0.1:{port}/v1"
     with openai.OpenAI(base_url=address, api_key="none", max_retries=0, timeout=PATIENCE_S) as client:
         yield client
 

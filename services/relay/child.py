@@ -1,0 +1,88 @@
+"""The engine's process, with all that it starts: begun with the relay, and ended when nobody needs it any more.
+
+Made by `process`, which waits for it on a thread. It is a group of its own, as an engine may start more processes: the
+slice is not free before the last of them is gone.
+"""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+_ENDS_WITHIN_S: Final = 2.0  # nothing of it is worth waiting for any more
+_GONE_WITHIN_S: Final = 5.0  # killed: what is left then waits in a driver
+_LOOKS_EACH_S: Final = 0.01
+
+
+class Child:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """OSError: there is no such program."""
+        self._process = subprocess.Popen(  # noqa: S603 - what the image says is its engine
+            command, env=environment, start_new_session=True
+        )
+        self._told = threading.Event()
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def end(self) -> None:
+        """From any thread; returns at once."""
+        self._told.set()
+        self._signal(signal.SIGTERM)
+        os.eventfd_write(self._bell, 1)
+
+    def wait(self) -> int:
+        """Until nothing of it is left; its exit code."""
+        ended = os.pidfd_open(self._process.pid)
+        try:
+            poll = select.poll()
+            poll.register(ended, select.POLLIN)
+            poll.register(self._bell, select.POLLIN)
+            poll.poll()
+            if self._told.is_set():
+                poll.unregister(self._bell)
+                poll.poll(_ENDS_WITHIN_S * 1000)
+        finally:
+            os.close(ended)
+        deadline = time.monotonic() + _GONE_WITHIN_S
+        while self._signal(signal.SIGKILL) and time.monotonic() < deadline:
+            self._reap()
+            time.sleep(_LOOKS_EACH_S)
+        return self._process.wait()
+
+    def _signal(self, number: int) -> bool:
+        """Whether there was anybody."""
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def _reap(self) -> None:
+        """Orphans of the group too, which fall to this process where it is the container's first."""
+        self._process.poll()
+        try:
+            while os.waitpid(-self._process.pid, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+
+
+def free_port() -> int:
+    """Of this host, for a process that is started next."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

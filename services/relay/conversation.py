@@ -1,0 +1,324 @@
+"""One streamed generation, from its request to its end, with whoever says its tokens: the I/O around `source_side`.
+
+Run by the thread of the client's connection, which waits for its client, its engine, the link of a move and the mover
+at once: no token is handed from one thread to another. What is decided is decided by `SourceSide`; here it is done.
+"""
+
+import os
+import secrets
+import socket
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import Any, Final, Protocol
+
+from services.relay.client_end import ClientEnd
+from services.relay.engine_call import Address, CallFailed, EngineCall, NotAStream, gone_on, request_bytes
+from services.relay.link_messages import FromTarget, Go, Message, Misunderstood, Refuse, Said, Warm
+from services.relay.resumable import Verdict
+from services.relay.source_side import (
+    Action,
+    Break,
+    ClientLeft,
+    Emit,
+    Event,
+    Failed,
+    Finish,
+    Heard,
+    Kind,
+    Link,
+    Move,
+    Moved,
+    NotMoved,
+    Phase,
+    Resume,
+    Send,
+    Silence,
+    SourceSide,
+    Spoke,
+)
+from services.relay.stream_events import Envelope, StreamBroken, envelope_of, in_envelope
+from services.relay.wire import RelayLink, Waited, wait
+
+_TICK_S: Final = 0.5
+_SAYS_WITHIN_S: Final = 60.0  # a target that lives and says nothing for so long has an engine that does not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Of a mover: a link to the target, on which nothing was asked yet, and where it waits for what comes of it."""
+
+    link: socket.socket
+    unread: bytes = b""  # what the target has said by then
+    reports: "SimpleQueue[Moved | NotMoved]" = field(default_factory=SimpleQueue)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request that may move, as it came."""
+
+    path: str
+    body: dict[str, Any]  # with a seed
+    headers: tuple[tuple[str, str], ...]
+    verdict: Verdict
+
+
+class NeedsEngine(Protocol):
+    def __call__(self, *, need: bool) -> None: ...
+
+
+class Conversation:
+    """`needs_engine` is told when that changes. `elsewhere`: any replica of the function, where it is known."""
+
+    def __init__(
+        self,
+        asked: Asked,
+        client: ClientEnd,
+        *,
+        engine: Address,
+        elsewhere: Address | None,
+        needs_engine: NeedsEngine,
+    ) -> None:
+        self.id = secrets.token_hex(8)
+        self.asked = asked
+        self.side = SourceSide(asked.path, asked.body, asked.verdict)
+        self.not_a_stream: EngineCall | None = None  # the engine answered with this, and it is the client's
+        self.broke_because = ""
+        self._client = client
+        self._engine = engine
+        self._elsewhere = elsewhere
+        self._tell_need = needs_engine
+        self._needed = True
+        self._calls: dict[int, EngineCall] = {}
+        self._links: dict[int, RelayLink] = {}
+        self._orders: SimpleQueue[Order] = SimpleQueue()
+        self._order: Order | None = None
+        self._lock = threading.Lock()  # of the bell and what it is rung for
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._is_closed = False
+        self._envelope: Envelope | None = None
+        self._envelope_of: int | None = None  # which voice's it is
+        self._said_at = 0.0  # when the target last said something, or was told to go
+
+    # -- from any thread -----------------------------------------------------------------------------------------------
+
+    def move(self, order: Order) -> None:
+        """Its reports get one answer, whatever comes."""
+        with self._lock:
+            if not self._is_closed:
+                self._orders.put(order)
+                os.eventfd_write(self._bell, 1)
+                return
+        _refuse(order, "it is over")
+
+    @property
+    def output_tokens(self) -> int:
+        return len(self.side.said)
+
+    # -- the client's thread -------------------------------------------------------------------------------------------
+
+    def run(self) -> bool:
+        """Whether the client has all of it, and its connection may go on."""
+        finished = False
+        try:
+            self._resume(0, Kind.OWN, ())
+            while not (self.side.is_over or self.not_a_stream):
+                self._step()
+            finished = not (self.broke_because or self.not_a_stream)
+        except OSError:  # of the client's connection: the others' are heard of as failures
+            self._take(ClientLeft())
+        finally:
+            self._close()
+        return finished
+
+    def _step(self) -> None:
+        bell = _Bell(self._bell)
+        whom: list[Waited] = [*self._calls.values(), *self._links.values(), bell]
+        if self._client.is_quiet or self._client.is_behind:
+            whom.append(self._client)
+        ready = wait(whom, _TICK_S if self._links or self._client.is_behind else None)
+        now = time.monotonic()
+        for voice, call in tuple(self._calls.items()):
+            if call.fileno() in ready and self._calls.get(voice) is call:
+                self._read_call(voice, call)
+        for voice, link in tuple(self._links.items()):
+            if self._links.get(voice) is link:
+                self._read_link(voice, link, now, has_something=link.fileno() in ready)
+        if self._bell in ready:
+            self._take_orders()
+        if self._client.fileno() in ready or self._client.is_behind:
+            self._client.wire.flush()
+            if self._client.is_quiet and self._client.is_gone():
+                self._take(ClientLeft())
+
+    def _read_call(self, voice: int, call: EngineCall) -> None:
+        try:
+            pieces = call.read()
+        except NotAStream as error:
+            if voice == 0 and not self._client.has_begun:
+                self.not_a_stream = self._calls.pop(voice)
+                return
+            self._take(Failed(voice=voice, why=str(error)))
+            return
+        except (CallFailed, StreamBroken) as error:
+            self._take(Failed(voice=voice, why=str(error)))
+            return
+        if call.answer.head is not None:
+            self._client.begin()
+        for piece in pieces:
+            if voice not in self._calls:
+                return
+            if self._envelope is None:
+                self._envelope, self._envelope_of = call.stream.envelope, voice
+            chunks = self._enveloped(piece.chunks, voice)
+            self._take(Spoke(voice=voice, ids=piece.ids, chunks=chunks, last=piece.last))
+
+    def _read_link(self, voice: int, link: RelayLink, now: float, *, has_something: bool) -> None:
+        why, heard = "", []
+        try:
+            if has_something:
+                heard = [self._from_target(message, voice, now) for message in link.hear(now)]
+            link.tick(now)
+            if self.side.phase in {Phase.GOES, Phase.MOVED} and now - self._said_at > _SAYS_WITHIN_S:
+                why = f"it said nothing for {_SAYS_WITHIN_S:g} s"
+        except (Misunderstood, StreamBroken, OSError) as error:
+            why = str(error) or type(error).__name__
+        for each in heard:
+            self._take(Heard(voice=voice, message=each))
+        if why:
+            self._take(Failed(voice=voice, why=why))
+
+    def _from_target(self, message: Message, voice: int, now: float) -> FromTarget:
+        """Misunderstood, StreamBroken."""
+        if isinstance(message, Said):
+            self._said_at = now
+            return replace(message, chunks=self._enveloped(message.chunks, voice))
+        if isinstance(message, Warm | Refuse):
+            return message
+        raise Misunderstood("a target says what only a source says")
+
+    def _take_orders(self) -> None:
+        os.eventfd_read(self._bell)
+        while not self._orders.empty():
+            order = self._orders.get()
+            if self._order is not None:
+                _refuse(order, "it is being moved already")
+                continue
+            self._order = order
+            self._take(Move())
+            if self._order is order and not self._has_link_of(order):
+                self._report(NotMoved(why="it is being moved already") if self.side.needs_engine else Moved())
+
+    # -- what is to be done --------------------------------------------------------------------------------------------
+
+    def _take(self, event: Event) -> None:
+        """OSError: the client is gone."""
+        for action in self.side.take(event):
+            self._do(action)
+        if self.side.needs_engine != self._needed:
+            self._needed = self.side.needs_engine
+            self._tell_need(need=self._needed)
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Emit(chunks=chunks):
+                self._client.send(chunks)
+            case Finish():
+                self._client.finish()
+            case Break(why=why):
+                self._break(why)
+            case Link(voice=voice):
+                assert self._order is not None
+                self._links[voice] = RelayLink(self._order.link, time.monotonic(), self._order.unread)
+            case Send(voice=voice, message=message):
+                self._say(voice, message)
+            case Resume(voice=voice, kind=kind, ids=ids):
+                self._resume(voice, kind, ids)
+            case Silence(voice=voice):
+                if (call := self._calls.pop(voice, None)) is not None:
+                    call.close()
+                if (link := self._links.pop(voice, None)) is not None:
+                    link.close()
+            case Moved() | NotMoved():
+                self._report(action)
+
+    def _say(self, voice: int, message: Any) -> None:
+        link = self._links.get(voice)
+        if isinstance(message, Go):
+            self._said_at = time.monotonic()
+        if link is None:
+            return
+        try:
+            link.say(message, time.monotonic())
+        except OSError:
+            return  # whoever waits for the link hears of it
+
+    def _report(self, report: Moved | NotMoved) -> None:
+        if self._order is not None:
+            self._order.reports.put(report)
+            if not self._has_link_of(self._order):
+                self._order.link.close()
+            self._order = None
+
+    def _has_link_of(self, order: Order) -> bool:
+        return any(link.wire.socket is order.link for link in self._links.values())
+
+    def _resume(self, voice: int, kind: Kind, ids: tuple[int, ...]) -> None:
+        address = self._engine if kind is Kind.OWN else self._elsewhere
+        if address is None:
+            self._take(Failed(voice=voice, why="no other replica is known"))
+            return
+        body = gone_on(self.asked.body, ids)
+        request = request_bytes(
+            "POST", address, self.asked.path, self.asked.headers, body, sent_on=kind is Kind.ELSEWHERE
+        )
+        wants_tokens = self.asked.body.get("return_token_ids") is True
+        try:
+            self._calls[voice] = EngineCall(address, request, client_wants_tokens=wants_tokens)
+        except OSError as error:
+            self._take(Failed(voice=voice, why=str(error)))
+
+    def _enveloped(self, chunks: tuple[str, ...], speaker: int) -> tuple[str, ...]:
+        """All chunks of an answer have one id, whoever said them. StreamBroken: they are none."""
+        if self._envelope is None and chunks:
+            self._envelope, self._envelope_of = envelope_of(chunks[0]), speaker
+        if self._envelope is None or speaker == self._envelope_of:
+            return chunks
+        return tuple(in_envelope(chunk, self._envelope) for chunk in chunks)
+
+    def _break(self, why: str) -> None:
+        if self._client.has_begun:
+            self._client.break_off(why)
+        self.broke_because = why
+
+    # -- its end -------------------------------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            os.close(self._bell)
+        if self._needed:
+            self._needed = False
+            self._tell_need(need=False)
+        for call in self._calls.values():
+            call.close()
+        for link in self._links.values():
+            link.close()
+        self._report(NotMoved(why="it is over"))
+        while not self._orders.empty():
+            _refuse(self._orders.get(), "it is over")
+
+
+def _refuse(order: Order, why: str) -> None:
+    order.link.close()
+    order.reports.put(NotMoved(why=why))
+
+
+@dataclass(frozen=True, slots=True)
+class _Bell:
+    number: int
+    is_behind = False
+
+    def fileno(self) -> int:
+        return self.number

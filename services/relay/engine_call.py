@@ -1,0 +1,131 @@
+"""A request to an engine, or to another replica, and what comes of it: tokens, or an answer that is none of ours.
+
+Made by `conversation`, `arrival` and `passing`, and read by the same thread whenever its socket has something.
+"""
+
+import json
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from knative_mig.core.errors import BadInput, KnativeMigError
+from services.relay.http_answer import AnswerBroken, HttpAnswer
+from services.relay.stream_events import EngineStream, Piece
+
+SENT_ON: Final = "Knative-Mig-Sent-On"  # set on what a relay asks elsewhere, so that nobody sends it on again
+_CONNECTS_WITHIN_S: Final = 5.0
+_PIECE: Final = 64 * 1024
+# They are about one connection, and this is another; and an answer that is packed could not be read.
+_NOT_PASSED: Final = frozenset({
+    "host", "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+    "transfer-encoding", "upgrade", "content-length", "accept-encoding", "expect",
+})  # fmt: skip
+
+
+class CallFailed(KnativeMigError):
+    """It gives no tokens, or no more."""
+
+    reason = "CallFailed"
+
+
+class NotAStream(KnativeMigError):
+    """It is answered with something else than a stream: an error, as a rule."""
+
+    reason = "NotAStream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    host: str
+    port: int
+    path: str = ""  # before all paths
+
+    @classmethod
+    def of(cls, url: str) -> "Address":
+        """BadInput: it is no plain HTTP address."""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if not host or parts.scheme != "http" or parts.query or parts.fragment:
+            raise BadInput(f"{url[:128]!r} is no address like http://name:8080")
+        return cls(host=host, port=port or 80, path=parts.path.rstrip("/"))
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def connect(self) -> socket.socket:
+        """OSError."""
+        connection = socket.create_connection((self.host, self.port), timeout=_CONNECTS_WITHIN_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+
+def request_bytes(
+    method: str, address: Address, path: str, headers: Iterable[tuple[str, str]], body: bytes, *, sent_on: bool = False
+) -> bytes:
+    """Of one request on a connection of its own."""
+    passed = [(name, value) for name, value in headers if name.lower() not in _NOT_PASSED]
+    lines = [f"{method} {address.path}{path} HTTP/1.1", f"Host: {address}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in passed]
+    if body or method not in {"GET", "HEAD"}:
+        lines.append(f"Content-Length: {len(body)}")
+    if sent_on:
+        lines.append(f"{SENT_ON}: 1")
+    return "\r\n".join((*lines, "", "")).encode("latin-1") + body
+
+
+def gone_on(body: Mapping[str, Any], ids: tuple[int, ...], *, only_warms: bool = False) -> bytes:
+    """What was asked, to be gone on with from these tokens. Without any it is asked from its beginning."""
+    before = body.get("resume_token_ids") or ()  # of who has sent it on to here
+    asked = {**body, "stream": True, "return_token_ids": True}
+    if said := [*before, *ids]:
+        asked["resume_token_ids"] = said
+    if only_warms:
+        asked["only_warms"] = True
+    return json.dumps(asked).encode()
+
+
+class EngineCall:
+    is_behind = False
+
+    def __init__(self, address: Address, request: bytes, *, client_wants_tokens: bool = False) -> None:
+        """OSError: nobody takes it."""
+        self.answer = HttpAnswer()
+        self.stream = EngineStream(client_wants_tokens=client_wants_tokens)
+        self.body = b""  # of what is no stream
+        self.socket = address.connect()
+        try:
+            self.socket.sendall(request)
+        except OSError:
+            self.socket.close()
+            raise
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def read(self) -> list[Piece]:
+        """To be called when something has come. CallFailed; NotAStream: the answer is in `answer` and `body`."""
+        try:
+            data = self.socket.recv(_PIECE)
+            body = self.answer.feed(data)
+            if not data:
+                self.answer.end()
+        except (OSError, AnswerBroken) as error:
+            raise CallFailed(str(error) or type(error).__name__) from error
+        head = self.answer.head
+        if head is None:
+            return []
+        if head.status != 200 or not head.get("content-type").startswith("text/event-stream"):
+            self.body = body
+            raise NotAStream(f"it answered {head.status}")
+        pieces = self.stream.feed(body)
+        if self.answer.is_over and not self.stream.is_done:
+            raise CallFailed("its stream ended without [DONE]")
+        return pieces
+
+    def close(self) -> None:
+        self.socket.close()

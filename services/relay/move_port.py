@@ -1,0 +1,176 @@
+"""The port that movers and other relays come to, which no function's client reaches: who comes shows the secret.
+
+Composed in `process`, where there is a secret. `POST /migrate` sends all that runs here to another relay, and answers
+when each generation has gone, has ended, or stays; `POST /generations` is how that relay is reached; `GET /generations`
+says what runs. The target is dialled here, on the mover's thread, so that no generation waits for a target that is
+away.
+"""
+
+import hmac
+import json
+import socket
+import time
+from http import HTTPStatus
+from queue import Empty
+from typing import Any, Final
+
+from knative_mig.adapters.bounded_http import READ_WITHIN_S, BoundedHandler, BoundedServer, NotRead
+from knative_mig.core.errors import BadInput
+from services.relay.arrival import Arrival
+from services.relay.conversation import Order
+from services.relay.desk import Desk, Guest
+from services.relay.engine_call import Address
+from services.relay.http_answer import AnswerBroken, HttpAnswer
+from services.relay.link_messages import VERSION
+from services.relay.replica import Leave, Stay
+from services.relay.source_side import Moved
+
+PROTOCOL: Final = f"knative-mig-relay/{VERSION}"
+_LARGEST: Final = 4096  # bytes of a mover's request
+_MOVES_WITHIN_S: Final = 120.0
+_DIALS_WITHIN_S: Final = 2.0
+_JSON: Final = "application/json"
+
+
+class MovePort(BoundedServer):
+    def __init__(self, host: str, port: int, desk: Desk, *, secret: str, at_most: int) -> None:
+        super().__init__(host, port, _Handler, at_most=at_most)
+        self.desk = desk
+        self.secret = secret
+
+
+class _Handler(BoundedHandler):
+    server: MovePort
+    only_post = "this is asked by GET or POST"
+
+    def do_GET(self) -> None:  # noqa: N802  http.server looks for this name
+        if self._is_known() and self._is_at("/generations"):
+            told = [_told(guest) for guest in self.server.desk.guests()]
+            self.answer(HTTPStatus.OK, json.dumps({"generations": told}).encode(), _JSON)
+
+    def do_POST(self) -> None:  # noqa: N802  http.server looks for this name
+        body = self.read_body(_LARGEST)
+        if isinstance(body, NotRead):
+            self.refuse(body.status, body.reason)
+        elif self._is_known() and self._is_at("/generations", "/migrate"):
+            if self.path == "/migrate":
+                self._migrate(body)
+            else:
+                self._arrive()
+
+    def _is_known(self) -> bool:
+        """Else it is answered."""
+        shown = self.headers.get("Authorization", "").encode("latin-1", "replace")
+        if hmac.compare_digest(shown, f"Bearer {self.server.secret}".encode()):
+            return True
+        self.close_connection = True
+        self.refuse(HTTPStatus.UNAUTHORIZED, "the namespace's secret is asked for")
+        return False
+
+    def _is_at(self, *paths: str) -> bool:
+        """Else it is answered."""
+        if self.path not in paths:
+            self.refuse(HTTPStatus.NOT_FOUND, "there is nothing here")
+        return self.path in paths
+
+    # -- from here -----------------------------------------------------------------------------------------------------
+
+    def _migrate(self, body: bytes) -> None:
+        desk = self.server.desk
+        try:
+            target = _target(body)
+        except BadInput as error:
+            self.refuse(HTTPStatus.BAD_REQUEST, str(error))
+            return
+        desk.take(Leave())
+        guests = desk.guests()
+        orders: dict[Guest, Order] = {}
+        for guest in guests:
+            if guest.conversation is not None:
+                try:
+                    orders[guest] = _dialled(target, self.server.secret)
+                except OSError as error:
+                    for order in orders.values():
+                        order.link.close()
+                    desk.take(Stay())
+                    self.refuse(HTTPStatus.BAD_GATEWAY, f"{target} cannot be reached: {error}")
+                    return
+        for guest, order in orders.items():
+            assert guest.conversation is not None
+            guest.conversation.move(order)
+        deadline = time.monotonic() + _MOVES_WITHIN_S
+        told = [{**_told(guest), **_outcome(guest, orders.get(guest), deadline)} for guest in guests]
+        self.answer(HTTPStatus.OK, json.dumps({"generations": told}).encode(), _JSON)
+
+    # -- to here -------------------------------------------------------------------------------------------------------
+
+    def _arrive(self) -> None:
+        self.close_connection = True
+        if self.headers.get("Upgrade") != PROTOCOL:
+            self.refuse(HTTPStatus.UPGRADE_REQUIRED, f"this is reached by {PROTOCOL}")
+            return
+        desk, guest = self.server.desk, Guest(why_not="it has just come here")
+        if not desk.arrive(guest):
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "this replica is leaving itself")
+            return
+        with desk.left_after(guest):
+            self.connection.settimeout(READ_WITHIN_S)
+            self.wfile.write(
+                f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: {PROTOCOL}\r\nConnection: Upgrade\r\n\r\n".encode()
+            )
+            Arrival(self.connection, engine=desk.engine, traits=desk.traits).run()
+
+
+def _told(guest: Guest) -> dict[str, Any]:
+    conversation = guest.conversation
+    if conversation is None:
+        return {"id": "", "output_tokens": None, "stays": guest.why_not}
+    return {"id": conversation.id, "output_tokens": conversation.output_tokens, "stays": ""}
+
+
+def _outcome(guest: Guest, order: Order | None, deadline: float) -> dict[str, Any]:
+    if order is None:
+        return {"moved": False, "why": guest.why_not}
+    try:
+        report = order.reports.get(timeout=max(0.0, deadline - time.monotonic()))
+    except Empty:
+        return {"moved": False, "why": f"it takes longer than {_MOVES_WITHIN_S:g} s"}
+    return {"moved": True, "why": ""} if isinstance(report, Moved) else {"moved": False, "why": report.why}
+
+
+def _target(body: bytes) -> Address:
+    """BadInput."""
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadInput("a move is asked for by a JSON object") from None
+    if not (isinstance(asked, dict) and asked.keys() == {"to"} and isinstance(asked["to"], str)):
+        raise BadInput('a move is asked for by {"to": "http://address:port"}')
+    return Address.of(asked["to"])
+
+
+def _dialled(target: Address, secret: str) -> Order:
+    """OSError: it is away, or takes nothing."""
+    link = socket.create_connection((target.host, target.port), timeout=_DIALS_WITHIN_S)
+    try:
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        head = (
+            f"POST {target.path}/generations HTTP/1.1", f"Host: {target}", f"Authorization: Bearer {secret}",
+            "Connection: Upgrade", f"Upgrade: {PROTOCOL}", "Content-Length: 0", "", "",
+        )  # fmt: skip
+        link.sendall("\r\n".join(head).encode("latin-1"))
+        answer = HttpAnswer()
+        while answer.head is None:
+            data = link.recv(4096)
+            answer.feed(data)
+            if not data:
+                answer.end()
+        if answer.head.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            raise ConnectionRefusedError(f"it answers {answer.head.status}")
+    except AnswerBroken as error:
+        link.close()
+        raise ConnectionAbortedError(str(error)) from error
+    except OSError:
+        link.close()
+        raise
+    return Order(link=link, unread=answer.rest)

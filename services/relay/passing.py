@@ -1,0 +1,107 @@
+"""What is no generation that may move: the engine, or another replica, is asked it, and its answer is handed back.
+
+Called by `user_port` on the thread of the client's connection. Nothing is looked into; only who hangs up is noticed, by
+either side, so that the engine works for nobody.
+"""
+
+import select
+import socket
+from typing import Final
+
+from knative_mig.adapters.bounded_http import READ_WITHIN_S, BoundedHandler
+from services.relay.engine_call import Address
+from services.relay.http_answer import AnswerBroken, Head, HttpAnswer
+
+_PIECE: Final = 64 * 1024
+# Of one connection, or told anew for this one.
+_NOT_PASSED: Final = frozenset({
+    "connection", "keep-alive", "transfer-encoding", "content-length", "date", "server", "upgrade", "trailer",
+})  # fmt: skip
+
+
+def pass_on(handler: BoundedHandler, address: Address, request: bytes) -> bool:
+    """False: nobody answered, and the client has got nothing yet. OSError: the client is gone."""
+    try:
+        connection = address.connect()
+    except OSError:
+        return False
+    with connection:
+        answer = HttpAnswer()
+        try:
+            connection.sendall(request)
+            body = _until_head(handler.connection, connection, answer)
+        except _ServerGone:
+            return False
+        hand_back(handler, connection, answer, body)
+        return True
+
+
+def hand_back(handler: BoundedHandler, connection: socket.socket, answer: HttpAnswer, body: bytes) -> None:
+    """An answer of which the head has come, and this much of its body. OSError: the client is gone."""
+    head = answer.head
+    assert head is not None
+    handler.connection.settimeout(READ_WITHIN_S)
+    length = head.get("content-length")
+    bare = handler.command == "HEAD" or head.status in {204, 304}
+    chunked = not length and not bare and handler.request_version == "HTTP/1.1"
+    handler.close_connection = handler.close_connection or handler.server.is_crowded or not (length or bare or chunked)
+    _send_head(handler, head, length, chunked=chunked)
+    while not bare:
+        if body:
+            handler.wfile.write(b"%x\r\n%b\r\n" % (len(body), body) if chunked else body)
+        if answer.is_over:
+            break
+        try:
+            body = _next(handler.connection, connection, answer)
+        except _ServerGone:
+            handler.close_connection = True  # in the middle: the client's ends as well, without its end
+            return
+    if chunked:
+        handler.wfile.write(b"0\r\n\r\n")
+
+
+def _send_head(handler: BoundedHandler, head: Head, length: str, *, chunked: bool) -> None:
+    handler.request_version = handler.protocol_version  # else HTTP/0.9 is answered without a head
+    handler.send_response_only(head.status)
+    for name, value in head.headers:
+        if name.lower() not in _NOT_PASSED:
+            handler.send_header(name, value)
+    if length:
+        handler.send_header("Content-Length", length)
+    if chunked:
+        handler.send_header("Transfer-Encoding", "chunked")
+    if handler.close_connection:
+        handler.send_header("Connection", "close")
+    handler.end_headers()
+
+
+class _ServerGone(Exception):
+    """Or what it says is no answer."""
+
+
+def _until_head(client: socket.socket, server: socket.socket, answer: HttpAnswer) -> bytes:
+    body = b""
+    while answer.head is None:
+        body = _next(client, server, answer)
+    return body
+
+
+def _next(client: socket.socket, server: socket.socket, answer: HttpAnswer) -> bytes:
+    """More of the body. OSError: the client is gone."""
+    poll = select.poll()
+    poll.register(server, select.POLLIN)
+    poll.register(client, select.POLLIN)
+    while True:
+        ready = {number for number, _ in poll.poll()}
+        if server.fileno() in ready:
+            try:
+                data = server.recv(_PIECE)
+                body = answer.feed(data)
+                if not data:
+                    answer.end()
+            except (OSError, AnswerBroken) as error:
+                raise _ServerGone from error
+            return body
+        if not client.recv(1, socket.MSG_PEEK):
+            raise ConnectionResetError("the client hung up")
+        poll.unregister(client)  # it sends its next request already, and its end cannot be seen behind that

@@ -1,0 +1,23 @@
+"""The relay's settings, each with its unit and the reason for its default."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from services.relay.resumable import OPENAI, TINY_LLM, Traits
+
+ENGINES: Final[dict[str, Traits]] = {"tiny-llm": TINY_LLM, "openai": OPENAI}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    command: tuple[str, ...] = ()  # of the engine
+    engine: str = "tiny-llm"  # one of ENGINES; openai: anything that speaks its API, and nothing moves
+    engine_port: int = 0  # any that is free: the pod's network is its own
+    host: str = "0.0.0.0"  # noqa: S104 - queue-proxy and probes come from outside
+    port: int = 8080
+    move_port: int = 8019  # where nothing of Knative's listens, and which no container declares
+    secret_file: Path | None = None  # without: nothing moves, from here or to here
+    function_url: str = ""  # without: what an engine's death breaks off is not taken up elsewhere
+    slice_dir: Path = Path("/var/run/knative-mig/slice")  # where the agent mounts its socket
+    connections: int = 1200  # a thread each; more than any activator sends to one replica

@@ -1,0 +1,121 @@
+"""The port that the function's clients come to: each request is judged, and then relayed in one of two ways.
+
+Composed in `process`; each connection is a thread of `bounded_http`. A generation that may move is a `Conversation`;
+anything else is passed on as it is, and stays with its engine.
+"""
+
+import json
+import secrets
+from http import HTTPStatus
+from typing import Any, Final
+
+from knative_mig.adapters.bounded_http import READ_WITHIN_S, BoundedHandler, BoundedServer, NotRead
+from services.relay.client_end import ClientEnd
+from services.relay.conversation import Asked, Conversation
+from services.relay.desk import Desk, Guest
+from services.relay.engine_call import SENT_ON, Address, request_bytes
+from services.relay.passing import hand_back, pass_on
+from services.relay.replica import Where
+from services.relay.resumable import PATHS, judged, seeded
+
+_LARGEST: Final = 32 * 1024 * 1024  # bytes of a body; a picture as text is some megabytes
+_LARGEST_MOVED: Final = 4 * 1024 * 1024  # bytes of a body that goes over a link
+
+
+class UserPort(BoundedServer):
+    def __init__(self, host: str, port: int, desk: Desk, *, at_most: int) -> None:
+        super().__init__(host, port, _Handler, at_most=at_most)
+        self.desk = desk
+
+
+class _Handler(BoundedHandler):
+    server: UserPort
+
+    def _relay(self) -> None:
+        body = self.read_body(_LARGEST)
+        if isinstance(body, NotRead):
+            self.refuse(body.status, body.reason)
+            return
+        desk, guest, asked = self.server.desk, Guest(), self._asked(body)
+        match desk.where(guest, was_sent_on=SENT_ON in self.headers):
+            case Where.HERE:
+                with desk.left_after(guest):
+                    self._here(guest, body, asked)
+            case Where.ELSEWHERE if desk.elsewhere is not None:
+                if not pass_on(self, desk.elsewhere, self._request(desk.elsewhere, body, sent_on=True)):
+                    self._refuse_for_now("no other replica answers")
+            case _:
+                self._refuse_for_now("this replica is leaving")
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _relay  # noqa: N815
+
+    def _here(self, guest: Guest, body: bytes, asked: Asked | str) -> None:
+        desk = self.server.desk
+        if not isinstance(asked, Asked):
+            guest.why_not = asked
+            if not pass_on(self, desk.engine, self._request(desk.engine, body)):
+                self._refuse_for_now("the engine does not answer")
+            return
+        keeps = not (self.close_connection or self.server.is_crowded)
+        client = ClientEnd(self.connection, chunked=self.request_version == "HTTP/1.1", keeps=keeps)
+        conversation = Conversation(
+            asked,
+            client,
+            engine=desk.engine,
+            elsewhere=desk.elsewhere,
+            needs_engine=lambda *, need: desk.need(guest, need=need),
+        )
+        guest.conversation = conversation
+        has_all = conversation.run()
+        self.connection.settimeout(READ_WITHIN_S)
+        self.close_connection = self.close_connection or not keeps
+        if (call := conversation.not_a_stream) is not None:
+            with call.socket:
+                hand_back(self, call.socket, call.answer, call.body)
+        elif conversation.broke_because and not client.has_begun:
+            self._refuse_for_now(conversation.broke_because)
+        elif not has_all:
+            self.close_connection = True
+
+    def _asked(self, body: bytes) -> Asked | str:
+        """Or why it stays with its engine, whatever that makes of it."""
+        path = self.path.partition("?")[0]
+        if self.command != "POST" or path not in PATHS:
+            return "it is no generation"
+        if len(body) > _LARGEST_MOVED:
+            return "it is too long to be sent to another relay"
+        read = _object(body)
+        if read is None:
+            return "it is no JSON object"
+        traits = self.server.desk.traits
+        verdict = judged(path, read, traits)
+        if verdict.why_not:
+            return verdict.why_not
+        given = seeded(read, secrets.randbits(63), traits)
+        return Asked(path=path, body=given, headers=tuple(self.headers.items()), verdict=verdict)
+
+    def _request(self, address: Address, body: bytes, *, sent_on: bool = False) -> bytes:
+        return request_bytes(self.command, address, self.path, self.headers.items(), body, sent_on=sent_on)
+
+    def _refuse_for_now(self, why: str) -> None:
+        error = {"message": f"The server is not there for this: {why}.", "type": "server_error"}
+        body = json.dumps({"error": {**error, "param": None, "code": None}}).encode()
+        self.connection.settimeout(READ_WITHIN_S)
+        self.request_version = self.protocol_version
+        self.send_response(HTTPStatus.SERVICE_UNAVAILABLE)
+        self.send_header("Retry-After", "1")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        read = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return read if isinstance(read, dict) else None

@@ -1,0 +1,268 @@
+"""`python -m services.relay` before the tiny model: a stream that moves between two, and who may die meanwhile."""
+
+import json
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.relay_processes import SECRET, Reader, RelayProcess, asked, relays, until
+from tests.tiny_server import PATIENCE_S, asks, chats, served
+
+COMPLETIONS = "/v1/completions"
+LONG = asks(max_tokens=300, temperature=1.0, prompt="Once upon a time " * 9)
+OPEN = b'{"open": {"version": 1, "path": "/v1/completions", "body": {"model": "tiny-llm", "stream": true}}}\n'
+CHAT = chats(max_tokens=300, temperature=1.0, ignore_eos=True, stream_options={"include_usage": True})
+
+
+@contextmanager
+def agent_in(folder: Path) -> Iterator[list[bytes]]:
+    """A node agent that sees a process still once, and then takes the slice back."""
+    heard: list[bytes] = []
+    answers = [b'{"error": "process 7 is still there"}\n', b'{"released": true}\n']
+
+    def serve() -> None:
+        for answer in answers:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as lines:
+                heard.append(lines.readline())
+                connection.sendall(answer)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(folder / "agent.sock"))
+        listener.listen()
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield heard
+        thread.join(PATIENCE_S)
+
+
+def unmoved(relay: RelayProcess, path: str, body: dict[str, Any]) -> list[Any]:
+    whole = Reader(relay.port, path, body).read_all()
+    assert whole.is_done
+    return whole.told
+
+
+def moving(source: RelayProcess, target: RelayProcess) -> "tuple[threading.Thread, list[Any]]":
+    """A move that is under way: its answer will be in the list."""
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(source.migrate(target)))
+    thread.start()
+    return thread, answers
+
+
+def test_streams_are_moved_in_their_middle_and_their_clients_read_what_they_would_have(tmp_path: Path) -> None:
+    slice_dir = tmp_path / "slice"
+    slice_dir.mkdir()
+    with relays(tmp_path, 2, "--slice-dir", str(slice_dir)) as (source, target), agent_in(slice_dir) as agent_heard:
+        wholes = [unmoved(target, COMPLETIONS, LONG), unmoved(target, "/v1/chat/completions", CHAT)]
+        readers = [Reader(source.port, COMPLETIONS, LONG), Reader(source.port, "/v1/chat/completions", CHAT)]
+        for reader in readers:
+            reader.read_until(40)
+        status, answer = source.migrate(target)
+        assert status == 200
+        assert [each["moved"] for each in answer["generations"]] == [True, True]
+        until(lambda: len(agent_heard) == 2, "the slice's release, asked for until it is granted")
+        assert set(agent_heard) == {b'{"release": true}\n'}
+        assert not source.engine_lives
+        assert any(not reader.is_done for reader in readers), "the relay streams on without its slice"
+        assert source.ask("GET", "/health")[0] == 503, "and takes nothing new"
+        for reader, whole in zip(readers, wholes, strict=True):
+            assert reader.read_all().is_done
+            assert reader.told == whole
+            assert len(reader.identities) == 1
+        assert source.process.poll() is None, "the pod is ended by who deletes it"
+
+
+def test_a_source_whose_engine_dies_before_the_target_is_ready_is_gone_on_from_there(tmp_path: Path) -> None:
+    with relays(tmp_path) as (source, target):
+        whole = unmoved(target, COMPLETIONS, LONG)
+        reader = Reader(source.port, COMPLETIONS, LONG)
+        reader.read_until(40)
+        target.signal_engine(signal.SIGSTOP)
+        thread, answers = moving(source, target)
+        reader.read_until(60)
+        source.signal_engine(signal.SIGKILL)
+        until(lambda: not source.engine_lives, "its end")
+        assert not reader.is_done
+        target.signal_engine(signal.SIGCONT)
+        assert reader.read_all().is_done
+        assert reader.told == whole
+        thread.join(PATIENCE_S)
+        ((status, answer),) = answers
+        assert (status, answer["generations"][0]["moved"]) == (200, True)
+
+
+def test_a_source_relay_that_dies_leaves_a_broken_stream_and_nobody_at_work(tmp_path: Path) -> None:
+    with relays(tmp_path) as (source, target):
+        reader = Reader(source.port, COMPLETIONS, LONG)
+        reader.read_until(40)
+        assert source.migrate(target)[0] == 200
+        source.kill()
+        reader.read_all()
+        assert not reader.is_done
+        until(lambda: target.running() == 0, "an idle target")
+
+
+def test_a_target_that_dies_before_it_has_begun_costs_nothing(tmp_path: Path) -> None:
+    with relays(tmp_path) as (source, target):
+        whole = unmoved(source, COMPLETIONS, LONG)
+        reader = Reader(source.port, COMPLETIONS, LONG)
+        reader.read_until(40)
+        target.signal_engine(signal.SIGSTOP)
+        thread, answers = moving(source, target)
+        reader.read_until(60)
+        target.kill()
+        assert reader.read_all().is_done
+        assert reader.told == whole
+        thread.join(PATIENCE_S)
+        ((status, answer),) = answers
+        assert status == 200
+        assert not answer["generations"][0]["moved"]
+        until(lambda: not source.engine_lives, "the end of an engine that nobody needs: its replica was to leave")
+
+
+@pytest.mark.parametrize("knows_the_function", [True, False])
+def test_a_target_that_dies_later_is_gone_on_from_by_any_replica_or_said_to_have_broken_off(
+    tmp_path: Path, *, knows_the_function: bool
+) -> None:
+    with served(tmp_path) as third:
+        url = f"http://127.0.0.1:{third.http.port}" if knows_the_function else ""
+        with relays(tmp_path, function_url=url) as (source, target):
+            whole = unmoved(target, COMPLETIONS, LONG)
+            reader = Reader(source.port, COMPLETIONS, LONG)
+            reader.read_until(40)
+            assert source.migrate(target)[1]["generations"][0]["moved"]
+            until(lambda: not source.engine_lives, "the engine's end")
+            target.kill()
+            reader.read_all()
+            if knows_the_function:
+                assert reader.is_done
+                assert reader.told == whole
+                assert len(reader.identities) == 1
+            else:
+                assert not reader.is_done
+                assert reader.error
+                assert reader.told == whole[: len(reader.told)]
+
+
+def test_a_client_that_hangs_up_while_its_stream_moves_leaves_nobody_at_work(tmp_path: Path) -> None:
+    with relays(tmp_path) as (source, target):
+        reader = Reader(source.port, COMPLETIONS, LONG)
+        reader.read_until(40)
+        target.signal_engine(signal.SIGSTOP)
+        thread, answers = moving(source, target)
+        reader.read_until(60)
+        reader.hang_up()
+        thread.join(PATIENCE_S)
+        assert answers[0][1]["generations"][0]["why"] == "it is over"
+        target.signal_engine(signal.SIGCONT)
+        until(lambda: target.running() == 0, "an idle target")
+        until(lambda: not source.engine_lives, "the end of an engine that nobody needs")
+
+
+def test_what_cannot_move_is_finished_where_it_is_and_the_mover_is_told_why(tmp_path: Path) -> None:
+    with relays(tmp_path) as (source, target):
+        twice = {**LONG, "n": 2, "max_tokens": 100}
+        whole = unmoved(target, COMPLETIONS, twice)
+        reader = Reader(source.port, COMPLETIONS, twice)
+        reader.read_until(10)
+        (told,) = source.migrate(target)[1]["generations"]
+        assert not told["moved"]
+        assert "several choices" in told["why"]
+        assert source.engine_lives
+        assert reader.read_all().told == whole
+        until(lambda: not source.engine_lives, "the engine's end, when the last has gone")
+
+
+def test_who_has_no_secret_or_no_target_moves_nothing(tmp_path: Path) -> None:
+    with relays(tmp_path, 1) as (relay,):
+        nowhere = {"to": "http://127.0.0.1:9"}
+        known = {"Authorization": f"Bearer {SECRET}"}
+        for path in ("/migrate", "/generations"):
+            assert asked(relay.move_port, "POST", path, nowhere)[0] == 401
+            assert asked(relay.move_port, "POST", path, nowhere, Authorization="Bearer x")[0] == 401
+        assert asked(relay.move_port, "GET", "/generations")[0] == 401
+        assert asked(relay.move_port, "POST", "/generations", {}, **known)[0] == 426
+        wrongs: tuple[Any, ...] = ({}, [], {"to": 1}, {"to": "https://127.0.0.1:9"}, {"to": "http://x:port"})
+        for wrong in wrongs:
+            assert asked(relay.move_port, "POST", "/migrate", wrong, **known)[0] == 400
+        assert relay.ask("POST", "/migrate", nowhere)[0] == 404, "it is no path of the clients' port"
+        reader = Reader(relay.port, COMPLETIONS, LONG)
+        reader.read_until(5)
+        assert asked(relay.move_port, "POST", "/migrate", nowhere, **known)[0] == 502
+        assert asked(relay.move_port, "GET", "/generations", **known)[1]["generations"][0]["output_tokens"] >= 5
+        assert relay.ask("GET", "/health")[0] == 200, "it serves on"
+        assert reader.read_all().is_done
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        b"",
+        b"nonsense\n",
+        b'{"go": {"count": 3}}\n',
+        b'{"warm": {"count": 3}}\n',
+        OPEN + b'{"tokens": {"at": 9, "ids": [1]}}\n',
+        OPEN + OPEN,
+        b'{"open": {"version": 1, "path": "/metrics", "body": {}}}\n',
+        b"x" * 9_000_000,
+    ],
+)
+def test_a_source_that_lies_is_left_and_nothing_is_left_of_it(relay: RelayProcess, lie: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", relay.move_port), timeout=PATIENCE_S) as link:
+        link.sendall(
+            b"POST /generations HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nUpgrade: knative-mig-relay/1\r\n"
+            b"Authorization: Bearer " + SECRET.encode() + b"\r\n\r\n"
+        )
+        assert link.recv(4096).startswith(b"HTTP/1.1 101")
+        try:
+            link.sendall(lie)
+            link.shutdown(socket.SHUT_WR)
+            while link.recv(4096):
+                pass
+        except OSError:
+            pass  # it had hung up by then
+    _, told = asked(relay.move_port, "GET", "/generations", Authorization=f"Bearer {SECRET}")
+    assert json.dumps(told) == '{"generations": []}'
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    with relays(tmp_path_factory.mktemp("relay"), 1) as (relay,):
+        yield relay
+
+
+def test_anything_else_is_passed_on_as_it_is(relay: RelayProcess) -> None:
+    assert relay.ask("GET", "/v1/models")[1]["data"][0]["id"] == "tiny-llm"
+    assert relay.ask("HEAD", "/health") == (200, "")
+    assert relay.ask("GET", "/nowhere")[0] == 404
+    assert relay.ask("POST", COMPLETIONS, asks())[1]["usage"]["completion_tokens"] == 8
+    status, error = relay.ask("POST", COMPLETIONS, asks(model="other", stream=True))
+    assert (status, error["error"]["code"]) == (404, "model_not_found")
+    assert relay.ask("POST", COMPLETIONS, [])[0] == 400
+
+
+def test_told_to_end_it_finishes_what_it_has_begun(tmp_path: Path) -> None:
+    with relays(tmp_path, 1) as (relay,):
+        reader = Reader(relay.port, COMPLETIONS, LONG)
+        reader.read_until(5)
+        relay.process.send_signal(signal.SIGTERM)
+        assert reader.read_all().is_done
+        assert relay.process.wait(PATIENCE_S) == 0
+        assert not relay.engine_lives
+
+
+def test_an_engine_that_dies_ends_the_relay_with_its_code(tmp_path: Path) -> None:
+    with relays(tmp_path, 1) as (relay,):
+        reader = Reader(relay.port, COMPLETIONS, LONG)
+        reader.read_until(5)
+        relay.signal_engine(signal.SIGKILL)
+        assert relay.process.wait(PATIENCE_S) == 1
+        assert reader.read_all().error
+        assert not reader.is_done
