@@ -7,7 +7,7 @@ view("A", "3g.20gb@4 by default/chat", "1g.5gb@0")   # allocatable all, held the
 # ruff: noqa: ARG002  a fake has the arguments of its port, and answers whatever it is asked
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from knative_mig.core.agent.readings import GpuReading, KubeletView, SeenSlice, device_id
@@ -222,23 +222,9 @@ class FakeGpuNodes:
         return self.node
 
 
-class FakeMirror:
-    def __init__(self, *pods: PodFacts) -> None:
-        self.synced = True
-        self.wakes: list[Callable[[Key], None]] = []
-        self.set(*pods)
-
-    def set(self, *pods: PodFacts) -> None:
-        self._pods = {Key(each.namespace, each.name): each for each in pods}
-
-    def snapshot(self) -> Mapping[Key, PodFacts]:
-        return self._pods
-
-    def age_s(self, now: float) -> float:
-        return 0.0
-
-    def on_change(self, wake: Callable[[Key], None]) -> None:
-        self.wakes.append(wake)
+def by_key(*pods: PodFacts) -> dict[Key, PodFacts]:
+    """As a mirror has them."""
+    return {Key(each.namespace, each.name): each for each in pods}
 
 
 @dataclass

@@ -39,6 +39,10 @@ class FakeMirror(Generic[T]):
         self.age = 0.0
         self.is_synced = True
 
+    def show(self, objects: dict[Key, T]) -> None:
+        """These, from now on."""
+        self._objects = objects
+
     def snapshot(self) -> Mapping[Key, T]:
         if not self.lagging and self._seen != self._objects:
             self._seen = dict(self._objects)

@@ -4,21 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from knative_mig.core.gpu_node import Layout
-from knative_mig.ports.kube import ApiUnreachable, Mirror
+from knative_mig.ports.kube import ApiUnreachable
 from reconfigurer.agent.kube_side import KubeSide
-from tests.agent_worlds import FakeEvents, FakeGpuNodes, FakeLeases, FakeMirror, FakeNodeStatuses, FakePods
+from tests.agent_worlds import FakeEvents, FakeGpuNodes, FakeLeases, FakeNodeStatuses, FakePods
+from tests.fake_cluster import FakeMirror
 
 
 def side(read_layout: Callable[[], Layout]) -> KubeSide:
-    nothing: Mirror = FakeMirror()  # type: ignore[type-arg]
     return KubeSide(
         gpu_nodes=FakeGpuNodes(),
         node_statuses=FakeNodeStatuses(),
         pods=FakePods(),
         leases=FakeLeases(),
         events=FakeEvents(),
-        spec_mirror=nothing,
-        pod_mirror=FakeMirror(),
+        spec_mirror=FakeMirror({}),
+        pod_mirror=FakeMirror({}),
         read_layout=read_layout,
     )
 

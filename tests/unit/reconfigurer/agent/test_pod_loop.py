@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from knative_mig.core.agent.failed_pods import DEAD_ENGINE_GRACE_S
-from knative_mig.core.cluster.objects import Phase
+from knative_mig.core.cluster.objects import Phase, PodFacts
 from knative_mig.ports.kubelet import AllocationRefused, DeviceId
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.desk import Desk, Injection
@@ -14,14 +14,16 @@ from reconfigurer.agent.metrics import AgentMetrics
 from reconfigurer.agent.pod_loop import LAST_RETRY_S, LOOK_FOR_FIRST_LIST_EACH_S, PodLoop
 from reconfigurer.agent.slice_uuids import SliceUuids
 from reconfigurer.agent.surroundings import Surroundings
-from tests.agent_worlds import NODE, Clock, FakeEvents, FakeMirror, FakePods, pod, reading, slice_id, view, wanted_node
+from tests.agent_worlds import NODE, Clock, FakeEvents, FakePods, by_key, pod, reading, slice_id, view, wanted_node
+from tests.fake_cluster import FakeMirror
 
 BIG = slice_id("A", "3g.20gb@4")
 
 
 class Rig:
     def __init__(self, folder: Path) -> None:
-        self.board, self.clock, self.mirror = Board(), Clock(), FakeMirror()
+        self.board, self.clock = Board(), Clock()
+        self.mirror: FakeMirror[PodFacts] = FakeMirror({})
         self.pods, self.events, self.registry = FakePods(), FakeEvents(), CollectorRegistry()
         injection = Injection(cdi_name=None, socket_dir=None)
         self.desk = Desk(self.board, SliceUuids(folder / "handed-out.json"), injection, clock=self.clock)
@@ -39,8 +41,11 @@ class Rig:
         )
         self.board.put_reading(reading("A", "3g.20gb@4 as MIG-1"))
 
+    def see(self, *pods: PodFacts) -> None:
+        self.mirror.show(by_key(*pods))
+
     def held_by(self, *pods: str) -> None:
-        self.mirror.set(*(pod(each, "3g.20gb") for each in pods))
+        self.see(*(pod(each, "3g.20gb") for each in pods))
         self.board.put_kubelet(view("A", *(f"3g.20gb@4 by {each}" for each in pods)), self.clock())
 
     def after(self, seconds: float) -> float:
@@ -51,7 +56,7 @@ class Rig:
 def test_a_pod_that_was_not_admitted_is_deleted_counted_and_said(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     failed = pod("d/chat", "3g.20gb", phase=Phase.FAILED, reason="UnexpectedAdmissionError")
-    rig.mirror.set(failed, pod("d/well", "3g.20gb"))
+    rig.see(failed, pod("d/well", "3g.20gb"))
     rig.loop.step()
     rig.after(1.0)  # the mirror still shows it: it is not deleted twice
     assert rig.pods.deleted == ["d/chat uid-chat"]
@@ -107,8 +112,8 @@ def test_the_pod_whose_container_was_refused_its_slice_is_deleted_to_be_admitted
 
 def test_before_the_pods_are_known_nothing_is_removed_and_nobody_is_called_alone(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
-    rig.mirror.synced = False
-    rig.mirror.set(pod("d/chat", "3g.20gb", phase=Phase.FAILED, reason="UnexpectedAdmissionError"))
+    rig.mirror.is_synced = False
+    rig.see(pod("d/chat", "3g.20gb", phase=Phase.FAILED, reason="UnexpectedAdmissionError"))
     assert rig.loop.step() == LOOK_FOR_FIRST_LIST_EACH_S
     assert (rig.pods.deleted, rig.surroundings.other_owners) == ([], None)
 
@@ -116,11 +121,11 @@ def test_before_the_pods_are_known_nothing_is_removed_and_nobody_is_called_alone
 def test_beside_nvidias_plugin_the_gpu_loops_see_no_spec_and_they_see_it_again_when_it_has_gone(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.surroundings.spec_seen(wanted_node("A", "3g.20gb@4"))
-    rig.mirror.set(pod("gpu-operator/nvidia-device-plugin-daemonset-x7f"))
+    rig.see(pod("gpu-operator/nvidia-device-plugin-daemonset-x7f"))
     rig.loop.step()
     assert rig.board.snapshot().spec is None
     assert rig.surroundings.other_owners == ("gpu-operator/nvidia-device-plugin-daemonset-x7f",)
-    rig.mirror.set()
+    rig.see()
     rig.loop.step()
     spec = rig.board.snapshot().spec
     assert spec is not None

@@ -7,7 +7,8 @@ from knative_mig.core.gpu_node import SliceId
 from knative_mig.ports.gpu import MigUuid
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.release import NotTheHolder, ReleaseDesk, ReleaseUnknown, StillInUse
-from tests.agent_worlds import Clock, FakeMirror, FakeProcesses, pod, reading, slice_id, view
+from tests.agent_worlds import Clock, FakeProcesses, by_key, pod, reading, slice_id, view
+from tests.fake_cluster import FakeMirror
 
 BIG = slice_id("A", "3g.20gb@4")
 RELAY, ENGINE, STRANGER = 10, 11, 99
@@ -22,7 +23,7 @@ class Rig:
         self.processes = FakeProcesses(pods={"uid-chat": {RELAY, ENGINE}, "uid-other": {STRANGER}})
         self.desk = ReleaseDesk(
             self.board,
-            FakeMirror(pod("d/chat"), pod("d/other")),
+            FakeMirror(by_key(pod("d/chat"), pod("d/other"))),
             self.processes,
             self.listed,
             clock=Clock(),
@@ -86,7 +87,7 @@ def test_a_slice_that_was_made_anew_meanwhile_is_not_released() -> None:
     rig.on_it.clear()
     desk = ReleaseDesk(
         rig.board,
-        FakeMirror(pod("d/chat")),
+        FakeMirror(by_key(pod("d/chat"))),
         rig.processes,
         lambda _slice, _uuid: rig.board.put_reading(reading("A", "3g.20gb@4 as MIG-2")) or (),  # type: ignore[func-returns-value]
         clock=Clock(),
