@@ -124,7 +124,7 @@ def kubectl(cluster: Cluster) -> Kubectl:
 
 @pytest.fixture(autouse=True)
 def turn(request: pytest.FixtureRequest) -> Iterator[Turn]:
-    """The test's place on the cluster, beside others or alone. `turn.alone()` in a test has it alone from then on."""
+    """The test's place on the cluster, beside others or alone."""
     with Turn.at(Path("build/e2e/turns")) as mine:
         if request.node.get_closest_marker("alone"):
             mine.alone()

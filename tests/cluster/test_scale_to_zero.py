@@ -10,22 +10,21 @@ from tests.cluster.api import Api
 from tests.cluster.conftest import DeployFunction
 from tests.cluster.figures import Measured
 from tests.cluster.function import Function
-from tests.cluster.turns import Turn
 from tests.cluster.waits import eventually
 
 _FUNCTIONS = 10
 
 
+@pytest.mark.alone  # nothing else of the suite while starts are timed
 @pytest.mark.slow(60)
 def test_ten_functions_go_to_zero_and_each_comes_back_with_its_first_request(
-    function: DeployFunction, api: Api, turn: Turn, measured: Measured
+    function: DeployFunction, api: Api, measured: Measured
 ) -> None:
     with ThreadPoolExecutor(max_workers=5) as pool:
         functions: list[Function] = list(pool.map(lambda number: function(f"cold-{number}"), range(_FUNCTIONS)))
         to_zero = list(pool.map(_seconds_to_zero, functions))
     measured("at zero after its last request (window 6 s, grace 6 s)", to_zero, "s")
 
-    turn.alone()  # nothing else of the suite while starts are timed
     starts = [cold_start.measure(one, api) for one in functions]
 
     measured("cold start", [start.total for start in starts], "s")

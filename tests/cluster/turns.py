@@ -15,7 +15,7 @@ from pathlib import Path
 
 @dataclass(slots=True)
 class Turn:
-    """One test's. After `side_by_side` it may still ask to be `alone` from then on."""
+    """One test's. Who is inside does not ask again: who then waits keeps all others out for as long."""
 
     door: int
     room: int
@@ -36,7 +36,6 @@ class Turn:
         self._enter(fcntl.LOCK_SH)
 
     def alone(self) -> None:
-        fcntl.flock(self.room, fcntl.LOCK_UN)  # two that both hold the room and both want it alone would wait for ever
         self._enter(fcntl.LOCK_EX)
 
     def _enter(self, how: int) -> None:
