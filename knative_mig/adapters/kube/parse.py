@@ -2,7 +2,7 @@
 
 Called by the mirrors of these kinds. Unknown fields are passed over; what is there but of no sense is BadInput, and
 that one object is left out. The subtle thing is `ends_at`: the API server writes deletionTimestamp as the time of the
-request plus the grace period, so nothing is added to it here.
+request plus the grace period, so nothing is added to it here; of a function's pod the grace is taken away again.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from knative_mig.adapters.kube import pod_requests
 from knative_mig.adapters.kube.fields import Fields
+from knative_mig.core.cluster.draining import drained_at
 from knative_mig.core.cluster.objects import (
     HOSTNAME,
     Effect,
@@ -55,7 +56,7 @@ def pod(body: Mapping[str, Any]) -> PodFacts:
         asks=pod_requests.resources(asked, pods=1),
         gates=tuple(each.name("name") for each in spec.children("schedulingGates")),
         unschedulable_since=_unschedulable_since(status),
-        ends_at=about.time("deletionTimestamp"),
+        ends_at=_ends_at(about, of_a_function=bool(labels.get(REVISION_LABEL))),
         priority=_priority(spec, annotations),
         movable=annotations.get(MOVABLE) == "true",
         recreates=annotations.get(ROLLOUT) == "recreate",
@@ -66,6 +67,14 @@ def pod(body: Mapping[str, Any]) -> PodFacts:
         node_terms=_node_terms(spec.child("affinity").child("nodeAffinity")),
         tolerations=tuple(tolerations(spec)),
     )
+
+
+def _ends_at(about: Fields, *, of_a_function: bool) -> float | None:
+    ends = about.time("deletionTimestamp")
+    if ends is None or not of_a_function:
+        return ends
+    grace = about.optional_integer("deletionGracePeriodSeconds")
+    return ends if grace is None else drained_at(ends - grace, grace)
 
 
 def _phase(status: Fields) -> Phase:

@@ -93,7 +93,7 @@ class PodFacts:
     asks: Resources = Resources()
     gates: tuple[str, ...] = ()
     unschedulable_since: float | None = None  # PodScheduled=False, reason Unschedulable
-    ends_at: float | None = None  # it is being deleted: when its grace period is over
+    ends_at: float | None = None  # it is being deleted: when it will have ended
     priority: int = 0
     movable: bool = False
     recreates: bool = False  # an older Revision of its Service may end for it

@@ -19,8 +19,9 @@ class Policy:
     max_moves: int = 2
     # A pending older than this keeps a GPU from younger ones: twice the default request timeout would lose it anyway.
     starving_after_s: float = 120.0
-    # Slices that come free by themselves within this time are waited for rather than moved for.
-    wait_at_most_s: float = 30.0
+    # Slices that come free by themselves within this time are waited for rather than moved for: as long as a function's
+    # pod drains (32 s, `core.cluster.draining`), on clocks that differ by some seconds.
+    wait_at_most_s: float = 40.0
     # Of each model, so many GPUs without a busy slice are kept for profiles that have a single legal start (4g, 7g).
     # A request that fits only there has one function moved instead, or waits until it is starving. While such GPUs are
     # plenty this costs nothing; bench.planner shows what it is worth when they are not.

@@ -114,6 +114,17 @@ class TestPods:
         about: dict[str, Any] = {"deletionTimestamp": "2026-01-01T00:05:00Z", "deletionGracePeriodSeconds": 300}
         assert pod(**about).ends_at == 1767225600.0 + 300
 
+    @pytest.mark.parametrize(("grace_s", "after_s"), [(300, 32), (30, 32), (10, 12), (1, 3)], ids=str)
+    def test_of_a_function_ends_when_it_has_drained_which_takes_no_more_than_its_timeout(
+        self, grace_s: int, after_s: int
+    ) -> None:
+        about: dict[str, Any] = {
+            "labels": {"serving.knative.dev/revision": "llm-00001"},
+            "deletionTimestamp": f"2026-01-01T00:{grace_s // 60:02}:{grace_s % 60:02}Z",
+            "deletionGracePeriodSeconds": grace_s,
+        }
+        assert pod(**about).ends_at == 1767225600.0 + after_s
+
     @pytest.mark.parametrize(
         ("condition", "since"),
         [

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from knative_mig.core.cluster.decide import Decision, plan_once
+from knative_mig.core.cluster.draining import drained_at
 from knative_mig.core.cluster.gates import Lift, lifts
 from knative_mig.core.cluster.idle_worth import Reuse
 from knative_mig.core.cluster.staleness import AwaitingAgent, LeftOut, Outside, Verdict
@@ -171,6 +172,25 @@ def test_nothing_is_done_for_a_wait() -> None:
     decision, changed, _ = round_of(facts([there], pods))
     assert [each.step.how for each in decision.waiting] == [How.WAIT]
     assert changed == {}
+
+
+@pytest.mark.parametrize(
+    ("ends_at", "how"),
+    [
+        pytest.param(drained_at(0.0, grace_s=570), How.WAIT, id="a function's pod"),
+        pytest.param(570.0, How.MOVE, id="any other, which may take all of its grace"),
+    ],
+)
+def test_nobody_is_moved_where_a_function_that_goes_to_zero_is_about_to_leave_its_slice(
+    ends_at: float, how: How
+) -> None:
+    there = gpu_node("n1", gpu("g", {"4g.20gb@0": "goes"}), gpu("h", {"2g.10gb@0": "stays"}))
+    goes = pod("goes", "4g.20gb", on="n1", ends_at=ends_at)
+    stays = replace(pod("stays", "2g.10gb", on="n1"), movable=True)
+    keeper = WorldKeeper(Reuse())
+    keeper.see(facts([there], [goes, stays, pod("next", "4g.20gb")]), 0.0)
+    decision = plan_once(keeper, Policy(), 0.0)
+    assert [each.step.how for each in decision.waiting] == [how]
 
 
 def test_a_name_that_another_driver_gives_a_profile_is_a_resource_that_nobody_offers() -> None:
