@@ -1,6 +1,8 @@
 """The whole planner process on the fake API server, and what is around it: nodes, heartbeats, an agent's answers."""
 
+import json
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,12 +11,13 @@ from typing import Any, Final
 
 from knative_mig.adapters.event_sender import Sink
 from knative_mig.adapters.kube import gpu_node_codec
-from knative_mig.adapters.kube.kinds import GPU_NODE, POD
-from knative_mig.core.gpu_node import GATE, GpuNode
+from knative_mig.adapters.kube.kinds import CONFIG_MAP, GPU_NODE, POD
+from knative_mig.adapters.kube.move_objects import MOVES
+from knative_mig.core.gpu_node import GATE, GpuNode, GpuStatus
 from reconfigurer.planner.process import Planner
 from reconfigurer.planner.settings import PlannerSettings
 from tests.fake_api import FakeApi
-from tests.small_cluster import gpu
+from tests.small_cluster import gpu, gpu_node
 
 NONE: Final[Mapping[str, str]] = MappingProxyType({})
 SETTINGS = PlannerSettings(events_port=0, ops_port=0, resync_s=0.2, store_meters_s=0.05)
@@ -48,6 +51,13 @@ def until(api: FakeApi, true: Callable[[], bool]) -> None:
         assert api.store.changed.wait_for(true, 60)
 
 
+def put_node(api: FakeApi, *gpus: GpuStatus) -> None:
+    """n1, with these GPUs; its agent and its kubelet live."""
+    put_gpu_node(api, gpu_node("n1", *gpus))
+    offer(api)
+    api.put_object(beat_object("n1"))
+
+
 def put_gpu_node(api: FakeApi, node: GpuNode) -> None:
     api.put_object(gpu_node_codec.written(node))
 
@@ -68,6 +78,14 @@ def answer(api: FakeApi, **settled: Mapping[str, str | None]) -> None:
     gpus = tuple(gpu(uuid, slices) for uuid, slices in settled.items()) or node.status.gpus
     status = replace(node.status, observed_generation=node.generation, gpus=gpus)
     api.put_object({**api.objects(GPU_NODE)[0], "status": gpu_node_codec.status_out(status)})
+
+
+def offer(api: FakeApi) -> None:
+    """The kubelet has heard of the slices that are there, whoever has them."""
+    node = spec_of(api)
+    assert node.status
+    there = Counter(each.key.profile.resource for one in node.status.gpus for each in one.slices)
+    api.put_object(node_object(node.name, {resource: str(many) for resource, many in there.items()}))
 
 
 def node_object(name: str, slices: dict[str, str]) -> dict[str, Any]:
@@ -116,6 +134,18 @@ def pod(api: FakeApi, name: str) -> dict[str, Any]:
 
 def gates(api: FakeApi, name: str) -> list[Any]:
     return list(pod(api, name)["spec"].get("schedulingGates") or [])
+
+
+def notes(api: FakeApi, name: str) -> dict[str, str]:
+    """What a ConfigMap of that name holds, if there is one."""
+    found = [each for each in api.objects(CONFIG_MAP) if each["metadata"]["name"] == name]
+    return dict(found[0]["data"]) if found else {}
+
+
+def phases(api: FakeApi) -> list[str]:
+    """Of the moves that are under way."""
+    entries = [text for name, text in notes(api, MOVES).items() if name not in ("resting", "fencing-token")]
+    return [json.loads(text)["phase"] for text in entries]
 
 
 def beat_object(name: str) -> dict[str, Any]:

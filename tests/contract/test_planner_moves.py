@@ -15,18 +15,19 @@ from knative_mig.adapters.kube.move_objects import MOVES
 from knative_mig.ports.kube import Key
 from tests.contract.planner_rig import (
     answer,
-    beat_object,
     gates,
-    node_object,
+    notes,
+    offer,
+    phases,
     planner,
     pod,
     pod_object,
-    put_gpu_node,
+    put_node,
     until,
     wanted,
 )
 from tests.fake_api import FakeApi
-from tests.small_cluster import gpu, gpu_node
+from tests.small_cluster import gpu
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
 MIN = "autoscaling.knative.dev/min-scale"
@@ -36,17 +37,11 @@ MIN = "autoscaling.knative.dev/min-scale"
 def api() -> Iterator[FakeApi]:
     """Two GPUs: a movable function sits where a pod that wants all of the first would go."""
     with FakeApi() as api:
-        put_gpu_node(api, gpu_node("n1", gpu("GPU-1", {"3g.20gb@4": "old"}), gpu("GPU-2", {"4g.20gb@0": "fixed"})))
-        slices(api, **{"3g.20gb": 1, "4g.20gb": 1})
-        api.put_object(beat_object("n1"))
+        put_node(api, gpu("GPU-1", {"3g.20gb@4": "old"}), gpu("GPU-2", {"4g.20gb@0": "fixed"}))
         put_pod(api, "old", "3g.20gb", revision="llm-00001", node="n1")
         put_pod(api, "fixed", "4g.20gb", node="n1")
         api.put_object(revision())
         yield api
-
-
-def slices(api: FakeApi, **counts: int) -> None:
-    api.put_object(node_object("n1", {f"nvidia.com/mig-{profile}": str(many) for profile, many in counts.items()}))
 
 
 def revision() -> dict[str, Any]:
@@ -72,16 +67,6 @@ def floor(api: FakeApi) -> str | None:
     return found
 
 
-def notes(api: FakeApi, name: str) -> dict[str, str]:
-    found = [each for each in api.objects(CONFIG_MAP) if each["metadata"]["name"] == name]
-    return dict(found[0]["data"]) if found else {}
-
-
-def phases(api: FakeApi) -> list[str]:
-    entries = [text for name, text in notes(api, MOVES).items() if name not in ("resting", "fencing-token")]
-    return [json.loads(text)["phase"] for text in entries]
-
-
 def settle(api: FakeApi, first: Mapping[str, str | None], second: Mapping[str, str | None]) -> None:
     """The agent has carried out the spec: what stands on each GPU."""
     answer(api, **{"GPU-1": first, "GPU-2": second})
@@ -95,7 +80,7 @@ def test_a_function_moves_aside_and_nothing_but_its_three_values_and_its_mark_wa
 
         until(api, lambda: wanted(api) == ["4g.20gb@0", "3g.20gb@4"])
         settle(api, {"3g.20gb@4": "old"}, {"4g.20gb@0": "fixed", "3g.20gb@4": None})
-        slices(api, **{"3g.20gb": 2, "4g.20gb": 1})
+        offer(api)
 
         until(api, lambda: floor(api) == "2")
         assert COST not in pod(api, "old")["metadata"]["annotations"]
@@ -115,7 +100,7 @@ def test_a_function_moves_aside_and_nothing_but_its_three_values_and_its_mark_wa
 
         until(api, lambda: wanted(api) == ["7g.40gb@0", "4g.20gb@0", "3g.20gb@4"])
         settle(api, {"7g.40gb@0": None}, {"4g.20gb@0": "fixed", "3g.20gb@4": "new"})
-        slices(api, **{"3g.20gb": 1, "4g.20gb": 1, "7g.40gb": 1})
+        offer(api)
         until(api, lambda: not gates(api, "whole"))
         put_pod(api, "whole", "7g.40gb", node="n1")
 
@@ -137,7 +122,7 @@ def test_a_new_leader_goes_on_where_the_old_one_stopped(api: FakeApi) -> None:
         put_pod(api, "whole", "7g.40gb", gated=True)
         until(api, lambda: wanted(api) == ["4g.20gb@0", "3g.20gb@4"])
         settle(api, {"3g.20gb@4": "old"}, {"4g.20gb@0": "fixed", "3g.20gb@4": None})
-        slices(api, **{"3g.20gb": 2, "4g.20gb": 1})
+        offer(api)
         until(api, lambda: floor(api) == "2")
     put_pod(api, "new", "3g.20gb", revision="llm-00001", node="n1")
     with planner(api, "planner-b"):

@@ -17,12 +17,11 @@ from reconfigurer.planner.process import Planner
 from tests.contract.planner_rig import (
     WITHOUT_RESYNC,
     answer,
-    beat_object,
     gates,
-    node_object,
+    offer,
     planner,
     pod_object,
-    put_gpu_node,
+    put_node,
     read,
     spec_of,
     until,
@@ -30,7 +29,7 @@ from tests.contract.planner_rig import (
 )
 from tests.contract.sinks import Answer, Sink, sink
 from tests.fake_api import FakeApi
-from tests.small_cluster import gpu, gpu_node
+from tests.small_cluster import gpu
 
 # No resync comes to help.
 telling = partial(planner, settings=WITHOUT_RESYNC)
@@ -68,11 +67,9 @@ def revision_object(name: str, uid: str, *, quota: str = "") -> dict[str, Any]:
 @pytest.fixture
 def api() -> Iterator[FakeApi]:
     with FakeApi() as api:
-        put_gpu_node(api, gpu_node("n1", gpu("GPU-1", {"1g.5gb@4": None, "1g.5gb@5": None, "4g.20gb@0": "busy"})))
-        api.put_object(node_object("n1", {"nvidia.com/mig-1g.5gb": "2", "nvidia.com/mig-4g.20gb": "1"}))
+        put_node(api, gpu("GPU-1", {"1g.5gb@4": None, "1g.5gb@5": None, "4g.20gb@0": "busy"}))
         api.put_object(pod_object("busy", "4g.20gb", node="n1"))
         api.put_object(revision_object("big-00001", "rev-big"))
-        api.put_object(beat_object("n1"))
         yield api
 
 
@@ -98,7 +95,7 @@ def starts(api: FakeApi, leader: Planner) -> None:
     api.put_object(pod_object("big", "3g.20gb", gated=True))
     until(api, lambda: wanted(api) == ["4g.20gb@0", "3g.20gb@4"])
     answer(api, **{"GPU-1": {"4g.20gb@0": "busy", "3g.20gb@4": None}})
-    api.put_object(node_object("n1", {"nvidia.com/mig-3g.20gb": "1", "nvidia.com/mig-4g.20gb": "1"}))
+    offer(api)
     until(api, lambda: not gates(api, "big"))
     api.put_object(pod_object("big", "3g.20gb", node="n1"))
     answer(api, **{"GPU-1": {"4g.20gb@0": "busy", "3g.20gb@4": "big"}})

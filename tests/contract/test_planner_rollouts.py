@@ -12,19 +12,9 @@ from knative_mig.adapters.kube.floor_objects import PREFIX
 from knative_mig.adapters.kube.kinds import EVENT, POD, REVISION
 from knative_mig.adapters.kube.move_objects import MOVES
 from knative_mig.ports.kube import Key
-from tests.contract.planner_rig import (
-    answer,
-    beat_object,
-    gates,
-    node_object,
-    planner,
-    pod_object,
-    put_gpu_node,
-    until,
-)
-from tests.contract.test_planner_moves import notes, phases
+from tests.contract.planner_rig import answer, gates, notes, phases, planner, pod_object, put_node, until
 from tests.fake_api import FakeApi
-from tests.small_cluster import gpu, gpu_node
+from tests.small_cluster import gpu
 
 FULL = {"3g.20gb@4": "old", "4g.20gb@0": "other"}
 
@@ -33,9 +23,7 @@ FULL = {"3g.20gb@4": "old", "4g.20gb@0": "other"}
 def api() -> Iterator[FakeApi]:
     """One GPU, full: the older Revision has a part, somebody else the rest."""
     with FakeApi() as api:
-        put_gpu_node(api, gpu_node("n1", gpu("GPU-1", FULL)))
-        api.put_object(node_object("n1", {"nvidia.com/mig-3g.20gb": "1", "nvidia.com/mig-4g.20gb": "1"}))
-        api.put_object(beat_object("n1"))
+        put_node(api, gpu("GPU-1", FULL))
         put_pod(api, "old", 1, node="n1")
         put_pod(api, "other", 0, "4g.20gb", node="n1")
         api.put_object(revision(1))

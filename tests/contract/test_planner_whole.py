@@ -14,13 +14,13 @@ from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import Conflict, Key, LeaseRecord
 from tests.contract.planner_rig import (
     answer,
-    beat_object,
     gates,
-    node_object,
+    offer,
     planner,
     pod,
     pod_object,
     put_gpu_node,
+    put_node,
     read,
     spec_of,
     until,
@@ -35,10 +35,8 @@ N1 = NodeName("n1")
 @pytest.fixture
 def api() -> Iterator[FakeApi]:
     with FakeApi() as api:
-        put_gpu_node(api, gpu_node("n1", gpu("GPU-1", {"1g.5gb@4": None, "1g.5gb@5": None, "4g.20gb@0": "busy"})))
-        api.put_object(node_object("n1", {"nvidia.com/mig-1g.5gb": "2", "nvidia.com/mig-4g.20gb": "1"}))
+        put_node(api, gpu("GPU-1", {"1g.5gb@4": None, "1g.5gb@5": None, "4g.20gb@0": "busy"}))
         api.put_object(pod_object("busy", "4g.20gb", node="n1"))
-        api.put_object(beat_object("n1"))
         yield api
 
 
@@ -49,7 +47,7 @@ def test_a_pod_that_waits_has_fragments_merged_and_is_let_go_when_its_slice_is_t
         api.put_object(pod_object("big", "3g.20gb", gated=True))
         until(api, lambda: wanted(api) == ["4g.20gb@0", "3g.20gb@4"])
         answer(api, **{"GPU-1": {"4g.20gb@0": "busy", "3g.20gb@4": None}})
-        api.put_object(node_object("n1", {"nvidia.com/mig-3g.20gb": "1", "nvidia.com/mig-4g.20gb": "1"}))
+        offer(api)
         until(api, lambda: not gates(api, "big"))
         big = parse.pod(pod(api, "big"))
         assert (big.node_selector, big.pinned) == ({"kubernetes.io/hostname": "n1"}, True)
