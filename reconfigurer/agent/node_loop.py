@@ -9,12 +9,14 @@ and the readings that this takes ahead of a steady pace are few.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
+from knative_mig.core.agent.known_holders import left_out, with_known_holders
 from knative_mig.core.agent.node_resources import Served, profile_of
-from knative_mig.core.agent.readings import KubeletReading, Mark, device_id
+from knative_mig.core.agent.readings import KubeletReading, KubeletView, Mark, device_id
 from knative_mig.core.agent.static_layout import in_our_ids
+from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.gpu_node import SliceId
 from knative_mig.ports.kubelet import DevicePlugins, KubeletUnreachable, PodResources
 from reconfigurer.agent.board import Board, Snapshot, slices_or_kubelet
@@ -43,9 +45,11 @@ class NodeLoop:
         *,
         clock: Callable[[], float],
         may_serve: Callable[[Snapshot], bool],
+        pods: Callable[[], Iterable[PodFacts]] = tuple,
     ) -> None:
         """Without `plugins` the node's layout is static: it is read, nothing is served. `may_serve` holds back the
         first devices until all GPUs have been read: with fewer than there are, running pods' devices would vanish.
+        `pods`: of this node, as the API server knows them.
         """
         self._board = board
         self._pod_resources = pod_resources
@@ -53,6 +57,9 @@ class NodeLoop:
         self._metrics = metrics
         self._clock = clock
         self._may_serve = may_serve
+        self._pods = pods
+        self._view = KubeletView()
+        self._left_out: tuple[object, ...] = ()
         self._latest = LatestDevices()
         self._served: Served | None = None
         self._connected: bool | None = None
@@ -112,7 +119,18 @@ class NodeLoop:
         if self._plugins is not None:
             self._plugins.observe(view)
         # Also on a dynamic node: another plugin's devices are no slices of ours, and are left out.
-        self._board.put_kubelet(in_our_ids(view, self._board.snapshot().readings.values()), self._asked_at)
+        self._board.put_kubelet(
+            self._completed(in_our_ids(view, self._board.snapshot().readings.values())), self._asked_at
+        )
+
+    def _completed(self, told: KubeletView) -> KubeletView:
+        self._view = with_known_holders(told, self._view, self._pods())
+        missing = left_out(self._view, told)
+        if missing and missing != self._left_out:
+            names = ", ".join(f"{device} ({holder.namespace}/{holder.pod})" for device, holder in missing)
+            _log.warning("the kubelet lists no holder of %s: who had it lives, and has it still", names)
+        self._left_out = missing
+        return self._view
 
     def _due_at(self) -> float:
         now = self._board.snapshot()

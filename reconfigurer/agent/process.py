@@ -206,6 +206,7 @@ class Agent:
             self._metrics,
             clock=self._clock,
             may_serve=self._may_serve,
+            pods=lambda: self.kube.pod_mirror.snapshot().values(),
         )
 
     def _compose_kube_side(self) -> None:

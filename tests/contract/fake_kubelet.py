@@ -95,6 +95,7 @@ class FakeKubelet:
         self.hanging_calls = 0
         self.others: dict[str, tuple[str, ...]] = {}  # healthy devices of resources that no test serves
         self.calls_left: int | None = None  # of PodResources, before it answers that the limit is passed
+        self.has_heard_of_its_pods = True  # one that starts hears of them by the API server, and lists none before
         self._clock = clock
         self._random = random.Random(seed)
         self._changed = threading.Condition()
@@ -382,6 +383,7 @@ class FakeKubelet:
                         ],
                     )
                     for (namespace, pod), containers in self._held.items()
+                    if self.has_heard_of_its_pods
                 ]
             )
 

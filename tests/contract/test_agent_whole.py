@@ -127,6 +127,30 @@ def test_a_kubelet_that_restarts_has_its_devices_back_and_the_node_offers_them(f
         )
 
 
+def test_a_kubelet_that_restarted_and_has_not_heard_of_its_pods_yet_costs_none_its_slice(folder: Path) -> None:
+    with AgentRig(folder) as rig:
+        rig.want("1g.5gb@0", "3g.20gb@4")
+        rig.wait_for(lambda: (rig.offers("1g.5gb"), rig.offers("3g.20gb")) == (1, 1))
+        rig.run_pod("chat", "3g.20gb")
+        rig.end_agent()
+        rig.start_agent()  # nobody was handed a slice a moment ago
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].pids and rig.slices["3g.20gb@4"].holders)
+        rig.wait_for(lambda: rig.said(ConditionType.READY) == (True, "Ready"))
+        busy = rig.slices["3g.20gb@4"]
+
+        rig.kubelet.has_heard_of_its_pods = False
+        rig.kubelet.restart()
+        rig.want("7g.40gb@0")
+        rig.wait_for(lambda: rig.said(SPEC_APPLIED) == (False, "PlaceBusy"))
+        rig.wait_for_quiet()
+        assert rig.hardware == ["3g.20gb@4"]
+        assert rig.slices["3g.20gb@4"] == busy
+
+        rig.kubelet.has_heard_of_its_pods = True
+        rig.end_pod("chat")
+        rig.wait_for(lambda: rig.hardware == ["7g.40gb@0"])
+
+
 def test_while_the_api_server_is_away_pods_start_and_the_node_is_told_when_it_is_back(folder: Path) -> None:
     with AgentRig(folder) as rig:
         rig.want("3g.20gb@4")
