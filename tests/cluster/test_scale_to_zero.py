@@ -17,7 +17,6 @@ _FUNCTIONS = 10
 
 @pytest.mark.alone  # nothing else of the suite while starts are timed
 @pytest.mark.slow(60)
-@pytest.mark.timeout(900, func_only=True)  # it waits for its turn: from empty caches until another has built Eventing
 def test_ten_functions_go_to_zero_and_each_comes_back_with_its_first_request(
     function: DeployFunction, api: Api, measured: Measured
 ) -> None:
