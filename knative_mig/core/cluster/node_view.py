@@ -116,12 +116,7 @@ def view_node(  # noqa: PLR0917 - what is seen of a node, and what it is judged 
         gpus=tuple(draft.finished(node.name) for draft in drafts),
         claimed=frozenset(reader.claimed),
         holders=frozenset(reader.seen),
-        given_away=tuple(
-            each.key.profile
-            for gpu in status.gpus
-            for each in gpu.slices
-            if each.state is SliceState.BUSY and not each.holders and not each.pids
-        ),
+        given_away=tuple(each.key.profile for _, each in reader.unnamed if not each.pids),
         holds_until=reader.holds_until,
         unlisted=_unlisted(node, status) if isinstance(verdict, Usable) else frozenset(),
     )
@@ -221,6 +216,7 @@ class _Reader:
         self._amended = amended
         self.holds_until = inf
         self.claimed: set[str] = set()
+        self.unnamed: list[tuple[_Draft, SliceStatus]] = []  # busy, by whom the kubelet has not said yet
 
     def read(self, draft: _Draft) -> None:
         stands = {each.key: each for each in draft.status.slices}
@@ -248,6 +244,8 @@ class _Reader:
             case SliceState.BUSY:
                 draft.put(place, self._use(each))
                 draft.keep.add(each.key)
+                if not each.holders:
+                    self.unnamed.append((draft, each))
             case SliceState.BROKEN:
                 draft.put(place, Busy(Function("", f"broken slice {each.key}")))
                 named = draft.wanted is not None and all(wanted.key != each.key for wanted in draft.wanted.slices)
@@ -310,15 +308,30 @@ class _Reader:
                         self.claimed.add(kept.pod)
 
     def claim(self, drafts: Sequence[_Draft]) -> None:
-        """Which slice kubelet gave to a pod that is bound and not yet seen nobody knows: one of its profile is busy.
-        Who is not bound takes only what the scheduler can give it, which serves by priority.
+        """Which slice kubelet gave to a pod that is bound and not yet seen nobody knows: one that is busy, no holder
+        named, else one more of its profile is busy. Who is not bound takes only what the scheduler can give it, which
+        serves by priority.
         """
         for key, pod in sorted(self._pods.items(), key=_claims_first):
             if key not in self.seen and not pod.over and pod.ends_at is None and pod.uid not in self.claimed:
                 slices = [profile for profile, count in pod.wants.items() for _ in range(count)]
-                served = [_claim_one(drafts, profile, Busy(pod.function), pod) for profile in slices]
+                served = [
+                    self._claim_unnamed(profile, pod) or _claim_one(drafts, profile, Busy(pod.function), pod)
+                    for profile in slices
+                ]
                 if all(served):  # each has to be taken, whatever became of the others
                     self.claimed.add(pod.uid)
+
+    def _claim_unnamed(self, profile: ProfileName, pod: PodFacts) -> bool:
+        """First one with a process: what was handed out and has none may be for a pod not seen to be bound yet."""
+        of_profile = [each for each in self.unnamed if each[1].key.profile == profile and pod.node is not None]
+        if not of_profile:
+            return False
+        draft, status = found = max(of_profile, key=lambda each: bool(each[1].pids))
+        self.unnamed.remove(found)
+        if place := draft.place(status.key):
+            draft.uses[place] = Busy(pod.function)
+        return True
 
 
 def _claims_first(item: tuple[tuple[str, str], PodFacts]) -> tuple[object, ...]:

@@ -198,3 +198,17 @@ def test_a_slice_that_was_just_given_away_is_taken_for_one_waiting_pods_and_no_o
 def test_a_gated_pod_is_not_taken_for_who_was_just_given_a_slice() -> None:
     there = gpu_node("n1", gpu("g", {"3g.20gb@4": "!Busy"}))
     assert build(facts([there], [pod("chat", "3g.20gb", gated=True)]), now=0).groups
+
+
+def test_a_bound_pod_has_the_slice_that_is_busy_with_nobody_named_and_leaves_the_idle_one_to_the_next() -> None:
+    there = gpu_node("n1", gpu("g", {"2g.10gb@0": "!Busy", "2g.10gb@2": None}))
+    pods = [pod("runs", "2g.10gb", on="n1"), pod("next", "2g.10gb", gated=True)]
+    world = build(facts([there], pods), now=0)
+    assert uses(only_gpu(world)) == {"2g.10gb@0": "Busy", "2g.10gb@2": "Idle"}
+    assert [[each.name for each in group.pods] for group in world.groups] == [["next"]]
+
+
+def test_of_two_bound_pods_one_has_what_nobody_is_named_for_and_the_other_an_idle_slice() -> None:
+    there = gpu_node("n1", gpu("g", {"2g.10gb@0": "!Busy", "2g.10gb@2": None}))
+    pods = [pod(name, "2g.10gb", on="n1") for name in ("runs", "too")]
+    assert uses(only_gpu(build(facts([there], pods), now=0))) == {"2g.10gb@0": "Busy", "2g.10gb@2": "Busy"}
