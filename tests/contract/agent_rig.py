@@ -71,14 +71,16 @@ class AgentRig:
         return self.agent
 
     def end_agent(self) -> float:
-        """Seconds that it took."""
+        """Seconds that it took. Back when the kubelet has seen it go: what that believes then is of who comes next."""
         if self.agent is None:
             return 0.0
         began = time.monotonic()
         self.agent.end()
+        took = time.monotonic() - began
         assert not self.agent.failed
         self.agent = None
-        return time.monotonic() - began
+        self.kubelet.wait_for(lambda: not self.kubelet.plugins)
+        return took
 
     # What is seen from outside
 

@@ -195,6 +195,12 @@ class FakeKubelet:
             believed = self._believed.get(profile.resource)
             return frozenset() if believed is None else frozenset(believed.healthy)
 
+    @property
+    def plugins(self) -> int:
+        """That it is connected to."""
+        with self._changed:
+            return len(self._clients)
+
     def numa_nodes(self, profile: ProfileName) -> Mapping[str, tuple[int, ...]]:
         with self._changed:
             believed = self._believed.get(profile.resource)

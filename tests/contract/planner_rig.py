@@ -1,6 +1,8 @@
 """The whole planner process on the fake API server, and what is around it: nodes, heartbeats, an agent's answers."""
 
 import json
+import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +21,7 @@ from reconfigurer.planner.settings import PlannerSettings
 from tests.fake_api import FakeApi
 from tests.small_cluster import gpu, gpu_node
 
+PATIENCE_S: Final = 60.0
 NONE: Final[Mapping[str, str]] = MappingProxyType({})
 SETTINGS = PlannerSettings(events_port=0, ops_port=0, resync_s=0.2, store_meters_s=0.05)
 WITHOUT_RESYNC = PlannerSettings(events_port=0, ops_port=0, resync_s=3600)
@@ -46,9 +49,26 @@ def read(each: Planner, path: str) -> str:
         return str(answered.read().decode())
 
 
+def ready(each: Planner) -> None:
+    """Waits until it is."""
+    deadline = time.monotonic() + PATIENCE_S
+    while why := _why_not_ready(each):
+        assert time.monotonic() < deadline, why
+        time.sleep(0.02)
+
+
+def _why_not_ready(each: Planner) -> str:
+    try:
+        assert read(each, "/readyz") == "ok\n"
+    except urllib.error.HTTPError as unready:
+        with unready:
+            return str(unready.read().decode())
+    return ""
+
+
 def until(api: FakeApi, true: Callable[[], bool]) -> None:
     with api.store.changed:
-        assert api.store.changed.wait_for(true, 60)
+        assert api.store.changed.wait_for(true, PATIENCE_S)
 
 
 def put_node(api: FakeApi, *gpus: GpuStatus) -> None:
@@ -73,11 +93,12 @@ def wanted(api: FakeApi) -> list[str]:
 
 def answer(api: FakeApi, **settled: Mapping[str, str | None]) -> None:
     """The agent has seen the spec, and perhaps carried it out: what stands on each GPU by its UUID."""
-    node = spec_of(api)
-    assert node.status
-    gpus = tuple(gpu(uuid, slices) for uuid, slices in settled.items()) or node.status.gpus
-    status = replace(node.status, observed_generation=node.generation, gpus=gpus)
-    api.put_object({**api.objects(GPU_NODE)[0], "status": gpu_node_codec.status_out(status)})
+    with api.store.changed:  # the planner may be about to write the spec
+        node = spec_of(api)
+        assert node.status
+        gpus = tuple(gpu(uuid, slices) for uuid, slices in settled.items()) or node.status.gpus
+        status = replace(node.status, observed_generation=node.generation, gpus=gpus)
+        api.put_object({**api.objects(GPU_NODE)[0], "status": gpu_node_codec.status_out(status)})
 
 
 def offer(api: FakeApi) -> None:

@@ -14,7 +14,7 @@ from knative_mig.adapters.cloud_events import decode
 from knative_mig.core.events import Event
 from tests.cluster.tls import Certificate, listen
 
-PATIENCE_S: Final = 20.0
+PATIENCE_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,7 @@ def test_the_life_of_a_node(folder: Path) -> None:
         assert started.environment["NVIDIA_VISIBLE_DEVICES"] == before.mig_uuid
         assert started.environment["KNATIVE_MIG_PROFILE"] == "3g.20gb"
         rig.wait_for(lambda: rig.slices["3g.20gb@4"].pids == (rig.workloads["chat"].pid,))
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].holders)
         busy = rig.slices["3g.20gb@4"]
         assert (busy.state, busy.holders[0].pod) == (SliceState.BUSY, "chat")
 
@@ -255,7 +256,7 @@ def test_a_restarted_agent_knows_which_ids_their_pods_have_released(folder: Path
         rig.start_agent()
         rig.wait_for(lambda: rig.said(ConditionType.READY) == (True, "Ready"))
         rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.RELEASED)
-        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)  # its plugin registers anew in its own time
+        rig.wait_for(lambda: rig.kubelet.allocatable(profile("3g.20gb")) == 1)  # what the node says is of before
         rig.end_pod("relay")
         rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.IDLE)
         assert rig.run_pod("next", "3g.20gb")
@@ -383,8 +384,7 @@ def test_a_layout_that_an_administrator_left_is_adopted_whatever_was_wanted_befo
             rig.wait_for(lambda: rig.said(SPEC_APPLIED) == (None, "AdoptsLayout"))
             rig.wait_for(lambda: rig.said(ConditionType.READY) == (True, "Ready"))
         rig.wait_for(lambda: (rig.offers("2g.10gb"), rig.offers("3g.20gb")) == (2, 0))
-        assert rig.node.status is not None
-        assert rig.node.status.observed_generation == rig.node.generation
+        rig.wait_for(lambda: rig.node.status and rig.node.status.observed_generation == rig.node.generation)
         assert rig.hardware == ["2g.10gb@0", "2g.10gb@4"]
 
         # The planner has seen it: from here on the node is as any other.
@@ -420,6 +420,7 @@ def test_its_heartbeat_its_probes_and_its_metrics(folder: Path) -> None:
     with AgentRig(folder) as rig:
         rig.want("3g.20gb@4")
         rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
+        rig.wait_for(lambda: rig.api.objects(LEASE))
         ((name, holder),) = [(e["metadata"]["name"], e["spec"]["holderIdentity"]) for e in rig.api.objects(LEASE)]
         assert (name, holder) == (NAME, NAME)
         agent = rig.agent

@@ -36,7 +36,7 @@ from knative_mig.ports.kube import (
 from tests.contract.mirrors import running
 from tests.fake_api import FakeApi
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 AT_ONCE = BackOff(first_s=0.0, most_s=0.0)
 
 

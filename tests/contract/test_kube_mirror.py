@@ -17,7 +17,7 @@ from knative_mig.ports.kube import Key, KeyedMirror
 from tests.contract.kube_rigs import KINDS, KubeRig, kube_rig
 from tests.contract.mirrors import running
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(params=KINDS)

@@ -70,10 +70,11 @@ def scaling(api: FakeApi, generation: int) -> dict[str, str]:
 
 def become(api: FakeApi, generation: int, *, ready: bool, routing: str) -> None:
     """Knative's own writes, which leave annotations alone."""
-    (there,) = [each for each in api.objects(REVISION) if each["metadata"]["name"] == f"llm-0000{generation}"]
-    labels = {**there["metadata"]["labels"], "serving.knative.dev/routingState": routing}
-    status = {"conditions": [{"type": "Ready", "status": str(ready)}]}
-    api.put_object({**there, "metadata": {**there["metadata"], "labels": labels}, "status": status})
+    with api.store.changed:  # the planner may be about to write some
+        (there,) = [each for each in api.objects(REVISION) if each["metadata"]["name"] == f"llm-0000{generation}"]
+        labels = {**there["metadata"]["labels"], "serving.knative.dev/routingState": routing}
+        status = {"conditions": [{"type": "Ready", "status": str(ready)}]}
+        api.put_object({**there, "metadata": {**there["metadata"], "labels": labels}, "status": status})
 
 
 def told(api: FakeApi, kind: str, name: str) -> set[str]:

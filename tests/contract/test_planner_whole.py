@@ -22,6 +22,7 @@ from tests.contract.planner_rig import (
     put_gpu_node,
     put_node,
     read,
+    ready,
     spec_of,
     until,
     wanted,
@@ -68,7 +69,7 @@ def test_leader_and_standby_are_ready_and_the_leader_publishes_meters(api: FakeA
         leads = leader if leader.leader.token() is not None else other
         for each in (leader, other):
             assert read(each, "/healthz") == "ok\n"
-            assert read(each, "/readyz") == "ok\n"
+            ready(each)
         assert "knative_mig_planner_leader 1.0" in read(leads, "/metrics")
         assert 'knative_mig_slice_share_seconds_total{namespace="team",profile="4g.20gb",service="busy"' in read(
             leads, "/metrics"

@@ -169,8 +169,8 @@ def test_a_request_to_a_function_at_zero_becomes_one_event_before_there_is_a_pod
         knative.pod("tiny-00001", "p", gated=True)
         knative.pod("tiny-00001", "p", node="n1")
         until(lambda: figure(running.ops.port, "source_pending_revisions") == 0)
-        assert figure(running.ops.port, 'source_events_total{outcome="taken"}') == 1
-        assert figure(running.ops.port, "source_change_to_taken_seconds_count") == 1
+        until(lambda: figure(running.ops.port, 'source_events_total{outcome="taken"}') == 1)
+        until(lambda: figure(running.ops.port, "source_change_to_taken_seconds_count") == 1)
     [event] = there.taken
     assert event.id == "uid-tiny-00001/1/3g.20gb/1/1767225602-0"
     assert event.subject == "team/tiny-00001"

@@ -32,7 +32,7 @@ from tests.webhooks import HOST, Answer, Connection, pod, review, service
 
 SETTINGS = WebhookSettings(port=0, ops_port=0, look_every_s=0.05)
 SECRET_KEY = Key("knative-mig", SECRET_NAME)
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def configuration(kind: str, *names: str, bundle: str = "") -> dict[str, Any]:
@@ -286,7 +286,7 @@ def test_a_fault_of_ours_is_answered_at_once_and_told(
 def test_a_client_that_says_nothing_is_let_go_and_holds_up_nobody(
     api: FakeApi, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook_server, "HANDSHAKE_WITHIN_S", 0.2)
+    monkeypatch.setattr(webhook_server, "HANDSHAKE_WITHIN_S", 2.0)  # as long as the other's may take
     with socket.create_connection(("127.0.0.1", webhook.server.port)) as silent:
         assert ask(api, webhook, "/mutate", review("CREATE", service())).response["allowed"]
         silent.settimeout(PATIENCE_S)
@@ -405,7 +405,7 @@ def test_a_certificate_that_cannot_be_used_leaves_the_old_one(api: FakeApi, webh
 def test_two_replicas_share_one_secret_without_a_fight(api: FakeApi) -> None:
     with serving(api) as one, serving(api) as other:
         until(lambda: bundles(api) == [secret(api)[AUTHORITIES]] * 3)
-        assert served(one) == served(other)
+        until(lambda: served(one) == served(other))
         for each in (one, other):
             assert ask(api, each, "/mutate", review("CREATE", service())).response["allowed"]
         seen = len(api.requests)
@@ -462,7 +462,7 @@ def test_it_ends_within_two_seconds_with_connections_open(api: FakeApi) -> None:
         began = time.monotonic()
         made.end()
         assert not made._threads.alive()
-        assert time.monotonic() - began < PATIENCE_S
+        assert time.monotonic() - began < webhook_server.KEPT_IDLE_S / 2  # it was not waited for
         connection.close()
 
 

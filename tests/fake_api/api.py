@@ -75,12 +75,12 @@ class FakeApi:
             self.server.ended_watches += 1
             self.store.changed.notify_all()
 
-    def wait_for_watches(self, count: int, timeout_s: float = 10.0) -> None:
+    def wait_for_watches(self, count: int, timeout_s: float = 60.0) -> None:
         """Until so many have begun since the start."""
         with self.store.changed:
             assert self.store.changed.wait_for(lambda: self.server.watches >= count, timeout_s)
 
-    def bookmark(self, timeout_s: float = 10.0) -> None:
+    def bookmark(self, timeout_s: float = 60.0) -> None:
         """To all that watch; back when the first has it on its way. Somebody must be watching."""
         server = self.server
         with self.store.changed:
