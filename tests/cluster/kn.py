@@ -18,7 +18,7 @@ class Kn:
         assert done.returncode == 0, f"kn {' '.join(words)}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def run(self, *words: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, seconds: float = 150) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.binary, *words, "--namespace", self.namespace],
             env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},

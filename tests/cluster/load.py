@@ -13,7 +13,7 @@ from tests.cluster.waits import eventually
 
 # A client that waits a little between its requests: the machine has two cores for all.
 _PAUSE_SECONDS: Final = 0.02
-_PATIENCE_SECONDS: Final = 120.0  # a request that is held through a drain and a cold start takes most of a minute
+_PATIENCE_SECONDS: Final = 200.0  # a request that is held through a drain and a cold start takes most of a minute
 
 
 @dataclass(slots=True)

@@ -65,10 +65,12 @@ class Observation:
     def read_log(self, api: Api) -> None:
         """Of the pending source's pods, whichever there are now."""
         subject = f"{self.function.namespace}/{self.function.revision}"
-        for at, told, event in _events_sent(api):
-            if told == subject and at >= self.wall and not self.timeline.event:
-                self.timeline.event = event
-                self.timeline.reached["pending event"] = at - self.wall
+        events = self.timeline.events
+        for at, told, event in _events_sent(api, int(time.time() - self.wall) + 2):
+            if told == subject and at >= self.wall:
+                events[event] = min(at - self.wall, events.get(event, at - self.wall))
+        if events:
+            self.timeline.reached["pending event"] = min(events.values())
 
 
 @contextmanager
@@ -86,11 +88,11 @@ def observed(function: Function, profile: str, nodes: Sequence[GpuNodeView], api
     seen.read_log(api)
 
 
-def _events_sent(api: Api) -> Iterator[tuple[float, str, str]]:
-    """(when the sink had taken it, subject, id), as far as the pods that are there now tell."""
+def _events_sent(api: Api, seconds: int) -> Iterator[tuple[float, str, str]]:
+    """(when the sink had taken it, subject, id) of the last seconds, as far as the pods that are there now tell."""
     for pod in api.items(POD, PLANNER_NAMESPACE, labelSelector="app.kubernetes.io/component=source"):
         with suppress(RefusedError):  # it has not started, or is gone
-            path = f"{POD.path(PLANNER_NAMESPACE, pod['metadata']['name'])}/log?timestamps=true"
+            path = f"{POD.path(PLANNER_NAMESPACE, pod['metadata']['name'])}/log?timestamps=true&sinceSeconds={seconds}"
             for line in api.text(path).splitlines():
                 if match := _SENT.match(line):
                     yield _seconds(match[1]), match[2], match[3]

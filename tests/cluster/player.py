@@ -57,7 +57,7 @@ class Player:
         return self.wish.name
 
     def create(self, *, wait: bool = True) -> None:
-        waits = ["--wait-timeout", "90"] if wait else ["--no-wait"]
+        waits = ["--wait-timeout", "110"] if wait else ["--no-wait"]
         self.kn("service", "create", self.name, "--image", FUNCTION_IMAGE, *_words(self.wish), *self.where, *waits)
 
     def wait_ready(self, *, seconds: float = PATIENCE_SECONDS) -> None:
@@ -124,7 +124,7 @@ class Player:
             if "deletionTimestamp" in pod["metadata"]:
                 leaves.setdefault(name, min(arrived, _left_before(pod)))
             if event == "DELETED" or _has_ended(pod):
-                ended.setdefault(name, arrived)
+                ended.setdefault(name, min(arrived, _ended_before(pod)))
             if event == "DELETED":
                 gone.add(name)
 
@@ -208,6 +208,8 @@ def _words(wish: Wish) -> list[str]:
         words += ["--limit", f"nvidia.com/mig-{wish.profile}=1"]
     if wish.timeout_s is not None:
         words += ["--timeout", str(wish.timeout_s)]
+    if wish.at_zero:
+        words += ["--scale-init", "0"]
     if wish.pods:
         words += ["--scale-min", str(wish.pods)]
     for key, value in wish.annotations.items():
@@ -229,3 +231,12 @@ def _left_before(pod: Object) -> float:
     ends = datetime.fromisoformat(about["deletionTimestamp"]).timestamp()
     told = ends - float(about.get("deletionGracePeriodSeconds", 0)) + 1.0  # written in whole seconds
     return time.monotonic() + told - time.time()
+
+
+def _ended_before(pod: Object) -> float:
+    """When its containers ran no more, at the latest, by the container runtime: we may hear of it late."""
+    states = [each["state"].get("terminated", {}) for each in pod["status"].get("containerStatuses", [])]
+    ends = [datetime.fromisoformat(each["finishedAt"]).timestamp() for each in states if each.get("finishedAt")]
+    if not states or len(ends) < len(states):
+        return time.monotonic()
+    return time.monotonic() + max(ends) + 1.0 - time.time()  # written in whole seconds

@@ -107,8 +107,7 @@ class Stage:
         )  # fmt: skip
 
     def deploy(self, wish: Wish) -> Player:
-        player = self.cast(wish)
-        player.create()
+        [player] = self.deploy_all(wish)
         return player
 
     def deploy_all(self, *wishes: Wish, wait: bool = True) -> list[Player]:
@@ -116,6 +115,9 @@ class Stage:
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
             for done in [pool.submit(player.create, wait=wait) for player in players]:
                 done.result()
+        for player in players:
+            if player.wish.at_zero:
+                player.wait_zero()
         return players
 
     def put_to_rest(self, *players: scenarios.Player) -> None:
@@ -180,8 +182,8 @@ class Stage:
     def tell_nonsense(self, identity: str) -> int:
         return self.steering.broker.publish(PENDING, identity, {"Ce-Subject": f"{self.namespace}/nobody-00001"})
 
-    def dead_letters(self) -> int:
-        return self.steering.dead_letters()
+    def is_dead_letter(self, identity: str) -> bool:
+        return self.steering.is_dead_letter(identity)
 
     # ------------------------------------------------------------ events of others
 

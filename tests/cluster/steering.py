@@ -3,26 +3,28 @@ send. For tests that are alone; what was changed is put back.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from knative_mig.adapters.kube.leases import FENCING
 from knative_mig.core.events import PENDING
 from tests.cluster.api import BROKER, CORE_SERVICE, JSON_PATCH, POD, TRIGGER, Api, Kind, Object
 from tests.cluster.brokers import Broker
 from tests.cluster.function import ask
-from tests.cluster.slices import GPU_NODE, LEASE, metric, planner_pods
+from tests.cluster.slices import GPU_NODE, LEASE, GpuNodeView, metric, planner_pods
 from tests.cluster.system import AGENT_NAMESPACE, CHECKOUT, PLANNER_NAMESPACE, STATE
 from tests.cluster.testbed.kubectl import Kubectl
-from tests.cluster.waits import is_true, until, until_all
+from tests.cluster.waits import eventually, is_true, until, until_all
 from tests.scenarios.stage import Listener
 
 SINK_BINDING: Final = Kind("sources.knative.dev/v1", "sinkbindings")
 DAEMON_SET: Final = Kind("apps/v1", "daemonsets")
 _COMPONENT: Final = "app.kubernetes.io/component"
-_SECONDS: Final = 60.0
+_SECONDS: Final = 120.0
 _SYSTEMS_BROKER: Final = "knative-mig"
+_LEASE: Final = "knative-mig-planner"
 _BOUND: Final = ("source", "planner")  # by SinkBindings of the same names
 
 
@@ -35,17 +37,15 @@ class Steering:
     def planner(self, **environment: str) -> None:
         """From now on, until it is put back."""
         self.changed.update(environment)
-        before = self._token()
         self._set("planner", [f"{key}={value}" for key, value in environment.items()])
-        self._led_anew(before)
+        self._led_anew()
 
     def put_back(self) -> None:
         if not self.changed:
             return
-        before = self._token()
         self._set("planner", [f"{key}-" for key in self.changed])
         self.changed.clear()
-        self._led_anew(before)
+        self._led_anew()
 
     @contextmanager
     def source(self, **environment: str) -> Iterator[None]:
@@ -61,16 +61,25 @@ class Steering:
         finally:
             self._scale(1)
 
-    def _token(self) -> int:
-        return max(int(each["spec"].get("fencingToken", 0)) for each in self.api.items(GPU_NODE))
+    def _led_anew(self) -> None:
+        """Whoever was started leads, and has stamped every GpuNode: nothing that it sees is news to it any more.
 
-    def _led_anew(self, before: int) -> None:
-        """Whoever was started leads, and has stamped every GpuNode: nothing that it sees is news to it any more."""
+        In between one of those that were replaced may have led, so that a newer stamp alone tells nothing.
+        """
+        eventually("one of those that were started leads", lambda: self._leader() in self._planners())
+        token = self.api.get(LEASE, _LEASE, PLANNER_NAMESPACE)["metadata"]["annotations"][FENCING]
 
         def stamped(world: dict[str, Object]) -> bool:
-            return all(int(each["spec"].get("fencingToken", 0)) > before for each in world.values())
+            return all(int(each["spec"].get("fencingToken", 0)) >= int(token) for each in world.values())
 
-        until_all(self.api, GPU_NODE, None, "a new leader's stamp is on every GpuNode", stamped)
+        until_all(self.api, GPU_NODE, None, "the new leader's stamp is on every GpuNode", stamped)
+
+    def _leader(self) -> str:
+        """Empty where nobody leads for the moment."""
+        return str(self.api.get(LEASE, _LEASE, PLANNER_NAMESPACE)["spec"].get("holderIdentity", ""))
+
+    def _planners(self) -> list[str]:
+        return [pod["metadata"]["name"] for pod in planner_pods(self.api)]
 
     def kill_source(self) -> None:
         """As a node that crashes does it; its Deployment makes another."""
@@ -81,10 +90,14 @@ class Steering:
     def address(self, whom: Listener) -> str:
         if whom is Listener.NOBODY:
             return f"http://nobody.{PLANNER_NAMESPACE}.svc"
-        lease = self.api.get(LEASE, "knative-mig-planner", PLANNER_NAMESPACE)
-        holder = str(lease["spec"]["holderIdentity"])
-        [standby] = [pod for pod in planner_pods(self.api) if pod["metadata"]["name"] not in holder]
-        return f"http://{standby['status']['podIP']}:8080"
+        standbys = eventually("one planner does not lead", self._standbys, lambda found: len(found) == 1)
+        return f"http://{standbys[0]['status']['podIP']}:8080"
+
+    def _standbys(self) -> list[Object]:
+        """None where nobody leads for the moment."""
+        leader, pods = self._leader(), [pod for pod in planner_pods(self.api) if is_true(pod)]
+        others = [pod for pod in pods if pod["metadata"]["name"] != leader]
+        return others if len(others) < len(pods) else []
 
     def tell(self, revision: Object, profile: str, identity: str, count: int) -> None:
         """The planner, what the pending source would."""
@@ -107,7 +120,6 @@ class Steering:
     @contextmanager
     def broker_between(self) -> Iterator[None]:
         """As config/overlays/eventing installs it, where Eventing is."""
-        before = self._token()
         overlay = ("--kustomize", str(CHECKOUT / "config" / "overlays" / "eventing"))
         try:
             self.kubectl("apply", "--server-side", *overlay)
@@ -116,25 +128,26 @@ class Steering:
                 until(self.api, kind.named(name, PLANNER_NAMESPACE), "is Ready", is_true)
             for deployment in _BOUND:
                 self._settled(deployment)
-            self._led_anew(before)
+            self._led_anew()
             yield
-            before = self._token()
         finally:
             self.kubectl("delete", *overlay, "--ignore-not-found", "--wait", "--timeout=60s", timeout=70)
             for deployment in _BOUND:
                 self._settled(deployment)
-        self._led_anew(before)
+            self._led_anew()
 
     @property
     def broker(self) -> Broker:
         """The system's own, while it is between."""
         return Broker(self.api, PLANNER_NAMESPACE, _SYSTEMS_BROKER)
 
-    def dead_letters(self) -> int:
-        """What the pending source was given that nobody would take."""
+    def is_dead_letter(self, identity: str) -> bool:
+        """Whether the pending source was given it, and counted and told it."""
         pods = self.api.items(POD, PLANNER_NAMESPACE, labelSelector=f"{_COMPONENT}=source")
         alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        return int(sum(metric(self.api, pod, "knative_mig_source_dead_letters_total") for pod in alive))
+        told = "".join(self.api.text(f"{POD.path(PLANNER_NAMESPACE, pod['metadata']['name'])}/log") for pod in alive)
+        counted = sum(metric(self.api, pod, "knative_mig_source_dead_letters_total") for pod in alive)
+        return bool(counted) and re.search(rf"A dead letter: .*\b{re.escape(identity)}\b", told) is not None
 
     @contextmanager
     def broker_away(self) -> Iterator[None]:
@@ -151,17 +164,28 @@ class Steering:
             self.kubectl("rollout", "status", *ingress, f"--timeout={_SECONDS:.0f}s", timeout=_SECONDS + 10)
 
     @contextmanager
-    def fleet(self, gpus: str) -> Iterator[None]:
+    def fleet(self, gpus: str, nodes: Sequence[str]) -> Iterator[None]:
         """Other simulated GPUs on each node, as if they had been changed: what was on the old ones is gone."""
         agents = self.api.get(DAEMON_SET, "agent", AGENT_NAMESPACE)
         before = agents["spec"]["template"]["spec"]["containers"][0]["args"]
         state = str(STATE.with_name(f"simulated-{re.sub('[^a-zA-Z0-9]+', '-', gpus)}"))
         changed = [word for word in before if not word.startswith(("--gpus=", "--gpu-state="))]
+        views = [GpuNodeView(name, self.api) for name in nodes]
+
+        def reported() -> list[set[str]]:
+            return [{*view.gpus} for view in views]
+
+        old = reported()
         try:
             self._agents([*changed, f"--gpus=simulated:{gpus}", f"--gpu-state={state}"])
+            eventually(
+                "other GPUs are reported", reported,
+                lambda now: all(now) and not any(map(set.intersection, now, old)),
+            )  # fmt: skip
             yield
         finally:
             self._agents(before)
+            eventually("the GPUs of before are reported", reported, lambda now: now == old)
 
     def _agents(self, arguments: list[str]) -> None:
         patch = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": arguments}]

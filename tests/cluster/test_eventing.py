@@ -34,9 +34,9 @@ def test_an_event_wakes_a_function_and_its_reply_reaches_the_next_one(
     assert broker.publish(_ASKED, "question-1") == 202
     # Reading the log wakes the listener too, so first see that the event has woken it.
     listener.wait_pods(1, seconds=200)  # a delivery that fails is repeated after 0.2 s, 0.4 s and so on
-    (event,) = eventually("the reply arrives", lambda: listener.report()["events"])
+    events = eventually("the reply arrives", lambda: listener.report()["events"])
     measured("event to the reply seen, both functions from zero", time.monotonic() - sent, "s")
 
-    assert event["type"] == _ANSWERED
-    assert event["id"] == "reply-to-question-1"
-    assert '"in_reply_to": "question-1"' in event["data"]
+    # It may have come twice: a Broker that did not hear in time that it was taken brings it again.
+    assert {(each["type"], each["id"]) for each in events} == {(_ANSWERED, "reply-to-question-1")}
+    assert '"in_reply_to": "question-1"' in events[0]["data"]

@@ -4,12 +4,12 @@ What needs one node is played beside others, on whichever node is free; what nee
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
 from tests.cluster import claims, figures
-from tests.cluster.api import NAMESPACE, NODE, POD, Api
+from tests.cluster.api import NAMESPACE, NODE, POD, Api, RefusedError
 from tests.cluster.brokers import Broker
 from tests.cluster.driver import Cluster
 from tests.cluster.gpu_node import GpuNode
@@ -24,6 +24,7 @@ from tests.scenarios.scenario import Needs, Scenario
 pytestmark = [pytest.mark.testbed_only, pytest.mark.usefixtures("deployed")]
 
 _LABEL = "tests.knative-mig.dev/stage"
+_LONGEST_S = 500  # several waits of a minute and more, each of which says what it waited for
 _SCENARIOS = tuple(
     scenario for file in (merging, moving, breaking, limits, crowds, telling) for scenario in file.SCENARIOS
 )
@@ -31,7 +32,8 @@ _SCENARIOS = tuple(
 
 def _parameter(scenario: Scenario) -> object:
     needs = pytest.mark.alone if scenario.needs is Needs.EVERYTHING else pytest.mark.claims_a_node
-    return pytest.param(scenario, id=scenario.name, marks=[needs, pytest.mark.slow(scenario.seconds)])
+    limit = pytest.mark.timeout(_LONGEST_S, func_only=True)
+    return pytest.param(scenario, id=scenario.name, marks=[needs, limit, pytest.mark.slow(scenario.seconds)])
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def stage(
         else:
             stack.enter_context(tainted(api, names))
         if scenario.fleet:
-            stack.enter_context(steering.fleet(scenario.fleet))
+            stack.enter_context(steering.fleet(scenario.fleet, names))
         nodes = [GpuNodeView(name, api) for name in names]
         reset(nodes)
         yield Stage(
@@ -93,7 +95,8 @@ def _leave(api: Api, namespace: str) -> None:
     """So that the next scenario on the node need not wait for pods that drain: in a namespace that goes, none comes."""
     api.delete(NAMESPACE, namespace)
     for pod in api.items(POD, namespace):
-        api.call("DELETE", POD.path(namespace, pod["metadata"]["name"]), {"gracePeriodSeconds": 1})
+        with suppress(RefusedError):  # it is gone
+            api.call("DELETE", POD.path(namespace, pod["metadata"]["name"]), {"gracePeriodSeconds": 1})
 
 
 @pytest.mark.parametrize("scenario", [_parameter(each) for each in _SCENARIOS])

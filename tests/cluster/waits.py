@@ -5,6 +5,7 @@ and measure nothing.
 """
 
 import contextlib
+import http.client
 import json
 import threading
 import time
@@ -120,7 +121,7 @@ def eventually(
     while True:
         try:
             last: T | Exception = attempt()
-        except (OSError, RefusedError, ClusterError, AssertionError) as trouble:
+        except (OSError, http.client.HTTPException, RefusedError, ClusterError, AssertionError) as trouble:
             last = trouble
         if not isinstance(last, Exception) and accept(last):
             return last

@@ -13,9 +13,11 @@ CONTAINED_ECC_ERROR: Final = 94  # an XID that breaks one slice
 
 def a_broken_slice_costs_its_function_its_place_and_its_neighbours_nothing(stage: Stage) -> None:
     stage.lay_out("2g.10gb@0 2g.10gb@2 3g.20gb@4")
-    first = stage.deploy(Wish(name="first", profile="2g.10gb", pods=1))
-    second = stage.deploy(Wish(name="second", profile="2g.10gb", pods=1))
-    victim = stage.deploy(Wish(name="victim", profile="3g.20gb", pods=1))
+    first, second, victim = stage.deploy_all(
+        Wish(name="first", profile="2g.10gb", pods=1),
+        Wish(name="second", profile="2g.10gb", pods=1),
+        Wish(name="victim", profile="3g.20gb", pods=1),
+    )
     [broken] = victim.held()
     [old] = victim.replicas()
     before = first.held() + second.held()

@@ -13,8 +13,9 @@ def a_quota_is_told_of_and_lifting_it_is_enough(stage: Stage) -> None:
     has = stage.deploy(Wish(name="has", profile="1g.5gb", pods=1))
     wants = stage.cast(Wish(name="wants", profile="1g.5gb"))
     wants.create(wait=False)
-    why = wants.wait_why("exceeded quota")
-    assert "quota" in why
+    told = wants.wait_why("QuotaExceeded")
+    assert "its pods are not made" in told
+    assert "exceeded quota" in told
     assert has.ask().status == 200
     assert [each.place for each in stage.slices()] == [has.held()[0].place]
     stage.limit("1g.5gb", 2)
@@ -26,8 +27,10 @@ _SHORT_S: Final = 10  # the timeout of functions whose requests are not held
 
 
 def a_new_revision_waits_while_the_old_one_serves_and_takes_its_slice(stage: Stage) -> None:
-    stage.deploy(Wish(name="fills", profile="7g.40gb", pods=1))
-    llm = stage.deploy(Wish(name="llm", profile="7g.40gb", timeout_s=_SHORT_S, environment={"ANSWER": "old"}))
+    llm, _ = stage.deploy_all(
+        Wish(name="llm", profile="7g.40gb", timeout_s=_SHORT_S, environment={"ANSWER": "old"}),
+        Wish(name="fills", profile="7g.40gb", pods=1),
+    )
     with llm.load() as load:
         load.go_on(20)
         with llm.timed() as seen:
@@ -46,12 +49,11 @@ _RECREATES: Final = {"knative-mig.dev/rollout": "recreate"}
 
 
 def a_rollout_that_recreates_answers_what_came_before_it_and_all_that_came_meanwhile(stage: Stage) -> None:
-    stage.deploy(Wish(name="fills", profile="7g.40gb", pods=1))
     # It is never at zero by itself: by default it would not be rolled out at all.
     wish = Wish(
-        name="llm", profile="7g.40gb", pods=1, timeout_s=90, annotations=_RECREATES, environment={"ANSWER": "old"}
+        name="llm", profile="7g.40gb", pods=1, timeout_s=300, annotations=_RECREATES, environment={"ANSWER": "old"}
     )
-    llm = stage.deploy(wish)
+    llm, _ = stage.deploy_all(wish, Wish(name="fills", profile="7g.40gb", pods=1))
     [old] = llm.replicas()
     [before] = llm.held()
     with llm.load() as load:
@@ -60,7 +62,7 @@ def a_rollout_that_recreates_answers_what_came_before_it_and_all_that_came_meanw
         with llm.timed() as seen:
             llm.update(environment={"ANSWER": "new"})
             llm.wait_why("RecreateBegun")
-            llm.wait_gone(old)
+            llm.wait_gone(old, seconds=150)
             [new] = llm.wait_replicas(1)
         load.go_on(20)
     stage.print(seen)

@@ -12,7 +12,8 @@ _MERGED: Final = (
     ["2g.10gb@0", "1g.5gb@2", "3g.20gb@4"],
 )
 _SHORT_S: Final = 10  # the timeout of functions that hold no request: their pods drain for no longer
-_CLEANS_UP_S: Final = 3.0  # the kubelet, what was around containers that have ended, once a second at best
+_CLEANS_UP_S: Final = 10.0  # the kubelet, what was around containers that have ended, once a second at best
+_UNSURE_S: Final = 1.0  # when it was told to go, and when it had gone, is written in whole seconds
 _AT_ONCE_S: Final = 1.0
 _RARE_RESYNC_S: Final = 120.0
 _RESYNC_S: Final = 20.0
@@ -46,20 +47,19 @@ def a_new_function_is_served_on_merged_fragments(stage: Stage) -> None:
 
 
 def an_event_makes_it_fast_and_the_resync_makes_it_right(stage: Stage) -> None:
-    llm = stage.deploy(Wish(name="llm", profile="3g.20gb"))
-    llm.put_to_rest()
+    llm = stage.deploy(Wish(name="llm", profile="3g.20gb", at_zero=True))
     stage.resync(_RARE_RESYNC_S)
     _fragmented(stage)
     with llm.timed() as told:
         assert llm.ask().status == 200
     stage.print(told)
-    assert told.reached["plan"] - told.reached["pending event"] < _AT_ONCE_S
-    assert told.event
-    llm.wait_why(told.event)
+    # It may have been told of more than once before the pod was there; the newest is the one that is named.
+    event = stage.wait("an event is named", lambda: next((each for each in told.events if each in llm.why()), ""))
+    assert told.reached["plan"] - told.events[event] < _AT_ONCE_S
 
-    llm.put_to_rest()
     with stage.sources(0):
         stage.resync(_RESYNC_S)
+        llm.put_to_rest()
         _fragmented(stage)  # which is looked at when it is there, and then not before the next resync
         with llm.timed() as found:
             assert llm.ask().status == 200
@@ -79,6 +79,7 @@ def an_idle_slice_is_taken_as_it_is_and_made_again_when_it_is_gone(stage: Stage)
     # Nowhere but on the first GPU is there room for a 7g.40gb.
     stage.deploy(Wish(name="fills", profile="7g.40gb", pods=1, timeout_s=_SHORT_S))
     llm = stage.deploy(Wish(name="llm", profile="3g.20gb", timeout_s=_SHORT_S))
+    assert llm.ask().status == 200
     [first] = llm.held()
     _is_idle_again(stage, llm, first)
 
@@ -105,7 +106,7 @@ def an_idle_slice_is_taken_as_it_is_and_made_again_when_it_is_gone(stage: Stage)
 def _is_idle_again(stage: Stage, player: Player, held: SliceSeen) -> None:
     drained = player.rest()
     # The grace period is the timeout, and whoever has used it up in its preStop is given two seconds more.
-    assert drained.seconds <= _SHORT_S + 2.0, f"{player.name} drained for {drained}"
+    assert drained.seconds <= _SHORT_S + 2.0 + _UNSURE_S, f"{player.name} drained for {drained}"
     assert drained.idle <= _SHORT_S + 2.0 + _CLEANS_UP_S, f"{player.name} drained for {drained}"
     [idle] = [each for each in stage.slices() if each.uuid == held.uuid]
     assert idle.state == "Idle"
@@ -116,8 +117,9 @@ def _is_idle_again(stage: Stage, player: Player, held: SliceSeen) -> None:
 
 def busy_neighbours_notice_nothing_of_a_merge(stage: Stage) -> None:
     stage.lay_out("4g.20gb@0 2g.10gb@4 1g.5gb@6", "7g.40gb@0")
-    neighbour = stage.deploy(Wish(name="neighbour", profile="4g.20gb", pods=1))
-    whole = stage.deploy(Wish(name="whole", profile="7g.40gb", pods=1))
+    neighbour, whole = stage.deploy_all(
+        Wish(name="neighbour", profile="4g.20gb", pods=1), Wish(name="whole", profile="7g.40gb", pods=1)
+    )
     before = neighbour.held() + whole.held()
     with neighbour.load() as beside, whole.load() as elsewhere:
         beside.go_on(50)
@@ -126,13 +128,13 @@ def busy_neighbours_notice_nothing_of_a_merge(stage: Stage) -> None:
         with llm.timed() as seen:
             llm.create()
             assert llm.ask().status == 200
+        [held] = llm.held()  # before it goes to zero, as nobody asks it any more
         stage.print(seen)
         beside.go_on(50)
         elsewhere.go_on(50)
     assert not beside.failed
     assert not elsewhere.failed
     assert neighbour.held() + whole.held() == before
-    [held] = llm.held()
     assert (held.gpu, held.place) == (neighbour.held()[0].gpu, "3g.20gb@4")
 
 
@@ -140,8 +142,7 @@ SCENARIOS: Final = (
     Scenario(
         name="a-new-function-is-served-on-merged-fragments",
         play=a_new_function_is_served_on_merged_fragments,
-        needs=Needs.EVERYTHING,
-        seconds=10,
+        seconds=15,
     ),
     Scenario(
         name="an-event-makes-it-fast-and-the-resync-makes-it-right",

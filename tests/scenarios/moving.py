@@ -14,26 +14,28 @@ MOVABLE: Final = {"knative-mig.dev/movable": "true"}
 def a_movable_function_makes_room_before_it_leaves(stage: Stage) -> None:
     # A 4g.20gb lies at the beginning of a GPU and nowhere else.
     stage.lay_out("2g.10gb@0", "7g.40gb@0")
-    stage.deploy(Wish(name="whole", profile="7g.40gb", pods=1))
-    mover = stage.deploy(Wish(name="mover", profile="2g.10gb", timeout_s=10, annotations=MOVABLE))
-    [before] = mover.held()
-    assert before.place == "2g.10gb@0"
-    [old] = mover.replicas()
-    with mover.load() as load:
+    mover, _ = stage.deploy_all(
+        Wish(name="mover", profile="2g.10gb", timeout_s=10, annotations=MOVABLE),
+        Wish(name="whole", profile="7g.40gb", pods=1),
+    )
+    with mover.load() as load:  # nothing keeps it from zero but its load
         load.go_on(20)
+        [before] = mover.held()
+        assert before.place == "2g.10gb@0"
+        [old] = mover.replicas()
         llm = stage.cast(Wish(name="llm", profile="4g.20gb"))
         with llm.timed() as seen:
             llm.create(wait=False)
             llm.wait_ready(seconds=150)
+        assert llm.ask().status == 200
+        [held] = llm.held()
+        assert (held.gpu, held.place) == (before.gpu, "4g.20gb@0")
+        [new] = mover.wait_replicas(1)
+        [after] = mover.held()
         load.go_on(20)
     stage.print(seen)
     assert not load.failed
-    [held] = llm.held()
-    assert (held.gpu, held.place) == (before.gpu, "4g.20gb@0")
-    assert llm.ask().status == 200
-    [new] = mover.wait_replicas(1)
     assert new != old
-    [after] = mover.held()
     assert after.profile == before.profile
     assert after.place != before.place
 
@@ -42,12 +44,11 @@ def a_movable_function_makes_room_before_it_leaves(stage: Stage) -> None:
 
 
 def who_finds_no_place_waits_and_is_served_when_one_is_free(stage: Stage) -> None:
-    short, llm = stage.deploy_all(
-        Wish(name="short", profile="7g.40gb", timeout_s=12), Wish(name="llm", profile="7g.40gb", timeout_s=300)
-    )
-    stage.put_to_rest(short, llm)
-    stays, goes = stage.deploy_all(
-        Wish(name="stays", profile="7g.40gb", pods=1), Wish(name="goes", profile="7g.40gb", timeout_s=10)
+    stays, goes, short, llm = stage.deploy_all(
+        Wish(name="stays", profile="7g.40gb", pods=1),
+        Wish(name="goes", profile="7g.40gb", timeout_s=10),
+        Wish(name="short", profile="7g.40gb", timeout_s=12, at_zero=True),
+        Wish(name="llm", profile="7g.40gb", timeout_s=300, at_zero=True),
     )
     with goes.load() as load:
         load.go_on(10)

@@ -32,6 +32,7 @@ class Wish:
     profile: str | None = None
     timeout_s: int | None = None
     pods: int = 0  # at least so many, always
+    at_zero: bool = False  # from the beginning: it has no replica before it is asked
     annotations: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -71,7 +72,7 @@ class Timeline:
 
     what: str
     reached: dict[str, float] = field(default_factory=dict)
-    event: str = ""  # the id of the first event that told of it
+    events: dict[str, float] = field(default_factory=dict)  # that told of it, by id, and when each was taken
 
     def __str__(self) -> str:
         seen = (f"{phase} {self.reached[phase]:.3f}" for phase in PHASES if phase in self.reached)
@@ -209,8 +210,8 @@ class Stage(Protocol):
     def tell_nonsense(self, identity: str) -> int:
         """That something waits, and not what; the Broker's answer, a status."""
 
-    def dead_letters(self) -> int:
-        """How many events nobody has taken so far."""
+    def is_dead_letter(self, identity: str) -> bool:
+        """Whether that event was given up, as nobody took it."""
 
     # Events of others.
     def subscribe(self, player: Player, kind: str) -> None: ...

@@ -17,28 +17,28 @@ _ASKED, _ANSWERED = "com.example.asked", "com.example.answered"
 
 
 def an_event_wakes_a_function_whose_slice_is_made_and_its_reply_is_delivered(stage: Stage) -> None:
-    answerer = stage.deploy(
-        Wish(name="answerer", profile="2g.10gb", timeout_s=10, environment={"REPLY_TYPE": _ANSWERED})
+    answerer, listener = stage.deploy_all(
+        Wish(name="answerer", profile="2g.10gb", timeout_s=10, environment={"REPLY_TYPE": _ANSWERED}, at_zero=True),
+        Wish(name="listener", pods=1),
     )
-    listener = stage.deploy(Wish(name="listener", pods=1))
     stage.subscribe(answerer, _ASKED)
     stage.subscribe(listener, _ANSWERED)
-    answerer.put_to_rest()
-    stage.lay_out()
     with answerer.timed() as seen:
         assert stage.publish(_ASKED, "question-1") == 202
         answerer.wait_replicas(1)
-        stage.wait("the reply arrives", lambda: _events(listener))
+        [event] = stage.wait("the reply arrives", lambda: _events(listener))
     stage.print(seen)
-    [event] = _events(listener)
     assert event["type"] == _ANSWERED
     assert event["id"] == "reply-to-question-1"
     assert "slice" in seen.reached
 
 
 def _events(player: Player) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = json.loads(player.ask("/report").text)["events"] or []
-    return found
+    """Each once: a Broker that did not hear in time that one was taken brings it again."""
+    answer = player.ask("/report")
+    assert answer.status == 200, answer
+    found: list[dict[str, str]] = json.loads(answer.text)["events"] or []
+    return list({event["id"]: event for event in found}.values())
 
 
 # ---------------------------------------------------------------- 8
@@ -69,9 +69,8 @@ VARIATIONS: Final = (
 
 
 def one_slice_is_made_however_it_is_told(stage: Stage) -> None:
-    players = stage.deploy_all(*(Wish(name=each.name, profile="1g.5gb", timeout_s=300) for each in VARIATIONS))
-    stage.put_to_rest(*players)
-    stage.lay_out()
+    wishes = (Wish(name=each.name, profile="1g.5gb", timeout_s=300, at_zero=True) for each in VARIATIONS)
+    players = stage.deploy_all(*wishes)
     calls = [
         _made_for(stage, player, during=variation.during, then=variation.then)
         for variation, player in zip(VARIATIONS, players, strict=True)
@@ -105,12 +104,10 @@ def _made_for(
 def a_broker_in_between_is_another_way_and_when_it_is_away_the_resync_is_left(stage: Stage) -> None:
     """By the Broker others hear what became of it too, and what nobody takes is a dead letter."""
     by_broker, without, listener = stage.deploy_all(
-        Wish(name="by-broker", profile="1g.5gb"),
-        Wish(name="without", profile="1g.5gb"),
+        Wish(name="by-broker", profile="1g.5gb", at_zero=True),
+        Wish(name="without", profile="1g.5gb", at_zero=True),
         Wish(name="listener", pods=1),
     )
-    stage.put_to_rest(by_broker, without)
-    stage.lay_out()
     with stage.broker_between():
         with stage.outcomes_to(listener, PROVISIONED):
             _made_for(stage, by_broker, during=lambda _: nullcontext())
@@ -118,10 +115,8 @@ def a_broker_in_between_is_another_way_and_when_it_is_away_the_resync_is_left(st
             assert event["type"] == PROVISIONED
             assert by_broker.replicas()[0] in event["data"]
 
-            # While the listener has its Trigger: of one that has just gone there would be a second letter.
-            letters = stage.dead_letters()
             assert stage.tell_nonsense("nonsense-1") == 202
-            stage.wait("nobody takes it", lambda: stage.dead_letters() == letters + 1)
+            stage.wait("nobody takes it", lambda: stage.is_dead_letter("nonsense-1"))
 
         _made_for(stage, without, during=lambda _: stage.broker_away())
 
