@@ -5,6 +5,7 @@ Each test has a namespace of its own, so tests run side by side; one that breaks
 """
 
 import contextlib
+import os
 import re
 import uuid
 from collections.abc import Callable, Generator, Iterator
@@ -19,6 +20,7 @@ from tests.cluster.driver import Cluster, attach
 from tests.cluster.function import Function, manifest
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.kn import Kn
+from tests.cluster.order import dealt
 from tests.cluster.testbed import faults, lifecycle, status
 from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.kubectl import Kubectl
@@ -27,6 +29,7 @@ from tests.cluster.turns import Turn
 
 DeployFunction = Callable[..., Function]
 _GPU_NODES = 2
+_WORKERS_VARIABLE = "PYTEST_XDIST_WORKER_COUNT"
 _TEST_SECONDS = 240  # of the test itself; waiting for its turn does not count
 
 
@@ -70,7 +73,8 @@ def _spread(items: list[pytest.Item]) -> None:
     others = [item for item in beside if item not in claiming]
     place = {item: (number + 1) / len(others) for number, item in enumerate(others)}
     place |= {item: number // _GPU_NODES * _GPU_NODES / len(claiming) for number, item in enumerate(claiming)}
-    items[: len(beside)] = sorted(beside, key=lambda item: place[item])
+    spread = sorted(beside, key=lambda item: place[item])
+    items[: len(beside)] = dealt(spread, _weight, workers=int(os.environ.get(_WORKERS_VARIABLE, "1")))
 
 
 def _weight(item: pytest.Item) -> int:

@@ -45,6 +45,6 @@ SCENARIOS: Final = (
     Scenario(
         name="a-broken-slice-costs-its-function-its-place-and-its-neighbours-nothing",
         play=a_broken_slice_costs_its_function_its_place_and_its_neighbours_nothing,
-        seconds=50,
+        seconds=35,
     ),
 )

@@ -60,13 +60,13 @@ SCENARIOS: Final = (
         name="all-that-fit-are-served-and-the-others-after-them",
         play=all_that_fit_are_served_and_the_others_after_them,
         needs=Needs.EVERYTHING,
-        seconds=120,
+        seconds=75,
     ),
     Scenario(
         name="a-profile-that-two-models-have-lands-where-it-costs-least",
         play=a_profile_that_two_models_have_lands_where_it_costs_least,
         needs=Needs.EVERYTHING,
-        seconds=60,
+        seconds=35,
         fleet="1xA100-40GB,1xA100-80GB",
     ),
 )

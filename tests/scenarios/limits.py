@@ -79,16 +79,16 @@ SCENARIOS: Final = (
     Scenario(
         name="a-rollout-that-recreates-answers-what-came-before-it-and-all-that-came-meanwhile",
         play=a_rollout_that_recreates_answers_what_came_before_it_and_all_that_came_meanwhile,
-        seconds=90,
+        seconds=60,
     ),
     Scenario(
         name="a-new-revision-waits-while-the-old-one-serves-and-takes-its-slice",
         play=a_new_revision_waits_while_the_old_one_serves_and_takes_its_slice,
-        seconds=60,
+        seconds=40,
     ),
     Scenario(
         name="a-quota-is-told-of-and-lifting-it-is-enough",
         play=a_quota_is_told_of_and_lifting_it_is_enough,
-        seconds=40,
+        seconds=15,
     ),
 )

@@ -148,12 +148,12 @@ SCENARIOS: Final = (
         name="an-event-makes-it-fast-and-the-resync-makes-it-right",
         play=an_event_makes_it_fast_and_the_resync_makes_it_right,
         needs=Needs.EVERYTHING,
-        seconds=140,
+        seconds=80,
     ),
     Scenario(
         name="an-idle-slice-is-taken-as-it-is-and-made-again-when-it-is-gone",
         play=an_idle_slice_is_taken_as_it_is_and_made_again_when_it_is_gone,
-        seconds=80,
+        seconds=75,
     ),
     Scenario(
         name="busy-neighbours-notice-nothing-of-a-merge",

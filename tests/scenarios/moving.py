@@ -72,11 +72,11 @@ SCENARIOS: Final = (
     Scenario(
         name="a-movable-function-makes-room-before-it-leaves",
         play=a_movable_function_makes_room_before_it_leaves,
-        seconds=70,
+        seconds=35,
     ),
     Scenario(
         name="who-finds-no-place-waits-and-is-served-when-one-is-free",
         play=who_finds_no_place_waits_and_is_served_when_one_is_free,
-        seconds=110,
+        seconds=60,
     ),
 )

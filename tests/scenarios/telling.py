@@ -132,13 +132,13 @@ SCENARIOS: Final = (
         name="one-slice-is-made-however-it-is-told",
         play=one_slice_is_made_however_it_is_told,
         needs=Needs.EVERYTHING,
-        seconds=110,
+        seconds=55,
     ),
     Scenario(
         name="a-broker-in-between-is-another-way-and-when-it-is-away-the-resync-is-left",
         play=a_broker_in_between_is_another_way_and_when_it_is_away_the_resync_is_left,
         needs=Needs.EVERYTHING,
-        seconds=90,
+        seconds=50,
         eventing=True,
     ),
 )
