@@ -26,6 +26,7 @@ from tests.cluster.slices import (
     replace_agent,
 )
 from tests.cluster.system import PLANNER_NAMESPACE
+from tests.cluster.testbed.kubectl import Kubectl
 from tests.cluster.waits import NotSeenError, condition, eventually, is_true, until
 
 pytestmark = [pytest.mark.alone, pytest.mark.testbed_only]
@@ -124,7 +125,7 @@ def test_a_deleted_pod_leaves_its_slice_idle_and_the_next_one_takes_it_as_it_is(
 
 
 def test_a_function_is_served_from_zero_on_a_slice_made_for_it_and_the_slice_waits_for_its_next_start(
-    function: DeployFunction, gpus: list[GpuNodeView], measured: Measured, api: Api
+    function: DeployFunction, gpus: list[GpuNodeView], measured: Measured, api: Api, kubectl: Kubectl
 ) -> None:
     # A short timeout, as the pod drains for so long.
     llm = function("llm", limits={"nvidia.com/mig-3g.20gb": "1"}, timeoutSeconds=10)
@@ -136,6 +137,12 @@ def test_a_function_is_served_from_zero_on_a_slice_made_for_it_and_the_slice_wai
         "has the function's slice idle",
         lambda slices: any(each.device == device and each.state == "Idle" for each in slices),
         seconds=60,
+    )
+    # What became of its wish stands where its owner looks.
+    eventually(
+        "its Revision tells of the slice and of its end",
+        lambda: kubectl("describe", "revision", llm.revision, f"--namespace={llm.namespace}"),
+        lambda told: f"has {device}" in told and f"has left {device}" in told,
     )
     made_or_destroyed = changes(api, gpus)
     answer = llm.ask("/report")
@@ -162,22 +169,31 @@ time.sleep(3600)
 def test_a_holder_gives_its_slice_back_and_lives_on_while_the_place_is_cut_anew(
     pods: Pods, gpus: list[GpuNodeView]
 ) -> None:
-    """As user 65532 with no rights at all, through the socket that the kubelet mounted for it."""
+    """As user 65532 with no rights at all, through the socket that the kubelet mounted for it. Beside it is another
+    slice of its profile, which the next pod gets.
+    """
     node = gpus[0]
-    node.want("2g.10gb@0")
+    node.want("2g.10gb@0 2g.10gb@2")
     nobody = {
         "runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"},
     }  # fmt: skip
     pod = pods.ask("relay", "2g.10gb", node=node.name, program=_GIVES_BACK, securityContext=nobody).wait_running()
-    node.wait("has the slice released", lambda slices: [each.state for each in slices] == ["Released"])
-    node.want("1g.5gb@0 1g.5gb@1", offered=False)
+    two = node.wait(
+        "has one of two slices released", lambda slices: sorted(each.state for each in slices) == ["Idle", "Released"]
+    )
+    [released], [idle] = ([each for each in two if each.state == state] for state in ("Released", "Idle"))
+    # The scheduler counts the pod that has given its slice back until it is gone: of two, one is left.
+    assert node.offered("2g.10gb") == 2
+    following = pods.ask("next", "2g.10gb", node=node.name).wait_running()
+    assert held_by(following, gpus).uuid == idle.uuid
+
+    node.want(f"1g.5gb@{released.start} 1g.5gb@{released.start + 1} 2g.10gb@{idle.start}", offered=False)
     node.wait_offered("1g.5gb", 2)
     assert is_true(pod.object)
     assert pod.object["status"]["containerStatuses"][0]["restartCount"] == 0
-    # The scheduler counts the pod that has given its slice back until it is gone: one of one, none is left.
-    assert node.offered("2g.10gb") == 1
+    assert node.offered("2g.10gb") == 2
     pod.delete()
-    node.wait_offered("2g.10gb", 0)
+    node.wait_offered("2g.10gb", 1)
 
 
 @pytest.mark.parametrize("why", ["cordoned", "tainted", "full"])

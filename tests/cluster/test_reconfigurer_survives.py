@@ -127,6 +127,20 @@ def test_a_slice_that_broke_costs_its_pod_its_place_and_is_made_anew(
     assert again.environment()["NVIDIA_VISIBLE_DEVICES"] != before.uuid
 
 
+def test_a_pod_that_the_kubelet_refuses_for_want_of_a_slice_is_deleted_and_its_event_says_why(
+    api: Api, pods: Pods, gpus: list[GpuNodeView]
+) -> None:
+    """It comes past the scheduler, to a node that has none: a Failed pod stays for ever, and its controller waits."""
+    late = pods.ask("late", _PROFILE, nodeName=gpus[0].name)
+    until_gone(api, POD.named(late.name, late.namespace))
+    found = eventually(
+        "an Event says why it was deleted",
+        lambda: [event for event in api.items(EVENT, late.namespace) if event["reason"] == "SliceAdmissionFailed"],
+    )
+    assert found[0]["involvedObject"]["name"] == late.name
+    assert any(reason in found[0]["message"] for reason in (f"OutOf{_RESOURCE}", "UnexpectedAdmissionError"))
+
+
 def test_a_container_whose_slice_was_made_anew_is_not_started_on_the_old_ones_name(
     cluster: Cluster, api: Api, pods: Pods, gpus: list[GpuNodeView]
 ) -> None:
