@@ -267,7 +267,7 @@ def _one_pod(api: Api, namespace: str, accept: Callable[[Object], bool]) -> Obje
 def metric(api: Api, pod: Object, name: str, **labels: str) -> float:
     """The sum of a metric's samples that have these labels, as the pod serves it."""
     address = pod["status"]["podIP"]
-    with urllib.request.urlopen(f"http://{address}:{OPS_PORT}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{address}:{OPS_PORT}/metrics", timeout=20) as answer:
         text = answer.read().decode()
     wanted = [f'{key}="{value}"' for key, value in labels.items()]
     values = [
