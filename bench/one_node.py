@@ -24,9 +24,9 @@ from knative_mig.ports.kube import Conflict
 from reconfigurer.agent.kube_side import KubeSide
 from reconfigurer.agent.process import Agent, Around
 from reconfigurer.agent.settings import Settings
-from tests.agent_worlds import FakeProcesses
 from tests.crash_campaign.watched import WatchedClient, WatchedGpus, WatchedJournal
 from tests.fake_api.store import Body
+from tests.rigs.agent_worlds import FakeProcesses
 
 T = TypeVar("T")
 NODE: Final = NodeName("n1")

@@ -39,7 +39,7 @@ _ASKS = Resources(cpu_milli=2_000, memory_bytes=8 * 2**30)
 
 class Mirror(Generic[T]):
     """The mapping is the truth itself: a new one after each change, as the real mirror's is. To be timed: unlike
-    `tests.fake_cluster`'s it finds what has changed without comparing all that there is.
+    `tests.rigs.fake_cluster`'s it finds what has changed without comparing all that there is.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """What the floor and the mover ask of the Kubernetes API beside `ports.kube`, and what they keep there.
 
-Called by the planner's leader; answered by `adapters.kube`, and in tests by `tests.fake_knative`. What is kept is
+Called by the planner's leader; answered by `adapters.kube`, and in tests by `tests.rigs.fake_knative`. What is kept is
 replaced whole under its resourceVersion and carries the leader's fencing token: a new leader writes it once before it
 acts, so that one that was paused finds at its next write that it is not the newest.
 """

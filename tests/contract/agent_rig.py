@@ -23,9 +23,9 @@ from knative_mig.ports.kube import Key
 from reconfigurer.agent.kube_side import KubeSide
 from reconfigurer.agent.process import Agent
 from reconfigurer.agent.settings import Inject, Settings
-from tests.agent_worlds import FakeProcesses, profile
 from tests.contract.fake_kubelet import FakeKubelet, Started
 from tests.fake_api import FakeApi
+from tests.rigs.agent_worlds import FakeProcesses, profile
 
 NAME = NodeName("n1")
 

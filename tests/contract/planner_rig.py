@@ -19,7 +19,7 @@ from knative_mig.core.gpu_node import GATE, GpuNode, GpuStatus
 from reconfigurer.planner.process import Planner
 from reconfigurer.planner.settings import PlannerSettings
 from tests.fake_api import FakeApi
-from tests.small_cluster import gpu, gpu_node
+from tests.rigs.small_cluster import gpu, gpu_node
 
 PATIENCE_S: Final = 60.0
 NONE: Final[Mapping[str, str]] = MappingProxyType({})

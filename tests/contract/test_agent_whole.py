@@ -22,9 +22,9 @@ from reconfigurer.agent.pod_loop import LOOK_EACH_S
 from reconfigurer.agent.process import Agent
 from reconfigurer.agent.publisher import AT_LEAST_EACH_S
 from reconfigurer.agent.settings import Inject
-from tests.agent_worlds import profile
 from tests.contract.agent_rig import NAME, AgentRig
 from tests.contract.fake_kubelet import ContainerNotStarted
+from tests.rigs.agent_worlds import profile
 
 SPEC_APPLIED = ConditionType.SPEC_APPLIED
 

@@ -14,7 +14,7 @@ from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import Key, ObjectNotFound, Refused
 from tests.contract.kube_rigs import KINDS, KubeRig, kube_rig
 from tests.fake_api.api import FakeApi
-from tests.fake_cluster import FakeMirror
+from tests.rigs.fake_cluster import FakeMirror
 
 
 class World:

@@ -11,7 +11,7 @@ from knative_mig.core.gpu_node import SliceKey
 from knative_mig.core.inventory import GpuUuid
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.journal import Intent, Journal, Opened, Operation
-from tests.memory_journal import MemoryDisk
+from tests.rigs.memory_journal import MemoryDisk
 
 A = GpuUuid("GPU-a")
 HALF = SliceKey(profile=ProfileName.parse("3g.20gb"), start=4)

@@ -10,10 +10,10 @@ from typing import Final
 import pytest
 
 from knative_mig.core.mover.values import Phase
-from tests.fake_cluster import FakeCluster
-from tests.moving_cluster import Killed, MovingCluster, Writes
-from tests.planner_replica import Clock
-from tests.small_cluster import gpu, gpu_node, node, pod
+from tests.rigs.fake_cluster import FakeCluster
+from tests.rigs.moving_cluster import Killed, MovingCluster, Writes
+from tests.rigs.planner_replica import Clock
+from tests.rigs.small_cluster import gpu, gpu_node, node, pod
 
 STORIES: Final = ("goes through", "evicts", "is abandoned")
 IDLE_S: Final = 4.0  # where a turn writes nothing somebody's patience runs out: less than a lease lasts, and heartbeats

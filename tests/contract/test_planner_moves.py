@@ -27,7 +27,7 @@ from tests.contract.planner_rig import (
     wanted,
 )
 from tests.fake_api import FakeApi
-from tests.small_cluster import gpu
+from tests.rigs.small_cluster import gpu
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
 MIN = "autoscaling.knative.dev/min-scale"

@@ -29,7 +29,7 @@ from tests.contract.planner_rig import (
 )
 from tests.contract.sinks import Answer, Sink, sink
 from tests.fake_api import FakeApi
-from tests.small_cluster import gpu
+from tests.rigs.small_cluster import gpu
 
 # No resync comes to help.
 telling = partial(planner, settings=WITHOUT_RESYNC)

@@ -14,7 +14,7 @@ from knative_mig.adapters.kube.move_objects import MOVES
 from knative_mig.ports.kube import Key
 from tests.contract.planner_rig import answer, gates, notes, phases, planner, pod_object, put_node, until
 from tests.fake_api import FakeApi
-from tests.small_cluster import gpu
+from tests.rigs.small_cluster import gpu
 
 FULL = {"3g.20gb@4": "old", "4g.20gb@0": "other"}
 

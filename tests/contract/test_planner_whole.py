@@ -28,7 +28,7 @@ from tests.contract.planner_rig import (
     wanted,
 )
 from tests.fake_api import FakeApi
-from tests.small_cluster import gpu, gpu_node
+from tests.rigs.small_cluster import gpu, gpu_node
 
 N1 = NodeName("n1")
 

@@ -9,8 +9,8 @@ import pytest
 
 from services.relay.child import Child
 from services.relay.release import why_not_released
-from tests.relay_processes import until
-from tests.tiny_server import PATIENCE_S
+from tests.rigs.relay_processes import until
+from tests.rigs.tiny_server import PATIENCE_S
 
 # An engine that starts another process, and of which neither listens to SIGTERM.
 STUBBORN = """

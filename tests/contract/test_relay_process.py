@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.relay_processes import SECRET, Reader, RelayProcess, asked, relays, until
-from tests.tiny_server import PATIENCE_S, asks, chats, served
+from tests.rigs.relay_processes import SECRET, Reader, RelayProcess, asked, relays, until
+from tests.rigs.tiny_server import PATIENCE_S, asks, chats, served
 
 COMPLETIONS = "/v1/completions"
 LONG = asks(max_tokens=300, temperature=1.0, prompt="Once upon a time " * 9)

@@ -16,7 +16,7 @@ from knative_mig.adapters.cloud_events import decode
 from knative_mig.core.events import Event
 from services.tiny_llm.event_door import FINISHED
 from services.tiny_llm.process import TinyLlm
-from tests.tiny_server import PATIENCE_S, Client, asks, chats, served
+from tests.rigs.tiny_server import PATIENCE_S, Client, asks, chats, served
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 

@@ -11,7 +11,7 @@ from services.relay.engine_call import Address
 from services.relay.resumable import TINY_LLM
 from services.relay.user_port import UserPort
 from services.tiny_llm.process import TinyLlm
-from tests.tiny_server import PATIENCE_S, served
+from tests.rigs.tiny_server import PATIENCE_S, served
 
 MODEL = "tiny-llm"
 

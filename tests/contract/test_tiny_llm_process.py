@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from services.tiny_llm import safetensors
-from tests.tiny_models import SMALL, random_parameters
-from tests.tiny_server import PATIENCE_S, asks
+from tests.rigs.tiny_models import SMALL, random_parameters
+from tests.rigs.tiny_server import PATIENCE_S, asks
 
 
 @contextmanager

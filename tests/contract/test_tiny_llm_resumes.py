@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.tiny_llm.process import TinyLlm
-from tests.tiny_server import Client, asks, chats, served
+from tests.rigs.tiny_server import Client, asks, chats, served
 
 PATHS = {"/v1/completions": asks, "/v1/chat/completions": chats}
 HOT = {"temperature": 1.5, "seed": 11, "max_tokens": 24, "ignore_eos": True}

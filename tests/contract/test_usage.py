@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 from knative_mig.adapters.kube.meter_store import KubeMeterStore
 from knative_mig.cli.main import main
 from tests.fake_api import FakeApi
-from tests.whole_cluster import WholeCluster
+from tests.rigs.whole_cluster import WholeCluster
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict[str, float]]:

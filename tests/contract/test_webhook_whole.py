@@ -27,8 +27,8 @@ from knative_mig.core.admission.renewal import Step
 from knative_mig.core.gpu_node import GATE
 from knative_mig.ports.kube import Key
 from tests.fake_api import FakeApi
-from tests.small_cluster import gpu, gpu_node
-from tests.webhooks import HOST, Answer, Connection, pod, review, service
+from tests.rigs.small_cluster import gpu, gpu_node
+from tests.rigs.webhooks import HOST, Answer, Connection, pod, review, service
 
 SETTINGS = WebhookSettings(port=0, ops_port=0, look_every_s=0.05)
 SECRET_KEY = Key("knative-mig", SECRET_NAME)

@@ -1,4 +1,4 @@
-"""What `tests.fake_agents` reads and writes, on the fake API server: facts of its objects, and changes in place.
+"""What `tests.rigs.fake_agents` reads and writes, on the fake API server: facts of its objects, and changes in place.
 
 Made by `moving`, which holds the server's lock around whatever reads, and around what it then writes.
 """
@@ -18,7 +18,7 @@ _SLICES: Final = "nvidia.com/mig-"
 
 
 class ApiObjects:
-    """A `tests.fake_agents.Objects`."""
+    """A `tests.rigs.fake_agents.Objects`."""
 
     def __init__(self, api: FakeApi) -> None:
         self._api = api

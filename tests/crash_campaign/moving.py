@@ -29,10 +29,10 @@ from tests.crash_campaign.api_objects import ApiObjects
 from tests.crash_campaign.hosts import ForkHost
 from tests.crash_campaign.killable import Killable
 from tests.crash_campaign.planners import SETTINGS, Order
-from tests.fake_agents import Floor
 from tests.fake_api import FakeApi
 from tests.fake_api.store import Id
-from tests.small_cluster import gpu, gpu_node
+from tests.rigs.fake_agents import Floor
+from tests.rigs.small_cluster import gpu, gpu_node
 
 REVISION_NAME: Final = "llm-00001"
 MIN_SCALE: Final = f"{PREFIX}min-scale"

@@ -22,10 +22,10 @@ import yaml
 
 from knative_mig.adapters.kube import gpu_node_codec
 from knative_mig.adapters.kube.webhooks import CONFIGURATION, MUTATING, SECRET_NAME, VALIDATING
-from tests import webhooks
 from tests.fake_api import FakeApi
 from tests.fuzz_campaign.mix import Door
-from tests.small_cluster import gpu, gpu_node
+from tests.rigs import webhooks
+from tests.rigs.small_cluster import gpu, gpu_node
 
 ROOT: Final = Path(__file__).parents[2]
 STARTS_WITHIN_S: Final = 120.0

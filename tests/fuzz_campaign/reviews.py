@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from knative_mig.adapters.webhook_server import LARGEST
 from knative_mig.core.admission.annotations import CHOSEN, KNOWN, PREFIX
-from tests import webhooks
 from tests.fuzz_campaign.draft import Change, Draft
 from tests.fuzz_campaign.json_changes import TEXTS
+from tests.rigs import webhooks
 
 PROFILES: Final = ("1g.5gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb", "7g.80gb", "1g.5gb.me")
 LEGAL: Final[Mapping[str, tuple[str, ...]]] = {

@@ -9,7 +9,7 @@ from knative_mig.core.admission.annotations import CHOSEN, KNOWN
 from knative_mig.core.admission.choice import BURST, DEADLINE, FIRST_BYTE, TIMEOUT, Why, decide
 from knative_mig.core.admission.function import Asks, Function, Part, Place, Setting
 from knative_mig.core.admission.problems import refusals, warnings
-from tests.functions import RECORD, admitted, without_chosen
+from tests.rigs.functions import RECORD, admitted, without_chosen
 
 CAPS = st.sampled_from([60, 600, 3600])
 RECORDS = st.sampled_from(

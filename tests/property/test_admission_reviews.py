@@ -15,7 +15,7 @@ from knative_mig.core.admission.problems import refusals, warnings
 from knative_mig.core.errors import BadInput
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.webhook import Judgement
-from tests.webhooks import UID, Answer, pod, review, service
+from tests.rigs.webhooks import UID, Answer, pod, review, service
 
 FLEET = frozenset({ProfileName.parse("3g.20gb")})
 OWN = {"knative-mig.dev/rollout": "recreate", "knative-mig.dev/profiles": "1g.5gb,3g.20gb", "example.com/a~b/c": "x"}

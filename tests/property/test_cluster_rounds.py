@@ -18,10 +18,10 @@ from knative_mig.core.gpu_node import GpuNode, GpuNodeSpec, SliceState
 from knative_mig.core.inventory import NodeName
 from knative_mig.core.mig_tables import gpu_model
 from reconfigurer.planner.loop import Outcome
-from tests.fake_agents import Floor
-from tests.fake_cluster import FakeCluster
-from tests.planner_replica import Clock, Replica
-from tests.small_cluster import gpu, gpu_node, node, pod
+from tests.rigs.fake_agents import Floor
+from tests.rigs.fake_cluster import FakeCluster
+from tests.rigs.planner_replica import Clock, Replica
+from tests.rigs.small_cluster import gpu, gpu_node, node, pod
 
 PROFILES = ("1g.5gb", "1g.5gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb")
 NAMES = ("n1", "n2", "n3")

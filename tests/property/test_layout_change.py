@@ -16,7 +16,7 @@ from knative_mig.core.gpu_node import SliceId, WantedGpu, WantedSlice
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import create_slice
-from tests.simulated_node import Killed, Node
+from tests.rigs.simulated_node import Killed, Node
 
 MODEL = gpu_model("A100-40GB")
 CHANGES = (

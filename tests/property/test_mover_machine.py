@@ -1,6 +1,6 @@
 """A move through any order of crashes, dying pods, changing demand and cancels: never the last replica, nothing left.
 
-The API server's part is in `tests.moving_world`, which refuses to evict a pod beside which none is Ready. Here the
+The API server's part is in `tests.rigs.moving_world`, which refuses to evict a pod beside which none is Ready. Here the
 world goes on at random; a crash is between any two writes, and the next leader has nothing but the journal.
 """
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knative_mig.core.mover.values import SliceSight, Waits
-from tests.moving_world import Crash, World
+from tests.rigs.moving_world import Crash, World
 
 HAPPENINGS = st.lists(
     st.tuples(

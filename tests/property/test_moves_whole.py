@@ -1,7 +1,8 @@
 """Moves in the planner's own rounds, through any order of what may happen around them and in the planner itself.
 
-The world of `tests.moving_cluster` refuses the one write that must never be: an eviction beside which no pod of the
-function is Ready. At the end of each story nothing is left of any move, and what stands on the Revision is the user's.
+The world of `tests.rigs.moving_cluster` refuses the one write that must never be: an eviction beside which no pod of
+the function is Ready. At the end of each story nothing is left of any move, and what stands on the Revision is the
+user's.
 """
 
 from hypothesis import given, settings
@@ -9,10 +10,10 @@ from hypothesis import strategies as st
 
 from knative_mig.core.floor.values import Setting
 from knative_mig.ports.kube import Key
-from tests.fake_cluster import FakeCluster
-from tests.moving_cluster import Killed, MovingCluster, Writes
-from tests.planner_replica import Clock
-from tests.small_cluster import gpu, gpu_node, node, pod
+from tests.rigs.fake_cluster import FakeCluster
+from tests.rigs.moving_cluster import Killed, MovingCluster, Writes
+from tests.rigs.planner_replica import Clock
+from tests.rigs.small_cluster import gpu, gpu_node, node, pod
 
 HAPPENINGS = st.lists(
     st.tuples(

@@ -20,7 +20,7 @@ from knative_mig.core.planner.decisions import How, Step
 from knative_mig.core.planner.fleet import Fleet
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.profile import Attribute, ProfileName
-from tests.worlds import function, gpu
+from tests.rigs.worlds import function, gpu
 
 Price = tuple[int, int, float]  # how, functions moved, seconds
 ORDER = list(How)

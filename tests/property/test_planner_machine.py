@@ -31,7 +31,7 @@ from knative_mig.core.planner.decisions import How, Plan
 from knative_mig.core.planner.fleet import Fleet
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.profile import ProfileName
-from tests.simulated_fleet import At, FixedGpu, Pod, SimulatedFleet, pod_of
+from tests.rigs.simulated_fleet import At, FixedGpu, Pod, SimulatedFleet, pod_of
 
 N1, N2, N3 = NodeName("n1"), NodeName("n2"), NodeName("n3")
 NODES: Final = (None, None, None, frozenset({N1}), frozenset({N2}), frozenset({N1, N3}), frozenset({N2, N3}))

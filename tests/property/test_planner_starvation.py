@@ -11,7 +11,7 @@ from knative_mig.core.inventory import Busy, Function, Gpu, NodeName, Pending
 from knative_mig.core.planner.batch import plan
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.profile import ProfileName
-from tests.simulated_fleet import FixedGpu, SimulatedFleet, pod_of
+from tests.rigs.simulated_fleet import FixedGpu, SimulatedFleet, pod_of
 
 ROUND_S = 10.0
 LONGEST_ROUNDS = 6  # that a small function runs

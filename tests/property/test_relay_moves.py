@@ -1,7 +1,7 @@
 """A generation moves while anybody may die or lie at any moment: its client gets each token once, in order, or is told.
 
-The worlds are those of `tests.relay_world`: any order of who acts, deaths in between, and then everybody acts in turn
-until nothing is left to do. Whoever would wait for somebody that never comes is found by that.
+The worlds are those of `tests.rigs.relay_world`: any order of who acts, deaths in between, and then everybody acts in
+turn until nothing is left to do. Whoever would wait for somebody that never comes is found by that.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.relay.source_side import Kind
-from tests.relay_world import World, is_complete, story_of, text_with_ends
+from tests.rigs.relay_world import World, is_complete, story_of, text_with_ends
 
 ACTS = ("own speaks", "source takes", "to target", "target takes", "target speaks", "to source", "elsewhere speaks")
 HARMS = (

@@ -20,7 +20,7 @@ from knative_mig.core.gpu_node import GATE
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.webhook import Judgement
 from tests.fake_api.patches import patched
-from tests.webhooks import UID, Answer, pod, review, service
+from tests.rigs.webhooks import UID, Answer, pod, review, service
 
 TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 

@@ -10,7 +10,7 @@ from knative_mig.adapters.simulated_processes import SimulatedProcesses
 from knative_mig.core.errors import SliceInUse
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import GpuInstance, MigUuid, create_slice, destroy_slice
-from tests.agent_worlds import FakeProcesses
+from tests.rigs.agent_worlds import FakeProcesses
 
 
 class Rig:

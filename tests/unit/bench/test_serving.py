@@ -1,7 +1,7 @@
 """What `bench.serving` times, without the clock: that a batch's tokens are counted, all of them but the first."""
 
 from bench.serving import _engine_tokens_per_s
-from tests.tiny_models import random_weights
+from tests.rigs.tiny_models import random_weights
 
 
 def test_a_batch_is_timed_to_its_end() -> None:

@@ -41,7 +41,7 @@ from knative_mig.core.pending.event import event_of as pending_event
 from knative_mig.core.planner.decisions import Because, Reason
 from knative_mig.core.profile import ProfileName
 from reconfigurer.planner.door import DoorSettings
-from tests.small_cluster import gpu, gpu_node, pod
+from tests.rigs.small_cluster import gpu, gpu_node, pod
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "api.md").read_text()

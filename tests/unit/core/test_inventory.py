@@ -5,7 +5,7 @@ import pytest
 from knative_mig.core.errors import BadInput
 from knative_mig.core.inventory import Busy, Ending, Function, Idle, Inventory, Pending
 from knative_mig.core.profile import ProfileName
-from tests.worlds import function, gpu
+from tests.rigs.worlds import function, gpu
 
 
 def test_a_gpu_with_overlapping_slices_is_refused() -> None:

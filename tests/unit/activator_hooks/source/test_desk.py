@@ -12,7 +12,7 @@ from knative_mig.core.inventory import Function
 from knative_mig.core.pending.demand import Replica, RevisionFacts, Scale, Stand
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.kube import Key
-from tests.fake_cluster import FakeMirror
+from tests.rigs.fake_cluster import FakeMirror
 
 BIG = ProfileName.parse("3g.20gb")
 TAKEN = Delivery(outcome=Delivered.TAKEN)

@@ -13,9 +13,9 @@ from knative_mig.core.admission.pods import NewPod
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.kube import Key
-from tests.fake_cluster import FakeMirror
-from tests.functions import function
-from tests.small_cluster import gpu, gpu_node
+from tests.rigs.fake_cluster import FakeMirror
+from tests.rigs.functions import function
+from tests.rigs.small_cluster import gpu, gpu_node
 
 DEFAULTS = Key("knative-serving", "config-defaults")
 ALL_OF_AN_H100 = function("7g.80gb")

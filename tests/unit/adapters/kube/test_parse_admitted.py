@@ -5,7 +5,7 @@ import pytest
 from knative_mig.adapters.kube import parse_admitted
 from knative_mig.core.admission.limits import KnativeDefaults
 from knative_mig.core.errors import BadInput
-from tests.webhooks import service
+from tests.rigs.webhooks import service
 
 
 @pytest.mark.parametrize(

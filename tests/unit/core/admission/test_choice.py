@@ -8,7 +8,7 @@ from knative_mig.core.admission.annotations import CHOSEN
 from knative_mig.core.admission.choice import BURST, DEADLINE, FIRST_BYTE, SERVICE_LINKS, TIMEOUT, Why, decide
 from knative_mig.core.admission.function import Function, Part, Place
 from knative_mig.core.admission.limits import start_limits
-from tests.functions import RECORD, admitted, function, texts, with_settings, without_chosen
+from tests.rigs.functions import RECORD, admitted, function, texts, with_settings, without_chosen
 
 CAP_S = 3600
 MOVABLE = "knative-mig.dev/movable"

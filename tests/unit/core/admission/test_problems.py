@@ -8,7 +8,7 @@ from knative_mig.core.admission.annotations import CHOSEN, KNOWN
 from knative_mig.core.admission.function import Asks
 from knative_mig.core.admission.problems import refusals, warnings
 from knative_mig.core.profile import ProfileName
-from tests.functions import function
+from tests.rigs.functions import function
 
 MIG = "nvidia.com/mig-"
 IMPOSSIBLE = [

@@ -13,7 +13,7 @@ from knative_mig.core.agent.failed_pods import (
 from knative_mig.core.agent.readings import Mark, Release
 from knative_mig.core.cluster.objects import Phase, PodFacts
 from knative_mig.core.gpu_node import GpuHealth
-from tests.agent_worlds import NODE, pod, reading, slice_id, view
+from tests.rigs.agent_worlds import NODE, pod, reading, slice_id, view
 
 FAILED = Phase.FAILED
 

@@ -7,7 +7,7 @@ import pytest
 from knative_mig.core.agent.known_holders import left_out, with_known_holders
 from knative_mig.core.agent.readings import KubeletView
 from knative_mig.core.cluster.objects import Phase, PodFacts
-from tests.agent_worlds import pod, view
+from tests.rigs.agent_worlds import pod, view
 
 BEFORE = view("A", "3g.20gb@4 by d/chat", "1g.5gb@0")
 CHAT = pod("d/chat", "3g.20gb")

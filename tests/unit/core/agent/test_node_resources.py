@@ -3,7 +3,7 @@
 from knative_mig.core.agent.node_resources import SliceCounts, believed_counts, changes_the_offer, next_write
 from knative_mig.core.agent.readings import Device, KubeletView, device_id
 from knative_mig.core.profile import ProfileName
-from tests.agent_worlds import profile, slice_id, view
+from tests.rigs.agent_worlds import profile, slice_id, view
 
 BIG, SMALL = profile("3g.20gb"), profile("1g.5gb")
 

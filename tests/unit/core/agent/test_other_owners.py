@@ -4,7 +4,7 @@ import pytest
 
 from knative_mig.core.agent.other_owners import other_owners
 from knative_mig.core.cluster.objects import Phase, PodFacts
-from tests.agent_worlds import NODE, pod
+from tests.rigs.agent_worlds import NODE, pod
 
 
 @pytest.mark.parametrize(

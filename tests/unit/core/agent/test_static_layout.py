@@ -2,7 +2,7 @@
 
 from knative_mig.core.agent.readings import DeviceId, KubeletView
 from knative_mig.core.agent.static_layout import in_our_ids
-from tests.agent_worlds import holder, reading, view
+from tests.rigs.agent_worlds import holder, reading, view
 
 READINGS = [reading("A", "3g.20gb@4 as MIG-1", "1g.5gb@0 as MIG-2"), reading("B", "3g.20gb@4 as MIG-3")]
 

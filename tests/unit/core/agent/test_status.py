@@ -20,7 +20,7 @@ from knative_mig.core.gpu_node import (
 )
 from knative_mig.core.inventory import GpuUuid
 from knative_mig.core.mig_tables import gpu_model
-from tests.agent_worlds import holder, reading, slice_id, view, wanted_node
+from tests.rigs.agent_worlds import holder, reading, slice_id, view, wanted_node
 
 A = GpuUuid("A")
 BIG = slice_id("A", "3g.20gb@4")

@@ -15,7 +15,7 @@ from knative_mig.core.gpu_node import ADOPTS_LAYOUT, Condition, GpuNodeSpec, Lay
 from knative_mig.core.inventory import NodeName
 from knative_mig.core.planner.decisions import Because, How
 from knative_mig.core.planner.policy import Policy
-from tests.small_cluster import facts, gpu, gpu_node, node, pod, wanted
+from tests.rigs.small_cluster import facts, gpu, gpu_node, node, pod, wanted
 
 NO_MOVES = Policy(max_moves=0)
 

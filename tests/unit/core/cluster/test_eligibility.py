@@ -18,7 +18,7 @@ from knative_mig.core.cluster.objects import (
     Toleration,
 )
 from knative_mig.core.inventory import NodeName
-from tests.small_cluster import GIB, node, pod
+from tests.rigs.small_cluster import GIB, node, pod
 
 N1, N2 = NodeName("n1"), NodeName("n2")
 GPU_TAINT = Taint(key="nvidia.com/gpu", value="present")

@@ -13,7 +13,7 @@ from knative_mig.core.cluster.leadership import (
     look,
 )
 from knative_mig.ports.kube import LeaseRecord
-from tests.small_cluster import gpu_node
+from tests.rigs.small_cluster import gpu_node
 
 
 def lease(holder: str, *, renewed: float = 0.0, token: int = 4, transitions: int = 2) -> LeaseRecord:

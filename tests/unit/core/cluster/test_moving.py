@@ -17,7 +17,7 @@ from knative_mig.core.inventory import Function, GpuUuid, NodeName
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.planner.decisions import How, Step, Target
 from knative_mig.core.planner.policy import Policy
-from tests.small_cluster import facts, gpu, gpu_node, key, node, pod, wanted
+from tests.rigs.small_cluster import facts, gpu, gpu_node, key, node, pod, wanted
 
 N1 = NodeName("n1")
 LLM = Function("team", "llm-00001")

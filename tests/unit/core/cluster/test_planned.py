@@ -5,7 +5,7 @@ from dataclasses import replace
 from knative_mig.core.cluster.planned import word
 from knative_mig.core.cluster.staleness import USABLE, AwaitingAgent, LeftOut, Outside
 from knative_mig.core.gpu_node import Condition
-from tests.small_cluster import gpu, gpu_node
+from tests.rigs.small_cluster import gpu, gpu_node
 
 NODE = gpu_node("n1", gpu("g"))
 SILENT = LeftOut(because=Outside.SILENT, why="no heartbeat")

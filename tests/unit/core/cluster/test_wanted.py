@@ -10,7 +10,7 @@ from knative_mig.core.cluster.wanted import specs
 from knative_mig.core.cluster.world import WorldKeeper, build
 from knative_mig.core.gpu_node import GpuNodeSpec, Layout
 from knative_mig.core.inventory import NodeName
-from tests.small_cluster import facts, gpu, gpu_node, pod, wanted, wanted_slice
+from tests.rigs.small_cluster import facts, gpu, gpu_node, pod, wanted, wanted_slice
 
 N1 = NodeName("n1")
 

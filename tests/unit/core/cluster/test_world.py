@@ -8,7 +8,7 @@ from knative_mig.core.cluster.world import World, build
 from knative_mig.core.gpu_node import ForeignStatus, GpuHealth, Holder, Layout
 from knative_mig.core.inventory import Busy, Ending, Function, Gpu, Idle, NodeName
 from knative_mig.core.profile import ProfileName
-from tests.small_cluster import facts, gpu, gpu_node, key, node, pod, wanted
+from tests.rigs.small_cluster import facts, gpu, gpu_node, key, node, pod, wanted
 
 N1 = NodeName("n1")
 

@@ -8,7 +8,7 @@ from knative_mig.core.floor.values import Setting
 from knative_mig.core.inventory import Function
 from knative_mig.core.mover.asking import asks
 from knative_mig.core.mover.values import Leg, Move, Patience, Phase, PodRef
-from tests.moving_world import spot
+from tests.rigs.moving_world import spot
 
 OLD, NEW = Function("team", "llm-1"), Function("team", "llm-2")
 LEG = Leg(function=OLD, revision_uid="u", old=PodRef(name="p", uid="uid-p"), source=spot(0), target=spot(0))

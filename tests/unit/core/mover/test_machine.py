@@ -7,7 +7,7 @@ import pytest
 from knative_mig.core.inventory import NodeName
 from knative_mig.core.mover.machine import advance, holds, wants
 from knative_mig.core.mover.values import GOES_FIRST, Leg, Move, Over, Patience, Phase, PodRef, Sight, SliceSight, Waits
-from tests.moving_world import LLM, PATIENCE, Crash, World, spot
+from tests.rigs.moving_world import LLM, PATIENCE, Crash, World, spot
 
 
 def phase(world: World) -> Phase | None:

@@ -12,8 +12,8 @@ from knative_mig.core.inventory import Function, NodeName
 from knative_mig.core.mover.asking import asks
 from knative_mig.core.mover.machine import advance, holds, wants
 from knative_mig.core.mover.values import Leg, Move, Over, Patience, Phase, PodRef, Sight
-from tests.moving_world import spot
-from tests.small_cluster import pod
+from tests.rigs.moving_world import spot
+from tests.rigs.small_cluster import pod
 
 OLD, NEW = Function("team", "llm-1"), Function("team", "llm-2")
 PATIENCE = Patience()

@@ -13,8 +13,8 @@ from knative_mig.core.mover.choose import Journal
 from knative_mig.core.mover.rollouts import successions
 from knative_mig.core.mover.seen import Seen, SeenPods, SeenRevisions
 from knative_mig.core.mover.values import Leg, Move, Phase, PodRef
-from tests.moving_world import spot
-from tests.small_cluster import pod
+from tests.rigs.moving_world import spot
+from tests.rigs.small_cluster import pod
 
 OLD, NEW = Function("team", "llm-1"), Function("team", "llm-2")
 

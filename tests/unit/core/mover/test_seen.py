@@ -10,7 +10,7 @@ from knative_mig.core.cluster.waiting import is_waiting
 from knative_mig.core.floor.values import Revision
 from knative_mig.core.inventory import Function, NodeName
 from knative_mig.core.mover.seen import SeenPods, SeenRevisions, Service
-from tests.small_cluster import pod
+from tests.rigs.small_cluster import pod
 
 LLM = Service("team", "llm")
 

@@ -12,7 +12,7 @@ from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.outcomes.causes import BEFORE_POD_S, KEPT_S, Causes, named
 from knative_mig.core.planner.decisions import Because, How, Reason, Step, Target
 from knative_mig.core.profile import ProfileName
-from tests.small_cluster import pod
+from tests.rigs.small_cluster import pod
 
 NOW = 1_000.0
 

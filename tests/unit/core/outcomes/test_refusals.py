@@ -13,7 +13,7 @@ from knative_mig.core.inventory import Function
 from knative_mig.core.outcomes.refusals import denied, unplanned
 from knative_mig.core.planner.decisions import Because, Reason
 from knative_mig.core.profile import ProfileName
-from tests.small_cluster import pod
+from tests.rigs.small_cluster import pod
 
 SMALL = ProfileName.parse("1g.5gb")
 SAID = "exceeded quota: gpus, requested: requests.nvidia.com/mig-1g.5gb=1, limited: requests.nvidia.com/mig-1g.5gb=2"

@@ -18,7 +18,7 @@ from knative_mig.core.outcomes.outcome import Outcome
 from knative_mig.core.outcomes.watch import STANDS_S, Watch
 from knative_mig.core.planner.decisions import Because, How, Reason, Step, Target
 from knative_mig.core.profile import ProfileName
-from tests.small_cluster import gpu, gpu_node, key, pod
+from tests.rigs.small_cluster import gpu, gpu_node, key, pod
 
 N1 = NodeName("n1")
 BIG = "3g.20gb@4"

@@ -7,7 +7,7 @@ from knative_mig.core.planner.decisions import Because, How
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.planner.startup import MeasuredStarts
 from knative_mig.core.profile import ProfileName
-from tests.worlds import function, gpu, pending, planned, told
+from tests.rigs.worlds import function, gpu, pending, planned, told
 
 
 def test_the_proposals_case_is_one_merge() -> None:

@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 
 from knative_mig.core.planner.policy import Policy
-from tests.worlds import gpu, pending, planned, told
+from tests.rigs.worlds import gpu, pending, planned, told
 
 POLICY = Policy(starving_after_s=100)
 

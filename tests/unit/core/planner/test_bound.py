@@ -20,8 +20,8 @@ from knative_mig.core.planner.bound import _packings_of, most_compute
 from knative_mig.core.planner.fleet import Fleet
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.profile import Attribute, ProfileName
-from tests.random_worlds import random_gpu
-from tests.worlds import function
+from tests.rigs.random_worlds import random_gpu
+from tests.rigs.worlds import function
 
 NOW, WAIT = 0.0, 30.0
 POLICY: Final = Policy(wait_at_most_s=WAIT)

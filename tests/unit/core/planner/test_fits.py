@@ -9,7 +9,7 @@ from knative_mig.core.planner.fleet import Fleet
 from knative_mig.core.planner.gpu_state import GpuState
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.profile import ProfileName
-from tests.worlds import gpu
+from tests.rigs.worlds import gpu
 
 A30 = "A30-24GB"
 

@@ -12,8 +12,8 @@ from knative_mig.core.planner.fleet import Fleet, Offer, Wish
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.planner.startup import StartTimes
 from knative_mig.core.profile import ProfileName
-from tests.random_worlds import ENDS_SOON, random_gpu
-from tests.worlds import function, gpu, place
+from tests.rigs.random_worlds import ENDS_SOON, random_gpu
+from tests.rigs.worlds import function, gpu, place
 
 NODES = [NodeName(f"n{number:02}") for number in range(40)]
 MODELS = ["A100-40GB", "A100-80GB", "A30-24GB"]

@@ -7,7 +7,7 @@ from knative_mig.core.layout import every_layout
 from knative_mig.core.mig_tables import GPU_MODELS, gpu_model
 from knative_mig.core.planner.flexibility import Flexibility
 from knative_mig.core.profile import ProfileName
-from tests.worlds import place
+from tests.rigs.worlds import place
 
 A100 = gpu_model("A100-40GB")
 BASIC_OF_A100 = ["1g.5gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb"]

@@ -4,7 +4,7 @@ from knative_mig.core.inventory import Gpu, NodeName
 from knative_mig.core.planner.decisions import Step
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.planner.startup import MeasuredStarts
-from tests.worlds import function, gpu, pending, planned, told
+from tests.rigs.worlds import function, gpu, pending, planned, told
 
 A30 = "A30-24GB"
 RTX = "RTX-PRO-6000-BLACKWELL-96GB"

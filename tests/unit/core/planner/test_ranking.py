@@ -4,7 +4,7 @@ from knative_mig.core.planner.fleet import Fleet
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.planner.ranking import by_clearing, by_fit
 from knative_mig.core.profile import ProfileName
-from tests.worlds import gpu
+from tests.rigs.worlds import gpu
 
 HALF = ProfileName.parse("3g.20gb")
 FLEET = Fleet(

@@ -7,7 +7,7 @@ import pytest
 from knative_mig.core.inventory import Gpu, Pending, Succession
 from knative_mig.core.planner.decisions import Because, How, Plan
 from knative_mig.core.planner.policy import Policy
-from tests.worlds import function, gpu, pending, planned
+from tests.rigs.worlds import function, gpu, pending, planned
 
 OLD = function("llm-1")
 

@@ -5,7 +5,7 @@ import pytest
 from knative_mig.core.inventory import Gpu, Pending
 from knative_mig.core.planner.decisions import Because, Rejection
 from knative_mig.core.planner.policy import Policy
-from tests.worlds import gpu, pending, planned
+from tests.rigs.worlds import gpu, pending, planned
 
 
 def rejected(gpus: list[Gpu], asked: Pending, *, now: float = 0.0, policy: Policy | None = None) -> Rejection:

@@ -1,6 +1,6 @@
 from knative_mig.core.inventory import NodeName
 from knative_mig.core.planner.startup import ALIKE_EVERYWHERE, MeasuredStarts, StartTimes
-from tests.worlds import function
+from tests.rigs.worlds import function
 
 N1, N2, N3 = NodeName("n1"), NodeName("n2"), NodeName("n3")
 

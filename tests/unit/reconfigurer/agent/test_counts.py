@@ -11,7 +11,7 @@ from reconfigurer.agent.counted_gpus import CountedGpus
 from reconfigurer.agent.gpu_loop import Happened, Kind
 from reconfigurer.agent.happenings import Happenings
 from reconfigurer.agent.metrics import AgentMetrics
-from tests.agent_worlds import NODE, FakeEvents, profile
+from tests.rigs.agent_worlds import NODE, FakeEvents, profile
 
 
 def test_calls_to_gpus_are_counted_by_what_came_of_them() -> None:

@@ -10,7 +10,7 @@ from knative_mig.ports.kubelet import AllocationRefused, DeviceId, plain_name
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.desk import Desk, Injection
 from reconfigurer.agent.slice_uuids import SliceUuids
-from tests.agent_worlds import Clock, reading, slice_id, view
+from tests.rigs.agent_worlds import Clock, reading, slice_id, view
 
 BIG = slice_id("A", "3g.20gb@4")
 DEVICE = (DeviceId(str(BIG)),)

@@ -18,7 +18,7 @@ from knative_mig.ports.gpu import create_slice
 from knative_mig.ports.journal import Operation
 from reconfigurer.agent.board import Journalled, NotToBeGiven, Progress
 from reconfigurer.agent.gpu_loop import READ_EVERY_S, Kind
-from tests.simulated_node import Killed, Node, Pod
+from tests.rigs.simulated_node import Killed, Node, Pod
 
 TWO = ("3g.20gb@0", "3g.20gb@4")
 HALF = ProfileName.parse("3g.20gb")

@@ -6,8 +6,8 @@ from pathlib import Path
 from knative_mig.core.gpu_node import Layout
 from knative_mig.ports.kube import ApiUnreachable
 from reconfigurer.agent.kube_side import KubeSide
-from tests.agent_worlds import FakeEvents, FakeGpuNodes, FakeLeases, FakeNodeStatuses, FakePods
-from tests.fake_cluster import FakeMirror
+from tests.rigs.agent_worlds import FakeEvents, FakeGpuNodes, FakeLeases, FakeNodeStatuses, FakePods
+from tests.rigs.fake_cluster import FakeMirror
 
 
 def side(read_layout: Callable[[], Layout]) -> KubeSide:

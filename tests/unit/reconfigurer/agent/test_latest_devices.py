@@ -8,7 +8,7 @@ from knative_mig.core.agent.readings import DeviceId
 from knative_mig.core.gpu_node import JournalState
 from reconfigurer.agent.board import Board, Journalled, Progress
 from reconfigurer.agent.latest_devices import LatestDevices
-from tests.agent_worlds import profile, reading, slice_id, view
+from tests.rigs.agent_worlds import profile, reading, slice_id, view
 
 BIG, SMALL = slice_id("A", "3g.20gb@4"), slice_id("A", "1g.5gb@0")
 

@@ -6,7 +6,7 @@ from knative_mig.core.agent.readings import DeviceId, KubeletView
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.metrics import AgentMetrics
 from reconfigurer.agent.node_loop import AHEAD, AWAY_S, FAST_S, IMPATIENT_FOR_S, PATIENT_S, SLOW_S, SOON_S, NodeLoop
-from tests.agent_worlds import Clock, FakePlugins, FakePodResources, holder, profile, reading, slice_id, view
+from tests.rigs.agent_worlds import Clock, FakePlugins, FakePodResources, holder, profile, reading, slice_id, view
 
 BIG = slice_id("A", "3g.20gb@4")
 

@@ -8,7 +8,7 @@ from reconfigurer.agent.board import Board, Progress
 from reconfigurer.agent.metrics import AgentMetrics
 from reconfigurer.agent.node_status import LOOK_EACH_S, REASSERT_EACH_S, REASSERT_FOR_S, NodeStatusLoop
 from reconfigurer.agent.retry import Retry
-from tests.agent_worlds import NODE, Clock, FakeNodeStatuses, profile, reading, slice_id, view, wanted_node
+from tests.rigs.agent_worlds import NODE, Clock, FakeNodeStatuses, profile, reading, slice_id, view, wanted_node
 
 BIG = profile("3g.20gb")
 SLICE = slice_id("A", "3g.20gb@4")

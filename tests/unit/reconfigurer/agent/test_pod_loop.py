@@ -14,8 +14,8 @@ from reconfigurer.agent.metrics import AgentMetrics
 from reconfigurer.agent.pod_loop import LAST_RETRY_S, LOOK_FOR_FIRST_LIST_EACH_S, PodLoop
 from reconfigurer.agent.slice_uuids import SliceUuids
 from reconfigurer.agent.surroundings import Surroundings
-from tests.agent_worlds import NODE, Clock, FakeEvents, FakePods, by_key, pod, reading, slice_id, view, wanted_node
-from tests.fake_cluster import FakeMirror
+from tests.rigs.agent_worlds import NODE, Clock, FakeEvents, FakePods, by_key, pod, reading, slice_id, view, wanted_node
+from tests.rigs.fake_cluster import FakeMirror
 
 BIG = slice_id("A", "3g.20gb@4")
 

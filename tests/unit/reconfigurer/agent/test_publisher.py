@@ -25,7 +25,7 @@ from reconfigurer.agent.publisher import (
 )
 from reconfigurer.agent.retry import Retry
 from reconfigurer.agent.surroundings import Surroundings
-from tests.agent_worlds import NODE, Clock, FakeGpuNodes, FakeLeases, reading, slice_id, view
+from tests.rigs.agent_worlds import NODE, Clock, FakeGpuNodes, FakeLeases, reading, slice_id, view
 
 
 class Rig:

@@ -7,8 +7,8 @@ from knative_mig.core.gpu_node import SliceId
 from knative_mig.ports.gpu import MigUuid
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.release import NotTheHolder, ReleaseDesk, ReleaseUnknown, StillInUse
-from tests.agent_worlds import Clock, FakeProcesses, by_key, pod, reading, slice_id, view
-from tests.fake_cluster import FakeMirror
+from tests.rigs.agent_worlds import Clock, FakeProcesses, by_key, pod, reading, slice_id, view
+from tests.rigs.fake_cluster import FakeMirror
 
 BIG = slice_id("A", "3g.20gb@4")
 RELAY, ENGINE, STRANGER = 10, 11, 99

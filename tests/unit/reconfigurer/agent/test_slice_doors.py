@@ -7,7 +7,7 @@ from knative_mig.ports.kube import Key
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.simulated_holders import pods_on_slices
 from reconfigurer.agent.slice_doors import SliceDoors
-from tests.agent_worlds import pod, reading, slice_id, view
+from tests.rigs.agent_worlds import pod, reading, slice_id, view
 
 BIG, SMALL = slice_id("A", "3g.20gb@4"), slice_id("A", "1g.5gb@0")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reconfigurer.agent.slice_uuids import SliceUuids
-from tests.agent_worlds import slice_id
+from tests.rigs.agent_worlds import slice_id
 
 ONE, TWO = slice_id("A", "3g.20gb@0"), slice_id("A", "3g.20gb@4")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from knative_mig.core.gpu_node import ADOPTS_LAYOUT, Condition, GpuNode, GpuNodeStatus, Layout
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.surroundings import Surroundings
-from tests.agent_worlds import wanted_node
+from tests.rigs.agent_worlds import wanted_node
 
 STATIC = GpuNodeStatus(layout=Layout.STATIC)
 ADOPTING = GpuNodeStatus(conditions=(Condition(type="SpecApplied", status=None, reason=ADOPTS_LAYOUT),))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.fake_cluster import FakeCluster
-from tests.planner_replica import Clock, Replica
+from tests.rigs.fake_cluster import FakeCluster
+from tests.rigs.planner_replica import Clock, Replica
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from knative_mig.core.events import PENDING, Event, PendingRevision, RawEvent, Rejected, Why
 from reconfigurer.planner.door import Door, DoorSettings, Outcome, Recent
-from tests.planner_replica import Clock
+from tests.rigs.planner_replica import Clock
 
 EVENT = Event(
     source="/apis/v1/namespaces/team/services/tiny",

@@ -8,9 +8,9 @@ import pytest
 from knative_mig.core.floor.values import Request, Setting
 from knative_mig.ports.autoscaling import FloorRecords
 from reconfigurer.planner.floor import FloorOutcome
-from tests.fake_cluster import FakeCluster
-from tests.fake_knative import FakeKnative
-from tests.planner_replica import Clock, Replica
+from tests.rigs.fake_cluster import FakeCluster
+from tests.rigs.fake_knative import FakeKnative
+from tests.rigs.planner_replica import Clock, Replica
 
 
 class Killed(Exception):

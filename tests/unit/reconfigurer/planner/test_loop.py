@@ -12,10 +12,10 @@ from knative_mig.core.inventory import NodeName
 from knative_mig.core.outcomes.watch import STANDS_S
 from knative_mig.ports.kube import Conflict, Key, Refused
 from reconfigurer.planner.loop import Outcome
-from tests.fake_agents import Floor
-from tests.fake_cluster import FakeCluster
-from tests.planner_replica import LEASE, Clock, Replica
-from tests.small_cluster import gpu, gpu_node, key, node, pod
+from tests.rigs.fake_agents import Floor
+from tests.rigs.fake_cluster import FakeCluster
+from tests.rigs.planner_replica import LEASE, Clock, Replica
+from tests.rigs.small_cluster import gpu, gpu_node, key, node, pod
 
 N1, N2 = NodeName("n1"), NodeName("n2")
 

@@ -17,11 +17,11 @@ from knative_mig.core.inventory import NodeName
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.kube import Key
 from reconfigurer.planner.settings import PlannerSettings
-from tests.fake_agents import Floor
-from tests.fake_cluster import FakeCluster
-from tests.planner_replica import LEASE, Replica
-from tests.small_cluster import gpu, gpu_node, node, pod
-from tests.whole_cluster import WholeCluster
+from tests.rigs.fake_agents import Floor
+from tests.rigs.fake_cluster import FakeCluster
+from tests.rigs.planner_replica import LEASE, Replica
+from tests.rigs.small_cluster import gpu, gpu_node, node, pod
+from tests.rigs.whole_cluster import WholeCluster
 
 WITHIN = 0.01
 

@@ -14,10 +14,10 @@ from knative_mig.core.events import MIGRATED, PROVISIONED, RELEASED
 from knative_mig.core.inventory import Function
 from knative_mig.core.mover.values import GOES_FIRST, Phase
 from knative_mig.ports.kube import Conflict, Key
-from tests.fake_cluster import FakeCluster
-from tests.moving_cluster import MovingCluster
-from tests.planner_replica import Clock
-from tests.small_cluster import gpu, gpu_node, node, pod
+from tests.rigs.fake_cluster import FakeCluster
+from tests.rigs.moving_cluster import MovingCluster
+from tests.rigs.planner_replica import Clock
+from tests.rigs.small_cluster import gpu, gpu_node, node, pod
 
 LLM = Function("team", "llm")
 

@@ -7,7 +7,7 @@ import pytest
 
 from knative_mig.core.events import Delivered, Delivery, Event
 from reconfigurer.planner.outbox import Outbox, OutboxSettings
-from tests.planner_replica import Clock
+from tests.rigs.planner_replica import Clock
 
 TAKEN = Delivery(outcome=Delivered.TAKEN)
 REFUSED = Delivery(outcome=Delivered.REFUSED, reason="answered 400")

@@ -14,10 +14,10 @@ from knative_mig.core.inventory import NodeName
 from knative_mig.core.mover.values import Phase
 from knative_mig.ports.kube import Key, TooManyRequests
 from reconfigurer.planner.settings import MoverSettings, PlannerSettings
-from tests.fake_cluster import FakeCluster
-from tests.moving_cluster import Killed, MovingCluster, Writes
-from tests.planner_replica import Clock
-from tests.small_cluster import gpu, gpu_node, node, pod
+from tests.rigs.fake_cluster import FakeCluster
+from tests.rigs.moving_cluster import Killed, MovingCluster, Writes
+from tests.rigs.planner_replica import Clock
+from tests.rigs.small_cluster import gpu, gpu_node, node, pod
 
 
 def world_of(cluster: FakeCluster, clock: Clock, *, recreates: bool, profile: str = "3g.20gb") -> MovingCluster:

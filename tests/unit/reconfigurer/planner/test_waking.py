@@ -12,9 +12,9 @@ from knative_mig.core.inventory import NodeName
 from knative_mig.core.outcomes.causes import BEFORE_POD_S
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.kube import Key
-from tests.fake_cluster import FakeCluster
-from tests.planner_replica import Clock, Replica
-from tests.small_cluster import gpu, gpu_node, node, pod
+from tests.rigs.fake_cluster import FakeCluster
+from tests.rigs.planner_replica import Clock, Replica
+from tests.rigs.small_cluster import gpu, gpu_node, node, pod
 
 Comes = Callable[[PodFacts], bool]
 

@@ -15,7 +15,7 @@ from services.tiny_llm.sampler import Sampling
 from services.tiny_llm.settings import WEIGHTS
 from services.tiny_llm.tokenizer import Sign
 from services.tiny_llm.training.grammar import FACTS, FRIENDS, HEROES, story
-from tests.tiny_models import GREEDY, committed_weights, said_alone
+from tests.rigs.tiny_models import GREEDY, committed_weights, said_alone
 
 BEGINNING = "Once there was a little fox named Mia. Mia lived by the river. One day, Mia found a red ball."
 

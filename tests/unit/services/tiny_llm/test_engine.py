@@ -13,7 +13,7 @@ from services.tiny_llm.model import Model
 from services.tiny_llm.sampler import Sampling, draw
 from services.tiny_llm.scheduler import Limits
 from services.tiny_llm.tokenizer import Sign
-from tests.tiny_models import AMPLE, GREEDY, random_weights, said_alone
+from tests.rigs.tiny_models import AMPLE, GREEDY, random_weights, said_alone
 
 TIGHT = Limits(generations=3, tokens=24, blocks=6)
 

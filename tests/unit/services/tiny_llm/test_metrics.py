@@ -6,7 +6,7 @@ from services.tiny_llm.engine import Engine
 from services.tiny_llm.generation import Asked, Finish
 from services.tiny_llm.metrics import Metrics
 from services.tiny_llm.sampler import Sampling
-from tests.tiny_models import AMPLE, random_weights
+from tests.rigs.tiny_models import AMPLE, random_weights
 
 
 def values(registry: CollectorRegistry) -> dict[str, float]:

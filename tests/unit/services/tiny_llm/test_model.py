@@ -10,7 +10,7 @@ from services.tiny_llm.kv_blocks import BLOCK
 from services.tiny_llm.model import Model
 from services.tiny_llm.training.backprop import logits_of
 from services.tiny_llm.weights import Linear
-from tests.tiny_models import SMALL, random_parameters, random_weights
+from tests.rigs.tiny_models import SMALL, random_parameters, random_weights
 
 TEXT = tuple(int(token) for token in np.random.default_rng(3).integers(0, 261, 3 * BLOCK + 5))
 TABLE = (7, 2, 9, 4)

@@ -16,11 +16,11 @@ from knative_mig.core.inventory import Function
 from knative_mig.ports.kube import Key, ObjectNotFound
 from reconfigurer.planner.floor import FloorOutcome
 from reconfigurer.planner.loop import Outcome
-from tests.fake_agents import Floor as Agents
-from tests.fake_cluster import FakeCluster
-from tests.fake_knative import FakeKnative
-from tests.planner_replica import Clock, Replica
-from tests.small_cluster import pod
+from tests.rigs.fake_agents import Floor as Agents
+from tests.rigs.fake_cluster import FakeCluster
+from tests.rigs.fake_knative import FakeKnative
+from tests.rigs.planner_replica import Clock, Replica
+from tests.rigs.small_cluster import pod
 
 DRAINS_S = 3.0
 

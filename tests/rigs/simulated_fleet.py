@@ -30,7 +30,7 @@ from knative_mig.core.inventory import (
 )
 from knative_mig.core.planner.decisions import How, Plan, Relocation, Step, Target
 from knative_mig.ports import gpu as port
-from tests.worlds import place as place_of
+from tests.rigs.worlds import place as place_of
 
 At = tuple[GpuUuid, Place]
 

@@ -1,7 +1,7 @@
 """Revisions, and what floor and mover keep, in memory: the ports of `ports.autoscaling` with the API server's refusals.
 
-Beside `tests.fake_cluster`, whose versions it shares. A Revision's values have their managers, as the API server notes
-them; `edit` is somebody else's.
+Beside `tests.rigs.fake_cluster`, whose versions it shares. A Revision's values have their managers, as the API server
+notes them; `edit` is somebody else's.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,7 @@ from knative_mig.core.floor.values import MANAGER, Request, Revision, Setting
 from knative_mig.core.inventory import Function
 from knative_mig.ports.autoscaling import FloorRecords, StoredMoves
 from knative_mig.ports.kube import AlreadyExists, Conflict, Key, ObjectNotFound, Refused
-from tests.fake_cluster import FakeCluster
+from tests.rigs.fake_cluster import FakeCluster
 
 S = TypeVar("S", FloorRecords, StoredMoves)
 

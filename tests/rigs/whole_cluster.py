@@ -24,9 +24,9 @@ from reconfigurer.agent.publisher import Identity, Publisher
 from reconfigurer.agent.retry import Retry
 from reconfigurer.agent.surroundings import Surroundings
 from reconfigurer.planner.settings import PlannerSettings
-from tests import planner_replica, simulated_node, small_cluster
-from tests.fake_cluster import FakeCluster
-from tests.planner_replica import Replica
+from tests.rigs import planner_replica, simulated_node, small_cluster
+from tests.rigs.fake_cluster import FakeCluster
+from tests.rigs.planner_replica import Replica
 
 QUIET_S = 8.0  # with a node's round of a second each, a planner's round comes every ten, as its resync
 

@@ -21,7 +21,7 @@ from knative_mig.ports.gpu import MigUuid
 from knative_mig.ports.injection import InjectionFailed
 from reconfigurer.agent.board import Board, NotToBeGiven
 from reconfigurer.agent.gpu_loop import GpuLoop, Happened
-from tests.memory_journal import MemoryDisk, MemoryJournal
+from tests.rigs.memory_journal import MemoryDisk, MemoryJournal
 
 
 class Killed(BaseException):

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.tiny_llm import safetensors
-from tests.tiny_models import SMALL, random_parameters
-from tests.tiny_server import PATIENCE_S
+from tests.rigs.tiny_models import SMALL, random_parameters
+from tests.rigs.tiny_server import PATIENCE_S
 
 SECRET: Final = "the-namespaces-secret"  # noqa: S105 - it is one of tests
 # Some milliseconds a token, so that there is a middle of a stream.

@@ -12,7 +12,7 @@ from services.tiny_llm import safetensors
 from services.tiny_llm.capacity import Slice
 from services.tiny_llm.process import TinyLlm
 from services.tiny_llm.settings import Settings
-from tests.tiny_models import SMALL, random_parameters
+from tests.rigs.tiny_models import SMALL, random_parameters
 
 PATIENCE_S = 20.0
 

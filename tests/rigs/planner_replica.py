@@ -20,8 +20,8 @@ from reconfigurer.planner.metrics import FloorMetrics, MoverMetrics, PlannerMetr
 from reconfigurer.planner.mover import COMPONENT, Mover
 from reconfigurer.planner.settings import PlannerSettings
 from reconfigurer.planner.telling import Teller
-from tests.fake_cluster import FakeCluster, FakeLeases, FakeMirror
-from tests.fake_knative import FakeKnative
+from tests.rigs.fake_cluster import FakeCluster, FakeLeases, FakeMirror
+from tests.rigs.fake_knative import FakeKnative
 
 LEASE = Key("knative-mig", "knative-mig-planner")
 
