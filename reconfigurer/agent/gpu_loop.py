@@ -39,6 +39,7 @@ from reconfigurer.agent.published_slices import PublishedSlices
 READ_EVERY_S: Final = 2.0  # what an administrator or an application changes is seen this late
 FRESH_S: Final = 0.1  # a reading this young, taken after the last change, is not repeated for the next one
 HEAR_EVERY_S: Final = 0.25  # a question to the worker, and other GPUs' changes wake this loop many times a second
+HEAR_AT_LEAST_EACH_S: Final = 1.0  # also while one thing after another is done
 _LOG = logging.getLogger(__name__)
 
 
@@ -104,14 +105,13 @@ class GpuLoop:
 
     def step(self, now: float) -> float:
         """Do the next thing; answers in how many seconds there may be another without news from the board."""
-        if now >= self._heard_at + HEAR_EVERY_S:
-            self._heard_at = now
+        if now >= self._heard_at + HEAR_AT_LEAST_EACH_S:
             self._hear_events()
         if self._reading is None or now >= self._reading.read_at + READ_EVERY_S or self._released_since():
             self._read()
         assert self._reading is not None
         if self._settled_by is not None and self._settled_by == self._facts_that_settle(self._board.snapshot()):
-            return max(self._reading.read_at + READ_EVERY_S - self._clock(), 0.01)
+            return self._rest(now, None)
         self._settle()
         self._try_journal()
         snapshot = self._board.snapshot()
@@ -126,10 +126,15 @@ class GpuLoop:
         self._settled_by = self._facts_that_settle(snapshot) if settled else None
         if acted:
             return 0.0
-        moments = [self._reading.read_at + READ_EVERY_S]
-        if isinstance(decision.action, layout_change.Wait) and decision.action.until is not None:
-            moments.append(decision.action.until)
-        return max(min(moments) - self._clock(), 0.01)
+        return self._rest(now, decision.action.until if isinstance(decision.action, layout_change.Wait) else None)
+
+    def _rest(self, now: float, until: float | None) -> float:
+        """Nobody waits for an answer of this GPU's, so its events are heard now."""
+        if now >= self._heard_at + HEAR_EVERY_S and self._hear_events():
+            return 0.0
+        assert self._reading is not None
+        read_at = self._reading.read_at + READ_EVERY_S
+        return max((read_at if until is None else min(read_at, until)) - self._clock(), 0.01)
 
     def matters(self, known: Snapshot, now: Snapshot) -> bool:
         """Whether there may be something to do that was not there before. What this loop puts on the board itself is no
@@ -214,13 +219,17 @@ class GpuLoop:
             kind, why = Kind.QUARANTINED, f"it is {reading.health}: {reading.why}"
         self._happened(Happened(kind=kind, gpu=self._uuid, why=why))
 
-    def _hear_events(self) -> None:
+    def _hear_events(self) -> bool:
+        """Whether there was one."""
+        self._heard_at, heard = self._clock(), False
         try:
             while (event := self._driver.wait_for_event(0)) is not None:
                 if event.gpu == self._uuid:
+                    heard = True
                     self._hear(event)
         except GpuError as error:
             _LOG.warning("Events of %s cannot be heard: %s", self._uuid, error)
+        return heard
 
     def _hear(self, event: HealthEvent) -> None:
         verdict = health.verdict(event.xid)
