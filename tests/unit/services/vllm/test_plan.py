@@ -1,0 +1,157 @@
+"""From a slice and a model to flags; each of them is one that the pinned release takes."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from knative_mig.core.errors import BadInput
+from knative_mig.core.performance import LLMS, kv_tokens
+from services.vllm.annotations import Lengths
+from services.vllm.failures import Ending, NotStarted
+from services.vllm.model_facts import ModelFacts
+from services.vllm.plan import ALSO, OF_MEMORY, Plan, Slice, Wanted, plan
+from tests.rigs.vllm_stub import RELEASE, parser
+
+LLAMA_3 = ModelFacts(weights_bytes=16_060_000_000, kv_bytes_per_token=131_072, context=8192)
+LLAMA_2 = ModelFacts(weights_bytes=13_480_000_000, kv_bytes_per_token=524_288, context=4096)
+OPT = ModelFacts(weights_bytes=2_620_000_000, kv_bytes_per_token=196_608, context=2048)
+WANTED = Wanted(model="/models/it", port=8080)
+
+# Of an A100-80GB.
+ONE_10 = Slice(memory_mib=9728, compute_share=Fraction(1, 7))
+ONE_20 = Slice(memory_mib=19968, compute_share=Fraction(1, 7))
+THREE_40 = Slice(memory_mib=40192, compute_share=Fraction(3, 7))
+WHOLE = Slice(memory_mib=80384, compute_share=Fraction(1))
+
+
+def values(planned: Plan) -> dict[str, str]:
+    return {flag.name.removeprefix("--"): flag.value for flag in planned.flags}
+
+
+@pytest.mark.parametrize(
+    ("slice_", "facts", "lengths", "expected"),
+    [
+        (ONE_20, LLAMA_3, Lengths(), (13_600, 8192, 13, 1024)),
+        (ONE_20, LLAMA_3, Lengths(input_tokens=256, output_tokens=256), (13_600, 8192, 26, 1024)),
+        (ONE_20, LLAMA_2, Lengths(input_tokens=384, output_tokens=128), (8320, 4096, 16, 1024)),
+        (THREE_40, LLAMA_3, Lengths(input_tokens=256, output_tokens=256), (159_216, 8192, 219, 2048)),
+        (WHOLE, LLAMA_3, Lengths(input_tokens=6000), (448_592, 8192, 68, 8192)),
+        (ONE_20, LLAMA_3, Lengths(output_tokens=3000), (13_600, 8192, 3, 1024)),
+        (ONE_10, OPT, Lengths(input_tokens=6000), (28_272, 2048, 13, 1024)),
+        (ONE_10, OPT, Lengths(input_tokens=256, output_tokens=256), (28_272, 2048, 55, 1024)),
+        (WHOLE, OPT, Lengths(input_tokens=16, output_tokens=16), (367_424, 2048, 512, 8192)),
+        (ONE_20, replace(LLAMA_3, context=131_072), Lengths(), (13_600, 13_600, 13, 1024)),
+    ],
+    ids=[
+        "what a chat takes, where nobody says",
+        "short requests: more of them",
+        "a token that takes four times as much",
+        "a share of the sequences, however much memory",
+        "long prompts, and answers of which nobody says",
+        "long answers, and prompts of which nobody says",
+        "no request is longer than the model's context",
+        "a small model on the smallest slice",
+        "never more than readers wait for",
+        "a context that the slice does not hold is cut to what it does",
+    ],
+)
+def test_the_memory_left_beside_the_weights_decides(
+    slice_: Slice, facts: ModelFacts, lengths: Lengths, expected: tuple[int, int, int, int]
+) -> None:
+    tokens, context, sequences, batched = expected
+    planned = plan(slice_, facts, replace(WANTED, lengths=lengths))
+    assert values(planned) == {
+        "port": "8080",
+        "shutdown-timeout": "300",
+        "gpu-memory-utilization": "0.90",
+        "kv-cache-memory-bytes": str(tokens * facts.kv_bytes_per_token),
+        "max-model-len": str(context),
+        "max-num-seqs": str(sequences),
+        "max-num-batched-tokens": str(batched),
+    }
+    asked = parser().parse_args(planned.arguments[1:])
+    assert asked.model_tag == "/models/it"
+    assert asked.kv_cache_memory_bytes == tokens * facts.kv_bytes_per_token
+    assert asked.max_num_seqs == sequences
+
+
+def test_a_model_fits_here_where_it_was_said_to_fit() -> None:
+    """The same law as decides the slice: but for what does not fill a block."""
+    for name, facts in (("llama-3-8b", LLAMA_3), ("llama-2-7b", LLAMA_2)):
+        said = kv_tokens(LLMS[name], 40192)
+        [flag] = [flag for flag in plan(THREE_40, facts, WANTED).flags if flag.name == "--kv-cache-memory-bytes"]
+        assert int(flag.value) // facts.kv_bytes_per_token == said // 16 * 16
+
+
+def test_what_does_not_fit_is_refused_with_the_slice_that_it_needs() -> None:
+    with pytest.raises(NotStarted, match=r"^does not fit: /models/it has 16\.06 GB .* has 9728$") as refused:
+        plan(ONE_10, LLAMA_3, WANTED)
+    assert refused.value.ending is Ending.DOES_NOT_FIT
+    needed = int(str(refused.value).split("needs ")[1].split(" MiB")[0])
+    plan(Slice(memory_mib=needed), LLAMA_3, WANTED)
+    with pytest.raises(NotStarted):
+        plan(Slice(memory_mib=needed - 20), LLAMA_3, WANTED)
+
+
+@pytest.mark.parametrize(
+    ("slice_", "facts"),
+    [(ONE_20, None), (Slice(compute_share=Fraction(1, 7)), LLAMA_3)],
+    ids=["a model that is only a name", "a slice of unknown memory"],
+)
+def test_where_the_arithmetic_cannot_be_done_vllm_measures(slice_: Slice, facts: ModelFacts | None) -> None:
+    found = values(plan(slice_, facts, WANTED))
+    assert not {"kv-cache-memory-bytes", "max-model-len"} & set(found)
+    assert found["gpu-memory-utilization"] == "0.90"
+    assert found["max-num-seqs"] == "73"
+    assert found["max-num-batched-tokens"] == "1024"
+
+
+@pytest.mark.parametrize(
+    ("own", "without"),
+    [
+        (("--max-num-seqs", "5"), {"max-num-seqs"}),
+        (("--max-num-seqs=5",), {"max-num-seqs"}),
+        (("--max_num_seqs", "5"), {"max-num-seqs"}),
+        (("--max-model-len", "2K"), {"max-model-len"}),
+        (("--dtype", "half"), set[str]()),
+        (("--gpu-memory-utilization", "0.5"), {"gpu-memory-utilization", "kv-cache-memory-bytes", "max-model-len"}),
+        (("--device-memory-utilization", "0.5"), {"gpu-memory-utilization", "kv-cache-memory-bytes", "max-model-len"}),
+        (("-q", "fp8"), {"kv-cache-memory-bytes", "max-model-len"}),
+        (("--enable-lora",), {"kv-cache-memory-bytes", "max-model-len"}),
+    ],
+    ids=[
+        "a value",
+        "with =",
+        "with _",
+        "a context",
+        "something else",
+        "of memory",
+        "by its other name",
+        "quantised while it loads",
+        "weights beside the model's",
+    ],
+)
+def test_what_the_function_sets_itself_is_left_to_it(own: tuple[str, ...], without: set[str]) -> None:
+    usual = plan(ONE_20, LLAMA_3, WANTED)
+    planned = plan(ONE_20, LLAMA_3, replace(WANTED, own=own))
+    assert set(values(usual)) - set(values(planned)) == without
+    assert planned.arguments[-len(own) :] == own
+
+
+def test_the_port_is_where_health_is_asked_and_not_the_functions_to_set() -> None:
+    with pytest.raises(BadInput, match="--port"):
+        plan(ONE_20, LLAMA_3, replace(WANTED, own=("--port=9000",)))
+
+
+def test_every_flag_that_it_looks_for_is_one_of_the_releases() -> None:
+    options = RELEASE["options"]
+    assert set(options) >= OF_MEMORY
+    for other, name in ALSO.items():
+        assert other in options[name]["also"]
+
+
+@pytest.mark.parametrize("share", ["0", "8/7", "x", "1/0"])
+def test_a_share_is_a_part_of_a_whole(share: str) -> None:
+    with pytest.raises(BadInput, match="written like 3/7"):
+        Slice.of(memory_mib=None, compute_share=share)
