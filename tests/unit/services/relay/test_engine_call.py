@@ -1,0 +1,48 @@
+"""What an engine is asked: on this connection, in the client's words, and from the right place on."""
+
+import json
+
+import pytest
+
+from knative_mig.core.errors import BadInput
+from services.relay.engine_call import Address, gone_on, request_bytes
+
+ENGINE = Address(host="127.0.0.1", port=81)
+
+
+def test_without_tokens_it_is_asked_from_its_beginning() -> None:
+    assert json.loads(gone_on({"prompt": "a"}, ())) == {"prompt": "a", "stream": True, "return_token_ids": True}
+
+
+def test_tokens_follow_those_that_the_asking_relay_had_already() -> None:
+    assert json.loads(gone_on({"resume_token_ids": [1, 2]}, (3,)))["resume_token_ids"] == [1, 2, 3]
+    assert json.loads(gone_on({"resume_token_ids": None}, (3,), only_warms=True)) == {
+        "resume_token_ids": [3],
+        "stream": True,
+        "return_token_ids": True,
+        "only_warms": True,
+    }
+
+
+def test_headers_are_passed_but_for_those_of_one_connection() -> None:
+    headers = [("Host", "x"), ("Connection", "keep-alive"), ("Accept-Encoding", "gzip"), ("traceparent", "00-1")]
+    request = request_bytes("POST", ENGINE, "/v1/x?y=1", headers, b"{}", sent_on=True)
+    head, _, body = request.partition(b"\r\n\r\n")
+    assert head.decode().split("\r\n") == [
+        "POST /v1/x?y=1 HTTP/1.1",
+        "Host: 127.0.0.1:81",
+        "Connection: close",
+        "traceparent: 00-1",
+        "Content-Length: 2",
+        "Knative-Mig-Sent-On: 1",
+    ]
+    assert body == b"{}"
+    assert b"Content-Length" not in request_bytes("GET", ENGINE, "/", [], b"")
+
+
+def test_an_address_is_plain_http() -> None:
+    assert Address.of("http://fn.ns.svc.cluster.local") == Address(host="fn.ns.svc.cluster.local", port=80)
+    assert Address.of("http://10.0.0.1:8019/below/") == Address(host="10.0.0.1", port=8019, path="/below")
+    for wrong in ("", "10.0.0.1:80", "https://x", "http://x:port", "http://x?y", "http://[x"):
+        with pytest.raises(BadInput):
+            Address.of(wrong)
