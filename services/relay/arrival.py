@@ -43,13 +43,11 @@ class Arrival:
         self._only_warms = False
 
     def run(self) -> None:
-        """Until it is over, or the link is."""
+        """Until it is over, or the link is. OSError: that broke."""
         try:
             while not self._side.is_over:
                 self._step()
             self._link.wire.flush_all()
-        except OSError:
-            self._take(LinkLost())
         finally:
             self._stop()
 

@@ -85,6 +85,8 @@ class Conversation:
         self.side = SourceSide(asked.path, asked.body, asked.verdict)
         self.not_a_stream: EngineCall | None = None  # the engine answered with this, and it is the client's
         self.broke_because = ""
+        self.input_tokens: int | None = None  # where the engine tells
+        self._client_left = False
         self._client = client
         self._engine = engine
         self._elsewhere = elsewhere
@@ -120,17 +122,15 @@ class Conversation:
 
     def run(self) -> bool:
         """Whether the client has all of it, and its connection may go on."""
-        finished = False
         try:
             self._resume(0, Kind.OWN, ())
             while not (self.side.is_over or self.not_a_stream):
                 self._step()
-            finished = not (self.broke_because or self.not_a_stream)
         except OSError:  # of the client's connection: the others' are heard of as failures
-            self._take(ClientLeft())
+            self._client_left = True
         finally:
             self._close()
-        return finished
+        return not (self.broke_because or self.not_a_stream or self._client_left)
 
     def _step(self) -> None:
         bell = _Bell(self._bell)
@@ -150,6 +150,7 @@ class Conversation:
         if self._client.fileno() in ready or self._client.is_behind:
             self._client.wire.flush()
             if self._client.is_quiet and self._client.is_gone():
+                self._client_left = True
                 self._take(ClientLeft())
 
     def _read_call(self, voice: int, call: EngineCall) -> None:
@@ -166,6 +167,8 @@ class Conversation:
             return
         if call.answer.head is not None:
             self._client.begin()
+        if self.input_tokens is None:
+            self.input_tokens = call.stream.prompt_tokens
         for piece in pieces:
             if voice not in self._calls:
                 return

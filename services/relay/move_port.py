@@ -124,8 +124,9 @@ class _Handler(BoundedHandler):
 def _told(guest: Guest) -> dict[str, Any]:
     conversation = guest.conversation
     if conversation is None:
-        return {"id": "", "output_tokens": None, "stays": guest.why_not}
-    return {"id": conversation.id, "output_tokens": conversation.output_tokens, "stays": ""}
+        return {"id": "", "input_tokens": None, "output_tokens": None, "stays": guest.why_not}
+    tokens = {"input_tokens": conversation.input_tokens, "output_tokens": conversation.output_tokens}
+    return {"id": conversation.id, **tokens, "stays": ""}
 
 
 def _outcome(guest: Guest, order: Order | None, deadline: float) -> dict[str, Any]:

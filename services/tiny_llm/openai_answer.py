@@ -91,6 +91,9 @@ class Answer:
         choice = {"index": number, name: content, "logprobs": logprobs, "finish_reason": finish}
         if token is not None:
             choice["token_ids"] = [token]
+            asked = self._request.asked[number]
+            if len(self._drawn[number]) == 1 and not asked.said:
+                choice["prompt_token_ids"] = list(asked.prompt)
         chunk = {**self._head, "object": _OBJECTS[self._request.kind][1], "choices": [choice]}
         return {**chunk, "usage": None} if self._request.usage_streamed else chunk
 

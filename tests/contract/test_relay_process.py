@@ -166,6 +166,16 @@ def test_a_client_that_hangs_up_while_its_stream_moves_leaves_nobody_at_work(tmp
         until(lambda: not source.engine_lives, "the end of an engine that nobody needs")
 
 
+def test_a_client_that_hangs_up_while_no_token_comes_is_noticed(tmp_path: Path) -> None:
+    with relays(tmp_path, 1) as (relay,):
+        reader = Reader(relay.port, COMPLETIONS, LONG)
+        reader.read_until(5)
+        relay.signal_engine(signal.SIGSTOP)
+        reader.hang_up()
+        known = {"Authorization": f"Bearer {SECRET}"}
+        until(lambda: asked(relay.move_port, "GET", "/generations", **known)[1] == {"generations": []}, "its end")
+
+
 def test_what_cannot_move_is_finished_where_it_is_and_the_mover_is_told_why(tmp_path: Path) -> None:
     with relays(tmp_path) as (source, target):
         twice = {**LONG, "n": 2, "max_tokens": 100}
@@ -196,7 +206,9 @@ def test_who_has_no_secret_or_no_target_moves_nothing(tmp_path: Path) -> None:
         reader = Reader(relay.port, COMPLETIONS, LONG)
         reader.read_until(5)
         assert asked(relay.move_port, "POST", "/migrate", nowhere, **known)[0] == 502
-        assert asked(relay.move_port, "GET", "/generations", **known)[1]["generations"][0]["output_tokens"] >= 5
+        (told,) = asked(relay.move_port, "GET", "/generations", **known)[1]["generations"]
+        assert told["output_tokens"] >= 5
+        assert told["input_tokens"] == len(LONG["prompt"]) + 1, "its bytes, and a sign that it begins"
         assert relay.ask("GET", "/health")[0] == 200, "it serves on"
         assert reader.read_all().is_done
 

@@ -63,6 +63,8 @@ def test_tokens_are_told_to_who_asks_and_change_nothing_else(server: TinyLlm, pa
     body = {**PATHS[path](), **HOT}
     told = chunks_of(server, path, {**body, "return_token_ids": True})
     assert sum(len(token_ids(chunk)) for chunk in told) == HOT["max_tokens"]
+    prompts = [each for chunk in told for choice in chunk["choices"] if (each := choice.pop("prompt_token_ids", None))]
+    assert len(prompts) == 1, "and those of the prompt with the first"
     for chunk in told:
         for choice in chunk["choices"]:
             choice.pop("token_ids", None)

@@ -188,6 +188,19 @@ def test_a_warm_up_that_is_called_off_keeps_what_it_has() -> None:
     assert steps_of(engine, asked)[1] == 100 - 48
 
 
+def test_who_has_to_wait_for_room_loses_nothing_of_what_was_kept() -> None:
+    engine = Engine(random_weights(), Limits(generations=2, tokens=256, blocks=8))
+    prompt = (1,) * 2 * BLOCK
+    steps_of(engine, Asked(prompt=prompt, most_tokens=9, sampling=GREEDY, only_warms=True))
+    other = engine.add(Asked(prompt=(2,) * 4 * BLOCK, most_tokens=9, sampling=GREEDY), 0.0)
+    engine.step(0.0)
+    said, computed = steps_of(engine, Asked(prompt=prompt, said=(3,) * BLOCK, most_tokens=40, sampling=GREEDY))
+    assert other.drawn > 1
+    assert computed < 3 * BLOCK + other.drawn, "what was kept is not computed again"
+    assert said[:BLOCK] == [3] * BLOCK
+    assert engine.scheduler.blocks.free == 8
+
+
 def test_what_is_kept_holds_up_nobody() -> None:
     engine = Engine(random_weights(), TIGHT)
     for first in (1, 2, 3):

@@ -40,3 +40,15 @@ def test_what_is_kept_is_found_by_who_goes_on_from_it_and_is_free_for_others() -
     assert blocks.take_kept((1, 2)) == (0, []), "the oldest went first"
     assert blocks.take_kept((1, 2, 3)) == (3, second)
     assert blocks.free == 0
+
+
+def test_the_same_kept_twice_is_kept_once_and_none_is_lost() -> None:
+    blocks = Blocks(4)
+    first, second = blocks.take(2), blocks.take(2)
+    assert first
+    assert second
+    blocks.keep((1, 2), first)
+    blocks.keep((1, 2), second)
+    assert blocks.free == 4
+    assert blocks.take_kept((1, 2)) == (2, second)
+    assert blocks.free == 2
