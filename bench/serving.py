@@ -1,4 +1,4 @@
-"""`python -m bench.serving [--quick] [--json]`: the tiny model's server, from process start to tokens per second.
+"""`python -m bench.serving [--quick] [--json]`: the tiny model's server, and the relay that moves its generations.
 
 Time to ready is that of the whole process, told by a client that starts it and reads the first token from its stream.
 Tokens per second by batch size are measured twice: of the engine, and at the client of a server on this machine, which
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import click
 
+from bench.moves import MoveTimes, fitted, holds_ms, moved, overhead, p99
 from bench.report import Goal, flags, print_goals, print_json, print_table
 from services.tiny_llm.engine import Engine
 from services.tiny_llm.generation import Asked
@@ -28,9 +29,14 @@ from services.tiny_llm.settings import MODEL, WEIGHTS
 from services.tiny_llm.tokenizer import of_prompt
 from services.tiny_llm.weights import Weights
 
-KEYS: Final = ("ready_s", "tokens_per_s_b1", "tokens_per_s_b16")
+KEYS: Final = (
+    "ready_s", "tokens_per_s_b1", "tokens_per_s_b16", "relay_ms_p50", "move_hold_ms_p99", "move_hold_ms_max",
+    "migration_gap_over_goal",
+)  # fmt: skip
 BATCHES: Final = (1, 2, 4, 8, 16, 32)
 READY_AT_MOST_S: Final = 1.5
+RELAY_AT_MOST_MS: Final = 0.3
+HOLD_AT_MOST_MS: Final = (5.0, 50.0)  # p99, and the longest
 PROMPT: Final = "Once there was a little fox named Mia."
 _PATIENCE_S: Final = 60.0
 
@@ -60,10 +66,53 @@ def main(*, quick: bool, as_json: bool, seed: int) -> None:
         ("generations at once", "engine", "at the client"),
         *((str(batch), f"{median(engine[batch]):.0f}", f"{median(client[batch]):.0f}") for batch in BATCHES),
     )
-    print_goals([Goal(what="process start to first token, s", value=median(ready), at_most=READY_AT_MOST_S)])
+    relay = overhead(*((1, 200) if quick else (5, 400)))
+    holds = holds_ms(*((1, 200) if quick else (5, 400)))
+    moves = moved(3 if quick else 20, seed)
+    gap = sorted(each.over_goal for each in moves)[max(0, len(moves) * 19 // 20 - 1)]
+    print_table(
+        "From the engine to the client, ms a token",
+        ("", "median", "p99", "worst"),
+        ("direct", f"{relay.direct:.2f}", "", ""),
+        ("relayed", f"{relay.relayed:.2f}", "", ""),
+        ("relayed, moved in the middle", f"{median(holds):.2f}", f"{p99(holds):.2f}", f"{max(holds):.2f}"),
+    )
+    _print_moves(moves)
+    print_goals(
+        [
+            Goal(what="process start to first token, s", value=median(ready), at_most=READY_AT_MOST_S),
+            Goal(what="the relay's part of a token, ms, median", value=relay.added, at_most=RELAY_AT_MOST_MS),
+            Goal(what="engine to client around a move, ms, p99", value=p99(holds), at_most=HOLD_AT_MOST_MS[0]),
+            Goal(what="engine to client around a move, ms, worst", value=max(holds), at_most=HOLD_AT_MOST_MS[1]),
+            Goal(what="longest gap of a move / (2 tokens + 100 ms), 19 of 20", value=gap, at_most=1.0),
+        ]
+    )
     if as_json:
-        figures = (median(ready), median(engine[1]), median(engine[16]))
+        rates = (median(engine[1]), median(engine[16]))
+        figures = (median(ready), *rates, relay.added, p99(holds), max(holds), gap)
         print_json(dict(zip(KEYS, figures, strict=True)))
+
+
+def _print_moves(moves: list[MoveTimes]) -> None:
+    print_table(
+        "Moves of generations as slow as Llama 2 7B on a 2g.20gb of an A100, seconds",
+        ("input + output tokens", "move", "longest gap", "between tokens", "one shot"),
+        *(
+            (
+                f"{each.input_tokens} + {each.output_tokens}",
+                f"{each.took_s:.2f}",
+                f"{each.gap_s:.3f}",
+                f"{each.token_s:.3f}",
+                f"{each.one_shot_s:.2f}",
+            )
+            for each in moves
+        ),
+    )
+    constant, an_input, an_output, error = fitted(moves)
+    click.echo(
+        f"A move takes {constant:.2f} s + {an_input * 1000:.2f} ms an input token "
+        f"+ {an_output * 1000:.2f} ms an output token, with a median error of {error:.2f} s"
+    )
 
 
 def _ready_s() -> float:

@@ -36,7 +36,8 @@ class Desk:
     def where(self, guest: Guest, *, was_sent_on: bool) -> Where:
         """Here: it is counted from now on, and leaves by `leave`."""
         with self._changed:
-            where = self._replica.where(was_sent_on=was_sent_on)
+            # Where nobody else is known, what is late is as if it had been sent here by a relay that leaves too.
+            where = self._replica.where(was_sent_on=was_sent_on or self.elsewhere is None)
             if where is Where.HERE:
                 self._guests.add(guest)
                 self._need(guest, need=True)

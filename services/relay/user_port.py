@@ -41,10 +41,11 @@ class _Handler(BoundedHandler):
             case Where.HERE:
                 with desk.left_after(guest):
                     self._here(guest, body, asked)
-            case Where.ELSEWHERE if desk.elsewhere is not None:
+            case Where.ELSEWHERE:
+                assert desk.elsewhere is not None
                 if not pass_on(self, desk.elsewhere, self._request(desk.elsewhere, body, sent_on=True)):
                     self._refuse_for_now("no other replica answers")
-            case _:
+            case Where.NOWHERE:
                 self._refuse_for_now("this replica is leaving")
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _relay  # noqa: N815

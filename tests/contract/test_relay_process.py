@@ -139,6 +139,8 @@ def test_a_target_that_dies_later_is_gone_on_from_by_any_replica_or_said_to_have
             reader.read_until(40)
             assert source.migrate(target)[1]["generations"][0]["moved"]
             until(lambda: not source.engine_lives, "the engine's end")
+            # What is late goes to the function's URL.
+            assert source.ask("GET", "/health")[0] == (200 if knows_the_function else 503)
             target.kill()
             reader.read_all()
             if knows_the_function:

@@ -1,14 +1,20 @@
 """Who needs the engine, and that it ends with the last of them."""
 
+import threading
+
 from services.relay.desk import Desk, Guest
 from services.relay.engine_call import Address
 from services.relay.replica import Leave, Stage, Where
 from services.relay.resumable import TINY_LLM
 
 
-def a_desk(ended: list[str]) -> Desk:
-    engine = Address(host="127.0.0.1", port=1)
-    return Desk(engine=engine, traits=TINY_LLM, elsewhere=None, end_engine=lambda: ended.append("ended"))
+def a_desk(ended: list[str], *, knows_the_function: bool = True) -> Desk:
+    return Desk(
+        engine=Address(host="127.0.0.1", port=1),
+        traits=TINY_LLM,
+        elsewhere=Address(host="fn", port=80) if knows_the_function else None,
+        end_engine=lambda: ended.append("ended"),
+    )
 
 
 def test_the_engine_ends_when_the_last_who_needs_it_does_not_though_it_is_still_there() -> None:
@@ -36,6 +42,35 @@ def test_a_replica_that_leaves_takes_no_generation_from_another() -> None:
     assert desk.stage is Stage.LEAVES
     assert not desk.arrive(Guest())
     assert desk.guests() == (arrived,)
+
+
+def test_where_nobody_else_is_known_what_is_late_is_served_while_there_is_an_engine() -> None:
+    desk = a_desk([], knows_the_function=False)
+    first = Guest()
+    desk.where(first, was_sent_on=False)
+    desk.take(Leave())
+    late = Guest()
+    assert desk.where(late, was_sent_on=False) is Where.HERE
+    desk.leave(first)
+    assert desk.stage is Stage.LEAVES
+    desk.leave(late)
+    assert desk.where(Guest(), was_sent_on=False) is Where.NOWHERE
+
+
+def test_it_is_empty_when_the_last_has_gone() -> None:
+    desk, guest, waiting = a_desk([]), Guest(), threading.Event()
+    desk.where(guest, was_sent_on=False)
+
+    def wait() -> None:
+        desk.wait_until_empty()
+        waiting.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert not waiting.is_set()
+    desk.leave(guest)
+    thread.join(5.0)
+    assert waiting.is_set()
 
 
 def test_an_idle_one_that_is_to_leave_ends_its_engine_at_once() -> None:
