@@ -40,9 +40,10 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Go:
-    """Source: go on from `count` tokens."""
+    """Source: go on behind these, which are the last; not warmed up to before, as that would take its time."""
 
-    count: int
+    at: int
+    ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +157,7 @@ def _flag(value: object) -> bool:
 _KINDS: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "open": (Open, {"path": _text, "body": _object}),
     "tokens": (Tokens, {"at": _count, "ids": _ids}),
-    "go": (Go, {"count": _count}),
+    "go": (Go, {"at": _count, "ids": _ids}),
     "leave": (Leave, {}),
     "warm": (Warm, {"count": _count}),
     "said": (Said, {"at": _count, "ids": _ids, "chunks": _texts, "last": _flag}),

@@ -233,10 +233,10 @@ class SourceSide:
         return (Send(voice=voice, message=Tokens(at=at, ids=tuple(self.said[at:]))),)
 
     def _go(self, voice: int) -> tuple[Action, ...]:
-        actions = list(self._send_rest(voice)) if self._sent < len(self.said) else []
         self.phase = Phase.GOES
         self._voices[voice].at = len(self.said)
-        actions.append(Send(voice=voice, message=Go(count=len(self.said))))
+        at, self._sent = self._sent, len(self.said)
+        actions: list[Action] = [Send(voice=voice, message=Go(at=at, ids=tuple(self.said[at:])))]
         if not self._verdict.repeats:  # what two engines draw cannot be compared, so only one may draw
             actions += self._silence(Kind.OWN)
         return tuple(actions)

@@ -129,8 +129,9 @@ class TargetSide:
             case Tokens(at=at, ids=ids) if self._asked and self._at is None and at == len(self._tokens):
                 self._tokens += ids
                 return self._warm() if self._running is None else ()
-            case Go(count=count) if self._asked and self._at is None and count == len(self._tokens):
-                self._at = count
+            case Go(at=at, ids=ids) if self._asked and self._at is None and at == len(self._tokens):
+                self._tokens += ids
+                self._at = len(self._tokens)
                 return (*self._stop(), self._ask(only_warms=False))
         return self._refuse("the source says what it cannot say now")
 

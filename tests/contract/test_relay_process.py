@@ -220,7 +220,7 @@ def test_who_has_no_secret_or_no_target_moves_nothing(tmp_path: Path) -> None:
     [
         b"",
         b"nonsense\n",
-        b'{"go": {"count": 3}}\n',
+        b'{"go": {"at": 3, "ids": []}}\n',
         b'{"warm": {"count": 3}}\n',
         OPEN + b'{"tokens": {"at": 9, "ids": [1]}}\n',
         OPEN + OPEN,

@@ -68,10 +68,7 @@ def test_a_move_from_its_first_word_to_its_last() -> None:
         Send(voice=TARGET, message=Tokens(at=0, ids=(0,))),
     )
     assert own(side, 1) == (Emit(chunks=("t1",)),)
-    assert target(side, Warm(count=1)) == (
-        Send(voice=TARGET, message=Tokens(at=1, ids=(1,))),
-        Send(voice=TARGET, message=Go(count=2)),
-    )
+    assert target(side, Warm(count=1)) == (Send(voice=TARGET, message=Go(at=1, ids=(1,))),)
     assert own(side, 2) == (Emit(chunks=("t2",)),), "the own engine goes on until the target has begun"
     assert needs_engine(side)
     assert target(side, said(2, 2)) == (Silence(voice=OWN), Moved()), "both said it, and the client has it"
@@ -95,7 +92,7 @@ def test_rounds_go_on_while_they_bring_it_nearer_and_no_longer() -> None:
         sent, rounds = sent + behind, rounds + 1
     for _ in range(30):
         own(side, 5)
-    assert target(side, Warm(count=sent))[-1] == Send(voice=TARGET, message=Go(count=sent + 30))
+    assert target(side, Warm(count=sent))[-1] == Send(voice=TARGET, message=Go(at=sent, ids=(5,) * 30))
     assert rounds < MOST_ROUNDS
 
 
@@ -109,7 +106,7 @@ def test_rounds_that_bring_it_hardly_nearer_come_to_an_end() -> None:
         rounds += 1
         actions = target(side, Warm(count=sent))
         sent += behind
-        if actions[-1] == Send(voice=TARGET, message=Go(count=sent)):
+        if actions[-1] == Send(voice=TARGET, message=Go(at=sent - behind, ids=(5,) * behind)):
             break
     assert rounds == MOST_ROUNDS + 1
 
@@ -148,8 +145,7 @@ def test_when_the_own_engine_dies_the_target_is_told_to_go_at_once() -> None:
     own(side, 0)
     assert side.take(Failed(voice=OWN, why="killed")) == (
         Silence(voice=OWN),
-        Send(voice=TARGET, message=Tokens(at=0, ids=(0,))),
-        Send(voice=TARGET, message=Go(count=1)),
+        Send(voice=TARGET, message=Go(at=0, ids=(0,))),
     )
     assert target(side, Warm(count=0)) == (), "it had crossed with that"
     assert target(side, said(1, 1)) == (Moved(), Emit(chunks=("t1",)))

@@ -44,11 +44,11 @@ def test_from_the_first_round_to_the_last_token() -> None:
     assert came(side, Tokens(at=0, ids=(1, 2))) == (ask(1, 1, 2, only_warms=True),)
     assert side.take(Warmed(run=1)) == (Say(message=Warm(count=2)),)
     assert came(side, Tokens(at=2, ids=(3,))) == (ask(2, 1, 2, 3, only_warms=True),)
-    assert came(side, Go(count=3)) == (StopAsking(run=2), ask(3, 1, 2, 3, only_warms=False))
+    assert came(side, Go(at=3, ids=(4,))) == (StopAsking(run=2), ask(3, 1, 2, 3, 4, only_warms=False))
     assert side.take(Warmed(run=2)) == (), "late"
-    assert side.take(Spoke(run=3, ids=(4,), chunks=("a",))) == (Say(message=Said(at=3, ids=(4,), chunks=("a",))),)
-    assert side.take(Spoke(run=3, ids=(5,), chunks=("b",), last=True)) == (
-        Say(message=Said(at=4, ids=(5,), chunks=("b",), last=True)),
+    assert side.take(Spoke(run=3, ids=(5,), chunks=("a",))) == (Say(message=Said(at=4, ids=(5,), chunks=("a",))),)
+    assert side.take(Spoke(run=3, ids=(6,), chunks=("b",), last=True)) == (
+        Say(message=Said(at=5, ids=(6,), chunks=("b",), last=True)),
         HangUp(),
     )
     assert side.is_over
@@ -66,7 +66,7 @@ def test_who_is_gone_is_not_worked_for() -> None:
         side = opened()
         came(side, Tokens(at=0, ids=(1,)))
         assert side.take(end) == (StopAsking(run=1), HangUp())
-        assert came(side, Go(count=1)) == ()
+        assert came(side, Go(at=1, ids=())) == ()
 
 
 def test_an_engine_that_fails_is_told_of() -> None:
@@ -76,13 +76,13 @@ def test_an_engine_that_fails_is_told_of() -> None:
 
 
 def test_a_source_that_lies_is_refused() -> None:
-    assert refused(came(TargetSide(TINY_LLM), Go(count=0)))
+    assert refused(came(TargetSide(TINY_LLM), Go(at=0, ids=())))
     assert refused(came(TargetSide(TINY_LLM), Tokens(at=0, ids=())))
     assert refused(came(opened(), Open(path=PATH, body=BODY)))
     assert refused(came(opened(), Tokens(at=1, ids=(1,))))
-    assert refused(came(opened(), Go(count=1)))
+    assert refused(came(opened(), Go(at=1, ids=())))
     running = opened()
-    came(running, Go(count=0))
+    came(running, Go(at=0, ids=()))
     actions = came(running, Tokens(at=0, ids=(1,)))
     assert actions[0] == StopAsking(run=1)
     assert refused(actions)

@@ -18,12 +18,12 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def test_messages_come_whole_however_they_are_cut(ends: tuple[socket.socket, socket.socket]) -> None:
     link, peer = RelayLink(ends[0], 0.0, b'{"leave": '), ends[1]
-    data = b"{}}\n" + line_of(Alive()) + line_of(Warm(count=3)) + line_of(Go(count=4))[:5]
+    data = b"{}}\n" + line_of(Alive()) + line_of(Warm(count=3)) + line_of(Go(at=4, ids=(5,)))[:5]
     peer.sendall(data)
     assert link.hear(0.0) == [Leave(), Warm(count=3)]
     assert link.hear(0.0) == []
-    peer.sendall(line_of(Go(count=4))[5:])
-    assert link.hear(0.0) == [Go(count=4)]
+    peer.sendall(line_of(Go(at=4, ids=(5,)))[5:])
+    assert link.hear(0.0) == [Go(at=4, ids=(5,))]
 
 
 def test_a_peer_that_ends_or_says_what_is_no_message_is_lost(ends: tuple[socket.socket, socket.socket]) -> None:
