@@ -1,8 +1,9 @@
 """Writes `GpuNode.status`: what the planner and people know of this node.
 
 A thread of its own runs `run`. It is written when it differs from what was written last, changes that come together in
-one write, and once a minute in any case. A slice that was made is told at once, as a pod waits for it. The subtle thing
-is the first one: what was reported before a restart is read back, so that nobody sees a slice's idle time or a
+one write, and once a minute in any case. A slice that was made is told at once, as a pod waits for it; how slices are
+remade is not told while it takes no longer than a moment, as each write costs those who wait processor time. The subtle
+thing is the first one: what was reported before a restart is read back, so that nobody sees a slice's idle time or a
 condition begin anew.
 
 Who else writes it, by hand or by mistake, is seen by the mirror: what it shows is compared with the answers to our own
