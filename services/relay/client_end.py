@@ -4,6 +4,7 @@ Made by `user_port` for `conversation`. A client that shuts its sending side is 
 """
 
 import json
+import select
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -31,8 +32,8 @@ class ClientEnd:
         return self.wire.fileno()
 
     @property
-    def is_behind(self) -> bool:
-        return self.wire.is_behind
+    def awaits(self) -> int:
+        return (select.POLLIN if self.is_quiet else 0) | (select.POLLOUT if self.wire.is_behind else 0)
 
     def is_gone(self) -> bool:
         """To be asked when it has something. OSError: it is."""

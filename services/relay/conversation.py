@@ -6,6 +6,7 @@ at once: no token is handed from one thread to another. What is decided is decid
 
 import os
 import secrets
+import select
 import socket
 import threading
 import time
@@ -134,10 +135,9 @@ class Conversation:
 
     def _step(self) -> None:
         bell = _Bell(self._bell)
-        whom: list[Waited] = [*self._calls.values(), *self._links.values(), bell]
-        if self._client.is_quiet or self._client.is_behind:
-            whom.append(self._client)
-        ready = wait(whom, _TICK_S if self._links or self._client.is_behind else None)
+        whom: list[Waited] = [*self._calls.values(), *self._links.values(), bell, self._client]
+        is_behind = self._client.wire.is_behind
+        ready = wait(whom, _TICK_S if self._links or is_behind else None)
         now = time.monotonic()
         for voice, call in tuple(self._calls.items()):
             if call.fileno() in ready and self._calls.get(voice) is call:
@@ -147,7 +147,7 @@ class Conversation:
                 self._read_link(voice, link, now, has_something=link.fileno() in ready)
         if self._bell in ready:
             self._take_orders()
-        if self._client.fileno() in ready or self._client.is_behind:
+        if self._client.fileno() in ready or is_behind:
             self._client.wire.flush()
             if self._client.is_quiet and self._client.is_gone():
                 self._client_left = True
@@ -321,7 +321,7 @@ def _refuse(order: Order, why: str) -> None:
 @dataclass(frozen=True, slots=True)
 class _Bell:
     number: int
-    is_behind = False
+    awaits = select.POLLIN
 
     def fileno(self) -> int:
         return self.number

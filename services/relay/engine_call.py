@@ -4,6 +4,7 @@ Made by `conversation`, `arrival` and `passing`, and read by the same thread whe
 """
 
 import json
+import select
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def gone_on(body: Mapping[str, Any], ids: tuple[int, ...], *, only_warms: bool =
 
 
 class EngineCall:
-    is_behind = False
+    awaits = select.POLLIN
 
     def __init__(self, address: Address, request: bytes, *, client_wants_tokens: bool = False) -> None:
         """OSError: nobody takes it."""

@@ -24,8 +24,8 @@ class Waited(Protocol):
     def fileno(self) -> int: ...
 
     @property
-    def is_behind(self) -> bool:
-        """Something is still to be sent."""
+    def awaits(self) -> int:
+        """Of poll's events."""
 
 
 class Wire:
@@ -42,7 +42,12 @@ class Wire:
 
     @property
     def is_behind(self) -> bool:
+        """Something is still to be sent."""
         return bool(self._unsent)
+
+    @property
+    def awaits(self) -> int:
+        return select.POLLIN | (select.POLLOUT if self._unsent else 0)
 
     def send(self, data: bytes) -> None:
         """OSError: the peer is gone."""
@@ -81,7 +86,8 @@ def wait(whom: Iterable[Waited], within_s: float | None) -> set[int]:
     """The file numbers of those who have something, have ended, or take something again."""
     poll = select.poll()
     for each in whom:
-        poll.register(each.fileno(), select.POLLIN | (select.POLLOUT if each.is_behind else 0))
+        if awaits := each.awaits:
+            poll.register(each.fileno(), awaits)
     return {number for number, _ in poll.poll(None if within_s is None else within_s * 1000)}
 
 
@@ -102,8 +108,8 @@ class RelayLink:
         return self.wire.fileno()
 
     @property
-    def is_behind(self) -> bool:
-        return self.wire.is_behind
+    def awaits(self) -> int:
+        return self.wire.awaits
 
     def say(self, message: Message, now: float) -> None:
         """OSError: nobody is there."""
