@@ -272,7 +272,7 @@ def test_told_to_end_it_finishes_what_it_has_begun(tmp_path: Path) -> None:
         assert not relay.engine_lives
 
 
-def test_an_engine_that_dies_ends_the_relay_with_its_code(tmp_path: Path) -> None:
+def test_an_engine_that_dies_ends_the_relay(tmp_path: Path) -> None:
     with relays(tmp_path, 1) as (relay,):
         reader = Reader(relay.port, COMPLETIONS, LONG)
         reader.read_until(5)
@@ -280,3 +280,17 @@ def test_an_engine_that_dies_ends_the_relay_with_its_code(tmp_path: Path) -> Non
         assert relay.process.wait(PATIENCE_S) == 1
         assert reader.read_all().error
         assert not reader.is_done
+
+
+def test_but_not_before_what_it_said_is_said_to_its_end_by_another_replica(tmp_path: Path) -> None:
+    with (
+        served(tmp_path) as third,
+        relays(tmp_path, 1, function_url=f"http://127.0.0.1:{third.http.port}") as (relay,),
+    ):
+        whole = unmoved(relay, COMPLETIONS, LONG)
+        reader = Reader(relay.port, COMPLETIONS, LONG)
+        reader.read_until(40)
+        relay.signal_engine(signal.SIGKILL)
+        assert reader.read_all().is_done
+        assert reader.told == whole
+        assert relay.process.wait(PATIENCE_S) == 1
