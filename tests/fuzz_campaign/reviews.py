@@ -45,8 +45,13 @@ def valid(chance: Random, uid: str) -> tuple[str, Draft, bool]:
     draw = chance.random()
     if draw < 0.35:
         return _review("a function that is made", "CREATE", _function(chance), None, uid)
-    if draw < 0.55:
+    if draw < 0.45:
         return _review("a function that is changed", "UPDATE", _function(chance), _function(chance), uid)
+    if draw < 0.55:
+        body = _function(chance)
+        stored = copy.deepcopy(body)
+        stored["spec"]["template"]["spec"]["enableServiceLinks"] = chance.choice((True, False))
+        return _review("a function that is replaced", "UPDATE", body, stored, uid)
     if draw < 0.65:
         return _refused(chance, uid)
     if draw < 0.9:
