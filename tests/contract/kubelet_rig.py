@@ -72,7 +72,7 @@ class Rig:
 
     def stop(self) -> None:
         self.plugins.stop()
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         self.resources.close()
 

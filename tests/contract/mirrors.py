@@ -18,5 +18,5 @@ def running(mirror: KubeMirror[Any]) -> Iterator[None]:
     finally:
         stop.set()
         mirror.interrupt()
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()

@@ -107,5 +107,5 @@ def sink(certificate: Certificate | None = None, port: int = 0) -> Iterator[Sink
         for each in made.connections:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()

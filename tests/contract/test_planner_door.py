@@ -82,7 +82,7 @@ def running(replica: Replica) -> Iterator[Replica]:
         stop.set()
         replica.server.stop()
         for thread in threads:
-            thread.join(5)
+            thread.join(60)
             assert not thread.is_alive()
 
 

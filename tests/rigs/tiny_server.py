@@ -14,7 +14,7 @@ from services.tiny_llm.process import TinyLlm
 from services.tiny_llm.settings import Settings
 from tests.rigs.tiny_models import SMALL, random_parameters
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @contextmanager

@@ -18,7 +18,7 @@ EVENT = Event(source="/s", id="1", type="t", data={"a": 1})
 HEADERS, BODY = encode(EVENT)
 RAW = RawEvent(headers=tuple(HEADERS.items()), body=BODY)
 HEAD = b"".join(f"{name}: {value}\r\n".encode() for name, value in HEADERS.items())
-PATIENCE_S = 10
+PATIENCE_S = 30
 
 
 @dataclass
@@ -41,7 +41,7 @@ def served(heard: Heard, at_most: int = 128) -> Iterator[int]:
         yield server.port
     finally:
         server.stop()
-        thread.join(5)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
 

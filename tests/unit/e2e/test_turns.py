@@ -9,7 +9,7 @@ def _try(folder: Path, *, alone: bool, entered: threading.Event, leave: threadin
         with Turn.at(folder) as turn:
             turn.alone() if alone else turn.side_by_side()
             entered.set()
-            leave.wait(10)
+            leave.wait(120)
 
     thread = threading.Thread(target=visit)
     thread.start()
@@ -28,8 +28,8 @@ def test_side_by_side_tests_share_and_one_alone_waits_and_keeps_newcomers_out(tm
 
     come("first")
     come("second")
-    assert entered["first"].wait(10)
-    assert entered["second"].wait(10)
+    assert entered["first"].wait(60)
+    assert entered["second"].wait(60)
     come("alone")
     assert not entered["alone"].wait(0.1)
     come("newcomer")
@@ -38,10 +38,10 @@ def test_side_by_side_tests_share_and_one_alone_waits_and_keeps_newcomers_out(tm
     leave["first"].set()
     leave["second"].set()
     # Whoever of the two comes next is in without the other.
-    assert entered["alone"].wait(10)
+    assert entered["alone"].wait(60)
     assert not entered["newcomer"].is_set()
     leave["alone"].set()
-    assert entered["newcomer"].wait(10)
+    assert entered["newcomer"].wait(60)
     leave["newcomer"].set()
     for thread in threads:
         thread.join()

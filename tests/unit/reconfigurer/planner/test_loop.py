@@ -428,10 +428,10 @@ def test_the_loop_runs_when_woken_and_ends_when_stopped(cluster: FakeCluster, fl
     thread = threading.Thread(target=replica.loop.run, args=(stop,))
     thread.start()
     replica.gpu_nodes.changed(Key("", "n1"))
-    assert wrote.wait(5)
+    assert wrote.wait(60)
     stop.set()
     replica.loop.wake()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
     assert cluster.stored  # the meters, at the end
 

@@ -69,7 +69,7 @@ def test_it_is_empty_when_the_last_has_gone() -> None:
     thread.start()
     assert not waiting.is_set()
     desk.leave(guest)
-    thread.join(5.0)
+    thread.join(60.0)
     assert waiting.is_set()
 
 

@@ -15,7 +15,7 @@ from services.tiny_llm.metrics import Metrics
 from services.tiny_llm.sampler import Sampling
 from tests.rigs.tiny_models import AMPLE, random_weights, said_alone
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 ASKED = [Asked(prompt=(1, 2), most_tokens=9, sampling=Sampling(seed=seed, ignore_end=True)) for seed in range(12)]
 
 
