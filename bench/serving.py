@@ -36,6 +36,7 @@ KEYS: Final = (
 BATCHES: Final = (1, 2, 4, 8, 16, 32)
 READY_AT_MOST_S: Final = 1.5
 RELAY_AT_MOST_MS: Final = 0.3
+FIT_OF_AT_LEAST: Final = 10  # moves: three lie on any law
 HOLD_AT_MOST_MS: Final = (5.0, 50.0)  # p99, and the longest
 PROMPT: Final = "Once there was a little fox named Mia."
 _PATIENCE_S: Final = 60.0
@@ -108,6 +109,8 @@ def _print_moves(moves: list[MoveTimes]) -> None:
             for each in moves
         ),
     )
+    if len(moves) < FIT_OF_AT_LEAST:
+        return
     constant, an_input, an_output, error = fitted(moves)
     click.echo(
         f"A move takes {constant:.2f} s + {an_input * 1000:.2f} ms an input token "
