@@ -257,12 +257,12 @@ def _order(gpu: Gpu) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("site", "examples", "least", "seen"),
     [
-        pytest.param(AMPERE, 76, 2600, set(How) - {How.RECREATE}, id="ampere"),
-        pytest.param(BLACKWELL, 62, 2200, set(How) - {How.MOVE, How.RECREATE}, id="blackwell"),
+        pytest.param(AMPERE, 92, 2600, set(How) - {How.RECREATE}, id="ampere"),
+        pytest.param(BLACKWELL, 80, 2200, set(How) - {How.MOVE, How.RECREATE}, id="blackwell"),
     ],
 )
 def test_whatever_happens_plans_can_be_carried_out(site: Site, examples: int, least: int, seen: set[How]) -> None:
-    """2,600 + 2,200 steps on GPUs in memory."""
+    """2,600 + 2,200 steps on GPUs in memory: more are drawn, as what is drawn depends on which modules are loaded."""
 
     class Machine(PlannerAndGpus):
         driven: ClassVar = Counter[str]()
@@ -281,6 +281,6 @@ def test_whatever_happens_the_state_file_can_be_read(tmp_path: Path) -> None:
         driven: ClassVar = Counter[str]()
 
     Machine.site, Machine.folder, Machine.paths = AMPERE, tmp_path, count()
-    run_state_machine_as_test(Machine, settings=settings(SETTINGS, max_examples=6))
+    run_state_machine_as_test(Machine, settings=settings(SETTINGS, max_examples=8))
     print(f"\nin a file: {dict(Machine.driven)}")
     assert Machine.driven["rules"] >= 200
