@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 import click
 
@@ -19,6 +19,7 @@ from knative_mig.adapters.kube import IN_CLUSTER
 from knative_mig.core.errors import BadInput, KnativeMigError
 
 F = TypeVar("F", bound=Callable[..., Any])
+_LOOKS_EACH_S: Final = 0.2  # at most this is added to an end that is to take two seconds
 
 
 class Process(Protocol):
@@ -55,9 +56,17 @@ def run_until_told(process: Process) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: process.stop.set())
     process.start()
-    process.stop.wait()
+    wait_until_told(process.stop)
     process.end()
     return 1 if process.failed else 0
+
+
+def wait_until_told(stop: threading.Event) -> None:
+    """In the main thread, which alone runs handlers of signals, and only when it comes by: the system may give a signal
+    to any other thread, and that wakes no main thread that waits for ever.
+    """
+    while not stop.wait(_LOOKS_EACH_S):
+        pass
 
 
 def run_program(who: str, body: Callable[[], int], *, log_level: str) -> NoReturn:

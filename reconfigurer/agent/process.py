@@ -32,6 +32,7 @@ from knative_mig.adapters.kubelet.pod_resources import KubeletPodResources
 from knative_mig.adapters.kubelet.registration import KubeletDevicePlugins
 from knative_mig.adapters.ops_server import OpsServer
 from knative_mig.adapters.proc_pods import ProcPods
+from knative_mig.adapters.program import wait_until_told
 from knative_mig.adapters.sim_gpu import Call, SimulationControls, open_store
 from knative_mig.adapters.simulated_processes import SimulatedProcesses
 from knative_mig.adapters.slice_socket import SliceSockets
@@ -98,7 +99,7 @@ def run(settings: Settings) -> int:
     agent.start()
     started.set()
     _log.info("the agent of node %s runs", settings.node)
-    stop.wait()
+    wait_until_told(stop)
     agent.end()
     os.close(lock)
     return 1 if agent.failed else 0

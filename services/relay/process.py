@@ -15,6 +15,7 @@ import threading
 import time
 from typing import Final
 
+from knative_mig.adapters.program import wait_until_told
 from knative_mig.adapters.threads import Threads
 from knative_mig.core.errors import BadInput
 from services.relay.child import Child, answers, free_port
@@ -87,7 +88,7 @@ class Relay:
             self._threads.run("move", lambda _: move.serve())
             move_port = f"moves on port {move.port}"
         _log.info("the engine is relayed on port %d, %s", user.port, move_port)
-        self.stop.wait()
+        wait_until_told(self.stop)
         self._desk.take(Leave())
         self._desk.wait_until_empty()
 

@@ -18,6 +18,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from knative_mig.adapters.program import wait_until_told
 from knative_mig.adapters.threads import Threads
 from knative_mig.core.errors import BadInput
 from services.tiny_llm.capacity import Capacity
@@ -48,7 +49,7 @@ def run(settings: Settings) -> int:
         signal.signal(number, lambda *_: server.stop.set())
     server.start()
     _log.info("%s is served on port %d: %s", settings.model, server.http.port, server.capacity.limits)
-    server.stop.wait()
+    wait_until_told(server.stop)
     server.drain()
     return 1 if server.failed else 0
 

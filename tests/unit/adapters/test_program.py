@@ -68,6 +68,11 @@ print(run_until_told(Process()))
     [
         pytest.param("lambda stop: os.kill(os.getpid(), signal.SIGTERM)", "ended \n0\n", id="told to end"),
         pytest.param("lambda stop: os.kill(os.getpid(), signal.SIGINT)", "ended \n0\n", id="interrupted"),
+        pytest.param(
+            "lambda stop: stop.wait(0.5) or signal.pthread_kill(threading.get_ident(), signal.SIGTERM)",
+            "ended \n0\n",
+            id="told to end by a signal that another thread than the main one is given",
+        ),
         pytest.param("fail", "ended thread work failed\n1\n", id="a thread failed"),
     ],
 )
