@@ -11,7 +11,7 @@ import pytest
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, SimulatedGpus, When, open_store
 from knative_mig.core.agent.readings import DeviceId, GpuReading
 from knative_mig.core.errors import GpuError, GpuTimeout, InsufficientResources, SliceInUse
-from knative_mig.core.gpu_node import GpuHealth, JournalState, SliceId, SliceKey
+from knative_mig.core.gpu_node import JournalState, SliceId, SliceKey
 from knative_mig.core.inventory import GpuUuid
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import create_slice
@@ -31,11 +31,6 @@ def node() -> Node:
 
 def kinds(node: Node) -> list[Kind]:
     return [each.kind for each in node.happened]
-
-
-def told_of_health(node: Node) -> list[tuple[Kind, str]]:
-    """What becomes an Event on the GpuNode."""
-    return [(each.kind, each.why) for each in node.happened if each.kind in {Kind.QUARANTINED, Kind.HEALED}]
 
 
 class TestMakingAndMerging:
@@ -461,149 +456,6 @@ def test_killed_beside_any_write_of_the_journal_it_converges_too(node: Node, wri
     assert node.slices() == ["1g.5gb@0", "1g.5gb@1", "1g.5gb@2", "3g.20gb@4"]
     assert pod.mig_uuid in node.mig_uuids()
     assert node.disk.intents == {}
-
-
-class TestHealth:
-    def test_an_applications_error_changes_nothing(self, node: Node) -> None:
-        node.want("3g.20gb@4")
-        node.settle(4)
-        node.controls.raise_xid(node.uuid, 43, gi_id=1)
-        node.settle(3)
-        assert all(node.believed.values())
-        assert kinds(node)[-1] is Kind.XID
-
-    def test_a_broken_slice_is_made_anew_when_its_pod_has_gone(self, node: Node) -> None:
-        node.want("3g.20gb@4")
-        node.settle(4)
-        pod = node.run("3g.20gb")
-        node.start(pod)
-        node.controls.raise_xid(node.uuid, 94, gi_id=1)
-        node.settle(4)
-        assert list(node.believed.values()) == [False]
-        assert pod.mig_uuid in node.mig_uuids()
-
-        node.end(pod)
-        node.settle(8)
-        assert node.slices() == ["3g.20gb@4"]
-        assert pod.mig_uuid not in node.mig_uuids()
-        assert list(node.believed.values()) == [True]
-
-    def test_a_broken_slice_of_a_gpu_that_the_spec_does_not_name_goes_when_its_pod_has_gone(self, node: Node) -> None:
-        driver = SimulatedGpus(node.store)
-        for start in (0, 4):
-            create_slice(driver, node.uuid, ProfileName.parse("3g.20gb"), start)
-        node.want_gpus()
-        node.settle(4)
-        pod = node.run("3g.20gb")
-        node.controls.raise_xid(node.uuid, 94, gi_id=1)
-        node.settle(8)
-        assert node.slices() == list(TWO)
-        assert pod.mig_uuid in node.mig_uuids()
-
-        node.end(pod)
-        node.settle(8)
-        assert node.slices() == ["3g.20gb@4"]  # the other one is as it was
-        assert node.board.snapshot().progress[node.uuid].settled
-        assert not [mark for mark in node.board.snapshot().marks.values() if mark.broken]
-
-    def test_what_is_half_made_on_such_a_gpu_stays_beside_a_broken_slice(self, node: Node) -> None:
-        driver = SimulatedGpus(node.store)
-        create_slice(driver, node.uuid, ProfileName.parse("3g.20gb"), 0)
-        driver.create_gpu_instance(node.uuid, ProfileName.parse("3g.20gb"), 4)
-        node.settle(4)
-        node.controls.raise_xid(node.uuid, 94, gi_id=1)
-        node.settle(8)
-        assert node.slices() == ["3g.20gb@0", "3g.20gb@4 half made"]  # no spec is known: another owner may be here
-        node.want_gpus()
-        node.settle(8)
-        assert node.slices() == ["3g.20gb@4 half made"]
-
-    def test_a_quarantined_gpu_is_left_alone_until_it_has_been_reset(self, node: Node) -> None:
-        node.want("3g.20gb@4")
-        node.settle(4)
-        node.controls.raise_xid(node.uuid, 95)
-        node.want("7g.40gb@0")
-        node.settle(8)
-        assert node.slices() == ["3g.20gb@4"]
-        reading = node.board.snapshot().readings[node.uuid]
-        assert (reading.health, reading.why) == (GpuHealth.RESET_REQUIRED, "XID 95: uncontained ECC error")
-        assert list(node.believed.values()) == [False]
-
-        node.controls.reset(node.uuid)
-        node.settle(4)
-        assert node.slices() == ["7g.40gb@0"]
-        assert Kind.HEALED in kinds(node)
-
-    def test_a_quarantined_gpu_without_slices_is_used_again_after_its_reset(self, node: Node) -> None:
-        node.settle(1)
-        node.controls.raise_xid(node.uuid, 95)
-        node.controls.want_reset(node.uuid)
-        node.want("7g.40gb@0")
-        node.settle(8)
-        assert node.slices() == []
-        node.controls.reset(node.uuid)
-        node.settle(4)
-        assert node.slices() == ["7g.40gb@0"]
-        assert [each for each in kinds(node) if each in {Kind.QUARANTINED, Kind.HEALED}] == [
-            Kind.QUARANTINED,
-            Kind.HEALED,
-        ]
-
-    def test_where_the_driver_wants_no_reset_a_gpu_without_slices_is_used_again_after_a_while(self, node: Node) -> None:
-        node.settle(1)
-        node.controls.raise_xid(node.uuid, 48)
-        node.want("7g.40gb@0")
-        node.settle(20)
-        assert node.slices() == []
-        node.settle(20)
-        assert node.slices() == ["7g.40gb@0"]
-
-    def test_a_gpu_that_wants_a_reset_is_left_alone_by_a_restarted_agent_too(self, node: Node) -> None:
-        node.want("3g.20gb@4")
-        node.settle(4)
-        node.controls.want_reset(node.uuid)
-        node.want("7g.40gb@0")
-        node.restart_agent()
-        node.settle(8)
-        assert node.slices() == ["3g.20gb@4"]
-        reading = node.board.snapshot().readings[node.uuid]
-        assert (reading.health, reading.why) == (GpuHealth.RESET_REQUIRED, "the driver says so")
-        assert told_of_health(node)[-1] == (Kind.QUARANTINED, "it is ResetRequired: the driver says so")
-        node.controls.reset(node.uuid)
-        node.settle(4)
-        assert node.slices() == ["7g.40gb@0"]
-
-    def test_a_lost_gpu_keeps_its_devices_unhealthy_and_comes_back(self, node: Node) -> None:
-        node.want("3g.20gb@4")
-        node.settle(4)
-        node.controls.lose(node.uuid)
-        node.settle(3)
-        lost = node.board.snapshot().readings[node.uuid]
-        assert lost.health is GpuHealth.LOST
-        assert list(node.believed.values()) == [False]
-        assert told_of_health(node) == [(Kind.QUARANTINED, f"it is Lost: {lost.why}")]
-
-        node.controls.reset(node.uuid)
-        node.settle(4)
-        assert node.slices() == ["3g.20gb@4"]
-        assert list(node.believed.values()) == [True]
-        assert told_of_health(node)[1:] == [(Kind.HEALED, f"it is well again after it was Lost: {lost.why}")]
-
-    def test_a_change_of_mode_that_is_pending_is_waited_for(self, node: Node) -> None:
-        node.controls.need_reset_for_mode(node.uuid)
-        SimulatedGpus(node.store).set_mig_mode(node.uuid, enabled=False)
-        node.want("3g.20gb@4")
-        node.settle(3)
-        assert node.slices() == []
-        assert node.board.snapshot().readings[node.uuid].health is GpuHealth.MODE_PENDING
-
-    def test_a_slice_that_somebody_else_destroyed_is_made_anew(self, node: Node) -> None:
-        node.want("3g.20gb@4")
-        node.settle(4)
-        node.controls.reset(node.uuid)
-        node.settle(4)
-        assert node.slices() == ["3g.20gb@4"]
-        assert set(node.injection.published.values()) == node.mig_uuids()
 
 
 def test_a_gpu_with_nothing_to_do_is_read_every_two_seconds_and_not_more_often(node: Node) -> None:
