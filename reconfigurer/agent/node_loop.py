@@ -12,12 +12,12 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from knative_mig.core.agent.known_holders import left_out, with_known_holders
+from knative_mig.core.agent.known_holders import left_out, reported_holders, with_known_holders
 from knative_mig.core.agent.node_resources import Served, profile_of
 from knative_mig.core.agent.readings import KubeletReading, KubeletView, Mark, device_id
 from knative_mig.core.agent.static_layout import in_our_ids
 from knative_mig.core.cluster.objects import PodFacts
-from knative_mig.core.gpu_node import SliceId
+from knative_mig.core.gpu_node import GpuNodeStatus, SliceId
 from knative_mig.ports.kubelet import DevicePlugins, KubeletUnreachable, PodResources
 from reconfigurer.agent.board import Board, Snapshot, slices_or_kubelet
 from reconfigurer.agent.latest_devices import LatestDevices
@@ -45,11 +45,11 @@ class NodeLoop:
         *,
         clock: Callable[[], float],
         may_serve: Callable[[Snapshot], bool],
-        pods: Callable[[], Iterable[PodFacts]] = tuple,
+        pods: Callable[[], Iterable[PodFacts] | None] = tuple,
     ) -> None:
         """Without `plugins` the node's layout is static: it is read, nothing is served. `may_serve` holds back the
         first devices until all GPUs have been read: with fewer than there are, running pods' devices would vanish.
-        `pods`: of this node, as the API server knows them.
+        `pods`: of this node, as the API server knows them; None until it has told.
         """
         self._board = board
         self._pod_resources = pod_resources
@@ -59,6 +59,8 @@ class NodeLoop:
         self._may_serve = may_serve
         self._pods = pods
         self._view = KubeletView()
+        self._completing = threading.Lock()
+        self._goes_on_from_a_report = False
         self._left_out: tuple[object, ...] = ()
         self._latest = LatestDevices()
         self._served: Served | None = None
@@ -75,6 +77,21 @@ class NodeLoop:
             wait_s = self.step()
             # What this step put on the board itself ends the wait at once, and the next step finds nothing to do.
             self._board.wait(known, min(wait_s, NOTICE_STOP_WITHIN_S), slices_or_kubelet)
+
+    def reported(self, last: GpuNodeStatus | None) -> None:
+        """What stood in the GpuNode when this agent first read it, on whichever thread that was; the first to say so is
+        believed. Who held a slice by it does until the kubelet or the API server knows better.
+        """
+        with self._completing:
+            if self._goes_on_from_a_report:
+                return
+            self._goes_on_from_a_report = True
+            if last is None:
+                return
+            self._view = with_known_holders(self._view, reported_holders(last), None)
+            kubelet = self._board.snapshot().kubelet
+            if kubelet is not None:
+                self._board.put_kubelet(self._completed(kubelet.view), kubelet.asked_at)
 
     def step(self) -> float:
         """Seconds until the kubelet is to be asked again, if nothing changes before."""
@@ -119,9 +136,9 @@ class NodeLoop:
         if self._plugins is not None:
             self._plugins.observe(view)
         # Also on a dynamic node: another plugin's devices are no slices of ours, and are left out.
-        self._board.put_kubelet(
-            self._completed(in_our_ids(view, self._board.snapshot().readings.values())), self._asked_at
-        )
+        told = in_our_ids(view, self._board.snapshot().readings.values())
+        with self._completing:
+            self._board.put_kubelet(self._completed(told), self._asked_at)
 
     def _completed(self, told: KubeletView) -> KubeletView:
         self._view = with_known_holders(told, self._view, self._pods())

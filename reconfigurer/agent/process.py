@@ -38,7 +38,7 @@ from knative_mig.adapters.simulated_processes import SimulatedProcesses
 from knative_mig.adapters.slice_socket import SliceSockets
 from knative_mig.adapters.threads import Threads
 from knative_mig.core.errors import GpuError, KnativeMigError
-from knative_mig.core.gpu_node import GpuNode, JournalState, Layout, SliceId
+from knative_mig.core.gpu_node import GpuNode, GpuNodeStatus, JournalState, Layout, SliceId
 from knative_mig.core.inventory import GpuUuid
 from knative_mig.ports.gpu import GpuDriver, MigUuid
 from knative_mig.ports.injection import SliceInjection
@@ -207,7 +207,7 @@ class Agent:
             self._metrics,
             clock=self._clock,
             may_serve=self._may_serve,
-            pods=lambda: self.kube.pod_mirror.snapshot().values(),
+            pods=lambda: self.kube.pod_mirror.snapshot().values() if self.kube.pod_mirror.synced else None,
         )
 
     def _compose_kube_side(self) -> None:
@@ -245,6 +245,7 @@ class Agent:
             wall=time.time,
             surroundings=self.surroundings,
             all_read=self._all_read.is_set,
+            found=self._found_reported,
         )
         self._heartbeat = Heartbeat(
             Key(settings.namespace, settings.node),
@@ -258,8 +259,14 @@ class Agent:
 
     def _gpu_node_seen(self, nodes: Mapping[Key, GpuNode]) -> None:
         own = nodes.get(Key("", self.settings.node))
+        if own is not None:
+            self._node_loop.reported(own.status)  # before its spec: by that a slice may be destroyed
         self.surroundings.spec_seen(own)
         self._publisher.shown(own)
+
+    def _found_reported(self, last: GpuNodeStatus | None) -> None:
+        self._node_loop.reported(last)
+        self.surroundings.reported(last)
 
     @property
     def failed(self) -> str:

@@ -68,7 +68,9 @@ class Publisher:
         wall: Callable[[], float],
         surroundings: Surroundings,
         all_read: Callable[[], bool] = lambda: True,
+        found: Callable[[GpuNodeStatus | None], None] | None = None,
     ) -> None:
+        """`found`: told what a former agent reported, before anything is reported anew."""
         self._identity = identity
         self._board = board
         self._gpu_nodes = gpu_nodes
@@ -78,6 +80,7 @@ class Publisher:
         self._wall = wall
         self._surroundings = surroundings
         self._all_read = all_read
+        self._found = found or surroundings.reported
         self._previous: GpuNodeStatus | None = None
         self._there = False  # the GpuNode, as far as is known
         self._written: GpuNodeStatus | None = None
@@ -129,7 +132,7 @@ class Publisher:
             if not self._there:
                 found = self._ensured()
                 self._answers.append(found)
-                self._surroundings.reported(found)
+                self._found(found)
                 self._previous = self._previous or found
                 self._there = True
             status = gpu_node_status(self._known(self._board.snapshot()), self._previous, self._wall())

@@ -152,6 +152,58 @@ def test_a_kubelet_that_restarted_and_has_not_heard_of_its_pods_yet_costs_none_i
         rig.wait_for(lambda: rig.hardware == ["7g.40gb@0"])
 
 
+def test_an_agent_that_starts_beside_such_a_kubelet_knows_from_its_last_report_who_holds_what(folder: Path) -> None:
+    with AgentRig(folder) as rig:
+        rig.want("1g.5gb@0", "3g.20gb@4")
+        rig.wait_for(lambda: (rig.offers("1g.5gb"), rig.offers("3g.20gb")) == (1, 1))
+        rig.put_pod("chat", "3g.20gb")
+        rig.kubelet.admit("default", "chat", "user-container", profile("3g.20gb"))  # no process on it: it loads
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].holders)
+        held_by = rig.slices["3g.20gb@4"].holders
+        rig.end_agent()
+
+        rig.kubelet.has_heard_of_its_pods = False
+        rig.kubelet.restart()
+        rig.start_agent()
+        rig.want("7g.40gb@0")
+        rig.wait_for(lambda: rig.said(SPEC_APPLIED) == (False, "PlaceBusy"))
+        rig.wait_for_quiet()
+        assert rig.hardware == ["3g.20gb@4"]
+        assert rig.slices["3g.20gb@4"].holders == held_by
+
+        rig.kubelet.has_heard_of_its_pods = True
+        rig.kubelet.delete("default", "chat")
+        rig.api.remove_object(POD, Key("default", "chat"))
+        rig.wait_for(lambda: rig.hardware == ["7g.40gb@0"])
+
+
+def test_a_kubelet_that_restarts_while_the_api_server_is_away_since_the_agents_start_costs_none_its_slice(
+    folder: Path,
+) -> None:
+    with AgentRig(folder) as rig:
+        rig.want("1g.5gb@0", "3g.20gb@4")
+        rig.wait_for(lambda: (rig.offers("1g.5gb"), rig.offers("3g.20gb")) == (1, 1))
+        rig.put_pod("chat", "3g.20gb")
+        rig.kubelet.admit("default", "chat", "user-container", profile("3g.20gb"))
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].holders)
+        rig.end_agent()
+        rig.api.faults.fail(503, times=1000, path="/pods")  # those of the node are told last
+        agent = rig.start_agent()
+
+        def holders() -> object:
+            kubelet = agent.board.snapshot().kubelet
+            return kubelet.view.holders if kubelet else {}
+
+        rig.wait_for(holders)
+        rig.kubelet.has_heard_of_its_pods = False
+        rig.kubelet.restart()
+        rig.want("7g.40gb@0")
+        rig.wait_for(lambda: rig.said(SPEC_APPLIED) == (False, "PlaceBusy"))
+        rig.wait_for_quiet()
+        assert rig.hardware == ["3g.20gb@4"]
+        assert holders()
+
+
 def test_while_the_api_server_is_away_pods_start_and_the_node_is_told_when_it_is_back(folder: Path) -> None:
     with AgentRig(folder) as rig:
         rig.want("3g.20gb@4")

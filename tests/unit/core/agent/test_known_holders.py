@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from knative_mig.core.agent.known_holders import left_out, with_known_holders
+from knative_mig.core.agent.known_holders import left_out, reported_holders, with_known_holders
 from knative_mig.core.agent.readings import KubeletView
 from knative_mig.core.cluster.objects import Phase, PodFacts
-from tests.rigs.agent_worlds import pod, view
+from knative_mig.core.gpu_node import GpuHealth, GpuNodeStatus, GpuStatus, SliceState, SliceStatus
+from knative_mig.core.inventory import GpuUuid
+from tests.rigs.agent_worlds import holder, pod, slice_id, view
 
 BEFORE = view("A", "3g.20gb@4 by d/chat", "1g.5gb@0")
 CHAT = pod("d/chat", "3g.20gb")
@@ -51,3 +53,29 @@ def test_at_the_first_reading_there_is_nobody_to_know_of() -> None:
     told = view("A", "3g.20gb@4 by d/chat")
     assert with_known_holders(told, KubeletView(), [CHAT]) == told
     assert left_out(told, told) == ()
+
+
+def test_while_the_api_server_has_not_told_the_pods_nobody_is_taken_for_gone() -> None:
+    told = view("A", "3g.20gb@4", "1g.5gb@0")
+    assert with_known_holders(told, BEFORE, None) == BEFORE
+    elsewhere = view("A", "3g.20gb@4", "3g.20gb@0 by d/chat")
+    assert with_known_holders(elsewhere, BEFORE, None) == elsewhere  # what the kubelet says itself counts
+
+
+def test_a_new_agent_knows_whom_the_last_report_named() -> None:
+    slices = tuple(
+        SliceStatus(
+            key=slice_id("A", words).key,
+            size=1,
+            mig_uuid=None,
+            state=SliceState.BUSY if by else SliceState.IDLE,
+            holders=by,
+        )
+        for words, by in (("3g.20gb@4", (holder("d/chat"),)), ("1g.5gb@0", ()))
+    )
+    last = GpuNodeStatus(
+        gpus=(GpuStatus(uuid=GpuUuid("A"), product="", model="", health=GpuHealth.HEALTHY, slices=slices),)
+    )
+    told = view("A", "3g.20gb@4", "1g.5gb@0")
+    assert with_known_holders(told, reported_holders(last), [CHAT]) == BEFORE
+    assert with_known_holders(told, reported_holders(last), []) == told

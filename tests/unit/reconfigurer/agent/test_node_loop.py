@@ -1,8 +1,11 @@
 """The kubelet is served at once and asked as often as somebody waits for its answer."""
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from knative_mig.core.agent.readings import DeviceId, KubeletView
+from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.gpu_node import GpuHealth, GpuNodeStatus, GpuStatus, SliceState, SliceStatus
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.metrics import AgentMetrics
 from reconfigurer.agent.node_loop import AHEAD, AWAY_S, FAST_S, IMPATIENT_FOR_S, PATIENT_S, SLOW_S, SOON_S, NodeLoop
@@ -15,6 +18,7 @@ class Rig:
     def __init__(self, *, static: bool = False, ready: bool = True) -> None:
         self.board, self.clock, self.kubelet, self.plugins = Board(), Clock(), FakePodResources(), FakePlugins()
         self.registry, self.ready = CollectorRegistry(), ready
+        self.pods: list[PodFacts] | None = []
         self.loop = NodeLoop(
             self.board,
             self.kubelet,
@@ -22,6 +26,7 @@ class Rig:
             AgentMetrics(self.registry),
             clock=self.clock,
             may_serve=lambda _: self.ready,
+            pods=lambda: self.pods,
         )
 
     def step(self) -> float:
@@ -37,6 +42,10 @@ class Rig:
         self.kubelet.answer = view("A", "3g.20gb@4")
         assert self.step() == SLOW_S
         self.after(0.5)
+
+    def holders(self) -> list[str]:
+        kubelet = self.board.snapshot().kubelet
+        return [each.pod for each in kubelet.view.holders_of(BIG)] if kubelet else []
 
     def asked_within(self, seconds: float) -> int:
         """How often, if nothing changes but the time."""
@@ -201,3 +210,28 @@ def test_on_a_static_node_nothing_is_served_and_slices_are_known_by_their_uuids(
     kubelet = rig.board.snapshot().kubelet
     assert kubelet is not None
     assert kubelet.view.holders_of(BIG) == (holder("d/chat"),)
+
+
+def a_report_of(words: str) -> GpuNodeStatus:
+    held = SliceStatus(key=BIG.key, size=4, mig_uuid="MIG-1", state=SliceState.BUSY, holders=(holder(words),))
+    return GpuNodeStatus(
+        gpus=(GpuStatus(uuid=BIG.gpu, product="", model="", health=GpuHealth.HEALTHY, slices=(held,)),)
+    )
+
+
+@pytest.mark.parametrize("before_the_kubelet", [True, False])
+def test_the_last_report_names_holders_at_once_and_until_the_api_server_knows_better(
+    *, before_the_kubelet: bool
+) -> None:
+    rig = Rig()
+    rig.pods = None
+    if not before_the_kubelet:
+        rig.calm()
+    rig.loop.reported(a_report_of("d/chat"))
+    if before_the_kubelet:
+        rig.calm()
+    rig.loop.reported(a_report_of("d/of-a-later-report"))  # which is this agent's own
+    assert rig.holders() == ["chat"]
+    rig.pods = []
+    rig.after(SLOW_S)
+    assert rig.holders() == []
