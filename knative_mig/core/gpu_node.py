@@ -109,6 +109,9 @@ class Holder:
     container: str
 
 
+OF_NO_POD: Final = "a process is on it that no pod owns"  # `why` of a busy slice, which nobody is given
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceStatus:
     key: SliceKey

@@ -158,8 +158,8 @@ class Board:
         def change(now: Snapshot) -> Snapshot:
             marks = dict(now.marks)
             for slice_id in (SliceId.parse(each) for each, holders in view.holders.items() if holders):
-                if not now.mark(slice_id).held_before:
-                    marks[slice_id] = replace(now.mark(slice_id), held_before=True)
+                if not now.mark(slice_id).held_before or now.mark(slice_id).of_no_pod:
+                    marks[slice_id] = replace(now.mark(slice_id), held_before=True, of_no_pod=False)
             kubelet = KubeletReading(view=view, asked_at=asked_at)
             return replace(now, kubelet=kubelet, marks=MappingProxyType(marks))
 
@@ -255,6 +255,12 @@ class Board:
         """Nobody may be given it until it is mended or made anew; the first reason is kept."""
         self._mark(slice_id, lambda mark: mark if mark.broken else replace(mark, broken=why))
 
+    def put_of_no_pod(self, gpu: GpuUuid, slices: frozenset[SliceId]) -> None:
+        """Those of this GPU, and no others, have a process that no pod answers for."""
+        before = frozenset(each for each, mark in self._now.marks.items() if each.gpu == gpu and mark.of_no_pod)
+        for slice_id in before ^ slices:
+            self._mark(slice_id, lambda mark, on=slice_id in slices: replace(mark, of_no_pod=on))  # type: ignore[misc]
+
     def mend(self, slice_id: SliceId) -> None:
         self._mark(slice_id, lambda mark: replace(mark, broken=""))
 
@@ -278,6 +284,8 @@ class Board:
             return f"{slice_id} was released by its last pod, which the kubelet has not dropped yet"
         if mark.broken:
             return f"{slice_id} is broken: {mark.broken}"
+        if mark.of_no_pod:
+            return f"{slice_id} has a process on it that no pod owns"
         if mark.withdrawn_since is not None:
             return f"{slice_id} is being taken back to be destroyed"
         if seen.half_made:

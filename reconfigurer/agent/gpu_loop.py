@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from knative_mig.core.agent import health, layout_change, recovery
+from knative_mig.core.agent import devices, health, layout_change, recovery
 from knative_mig.core.agent.layout_change import Decision, Facts, back_off
 from knative_mig.core.agent.readings import GpuReading, Mark, SeenForeign, SeenSlice
 from knative_mig.core.errors import GpuError, GpuTimeout, SliceInUse
@@ -152,6 +152,7 @@ class GpuLoop:
     def _read(self) -> None:
         """What containers need of a slice is there before the slice is on the board, as it is offered from then on."""
         before = self._reading or GpuReading(uuid=self._uuid, read_at=self._clock())
+        kubelet = self._board.snapshot().kubelet
         try:
             read = self._driver.occupancy(self._uuid)
         except GpuError as error:
@@ -163,7 +164,10 @@ class GpuLoop:
         self._instances = {_key(each.place): each for each in gpu.instances}
         slices = tuple(_seen(each, _pids(each, read.processes.get(each.gi_id, ()))) for each in gpu.instances)
         self._heal(gpu, slices)
-        self._put(self._judged(gpu, self._published.follow(slices)))
+        reading = self._judged(gpu, self._published.follow(slices))
+        self._put(reading)
+        marks = self._board.snapshot().marks
+        self._board.put_of_no_pod(self._uuid, devices.of_no_pod(reading, kubelet, marks, self._clock()))
 
     def _released_since(self) -> bool:
         """A slice was released after the last reading, which may still show its processes."""

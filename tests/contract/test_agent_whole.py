@@ -16,7 +16,8 @@ import pytest
 from knative_mig.adapters.kube.kinds import GPU_NODE, LEASE, POD
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, When
 from knative_mig.core.agent.failed_pods import DEAD_ENGINE_GRACE_S
-from knative_mig.core.gpu_node import ConditionType, Layout, SliceState
+from knative_mig.core.gpu_node import OF_NO_POD, ConditionType, Layout, SliceState
+from knative_mig.ports.gpu import MigUuid
 from knative_mig.ports.kube import Key
 from reconfigurer.agent.pod_loop import LOOK_EACH_S
 from reconfigurer.agent.process import Agent
@@ -202,6 +203,26 @@ def test_a_kubelet_that_restarts_while_the_api_server_is_away_since_the_agents_s
         rig.wait_for_quiet()
         assert rig.hardware == ["3g.20gb@4"]
         assert holders()
+
+
+def test_a_slice_with_a_process_of_no_pod_is_offered_to_nobody_until_the_process_has_gone(folder: Path) -> None:
+    with AgentRig(folder) as rig:
+        rig.want("2g.10gb@0", "2g.10gb@2")
+        rig.wait_for(lambda: rig.offers("2g.10gb") == 2)
+        uuid = rig.slices["2g.10gb@0"].mig_uuid
+        assert uuid
+        stray = subprocess.Popen(["sleep", "600"])
+        try:
+            rig.controls.attach(MigUuid(uuid), pid=stray.pid)
+            rig.wait_for(lambda: (rig.offers("2g.10gb"), rig.kubelet.allocatable(profile("2g.10gb"))) == (1, 1))
+            rig.wait_for(lambda: rig.slices["2g.10gb@0"].why == OF_NO_POD)
+            (device,) = rig.run_pod("chat", "2g.10gb").devices
+            assert device.endswith("/2")
+        finally:
+            stray.kill()
+            stray.wait()
+        rig.wait_for(lambda: rig.offers("2g.10gb") == 2)
+        rig.wait_for(lambda: rig.slices["2g.10gb@0"].state is SliceState.IDLE)
 
 
 def test_while_the_api_server_is_away_pods_start_and_the_node_is_told_when_it_is_back(folder: Path) -> None:

@@ -11,7 +11,15 @@ count one slice too few. Nobody can be given it meanwhile, as `Board.hand_out` r
 
 from collections.abc import Iterable, Mapping
 
-from knative_mig.core.agent.readings import UNMARKED, Device, GpuReading, Mark, SeenSlice, device_id
+from knative_mig.core.agent.readings import (
+    UNMARKED,
+    Device,
+    GpuReading,
+    KubeletReading,
+    Mark,
+    SeenSlice,
+    device_id,
+)
 from knative_mig.core.geometry import GpuModel
 from knative_mig.core.gpu_node import GpuHealth, SliceId
 from knative_mig.core.profile import ProfileName
@@ -41,4 +49,22 @@ def healthy_device(reading: GpuReading, seen: SeenSlice, mark: Mark) -> bool:
         return True
     if reading.health is not GpuHealth.HEALTHY or seen.half_made or seen.not_injectable:
         return False
-    return mark.withdrawn_since is None and not mark.broken
+    return mark.withdrawn_since is None and not mark.broken and not mark.of_no_pod
+
+
+def of_no_pod(
+    reading: GpuReading, kubelet: KubeletReading | None, marks: Mapping[SliceId, Mark], now: float
+) -> frozenset[SliceId]:
+    """The slices with a process that no pod answers for: somebody's by hand, or what the hardware leaves behind of a
+    pod that was killed. `kubelet`: asked before the GPU was read, as the processes of a pod that ends go before it.
+    """
+    if kubelet is None:
+        return frozenset()
+    busy = (reading.slice_id(seen) for seen in reading.slices if seen.pids)
+    return frozenset(
+        each
+        for each in busy
+        if not kubelet.view.holders_of(each)
+        and not marks.get(each, UNMARKED).just_handed_out(now)
+        and marks.get(each, UNMARKED).release is None
+    )

@@ -135,6 +135,7 @@ class Mark:
     release: Release | None = None
     broken: str = ""  # why nobody may be given it
     handed_out_at: float | None = None  # the kubelet asked for it: its holder shows a moment later
+    of_no_pod: bool = False  # a process is on it, and the kubelet names no holder: who came next would share it
     held_before: bool = False  # a container had it since it was made: a process of it may still be there
 
     def just_handed_out(self, now: float) -> bool:

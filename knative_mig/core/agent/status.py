@@ -20,6 +20,7 @@ from knative_mig.core.agent.readings import (
 from knative_mig.core.agent.report_conditions import Standing, conditions
 from knative_mig.core.geometry import GpuModel
 from knative_mig.core.gpu_node import (
+    OF_NO_POD,
     ForeignStatus,
     GpuHealth,
     GpuNode,
@@ -205,7 +206,7 @@ def _state(
     if mark.release is not None and not seen.pids:
         return SliceState.RELEASED, ""
     if holders or seen.pids:
-        return SliceState.BUSY, ""
+        return SliceState.BUSY, OF_NO_POD if mark.of_no_pod else ""
     if seen.pids is None:
         return SliceState.BUSY, "its processes could not be listed"
     if known.kubelet is None:

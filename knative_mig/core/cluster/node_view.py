@@ -16,6 +16,7 @@ from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.cluster.staleness import LeftOut, Usable, Verdict
 from knative_mig.core.geometry import GpuModel, Place
 from knative_mig.core.gpu_node import (
+    OF_NO_POD,
     GpuHealth,
     GpuNode,
     GpuNodeStatus,
@@ -244,7 +245,7 @@ class _Reader:
             case SliceState.BUSY:
                 draft.put(place, self._use(each))
                 draft.keep.add(each.key)
-                if not each.holders:
+                if not each.holders and each.why != OF_NO_POD:
                     self.unnamed.append((draft, each))
             case SliceState.BROKEN:
                 draft.put(place, Busy(Function("", f"broken slice {each.key}")))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from knative_mig.core.cluster.objects import Phase, QuotaFacts
 from knative_mig.core.cluster.staleness import AwaitingAgent, LeftOut, Outside
 from knative_mig.core.cluster.world import World, build
-from knative_mig.core.gpu_node import ForeignStatus, GpuHealth, Holder, Layout
+from knative_mig.core.gpu_node import OF_NO_POD, ForeignStatus, GpuHealth, Holder, Layout
 from knative_mig.core.inventory import Busy, Ending, Function, Gpu, Idle, NodeName
 from knative_mig.core.profile import ProfileName
 from tests.rigs.small_cluster import facts, gpu, gpu_node, key, node, pod, wanted
@@ -205,6 +205,19 @@ def test_a_bound_pod_has_the_slice_that_is_busy_with_nobody_named_and_leaves_the
     pods = [pod("runs", "2g.10gb", on="n1"), pod("next", "2g.10gb", gated=True)]
     world = build(facts([there], pods), now=0)
     assert uses(only_gpu(world)) == {"2g.10gb@0": "Busy", "2g.10gb@2": "Idle"}
+    assert [[each.name for each in group.pods] for group in world.groups] == [["next"]]
+
+
+def test_a_slice_with_a_process_of_no_pod_is_nobodys_and_the_bound_pod_has_the_idle_one() -> None:
+    there = gpu_node("n1", gpu("g", {"2g.10gb@0": "!Busy", "2g.10gb@2": None}))
+    assert there.status
+    (found,) = there.status.gpus
+    stray, idle = found.slices
+    found = replace(found, slices=(replace(stray, pids=(4711,), why=OF_NO_POD), idle))
+    there = replace(there, status=replace(there.status, gpus=(found,)))
+    pods = [pod("bound", "2g.10gb", on="n1"), pod("next", "2g.10gb", gated=True)]
+    world = build(facts([there], pods), now=0)
+    assert uses(only_gpu(world)) == {"2g.10gb@0": "Busy", "2g.10gb@2": "Busy"}
     assert [[each.name for each in group.pods] for group in world.groups] == [["next"]]
 
 

@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from knative_mig.core.agent.readings import DeviceId, GpuReading, KubeletView, Release, SeenSlice
+from knative_mig.core.agent.readings import DeviceId, GpuReading, KubeletView, Release, SeenSlice, device_id
 from knative_mig.core.gpu_node import GpuHealth, GpuNode, GpuNodeStatus, Holder, SliceId
 from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.core.mig_tables import gpu_model
@@ -144,6 +144,15 @@ class TestHandingOut:
             board.hand_out(SLICE, 1.0)
         board.mend(SLICE)
         assert board.refusal(SLICE) == ""
+
+    def test_one_with_a_process_of_no_pod_is_refused_until_that_has_gone_or_a_pod_shows(self, board: Board) -> None:
+        held = KubeletView(holders={device_id(SLICE): (Holder(namespace="d", pod="chat", container="c"),)})
+        for ends in (lambda: board.put_of_no_pod(A, frozenset()), lambda: board.put_kubelet(held, 1.0)):
+            board.put_of_no_pod(A, frozenset({SLICE}))
+            with pytest.raises(NotToBeGiven, match="no pod owns"):
+                board.hand_out(SLICE, 1.0)
+            ends()
+            assert board.refusal(SLICE) == ""
 
     def test_it_is_handed_out_or_withdrawn_and_never_both(self, board: Board) -> None:
         for _ in range(50):
