@@ -32,6 +32,7 @@ from knative_mig.core.profile import ProfileName
 
 SHORTEST_BACK_OFF_S: Final = 1.0
 LONGEST_BACK_OFF_S: Final = 60.0
+_NO_JOURNAL: Final = "the journal cannot be written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +253,7 @@ class _Change:
             return found
         if not self.facts.journal_writable:
             if self._unfinished():
-                self.waits.append(Wait(until=None, why="the journal cannot be written"))
+                self.waits.append(Wait(until=None, why=_NO_JOURNAL))
             return None
         return self._made() or self._removed() or self._destroyed()
 
@@ -271,6 +272,8 @@ class _Change:
                 return Restore(slice_id=slice_id, why=f"{user} has it")
             if refused := self._refused(seen.place):
                 return Restore(slice_id=slice_id, why=refused.why)
+            if not self.facts.journal_writable and not self.facts.mark(slice_id).broken:
+                return Restore(slice_id=slice_id, why=_NO_JOURNAL)
         return None
 
     def _withdrawn(self) -> Withdraw | None:

@@ -297,8 +297,16 @@ class TestTwoPhases:
         assert isinstance(self.after(processes_verified=False), Destroy)  # nobody ever had it
         assert isinstance(self.after(marks={sid("3g.20gb@4"): held}), Destroy)
 
-    def test_not_without_a_journal(self) -> None:
-        assert self.after(journal_writable=False) == Wait(until=None, why="the journal cannot be written")
+    def test_without_a_journal_it_is_given_back_as_nobody_knows_for_how_long(self) -> None:
+        back = Restore(slice_id=sid("3g.20gb@4"), why="the journal cannot be written")
+        assert self.after(journal_writable=False) == back
+        withdrawn = {sid("3g.20gb@4"): Mark(withdrawn_since=90.0)}
+        assert self.after(journal_writable=False, marks=withdrawn) == back
+
+    def test_without_a_journal_a_broken_one_is_not_given_back(self) -> None:
+        broken = {sid("3g.20gb@4"): Mark(withdrawn_since=90.0, lowered_at=92.0, broken="XID 94")}
+        waits = Wait(until=None, why="the journal cannot be written")
+        assert self.after(journal_writable=False, marks=broken) == waits
 
     def test_the_driver_had_the_last_word_and_it_is_given_back(self) -> None:
         refused = BackOff(failures=1, until=NOW + 1, reason="SliceInUse", why="it is held")

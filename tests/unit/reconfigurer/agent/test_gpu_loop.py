@@ -287,6 +287,22 @@ class TestTheJournal:
         assert node.slices() == ["3g.20gb@4"]
         assert node.board.snapshot().journal.state is JournalState.CLEAN
 
+    def test_what_was_on_its_way_out_is_given_back_while_it_cannot_be_written(self, node: Node) -> None:
+        node.want(*TWO)
+        node.settle(4)
+        node.want()
+        node.disk.full = True
+        node.settle(8)
+        assert node.slices() == list(TWO)
+        assert node.board.snapshot().journal.state is JournalState.UNWRITABLE
+        assert not any(mark.withdrawn_since for mark in node.board.snapshot().marks.values())
+        assert node.believed
+        assert all(node.believed.values())
+
+        node.disk.full = False
+        node.settle(8)
+        assert node.slices() == []
+
     def test_an_intent_of_before_a_reboot_is_closed_and_the_layout_made_anew(self, node: Node) -> None:
         node.want(*TWO)
         node.settle(4)
