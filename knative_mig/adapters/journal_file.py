@@ -84,8 +84,8 @@ class JournalFile:
         sync: Callable[[int], None] = os.fdatasync,
     ) -> tuple[Self, Opened]:
         """What could be read of it is compacted into a new file, by one rename; a file that cannot be written is
-        opened all the same, so that what it says is known, and `writable` tells. JournalUnwritable: another process
-        has it open, and may change it.
+        opened all the same, so that what it says is known. JournalUnwritable: another process has it open, and may
+        change it.
         """
         held = _hold(path)
         read = _read(path)
@@ -96,8 +96,8 @@ class JournalFile:
                 damaged = f"{damaged}; the file is kept as {aside.name}"
         journal = cls(path, boot_id, dict(read.intents), read.last_number)
         journal._held, journal._most_records, journal._sync = held, most_records, sync
-        journal.writable()
-        return journal, Opened(intents=tuple(read.intents[number] for number in sorted(read.intents)), damaged=damaged)
+        intents = tuple(read.intents[number] for number in sorted(read.intents))
+        return journal, Opened(intents=intents, damaged=damaged, unwritable=journal._why_unwritable())
 
     def intend(self, operation: Operation, gpu: GpuUuid, key: SliceKey, *, mig_uuid: str | None = None) -> Intent:
         with self._changed:
@@ -120,12 +120,15 @@ class JournalFile:
                 self._append(line, lambda: self._open.pop(intent.number, None), synced=False)
 
     def writable(self) -> bool:
+        return not self._why_unwritable()
+
+    def _why_unwritable(self) -> str:
         with self._changed:
             try:
                 self._append(_line({"probe": self._number}), lambda: None)
-            except JournalUnwritable:
-                return False
-            return True
+            except JournalUnwritable as error:
+                return str(error)
+            return ""
 
     def open_intents(self) -> int:
         """Without the lock: all GPU loops ask this all the time."""

@@ -41,6 +41,7 @@ class Opened:
 
     intents: tuple[Intent, ...]  # without an end, oldest first
     damaged: str = ""  # why the file, or its tail, could not be read; it was set aside
+    unwritable: str = ""  # why nothing can be written to it now
 
 
 class Journal(Protocol):

@@ -312,6 +312,7 @@ class GpuLoop:
     def _try_journal(self) -> None:
         journal = self._board.snapshot().journal
         if journal.state is JournalState.UNWRITABLE and self._journal.writable():
+            _LOG.info("The journal can be written again")
             self._board.put_journal(Journalled(state=JournalState.RECOVERING, open_intents=journal.open_intents))
         self._put_journal()
 

@@ -151,7 +151,7 @@ class Agent:
         self._boot_id = BOOT_ID.read_text(encoding="ascii").strip()
         journal, self._opened = JournalFile.open(settings.state_dir / "journal", self._boot_id)
         self._journal = around.journal(journal)
-        self.board.put_journal(_journal_at_start(journal, self._opened))
+        self.board.put_journal(_journal_at_start(self._opened))
         self.board.put_processes_verified(verified=processes.sees_the_host())
         self._driver = _driver(settings)
         injection: SliceInjection = NoFiles()
@@ -440,11 +440,16 @@ def _driver(settings: Settings) -> Nvml | Simulated:
     return Simulated(spec=settings.simulated, state=settings.gpu_state_file, latency_s=latency_s)
 
 
-def _journal_at_start(journal: JournalFile, opened: Opened) -> Journalled:
+def _journal_at_start(opened: Opened) -> Journalled:
+    """Said in the log too: conditions and events need an API server."""
     state = JournalState.REBUILT if opened.damaged else JournalState.RECOVERING
-    if not journal.writable():
+    if opened.damaged:
+        _log.error("The journal is begun anew, from the GPUs and the kubelet: %s", opened.damaged)
+    if opened.unwritable:
         state = JournalState.UNWRITABLE
-    return Journalled(state=state, open_intents=len(opened.intents), why=opened.damaged)
+        _log.error("Nothing is made or destroyed: %s", opened.unwritable)
+    why = "; ".join(each for each in (opened.unwritable, opened.damaged) if each)
+    return Journalled(state=state, open_intents=len(opened.intents), why=why)
 
 
 def _only_agent(state_dir: Path) -> int:

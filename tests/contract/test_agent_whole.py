@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -223,6 +223,27 @@ def test_a_slice_with_a_process_of_no_pod_is_offered_to_nobody_until_the_process
             stray.wait()
         rig.wait_for(lambda: rig.offers("2g.10gb") == 2)
         rig.wait_for(lambda: rig.slices["2g.10gb@0"].state is SliceState.IDLE)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        pytest.param(lambda path: path.write_bytes(b"garbage"), "The journal is begun anew", id="damaged"),
+        pytest.param(lambda path: path.mkdir(), "Nothing is made or destroyed", id="not to be written"),
+    ],
+)
+def test_a_journal_that_cannot_be_used_at_the_start_is_in_the_log_and_in_the_condition_with_its_reason(
+    folder: Path, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], object], said: str
+) -> None:
+    (folder / "state").mkdir()
+    harm(folder / "state" / "journal")
+    with AgentRig(folder) as rig:
+        assert any(said in each and "state/journal" in each for each in caplog.messages)
+        rig.wait_for(lambda: rig.node.status and rig.node.status.condition(ConditionType.JOURNAL_WRITABLE))
+        status = rig.node.status
+        found = status.condition(ConditionType.JOURNAL_WRITABLE) if status else None
+        assert found
+        assert "state/journal" in found.message
 
 
 def test_while_the_api_server_is_away_pods_start_and_the_node_is_told_when_it_is_back(folder: Path) -> None:

@@ -285,6 +285,7 @@ def test_a_place_that_cannot_be_written_is_told_and_tried_again(tmp_path: Path) 
     in_the_way.write_text("a file where the folder should be")
     journal, found = JournalFile.open(in_the_way / "journal", "boot-1")
     assert found.intents == ()
+    assert "cannot be locked" in found.unwritable
     assert not journal.writable()
     with pytest.raises(JournalUnwritable, match="cannot be locked"):
         journal.intend(Operation.CREATE, A, HALF)
