@@ -93,7 +93,7 @@ def run(settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, told_to_end)
-    lock = _only_agent(settings.state_dir)
+    locks = only_agent(settings.state_dir)
     kube = KubeSide.connect(settings)
     agent = Agent(settings, kube, ProcPods(), layout=kube.layout(settings.state_dir / "layout"), stop=stop)
     agent.start()
@@ -101,7 +101,8 @@ def run(settings: Settings) -> int:
     _log.info("the agent of node %s runs", settings.node)
     wait_until_told(stop)
     agent.end()
-    os.close(lock)
+    for lock in locks:
+        os.close(lock)
     return 1 if agent.failed else 0
 
 
@@ -452,18 +453,33 @@ def _journal_at_start(opened: Opened) -> Journalled:
     return Journalled(state=state, open_intents=len(opened.intents), why=why)
 
 
-def _only_agent(state_dir: Path) -> int:
-    """A lock for as long as its file is open. Its predecessor, which was told to end, is waited for."""
+def only_agent(state_dir: Path) -> tuple[int, ...]:
+    """Locks for as long as these are open. Its predecessor, which was told to end, is waited for.
+
+    The folder is locked as well as the file: where there is no room or no right for a file, pods run on and are given
+    idle slices, so the agent has to start, and there may be two of it all the same.
+    """
     state_dir.mkdir(parents=True, exist_ok=True)
-    lock = os.open(state_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    locks = [os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
+    try:
+        locks.append(os.open(state_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        _log.error("%s cannot be written, and is locked as a folder: %s", state_dir, error)
     deadline = time.monotonic() + PREDECESSOR_ENDS_WITHIN_S
+    for lock in locks:
+        _take(lock, deadline, f"another agent runs on this node: it holds {state_dir}/agent.lock", locks)
+    return tuple(locks)
+
+
+def _take(lock: int, deadline: float, refusal: str, opened: list[int]) -> None:
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                os.close(lock)
-                raise AnotherAgent(f"another agent runs on this node: it holds {state_dir}/agent.lock") from None
+                for each in opened:
+                    os.close(each)
+                raise AnotherAgent(refusal) from None
             time.sleep(0.1)
         else:
-            return lock
+            return

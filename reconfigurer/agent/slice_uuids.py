@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +31,8 @@ class SliceUuids:
         self._uuids, self.damaged = _read(path)
         if self.damaged:
             _log.warning("%s %s: it is set aside and begun anew", path, self.damaged)
-            path.replace(path.with_name(path.name + ".damaged"))
+            with suppress(OSError):  # it stays where it is, and is not believed
+                path.replace(path.with_name(path.name + ".damaged"))
 
     def uuid_of(self, slice_id: SliceId) -> str | None:
         with self._lock:
