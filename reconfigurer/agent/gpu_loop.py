@@ -17,10 +17,10 @@ from typing import Final
 
 from knative_mig.core.agent import devices, health, layout_change, recovery
 from knative_mig.core.agent.layout_change import Decision, Facts, back_off
-from knative_mig.core.agent.readings import GpuReading, Mark, SeenForeign, SeenSlice
+from knative_mig.core.agent.readings import GpuReading, KubeletView, Mark, SeenForeign, SeenSlice
 from knative_mig.core.errors import GpuError, GpuTimeout, SliceInUse
 from knative_mig.core.geometry import Place
-from knative_mig.core.gpu_node import GpuHealth, JournalState, Layout, SliceId, SliceKey, WantedGpu
+from knative_mig.core.gpu_node import GpuHealth, Holder, JournalState, Layout, SliceId, SliceKey, WantedGpu
 from knative_mig.core.inventory import GpuUuid
 from knative_mig.ports.gpu import (
     Gpu,
@@ -37,6 +37,7 @@ from reconfigurer.agent.board import Board, Journalled, Progress, Snapshot
 from reconfigurer.agent.published_slices import PublishedSlices
 
 READ_EVERY_S: Final = 2.0  # what an administrator or an application changes is seen this late
+READ_SOON_S: Final = 0.25  # while a pod that was in the way ends: its processes go a moment before or after it
 FRESH_S: Final = 0.1  # a reading this young, taken after the last change, is not repeated for the next one
 HEAR_EVERY_S: Final = 0.25  # a question to the worker, and other GPUs' changes wake this loop many times a second
 HEAR_AT_LEAST_EACH_S: Final = 1.0  # also while one thing after another is done
@@ -98,6 +99,8 @@ class GpuLoop:
         self._heard_at = float("-inf")
         self._settled_by: tuple[object, ...] | None = None
         self._reading: GpuReading | None = None
+        self._held: frozenset[tuple[str, Holder]] = frozenset()
+        self._in_the_way, self._left_at = False, float("-inf")  # whether a slice is, and when one was let go last
         self._instances: dict[SliceKey, GpuInstance] = {}
         self._back_offs: dict[SliceKey, layout_change.BackOff] = {}
         self._published = PublishedSlices(uuid, injection)
@@ -107,7 +110,8 @@ class GpuLoop:
         """Do the next thing; answers in how many seconds there may be another without news from the board."""
         if now >= self._heard_at + HEAR_AT_LEAST_EACH_S:
             self._hear_events()
-        if self._reading is None or now >= self._reading.read_at + READ_EVERY_S or self._released_since():
+        self._note_who_left(now)
+        if self._reading is None or now >= self._read_due_at() or self._released_since():
             self._read()
         assert self._reading is not None
         if self._settled_by is not None and self._settled_by == self._facts_that_settle(self._board.snapshot()):
@@ -122,6 +126,7 @@ class GpuLoop:
             decision = self._decide(snapshot)
         self._tell(decision, snapshot)  # a call that hangs is told while it does
         acted = self._act(decision)
+        self._in_the_way = any(each.reason == layout_change.PLACE_BUSY for each in decision.complaints)
         settled = isinstance(decision.action, layout_change.Settled)
         self._settled_by = self._facts_that_settle(snapshot) if settled else None
         if acted:
@@ -132,9 +137,24 @@ class GpuLoop:
         """Nobody waits for an answer of this GPU's, so its events are heard now."""
         if now >= self._heard_at + HEAR_EVERY_S and self._hear_events():
             return 0.0
-        assert self._reading is not None
-        read_at = self._reading.read_at + READ_EVERY_S
+        read_at = self._read_due_at()
         return max((read_at if until is None else min(read_at, until)) - self._clock(), 0.01)
+
+    def _read_due_at(self) -> float:
+        assert self._reading is not None
+        soon = self._in_the_way and self._reading.read_at < self._left_at + READ_EVERY_S
+        return self._reading.read_at + (READ_SOON_S if soon else READ_EVERY_S)
+
+    def _note_who_left(self, now: float) -> None:
+        held = self._held_in(self._board.snapshot())
+        if self._held - held:
+            self._left_at = now
+        self._held = held
+
+    def _held_in(self, snapshot: Snapshot) -> frozenset[tuple[str, Holder]]:
+        view = snapshot.kubelet.view if snapshot.kubelet is not None else KubeletView()
+        ours = ((each, by) for each, by in view.holders.items() if each.startswith(f"{self._uuid}/"))
+        return frozenset((device, holder) for device, held_by in ours for holder in held_by)
 
     def matters(self, known: Snapshot, now: Snapshot) -> bool:
         """Whether there may be something to do that was not there before. What this loop puts on the board itself is no
@@ -143,6 +163,8 @@ class GpuLoop:
         if now.spec is not known.spec or now.processes_verified is not known.processes_verified:
             return True
         if now.journal.state is not known.journal.state:
+            return True
+        if now.kubelet is not known.kubelet and self._in_the_way and self._held_in(now) != self._held:
             return True
         outside = now.kubelet is not known.kubelet or now.node is not known.node
         return (outside and self._settled_by is None) or self._marks_of(now) != self._marks_of(known)
@@ -359,7 +381,8 @@ class GpuLoop:
             return None
         if snapshot.journal.state not in {JournalState.CLEAN, JournalState.REBUILT}:
             return None
-        return snapshot.spec, self._reading, marks, snapshot.journal.state, snapshot.processes_verified
+        held = self._held_in(snapshot) if self._in_the_way else None
+        return snapshot.spec, self._reading, marks, snapshot.journal.state, snapshot.processes_verified, held
 
     def _marks_of(self, snapshot: Snapshot) -> tuple[tuple[SliceId, Mark], ...]:
         return tuple(item for item in snapshot.marks.items() if item[0].gpu == self._uuid)

@@ -32,6 +32,7 @@ from knative_mig.core.profile import ProfileName
 
 SHORTEST_BACK_OFF_S: Final = 1.0
 LONGEST_BACK_OFF_S: Final = 60.0
+PLACE_BUSY: Final = "PlaceBusy"  # somebody uses a slice that is to go
 _NO_JOURNAL: Final = "the journal cannot be written"
 
 
@@ -372,7 +373,7 @@ class _Change:
             blocked = [str(place) for place in self.target.values() if place.mask & seen.place.mask]
             instead = f", so {', '.join(blocked)} cannot be made" if blocked else ", though the spec does not want it"
             if user := self._user(seen):
-                yield Complaint(reason="PlaceBusy", message=f"{slice_id} stays{instead}: {user} has it")
+                yield Complaint(reason=PLACE_BUSY, message=f"{slice_id} stays{instead}: {user} has it")
             elif refused := self._refused(seen.place):
                 yield Complaint(reason=refused.reason, message=f"{slice_id} stays{instead}: {refused.why}")
 

@@ -17,7 +17,7 @@ from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import create_slice
 from knative_mig.ports.journal import Operation
 from reconfigurer.agent.board import Journalled, NotToBeGiven, Progress
-from reconfigurer.agent.gpu_loop import READ_EVERY_S, Kind
+from reconfigurer.agent.gpu_loop import READ_EVERY_S, READ_SOON_S, Kind
 from tests.rigs.simulated_node import Killed, Node, Pod
 
 TWO = ("3g.20gb@0", "3g.20gb@4")
@@ -108,6 +108,41 @@ class TestMakingAndMerging:
         known = node.board.snapshot()
         node.ask_kubelet()
         assert node.loop.matters(known, node.board.snapshot())
+
+    def test_a_place_is_taken_as_soon_as_the_kubelet_says_that_who_was_in_the_way_has_gone(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        pod = node.run("3g.20gb")
+        node.settle(8)
+        node.want("7g.40gb@0")
+        node.round()
+        node.step()
+        known = node.board.snapshot()
+        node.ask_kubelet()
+        assert not node.loop.matters(known, node.board.snapshot())  # it has it still
+        node.clock.now += READ_SOON_S
+        node.end(pod)
+        node.ask_kubelet()
+        assert node.loop.matters(known, node.board.snapshot())
+        node.step()
+        assert node.board.snapshot().mark(pod.slice_id).withdrawn_since
+
+    def test_a_process_that_goes_a_moment_after_its_pod_is_looked_for_again_soon(self, node: Node) -> None:
+        node.want("3g.20gb@4")
+        node.settle(4)
+        pod = node.run("3g.20gb")
+        node.settle(8)
+        node.want("7g.40gb@0")
+        node.round()
+        node.step()
+        pod.listed = False
+        node.ask_kubelet()
+        node.clock.now += READ_SOON_S
+        assert node.step() <= READ_SOON_S
+        node.end(pod)
+        node.clock.now += READ_SOON_S
+        node.step()
+        assert node.board.snapshot().mark(pod.slice_id).withdrawn_since
 
     def test_another_gpu_and_how_far_this_one_is_are_no_news_to_it_and_marks_of_its_slices_are(
         self, node: Node
