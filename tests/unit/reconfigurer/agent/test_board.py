@@ -1,5 +1,6 @@
 """What the threads of an agent tell each other, and the questions that are answered and noted in one step."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -147,7 +148,11 @@ class TestHandingOut:
 
     def test_one_with_a_process_of_no_pod_is_refused_until_that_has_gone_or_a_pod_shows(self, board: Board) -> None:
         held = KubeletView(holders={device_id(SLICE): (Holder(namespace="d", pod="chat", container="c"),)})
-        for ends in (lambda: board.put_of_no_pod(A, frozenset()), lambda: board.put_kubelet(held, 1.0)):
+        over: tuple[Callable[[], None], ...] = (
+            lambda: board.put_of_no_pod(A, frozenset()),
+            lambda: board.put_kubelet(held, 1.0),
+        )
+        for ends in over:
             board.put_of_no_pod(A, frozenset({SLICE}))
             with pytest.raises(NotToBeGiven, match="no pod owns"):
                 board.hand_out(SLICE, 1.0)
