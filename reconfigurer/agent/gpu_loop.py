@@ -97,6 +97,7 @@ class GpuLoop:
         self._clock, self._layout, self._happened = clock, layout, happened
         self._unsettled = [each for each in intents if each.gpu == uuid]
         self._heard_at = float("-inf")
+        self._deaf = ""  # why events could not be heard the last time
         self._settled_by: tuple[object, ...] | None = None
         self._reading: GpuReading | None = None
         self._held: frozenset[tuple[str, Holder]] = frozenset()
@@ -253,8 +254,11 @@ class GpuLoop:
                 if event.gpu == self._uuid:
                     heard = True
                     self._hear(event)
+            self._deaf = ""
         except GpuError as error:
-            _LOG.warning("Events of %s cannot be heard: %s", self._uuid, error)
+            if str(error) != self._deaf:
+                self._deaf = str(error)
+                _LOG.warning("Events of %s cannot be heard: %s", self._uuid, error)
         return heard
 
     def _hear(self, event: HealthEvent) -> None:

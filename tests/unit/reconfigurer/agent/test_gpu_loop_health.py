@@ -4,7 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from knative_mig.adapters.sim_gpu import SimulatedGpus, open_store
+from knative_mig.adapters.sim_gpu import Call, Fault, Harm, SimulatedGpus, open_store
+from knative_mig.core.errors import GpuLost
 from knative_mig.core.gpu_node import GpuHealth
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import create_slice
@@ -30,6 +31,16 @@ def told_of_health(node: Node) -> list[tuple[Kind, str]]:
 
 
 class TestHealth:
+    def test_that_events_cannot_be_heard_is_said_once_until_they_can(
+        self, node: Node, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for _ in range(2):
+            node.controls.inject(Fault(call=Call.WAIT_FOR_EVENT, harm=Harm.FAIL, nth=None, error=GpuLost))
+            node.settle(4)
+            node.controls.clear_faults()
+            node.settle(4)
+        assert caplog.text.count("cannot be heard") == 2
+
     def test_an_applications_error_changes_nothing(self, node: Node) -> None:
         node.want("3g.20gb@4")
         node.settle(4)
