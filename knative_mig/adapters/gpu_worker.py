@@ -2,7 +2,7 @@
 
 Called by the node agent, once a GPU: a driver call that hangs (a GPU that is falling off its bus takes minutes) then
 costs that GPU's loop its deadline and no other GPU anything. `python -m knative_mig.adapters.gpu_worker` is the other
-end: it opens the real driver and does what it is asked, one call at a time.
+end: it opens the real driver for that GPU alone and does what it is asked, one call at a time.
 
 The subtle thing is a call that was cut short: it may have been carried out. GpuTimeout says no more than that nobody
 waited any longer, and whoever gets it has to read the GPU again. A worker that dies is told as a plain GpuError, and
@@ -18,9 +18,8 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +29,7 @@ from knative_mig.adapters.worker_answers import Packer, Unpacker
 from knative_mig.core.errors import GpuError, GpuTimeout, KnativeMigError
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import (
+    NO_GPU,
     Activation,
     Gpu,
     GpuDriver,
@@ -38,6 +38,7 @@ from knative_mig.ports.gpu import (
     HealthEvent,
     Inventory,
     Occupancy,
+    OneGpu,
     SliceProcess,
 )
 
@@ -48,10 +49,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nvml:
-    def open(self) -> GpuDriver:
+    def open(self, only: OneGpu | None = None) -> GpuDriver:
         from knative_mig.adapters.nvml import NvmlGpus  # noqa: PLC0415 - simulated GPUs need no binding
 
-        return NvmlGpus()
+        return NvmlGpus(only)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +64,9 @@ class Simulated:
     latency_s: Mapping[Call, float] = field(default_factory=dict)
     may_configure: bool = True
 
-    def open(self) -> GpuDriver:
+    def open(self, only: OneGpu | None = None) -> GpuDriver:
         store = open_store(self.spec, self.state)
-        return SimulatedGpus(store, latency_s=self.latency_s, may_configure=self.may_configure)
+        return SimulatedGpus(store, only=only, latency_s=self.latency_s, may_configure=self.may_configure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,17 +79,26 @@ class Deadlines:
 
 
 class GpuWorker:
-    """A `ports.gpu.GpuDriver`. With `uuid` it hears that GPU's events alone."""
+    """A `ports.gpu.GpuDriver`. With `only` it touches no other GPU, and hears of none."""
 
     def __init__(
-        self, driver: Nvml | Simulated, uuid: GpuUuid | None = None, deadlines: Deadlines | None = None
+        self, driver: Nvml | Simulated, only: OneGpu | None = None, deadlines: Deadlines | None = None
     ) -> None:
-        self._driver, self._uuid, self._deadlines = driver, uuid, deadlines or Deadlines()
+        self._driver, self._only, self._deadlines = driver, only, deadlines or Deadlines()
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
         self._closed = threading.Event()
         self._unpacker = Unpacker()
         self.started = 0  # workers so far: more than one tells of calls that hung
+
+    def keep_to(self, uuid: GpuUuid) -> None:
+        """Whoever was found at its index: a worker that is started later looks for that one."""
+        assert self._only is not None
+        self._only = replace(self._only, uuid=uuid)
+
+    def count(self) -> int:
+        found: int = self._read("count")
+        return found
 
     def inventory(self) -> Inventory:
         found: Inventory = self._read("inventory")
@@ -175,7 +185,7 @@ class GpuWorker:
             self._worker = None
             worker.kill()
             raise GpuError(f"the worker of {self._of()} was closed while it started")
-        opened = self._ask(worker, (self._driver, self._uuid), self._deadlines.open_s, "opening the driver")
+        opened = self._ask(worker, (self._driver, self._only), self._deadlines.open_s, "opening the driver")
         if isinstance(opened, KnativeMigError):
             worker.end()
             self._worker = None
@@ -197,7 +207,9 @@ class GpuWorker:
         raise GpuTimeout(f"{what} on {self._of()} did not come back in {deadline_s:g} s: it may have been carried out")
 
     def _of(self) -> str:
-        return self._uuid or "all GPUs"
+        if self._only is None or self._only == NO_GPU:
+            return "all GPUs"
+        return self._only.uuid or f"GPU {self._only.index}"
 
 
 class _Worker:
@@ -235,10 +247,10 @@ class _Worker:
 
 def serve(connection: Connection) -> None:
     """The worker's life: the driver is the first question, and the end of the pipe the last."""
-    driver_setting, uuid = connection.recv()
+    driver_setting, only = connection.recv()
     packer = Packer()
     try:
-        driver: GpuDriver = driver_setting.open()
+        driver: GpuDriver = driver_setting.open(only)
     except KnativeMigError as error:
         connection.send(packer.pack(error))
         return
@@ -246,24 +258,12 @@ def serve(connection: Connection) -> None:
     while True:
         method, arguments, named = connection.recv()
         try:
-            if method == "wait_for_event":
-                answer: object = _event_of(driver, uuid, *arguments)
-            else:
-                answer = getattr(driver, method)(*arguments, **named)
+            answer: object = getattr(driver, method)(*arguments, **named)
         except KnativeMigError as error:
             answer = error
         except Exception as error:  # noqa: BLE001 - the agent decides what an unforeseen error costs
             answer = GpuError(f"{method}: {type(error).__name__}: {error}")
         connection.send(packer.pack(answer))
-
-
-def _event_of(driver: GpuDriver, uuid: GpuUuid | None, timeout_s: float) -> HealthEvent | None:
-    """Other GPUs' events are heard by their own workers."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        event = driver.wait_for_event(max(deadline - time.monotonic(), 0.0))
-        if event is None or uuid is None or event.gpu == uuid:
-            return event
 
 
 def main(handle: int, parent: int) -> None:

@@ -7,6 +7,10 @@ reason, as is an instance that it did not make.
 NVML counts profiles twice: the *enum* is the argument of ProfileInfo, the *id* that it answers is the argument of all
 else. Handles of instances die with them and MIG handles go stale within a session, so none is kept: each call finds
 its instance anew and compares it with what the caller saw. One thread, one session from `__init__` to `close`.
+
+A session for one GPU opens that GPU by its index, since by a UUID NVML opens others as it searches, and hears its
+events alone: waiting for events fails for all as soon as one GPU of the set is lost. Only where another GPU has the
+index by now are the rest looked through.
 """
 
 import ctypes
@@ -34,6 +38,7 @@ from knative_mig.adapters.nvml_calls import (
 )
 from knative_mig.core.errors import (
     GpuError,
+    GpuLost,
     GpuNotFound,
     GpuTimeout,
     NotSupported,
@@ -52,6 +57,7 @@ from knative_mig.ports.gpu import (
     HealthEvent,
     Inventory,
     Occupancy,
+    OneGpu,
     SkippedProfile,
     SliceProcess,
     UnusableGpu,
@@ -95,8 +101,9 @@ class _ComputeProfile:
 class NvmlGpus:
     """A `ports.gpu.GpuDriver`."""
 
-    def __init__(self) -> None:
-        self._session = self._lost = False
+    def __init__(self, only: OneGpu | None = None) -> None:
+        self._only = only
+        self._session = self._lost = False  # lost: to be opened anew by the next question
         self._devices: dict[int, _Device | GpuError] = {}
         self._uuids: dict[int, GpuUuid] = {}
         self._models: dict[tuple[str, tuple[Profile, ...]], GpuModel] = {}
@@ -107,9 +114,30 @@ class NvmlGpus:
         nvml("start NVML", pynvml.nvmlInit)
         self._session = True
         self._events = nvml("make an event set", pynvml.nvmlEventSetCreate)
-        self._devices = {
-            index: self._first_sight(index) for index in range(nvml("count GPUs", pynvml.nvmlDeviceGetCount))
-        }
+        count = self.count()
+        if self._only is None:
+            self._devices = {index: self._first_sight(index) for index in range(count)}
+        else:
+            self._devices, self._uuids = {}, {}
+            self._open_one(self._only, count)
+
+    def _open_one(self, only: OneGpu, count: int) -> None:
+        others = [index for index in range(count) if index != only.index] if only.uuid is not None else []
+        for index in ([only.index] if 0 <= only.index < count else []) + others:
+            found = self._first_sight(index, only.uuid)
+            seen = self._uuids.get(index)
+            if only.uuid is None or seen == only.uuid:
+                self._devices[index] = found
+                return
+            if seen is None and index == only.index:  # it does not say who it is: most likely who it was
+                self._devices[index], self._uuids[index] = found, only.uuid
+                return
+            self._uuids.pop(index, None)
+
+    def count(self) -> int:
+        """How many there are, without a look at any."""
+        found: int = nvml("count GPUs", pynvml.nvmlDeviceGetCount)
+        return found
 
     def close(self) -> None:
         if self._session:
@@ -138,11 +166,16 @@ class NvmlGpus:
             try:
                 gpus.append(self._read(index))
             except GpuError as error:
+                self._lost = self._lost or self._only is not None
                 unusable.append(UnusableGpu(index=index, uuid=self._uuids.get(index), error=error))
         return Inventory(gpus=tuple(gpus), unusable=tuple(unusable))
 
     def gpu(self, uuid: GpuUuid) -> Gpu:
-        return self._read(self._index(uuid))
+        try:
+            return self._read(self._index(uuid))
+        except (GpuLost, GpuNotFound):
+            self._lost = self._lost or self._only is not None  # after its reset it wants a session of its own
+            raise
 
     def set_mig_mode(self, uuid: GpuUuid, *, enabled: bool) -> Activation:
         device = self._device(uuid)
@@ -209,10 +242,17 @@ class NvmlGpus:
         return read_occupancy(self, uuid)
 
     def wait_for_event(self, timeout_s: float) -> HealthEvent | None:
+        if not self._session:
+            self._reopen()
+        if all(isinstance(each, GpuError) for each in self._devices.values()):
+            return None  # none is listened to
         try:
             event = nvml("wait for events", pynvml.nvmlEventSetWait_v2, self._events, int(timeout_s * 1000))
         except GpuTimeout:
             return None
+        except GpuError:
+            self._lost = True  # a set that fails once may be deaf from then on
+            raise
         gi_id = None if event.gpuInstanceId == _NO_INSTANCE else event.gpuInstanceId
         return HealthEvent(gpu=read_uuid(event.device), xid=event.eventData, gi_id=gi_id)
 
@@ -230,7 +270,7 @@ class NvmlGpus:
     def _device_at(self, index: int) -> _Device:
         """A GPU that failed at first sight is looked at again: it may have been reset since."""
         if isinstance(self._devices[index], GpuError):
-            self._devices[index] = self._first_sight(index)
+            self._devices[index] = self._first_sight(index, self._only.uuid if self._only else None)
         device = self._devices[index]
         if isinstance(device, GpuError):
             raise device
@@ -251,10 +291,13 @@ class NvmlGpus:
             raise GpuNotFound(f"GPU {index} is gone since NVML was opened anew")
         return self._read_once(self._device_at(index))
 
-    def _first_sight(self, index: int) -> _Device | GpuError:
+    def _first_sight(self, index: int, wanted: GpuUuid | None = None) -> _Device | GpuError:
+        """Of one that is not `wanted` no more is read than who it is."""
         try:
             handle = nvml(f"find GPU {index}", pynvml.nvmlDeviceGetHandleByIndex, index)
             uuid = self._uuids[index] = read_uuid(handle)
+            if wanted is not None and uuid != wanted:
+                return GpuNotFound(f"GPU {index} is {uuid}")
             product: str = nvml(f"name {uuid}", pynvml.nvmlDeviceGetName, handle)
             read_mode(handle, uuid)  # NotSupported here says that the part has no MIG
             profiles, skipped, capacities = read_profiles(handle)

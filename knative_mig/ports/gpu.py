@@ -13,7 +13,7 @@ is new at each re-creation, and a count names nothing: so a slice is (GPU UUID, 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType, Protocol
+from typing import Final, NewType, Protocol
 
 from knative_mig.core import gpu_node, inventory
 from knative_mig.core.errors import GpuError, GpuTimeout
@@ -129,6 +129,19 @@ class HealthEvent:
     gpu: GpuUuid
     xid: int
     gi_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneGpu:
+    """What a driver may be opened for, so that it touches no other GPU: one that hangs takes whoever asks with it. With
+    `uuid` it is that GPU, looked for at `index` first: where one is gone, the others are counted anew.
+    """
+
+    index: int
+    uuid: GpuUuid | None = None
+
+
+NO_GPU: Final = OneGpu(index=-1)  # to count them
 
 
 class GpuDriver(Protocol):

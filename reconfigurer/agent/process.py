@@ -40,7 +40,7 @@ from knative_mig.adapters.threads import Threads
 from knative_mig.core.errors import GpuError, KnativeMigError
 from knative_mig.core.gpu_node import GpuNode, GpuNodeStatus, JournalState, Layout, SliceId
 from knative_mig.core.inventory import GpuUuid
-from knative_mig.ports.gpu import GpuDriver, MigUuid
+from knative_mig.ports.gpu import GpuDriver, MigUuid, OneGpu
 from knative_mig.ports.injection import SliceInjection
 from knative_mig.ports.journal import Journal, Opened
 from knative_mig.ports.kube import EventType, Key, Subject
@@ -344,7 +344,7 @@ class Agent:
                 stop.wait(TRY_GPUS_EACH_S)
         else:
             return
-        workers = [GpuWorker(self._driver, uuid) for uuid in uuids]
+        workers = [GpuWorker(self._driver, OneGpu(index=index, uuid=uuid)) for index, uuid in enumerate(uuids)]
         self._gpus = tuple(
             _Gpu(uuid, worker, CountedGpus(self._around.driver(worker), self._metrics))
             for uuid, worker in zip(uuids, workers, strict=True)

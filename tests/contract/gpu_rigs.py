@@ -16,7 +16,7 @@ from typing import Final
 from knative_mig.adapters.gpu_worker import GpuWorker, Simulated
 from knative_mig.adapters.sim_gpu import SimulatedGpus, SimulationControls, StateStore, open_store
 from knative_mig.core.profile import ProfileName
-from knative_mig.ports.gpu import GpuDriver, GpuInstance, GpuUuid, MigUuid
+from knative_mig.ports.gpu import GpuDriver, GpuInstance, GpuUuid, MigUuid, OneGpu
 from tests.nvml_abi import library
 
 KINDS: Final = ("sim-memory", "sim-file", "nvml", "worker")
@@ -35,17 +35,17 @@ class Rig:
     def controls(self) -> SimulationControls:
         return SimulationControls(self.store)
 
-    def open(self, *, may_configure: bool = True) -> GpuDriver:
+    def open(self, only: OneGpu | None = None, *, may_configure: bool = True) -> GpuDriver:
         driver: GpuDriver
         if self.kind == "nvml":
             os.environ.update(library.environment(self.path, may_configure=may_configure))
-            driver = library.open_nvml()
+            driver = library.open_nvml(only)
             self._opened.callback(driver.close)
         elif self.kind == "worker":
-            driver = GpuWorker(Simulated(spec=self.spec, state=self.path, may_configure=may_configure))
+            driver = GpuWorker(Simulated(spec=self.spec, state=self.path, may_configure=may_configure), only)
             self._opened.callback(driver.close)
         else:
-            driver = SimulatedGpus(self.store, may_configure=may_configure)
+            driver = SimulatedGpus(self.store, only=only, may_configure=may_configure)
         return driver
 
     def reopen(self, *, may_configure: bool = True) -> GpuDriver:

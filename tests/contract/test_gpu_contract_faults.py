@@ -1,17 +1,20 @@
 """GPUs that fail: lost ones, critical events, and calls made to go wrong; run for each implementation of the port."""
 
+from contextlib import suppress
+
 import pytest
 
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, When
 from knative_mig.core.errors import (
     GpuError,
     GpuLost,
+    GpuNotFound,
     GpuTimeout,
     InsufficientResources,
     ResetRequired,
     SliceInUse,
 )
-from knative_mig.ports.gpu import HealthEvent, create_slice, destroy_slice
+from knative_mig.ports.gpu import GpuUuid, HealthEvent, OneGpu, create_slice, destroy_slice
 from tests.contract.gpu_rigs import Rig, first, mig_uuid, name
 
 
@@ -79,6 +82,79 @@ class TestEvents:
         driver = gpus.open()
         gpus.controls.raise_xid(first(driver), 79)
         assert gpus.reopen().wait_for_event(0) is None
+
+
+class TestOpenedForOneGpu:
+    """The worker of one GPU; the three of a rig are counted 0, 1, 2."""
+
+    def test_another_that_hangs_or_is_lost_is_not_asked(self, gpus: Rig) -> None:
+        hanging, lost, own = (gpu.uuid for gpu in gpus.store.read().gpus)
+        gpus.controls.hang(hanging)
+        gpus.controls.lose(lost)
+
+        driver = gpus.open(OneGpu(index=2, uuid=own))
+
+        assert driver.gpu(own).uuid == own
+        assert [gpu.uuid for gpu in driver.inventory().gpus] == [own]
+        assert driver.inventory().unusable == ()
+
+    def test_it_hears_of_its_gpu_alone_also_once_another_is_lost(self, gpus: Rig) -> None:
+        other, own, _ = (gpu.uuid for gpu in gpus.store.read().gpus)
+        driver = gpus.open(OneGpu(index=1, uuid=own))
+        assert driver.wait_for_event(0) is None
+        gpus.controls.raise_xid(other, 79)
+        gpus.controls.lose(other)
+        gpus.controls.raise_xid(own, 48)
+
+        assert driver.wait_for_event(0) == HealthEvent(gpu=own, xid=48, gi_id=None)
+        assert driver.wait_for_event(0) is None
+
+    def test_it_hears_again_after_its_own_gpu_was_lost_and_reset(self, gpus: Rig) -> None:
+        own = gpus.store.read().gpus[0].uuid
+        driver = gpus.open(OneGpu(index=0, uuid=own))
+        driver.gpu(own)
+        gpus.controls.lose(own)
+        with suppress(GpuLost):  # one that has no events of a lost GPU may say so
+            assert driver.wait_for_event(0) is None
+        with pytest.raises(GpuLost):
+            driver.gpu(own)
+        with pytest.raises(GpuLost):
+            driver.gpu(own)
+        assert driver.wait_for_event(0) is None
+        gpus.controls.reset(own)
+        assert driver.gpu(own).uuid == own
+        gpus.controls.raise_xid(own, 48)
+
+        assert driver.wait_for_event(0) == HealthEvent(gpu=own, xid=48, gi_id=None)
+
+    def test_the_one_at_an_index_says_who_it_is_and_a_lost_one_once_it_was_reset(self, gpus: Rig) -> None:
+        _, own, _ = (gpu.uuid for gpu in gpus.store.read().gpus)
+        gpus.controls.lose(own)
+        driver = gpus.open(OneGpu(index=1))
+        (unusable,) = driver.inventory().unusable
+        assert (unusable.index, unusable.uuid, type(unusable.error)) == (1, None, GpuLost)
+
+        gpus.controls.reset(own)
+
+        assert [gpu.uuid for gpu in driver.inventory().gpus] == [own]
+
+    def test_one_that_is_lost_is_still_who_it_was_known_to_be(self, gpus: Rig) -> None:
+        _, own, _ = (gpu.uuid for gpu in gpus.store.read().gpus)
+        gpus.controls.lose(own)
+        driver = gpus.open(OneGpu(index=1, uuid=own))
+        with pytest.raises(GpuLost):
+            driver.gpu(own)
+        gpus.controls.reset(own)
+        assert driver.gpu(own).uuid == own
+
+    def test_the_others_are_looked_through_where_the_gpus_were_counted_anew(self, gpus: Rig) -> None:
+        first, _, own = (gpu.uuid for gpu in gpus.store.read().gpus)
+        driver = gpus.open(OneGpu(index=0, uuid=own))
+        assert driver.gpu(own).uuid == own
+        with pytest.raises(GpuNotFound):
+            driver.gpu(GpuUuid("GPU-of-another-machine"))
+        assert [gpu.uuid for gpu in driver.inventory().gpus] == [own]
+        assert first != own
 
 
 class TestInjected:

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from knative_mig.adapters.nvml import NvmlGpus
+from knative_mig.ports.gpu import OneGpu
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "libnvidia-ml.c"
@@ -45,9 +46,9 @@ def load() -> ctypes.CDLL:
     return ctypes.CDLL(str(built()), mode=ctypes.RTLD_GLOBAL)
 
 
-def open_nvml() -> NvmlGpus:
+def open_nvml(only: OneGpu | None = None) -> NvmlGpus:
     """The adapter on the ABI library, and never by mistake on this machine's GPUs: tests cut what they open."""
-    driver = NvmlGpus()
+    driver = NvmlGpus(only)
     if not driver.driver_version.endswith("(simulated)"):
         driver.close()
         raise RuntimeError(f"the binding found a real driver, {driver.driver_version}: tests keep off its GPUs")

@@ -7,6 +7,7 @@ and words, an answer is NVML's return code and words. `NVML_ABI_CONFIG` says whi
 import json
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
@@ -66,6 +67,7 @@ class Rules:
         self.split = config.get("split")  # a profile whose instances somebody cut in two
         self.only_doubled = bool(config.get("only_doubled"))  # compute profiles
         self.tells_recovery = bool(config.get("tells_recovery", True))
+        self.listened_to: set[str] = set()
         self.without_mig = bool(config.get("without_mig"))
         self.verbs: dict[str, Callable[..., list[object]]] = {
             "hello": list,
@@ -107,6 +109,9 @@ class Rules:
 
     def gpu(self, uuid: str) -> SimulatedGpu:
         gpu = self.store.read().gpu(GpuUuid(uuid))
+        while gpu.hangs:
+            time.sleep(0.02)
+            gpu = self.store.read().gpu(GpuUuid(uuid))
         if gpu.lost:
             raise errors.GpuLost(uuid)
         return gpu
@@ -230,10 +235,16 @@ class Rules:
         self.gpu(uuid)
         if int(types) != XID:
             raise Refused(NOT_SUPPORTED)
+        self.listened_to.add(uuid)
         return []
 
     def event(self) -> list[object]:
+        """As documented of nvmlEventSetWait: GPU_IS_LOST if a GPU of the set has fallen off the bus."""
+        if any(gpu.lost and gpu.uuid in self.listened_to for gpu in self.store.read().gpus):
+            raise errors.GpuLost
         event = self.gpus.wait_for_event(0)
+        while event is not None and event.gpu not in self.listened_to:
+            event = self.gpus.wait_for_event(0)
         if event is None:
             raise Refused(TIMEOUT)
         gi_id = NO_INSTANCE if event.gi_id is None else event.gi_id

@@ -56,6 +56,12 @@ class SimulationControls:
     def lose(self, gpu: GpuUuid) -> None:
         self._change_gpu(gpu, lambda found: replace(found, lost=True))
 
+    def hang(self, gpu: GpuUuid, *, hangs: bool = True) -> None:
+        """As one that is falling off its bus: no question to it comes back, also none that begins with it among others;
+        those that wait are answered when it hangs no more.
+        """
+        self._change_gpu(gpu, lambda found: replace(found, hangs=hangs))
+
     def want_reset(self, gpu: GpuUuid) -> None:
         """As a driver says after an error that only a reset cures."""
         self._change_gpu(gpu, lambda found: replace(found, wants_reset=True))

@@ -39,6 +39,7 @@ from knative_mig.ports.gpu import (
     Inventory,
     MigMode,
     Occupancy,
+    OneGpu,
     SliceProcess,
     UnusableGpu,
     read_occupancy,
@@ -69,6 +70,7 @@ class SimulatedGpus:
         self,
         store: StateStore,
         *,
+        only: OneGpu | None = None,
         may_configure: bool = True,
         latency_s: Mapping[Call, float] = MappingProxyType({}),
         sleep: Callable[[float], None] = time.sleep,
@@ -81,15 +83,38 @@ class SimulatedGpus:
         self._sleep = sleep
         self._clock = clock
         self._die = die
-        self._last_event = store.read().event_number
+        self._only = only
+        state = store.read()
+        self._last_event = state.event_number
+        if only is not None:
+            self._wait_while_one_hangs(None)  # to open it is to ask it
+        # One that was lost from the start has not said who it is.
+        self._named = {gpu.uuid for _, gpu in self._own(store.read()) if not gpu.lost or (only and only.uuid)}
+
+    def count(self) -> int:
+        """How many there are, without a look at any."""
+        return len(self._store.read().gpus)
+
+    def _own(self, state: State) -> list[tuple[int, SimulatedGpu]]:
+        """With their index: all, or what this driver was opened for."""
+        numbered, only = list(enumerate(state.gpus)), self._only
+        if only is None:
+            return numbered
+        return [
+            (index, gpu)
+            for index, gpu in numbered
+            if (index == only.index if only.uuid is None else gpu.uuid == only.uuid)
+        ]
 
     def inventory(self) -> Inventory:
         def look(state: State) -> Inventory:
+            own = self._own(state)
+            self._named |= {gpu.uuid for _, gpu in own if not gpu.lost}
             return Inventory(
-                gpus=tuple(_seen(gpu) for gpu in state.gpus if not gpu.lost),
+                gpus=tuple(_seen(gpu) for _, gpu in own if not gpu.lost),
                 unusable=tuple(
-                    UnusableGpu(index=index, uuid=gpu.uuid, error=_lost(gpu))
-                    for index, gpu in enumerate(state.gpus)
+                    UnusableGpu(index=index, uuid=gpu.uuid if gpu.uuid in self._named else None, error=_lost(gpu))
+                    for index, gpu in own
                     if gpu.lost
                 ),
             )
@@ -97,7 +122,7 @@ class SimulatedGpus:
         return self._look(Call.INVENTORY, look)
 
     def gpu(self, uuid: GpuUuid) -> Gpu:
-        return self._look(Call.INVENTORY, lambda state: _seen(_reachable(state, uuid)))
+        return self._look(Call.INVENTORY, lambda state: _seen(_reachable(state, uuid)), uuid)
 
     def set_mig_mode(self, uuid: GpuUuid, *, enabled: bool) -> Activation:
         def change(state: State) -> tuple[State, Activation]:
@@ -113,7 +138,7 @@ class SimulatedGpus:
                 gpu, became = reset(_pending(gpu, enabled=enabled)), Activation.DONE
             return state.with_gpu(gpu), became
 
-        return self._call(Call.SET_MIG_MODE, change)
+        return self._call(Call.SET_MIG_MODE, change, uuid)
 
     def remaining_capacity(self, uuid: GpuUuid, profile: ProfileName) -> int:
         def look(state: State) -> int:
@@ -126,7 +151,7 @@ class SimulatedGpus:
                     taken, more = taken | place.mask, more + 1
             return more
 
-        return self._look(Call.REMAINING_CAPACITY, look)
+        return self._look(Call.REMAINING_CAPACITY, look, uuid)
 
     def create_gpu_instance(self, uuid: GpuUuid, profile: ProfileName, start: int | None = None) -> GpuInstance:
         def change(state: State) -> tuple[State, GpuInstance]:
@@ -140,7 +165,7 @@ class SimulatedGpus:
             new = Instance(serial=state.serial + 1, gi_id=gi_id, place=place, mig_uuid=None)
             return replace(state.with_gpu(gpu.with_instance(new)), serial=new.serial), new.seen(uuid)
 
-        return self._call(Call.CREATE_GPU_INSTANCE, change)
+        return self._call(Call.CREATE_GPU_INSTANCE, change, uuid)
 
     def create_compute_instance(self, instance: GpuInstance) -> GpuInstance:
         def change(state: State) -> tuple[State, GpuInstance]:
@@ -151,7 +176,7 @@ class SimulatedGpus:
             made = replace(found, mig_uuid=new_mig_uuid(gpu.uuid, serial))
             return replace(state.with_gpu(gpu.with_instance(made)), serial=serial), made.seen(gpu.uuid)
 
-        return self._call(Call.CREATE_COMPUTE_INSTANCE, change)
+        return self._call(Call.CREATE_COMPUTE_INSTANCE, change, instance.gpu)
 
     def destroy_compute_instance(self, instance: GpuInstance) -> GpuInstance:
         def change(state: State) -> tuple[State, GpuInstance]:
@@ -163,7 +188,7 @@ class SimulatedGpus:
             left = replace(found, mig_uuid=None, holders=())
             return state.with_gpu(gpu.with_instance(left)), left.seen(gpu.uuid)
 
-        return self._call(Call.DESTROY_COMPUTE_INSTANCE, change)
+        return self._call(Call.DESTROY_COMPUTE_INSTANCE, change, instance.gpu)
 
     def destroy_gpu_instance(self, instance: GpuInstance) -> None:
         def change(state: State) -> tuple[State, None]:
@@ -172,7 +197,7 @@ class SimulatedGpus:
                 raise SliceInUse(f"{instance.slice_id} still has its compute instance")
             return state.with_gpu(gpu.without_instance(found)), None
 
-        self._call(Call.DESTROY_GPU_INSTANCE, change)
+        self._call(Call.DESTROY_GPU_INSTANCE, change, instance.gpu)
 
     def processes(self, instance: GpuInstance) -> tuple[SliceProcess, ...]:
         def look(state: State) -> tuple[SliceProcess, ...]:
@@ -181,21 +206,23 @@ class SimulatedGpus:
                 raise SliceNotFound(f"{instance.slice_id} has no compute instance")
             return living(found)
 
-        return self._look(Call.PROCESSES, look)
+        return self._look(Call.PROCESSES, look, instance.gpu)
 
     def occupancy(self, uuid: GpuUuid) -> Occupancy:
         return read_occupancy(self, uuid)
 
     def wait_for_event(self, timeout_s: float) -> HealthEvent | None:
         def look(state: State) -> HealthEvent | None:
+            own = {gpu.uuid for _, gpu in self._own(state)}
             for each in state.events:
                 if each.number > self._last_event:
                     self._last_event = each.number
-                    return each.event
+                    if each.event.gpu in own:
+                        return each.event
             return None
 
         deadline = self._clock() + timeout_s
-        event = self._look(Call.WAIT_FOR_EVENT, look)
+        event = self._around(Call.WAIT_FOR_EVENT, lambda: look(self._store.read()))
         while event is None and (left := deadline - self._clock()) > 0:
             self._sleep(min(left, EVENT_POLL_S))
             event = look(self._store.read())
@@ -204,11 +231,18 @@ class SimulatedGpus:
     def close(self) -> None:
         pass
 
-    def _look(self, call: Call, look: Callable[[State], T]) -> T:
+    def _look(self, call: Call, look: Callable[[State], T], gpu: GpuUuid | None = None) -> T:
         """Waits for nobody who is changing another GPU."""
+        self._wait_while_one_hangs(gpu)
         return self._around(call, lambda: look(self._store.read()))
 
-    def _call(self, call: Call, effect: Callable[[State], tuple[State, T]]) -> T:
+    def _wait_while_one_hangs(self, gpu: GpuUuid | None) -> None:
+        """The one that is asked; None: all of this driver's are."""
+        while any(each.hangs and gpu in (None, each.uuid) for _, each in self._own(self._store.read())):
+            self._sleep(EVENT_POLL_S)
+
+    def _call(self, call: Call, effect: Callable[[State], tuple[State, T]], gpu: GpuUuid) -> T:
+        self._wait_while_one_hangs(gpu)
         return self._around(call, lambda: self._store.update(effect))
 
     def _around(self, call: Call, carry_out: Callable[[], T]) -> T:
@@ -271,7 +305,7 @@ def living(instance: Instance) -> tuple[SliceProcess, ...]:
 def reset(gpu: SimulatedGpu) -> SimulatedGpu:
     """What a reset and a reboot leave: the pending mode, and no slice."""
     mode = MigMode(current=gpu.mode.pending, pending=gpu.mode.pending)
-    return replace(gpu, mode=mode, instances=(), lost=False, wants_reset=False)
+    return replace(gpu, mode=mode, instances=(), lost=False, hangs=False, wants_reset=False)
 
 
 def _pending(gpu: SimulatedGpu, *, enabled: bool) -> SimulatedGpu:

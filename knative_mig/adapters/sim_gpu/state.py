@@ -51,6 +51,7 @@ class SimulatedGpu:
     mode: MigMode
     instances: tuple[Instance, ...] = ()  # by start
     lost: bool = False
+    hangs: bool = False  # whoever asks it anything gets no answer
     wants_reset: bool = False
     mode_needs_reset: bool = False  # as in a virtual machine: the driver may not reset the GPU itself
 

@@ -60,6 +60,7 @@ def _gpu_out(gpu: SimulatedGpu) -> dict[str, Any]:
         "model": gpu.model.name,
         "mode": {"current": gpu.mode.current, "pending": gpu.mode.pending},
         "lost": gpu.lost,
+        "hangs": gpu.hangs,
         "wants_reset": gpu.wants_reset,
         "mode_needs_reset": gpu.mode_needs_reset,
         "instances": [
@@ -138,7 +139,8 @@ class Known:
 
 def _gpu_in(gpu: "_Reader") -> SimulatedGpu:
     gpu.fields.setdefault("wants_reset", False)  # a file that is older than the question
-    gpu.only("uuid", "model", "mode", "lost", "mode_needs_reset", "instances", "wants_reset")
+    gpu.fields.setdefault("hangs", False)
+    gpu.only("uuid", "model", "mode", "lost", "hangs", "mode_needs_reset", "instances", "wants_reset")
     try:
         model = gpu_model(gpu.text("model"))
     except BadInput as error:
@@ -172,6 +174,7 @@ def _gpu_in(gpu: "_Reader") -> SimulatedGpu:
         mode=MigMode(current=mode.boolean("current"), pending=mode.boolean("pending")),
         instances=tuple(sorted(instances, key=lambda each: each.place.start)),
         lost=gpu.boolean("lost"),
+        hangs=gpu.boolean("hangs"),
         wants_reset=gpu.boolean("wants_reset"),
         mode_needs_reset=gpu.boolean("mode_needs_reset"),
     )

@@ -18,7 +18,7 @@ from knative_mig.adapters.gpu_worker import Deadlines, GpuWorker, Nvml, Simulate
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, SimulationControls, StateStore, When, open_store
 from knative_mig.core.errors import BadInput, DriverNotLoaded, GpuError, GpuTimeout
 from knative_mig.core.profile import ProfileName
-from knative_mig.ports.gpu import GpuUuid, HealthEvent
+from knative_mig.ports.gpu import NO_GPU, GpuUuid, HealthEvent, OneGpu
 
 SPEC = "2xA100-40GB"
 HALF = ProfileName.parse("3g.20gb")
@@ -34,7 +34,10 @@ class Rig:
         self._opened = opened
 
     def worker(self, uuid: GpuUuid | None = None, deadlines: Deadlines | None = None) -> GpuWorker:
-        made = GpuWorker(Simulated(spec=SPEC, state=self.state), uuid, deadlines)
+        """Of the GPU that is expected at the place where it is, or of all."""
+        index = [gpu.uuid for gpu in self.store.read().gpus].index(uuid) if uuid else 0
+        only = OneGpu(index=index, uuid=uuid) if uuid else None
+        made = GpuWorker(Simulated(spec=SPEC, state=self.state), only, deadlines)
         self._opened.callback(made.close)
         return made
 
@@ -118,6 +121,43 @@ def test_it_hears_of_its_own_gpu_alone(rig: Rig) -> None:
     assert worker.wait_for_event(0) is None
 
 
+def test_one_that_is_started_while_another_gpu_hangs_or_is_lost_serves_its_own(rig: Rig) -> None:
+    rig.controls.hang(rig.one)
+    worker = rig.worker(rig.other)
+    assert worker.gpu(rig.other).uuid == rig.other
+    assert [gpu.uuid for gpu in worker.inventory().gpus] == [rig.other]
+    rig.controls.reset(rig.one)
+    rig.controls.lose(rig.one)
+    assert rig.worker(rig.other).inventory().unusable == ()
+
+
+def test_one_whose_own_gpu_hangs_is_given_up_as_it_opens_it(rig: Rig) -> None:
+    rig.controls.hang(rig.one)
+    worker = rig.worker(rig.one, Deadlines(open_s=2.0))
+    with pytest.raises(GpuTimeout, match=f"opening the driver on {rig.one}"):
+        worker.gpu(rig.one)
+    rig.controls.hang(rig.one, hangs=False)
+    assert worker.gpu(rig.one).uuid == rig.one
+
+
+def test_gpus_are_counted_while_one_hangs(rig: Rig) -> None:
+    rig.controls.hang(rig.one)
+    worker = GpuWorker(Simulated(spec=SPEC, state=rig.state), NO_GPU)
+    assert worker.count() == 2
+    worker.close()
+
+
+def test_a_gpu_of_which_only_the_index_was_known_is_kept_to_by_its_uuid(rig: Rig) -> None:
+    worker = GpuWorker(Simulated(spec=SPEC, state=rig.state), OneGpu(index=1), QUICK)
+    (found,) = worker.inventory().gpus
+    worker.keep_to(found.uuid)
+    rig.controls.inject(hang(Call.CREATE_GPU_INSTANCE))
+    with pytest.raises(GpuTimeout, match=f"create_gpu_instance on {rig.other}"):
+        worker.create_gpu_instance(rig.other, HALF, 4)
+    assert worker.gpu(rig.other).uuid == rig.other
+    worker.close()
+
+
 def test_readings_share_one_model_also_those_of_the_next_worker(rig: Rig) -> None:
     worker = rig.worker(rig.one, QUICK)
     before = worker.gpu(rig.one).model
@@ -126,7 +166,7 @@ def test_readings_share_one_model_also_those_of_the_next_worker(rig: Rig) -> Non
     with pytest.raises(GpuTimeout):
         worker.processes(made)
     assert worker.gpu(rig.one).model is before
-    assert worker.inventory().gpus[1].model is before
+    assert worker.inventory().gpus[0].model is before
 
 
 def test_a_gpu_and_who_runs_on_it_is_one_question_however_many_slices_it_has(
