@@ -27,6 +27,7 @@ from knative_mig.core.agent.readings import (
     Mark,
     NodeReading,
     Release,
+    Unnamed,
 )
 from knative_mig.core.geometry import GpuModel
 from knative_mig.core.gpu_node import GpuHealth, GpuNode, JournalState, SliceId
@@ -59,6 +60,7 @@ class Snapshot:
     version: int = 0
     spec: GpuNode | None = None  # None: the API server has not told yet
     readings: Mapping[GpuUuid, GpuReading] = field(default_factory=dict)
+    unnamed: Mapping[int, Unnamed] = field(default_factory=dict)  # by the driver's index
     progress: Mapping[GpuUuid, Progress] = field(default_factory=dict)
     kubelet: KubeletReading | None = None  # None: it has not answered since it was last away
     node: NodeReading | None = None  # None: its status has not been read yet
@@ -148,6 +150,18 @@ class Board:
 
         known = self._now.readings.get(reading.uuid)
         self._change(change, quiet=known is not None and _same_reading(known, reading))
+
+    def put_unnamed(self, index: int, unnamed: Unnamed) -> None:
+        """The driver's index-th GPU has not said who it is."""
+        self._change(lambda now: replace(now, unnamed=_with(now.unnamed, index, unnamed)))
+
+    def put_named(self, index: int) -> None:
+        """It has, and its reading is there."""
+        self._change(
+            lambda now: replace(
+                now, unnamed=MappingProxyType({each: why for each, why in now.unnamed.items() if each != index})
+            )
+        )
 
     def put_progress(self, gpu: GpuUuid, progress: Progress) -> None:
         self._change(lambda now: replace(now, progress=_with(now.progress, gpu, progress)))

@@ -4,9 +4,10 @@
     API        node status, publisher, heartbeat, pods, the mirrors of its GpuNode and its pods, events
 
 `run` is called by `__main__`, `Agent` by tests, with ports of their own. The subtle thing is the order of a start:
-every GPU is read before the first device is served, or the kubelet would forget the devices of running pods; and
-whatever needs the API server comes by itself when it answers. A thread that fails ends the process: its DaemonSet
-starts it anew, and a start is the one way to recover.
+every GPU is read before the first device is served, or the kubelet would forget the devices of running pods. One that
+is lost or hangs is waited for until its deadline; it is asked again and again, and served from when it answers.
+Whatever needs the API server comes by itself when that does. A thread that fails ends the process: its DaemonSet starts
+it anew, and a start is the one way to recover.
 """
 
 import fcntl
@@ -26,7 +27,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from knative_mig.adapters.cdi import CdiFiles, NoFiles, cdi_device, no_nodes
 from knative_mig.adapters.device_nodes import device_nodes
-from knative_mig.adapters.gpu_worker import GpuWorker, Nvml, Simulated
+from knative_mig.adapters.gpu_worker import Deadlines, GpuWorker, Nvml, Simulated
 from knative_mig.adapters.journal_file import JournalFile
 from knative_mig.adapters.kubelet.pod_resources import KubeletPodResources
 from knative_mig.adapters.kubelet.registration import KubeletDevicePlugins
@@ -37,10 +38,12 @@ from knative_mig.adapters.sim_gpu import Call, SimulationControls, open_store
 from knative_mig.adapters.simulated_processes import SimulatedProcesses
 from knative_mig.adapters.slice_socket import SliceSockets
 from knative_mig.adapters.threads import Threads
-from knative_mig.core.errors import GpuError, KnativeMigError
+from knative_mig.core.agent.health import health_of
+from knative_mig.core.agent.readings import Unnamed
+from knative_mig.core.errors import GpuError, GpuLost, GpuNotFound, GpuTimeout, KnativeMigError
 from knative_mig.core.gpu_node import GpuNode, GpuNodeStatus, JournalState, Layout, SliceId
 from knative_mig.core.inventory import GpuUuid
-from knative_mig.ports.gpu import GpuDriver, MigUuid, OneGpu
+from knative_mig.ports.gpu import NO_GPU, GpuDriver, MigUuid, OneGpu
 from knative_mig.ports.injection import SliceInjection
 from knative_mig.ports.journal import Journal, Opened
 from knative_mig.ports.kube import EventType, Key, Subject
@@ -116,13 +119,7 @@ class Around:
 
 
 NOTHING_AROUND: Final = Around()
-
-
-@dataclass(frozen=True, slots=True)
-class _Gpu:
-    uuid: GpuUuid
-    worker: GpuWorker
-    driver: CountedGpus
+DEADLINES: Final = Deadlines()
 
 
 class Agent:
@@ -135,6 +132,7 @@ class Agent:
         layout: Layout = Layout.DYNAMIC,
         stop: threading.Event | None = None,
         around: Around = NOTHING_AROUND,
+        deadlines: Deadlines = DEADLINES,
     ) -> None:
         """OSError: its ops port is taken, or its state folder cannot be used. JournalUnwritable: another has it."""
         self.settings, self.kube, self.stop = settings, kube, stop or threading.Event()
@@ -144,7 +142,9 @@ class Agent:
         self.board = Board(releases=released, now_s=self._clock())
         self._around = around
         self._threads = Threads(self.stop)
-        self._gpus: tuple[_Gpu, ...] = ()
+        self._deadlines = deadlines
+        self._workers: tuple[GpuWorker, ...] = ()
+        self._drivers: dict[GpuUuid, CountedGpus] = {}  # of those that have said who they are
         self._all_read = threading.Event()
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
@@ -304,7 +304,7 @@ class Agent:
         """Within two seconds, whatever hangs: threads that do not come back are left to the end of the process."""
         self.stop.set()
         deadline = time.monotonic() + ENDS_WITHIN_S
-        enders: list[Callable[[], None]] = [gpu.worker.close for gpu in self._gpus]
+        enders: list[Callable[[], None]] = [worker.close for worker in self._workers]
         enders += [self.kube.interrupt, self._sockets.stop, self.ops.stop, self._pod_loop.wake]
         if self._plugins is not None:
             enders.append(self._plugins.stop)
@@ -331,70 +331,95 @@ class Agent:
     # GPUs
 
     def _find_gpus(self, stop: threading.Event) -> None:
-        """A driver that is not there yet, at a machine's start, is waited for."""
-        said = ""
-        while not stop.is_set():
-            try:
-                uuids = self._list_gpus()
-                break
-            except GpuError as error:
-                if str(error) != said:
-                    said = str(error)
-                    _log.warning("the GPUs cannot be listed: %s; tried again", error)
-                stop.wait(TRY_GPUS_EACH_S)
-        else:
+        count = self._count_gpus(stop)
+        if count is None:
             return
-        workers = [GpuWorker(self._driver, OneGpu(index=index, uuid=uuid)) for index, uuid in enumerate(uuids)]
-        self._gpus = tuple(
-            _Gpu(uuid, worker, CountedGpus(self._around.driver(worker), self._metrics))
-            for uuid, worker in zip(uuids, workers, strict=True)
-        )
-        for number, gpu in enumerate(self._gpus):
-            loop = GpuLoop(
-                gpu.uuid,
-                driver=gpu.driver,
-                journal=self._journal,
-                board=self.board,
-                injection=self._injection,
-                boot_id=self._boot_id,
-                clock=self._clock,
-                layout=self._layout,
-                intents=self._opened.intents,
-                happened=self._happenings.happened,
-            )
-            self._threads.run(f"gpu-{number}", lambda stop, loop=loop: self._run_gpu(loop, stop))  # type: ignore[misc]
+        self._workers = tuple(GpuWorker(self._driver, OneGpu(index=index), self._deadlines) for index in range(count))
+        for index, worker in enumerate(self._workers):
+            self._threads.run(f"gpu-{index}", lambda stop, at=index, by=worker: self._run_gpu(at, by, stop))  # type: ignore[misc]
         seen = self.board.snapshot()
-        while not stop.is_set() and not set(uuids) <= seen.readings.keys():
+        while not stop.is_set() and len(seen.readings) + len(seen.unnamed) < count:
             seen = self.board.wait(seen, NOTICE_STOP_WITHIN_S)
         self._desk.adopt()
         self._all_read.set()
         self.board.put_processes_verified(verified=self._processes.sees_the_host())
 
-    def _list_gpus(self) -> tuple[GpuUuid, ...]:
-        worker = GpuWorker(self._driver)
+    def _count_gpus(self, stop: threading.Event) -> int | None:
+        """A driver that is not there yet, at a machine's start, is waited for. None: the agent ends."""
+        said = ""
+        worker = GpuWorker(self._driver, NO_GPU, self._deadlines)
+        self._workers = (worker,)
         try:
-            found = self._around.driver(worker).inventory()
+            while not stop.is_set():
+                try:
+                    return worker.count()
+                except GpuError as error:
+                    if str(error) != said:
+                        said = str(error)
+                        _log.warning("the GPUs cannot be counted: %s; tried again", error)
+                    stop.wait(TRY_GPUS_EACH_S)
+            return None
         finally:
             worker.close()
-        for each in found.unusable:
-            _log.warning("GPU %d (%s) cannot be used: %s", each.index, each.uuid, each.error)
-        unusable = [each.uuid for each in found.unusable if each.uuid is not None]
-        return (*(gpu.uuid for gpu in found.gpus), *unusable)
 
-    def _run_gpu(self, loop: GpuLoop, stop: threading.Event) -> None:
+    def _run_gpu(self, index: int, worker: GpuWorker, stop: threading.Event) -> None:
+        driver = self._around.driver(worker)
+        uuid = self._name_gpu(index, driver, stop)
+        if uuid is None:
+            return
+        worker.keep_to(uuid)
+        counted = self._drivers[uuid] = CountedGpus(driver, self._metrics)
+        loop = GpuLoop(
+            uuid,
+            driver=counted,
+            journal=self._journal,
+            board=self.board,
+            injection=self._injection,
+            boot_id=self._boot_id,
+            clock=self._clock,
+            layout=self._layout,
+            intents=self._opened.intents,
+            happened=self._happenings.happened,
+        )
         while not stop.is_set():
             known = self.board.snapshot()
             wait_s = loop.step(self._clock())
+            if index in known.unnamed:
+                self.board.put_named(index)
+                self._desk.adopt()
             self.board.wait(known, min(wait_s, NOTICE_STOP_WITHIN_S), loop.matters)
+
+    def _name_gpu(self, index: int, driver: GpuDriver, stop: threading.Event) -> GpuUuid | None:
+        """Who it is, asked until it answers: one that is lost or hangs may have been reset since. After any other
+        failure it is asked once more before the others are served without it.
+        """
+        said = ""
+        while not stop.is_set():
+            try:
+                found = driver.inventory()
+                names = [gpu.uuid for gpu in found.gpus]
+                names += [each.uuid for each in found.unusable if each.uuid is not None]
+                if names:
+                    return names[0]
+                raise found.unusable[0].error if found.unusable else GpuNotFound(f"GPU {index} is gone")
+            except GpuError as error:
+                ill = bool(said) or isinstance(error, GpuLost | GpuTimeout)
+                if str(error) != said and not stop.is_set():
+                    said = str(error)
+                    _log.warning("GPU %d cannot be used: %s; tried again", index, error)
+                if ill:
+                    self.board.put_unnamed(index, Unnamed(health=health_of(error), why=str(error)))
+            stop.wait(TRY_GPUS_EACH_S)
+        return None
 
     def _processes_on(self, slice_id: SliceId, mig_uuid: MigUuid) -> tuple[int, ...]:
         """On a thread of the slice sockets; the worker takes one call at a time."""
-        gpu = next((each for each in self._gpus if each.uuid == slice_id.gpu), None)
-        if gpu is None:
+        driver = self._drivers.get(slice_id.gpu)
+        if driver is None:
             raise GpuError(f"{slice_id.gpu} has not been found yet")
-        for instance in gpu.driver.gpu(slice_id.gpu).instances:
+        for instance in driver.gpu(slice_id.gpu).instances:
             if instance.compute_instance is not None and instance.compute_instance.mig_uuid == mig_uuid:
-                return tuple(process.pid for process in gpu.driver.processes(instance))
+                return tuple(process.pid for process in driver.processes(instance))
         raise GpuError(f"{mig_uuid} is not there any more")
 
     # Probes

@@ -182,6 +182,7 @@ class Publisher:
     def _known(self, now: Snapshot) -> Known:
         return Known(
             readings=now.readings,
+            unnamed=now.unnamed,
             all_read=self._all_read(),
             marks=now.marks,
             applied={

@@ -12,16 +12,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from knative_mig.adapters.gpu_worker import Deadlines
 from knative_mig.adapters.kube.gpu_nodes import KubeGpuNodes
-from knative_mig.adapters.kube.kinds import EVENT, POD
+from knative_mig.adapters.kube.kinds import EVENT, GPU_NODE, POD
 from knative_mig.adapters.kube.node_statuses import KubeNodeStatuses
-from knative_mig.adapters.sim_gpu import FileStore, SimulatedGpus, SimulationControls
+from knative_mig.adapters.sim_gpu import FileStore, SimulatedGpus, SimulationControls, open_store
 from knative_mig.core.gpu_node import ConditionType, GpuNode, GpuNodeSpec, Layout, SliceStatus, WantedGpu, WantedSlice
 from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.ports.gpu import create_slice, destroy_slice
 from knative_mig.ports.kube import Key
 from reconfigurer.agent.kube_side import KubeSide
-from reconfigurer.agent.process import Agent
+from reconfigurer.agent.process import DEADLINES, Agent
 from reconfigurer.agent.settings import Inject, Settings
 from tests.contract.fake_kubelet import FakeKubelet, Started
 from tests.fake_api import FakeApi
@@ -31,13 +32,24 @@ NAME = NodeName("n1")
 
 
 class AgentRig:
-    def __init__(self, folder: Path, *, gpus: str = "1xA100-40GB", inject: Inject = Inject.ENV) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        gpus: str = "1xA100-40GB",
+        over_nvml: bool = False,
+        inject: Inject = Inject.ENV,
+        deadlines: Deadlines = DEADLINES,
+    ) -> None:
+        """`over_nvml`: the agent finds those GPUs by NVML, of which `tests.nvml_abi` is the library (see its
+        `environment`, which is for the caller to set).
+        """
         self.folder, self.api, self.kubelet = folder, FakeApi(), FakeKubelet(folder / "kubelet")
-        self.processes = FakeProcesses()
+        self.processes, self._deadlines = FakeProcesses(), deadlines
         self._client = self.api.client()
         self.settings = Settings(
             node=NAME,
-            gpus=f"simulated:{gpus}",
+            gpus="nvml" if over_nvml else f"simulated:{gpus}",
             inject=inject,
             state_dir=folder / "state",
             sockets_dir=folder / "s",
@@ -46,6 +58,9 @@ class AgentRig:
             ops_host="127.0.0.1",
             ops_port=0,
         )
+        if over_nvml:
+            self.settings.state_dir.mkdir(parents=True, exist_ok=True)
+            open_store(gpus, self.settings.gpu_state_file)
         self.workloads: dict[str, subprocess.Popen[bytes]] = {}
         self.agent: Agent | None = None
 
@@ -66,7 +81,9 @@ class AgentRig:
 
     def start_agent(self, layout: Layout = Layout.DYNAMIC) -> Agent:
         client = self.api.client()
-        self.agent = Agent(self.settings, KubeSide.of(client, self.settings), self.processes, layout=layout)
+        self.agent = Agent(
+            self.settings, KubeSide.of(client, self.settings), self.processes, layout=layout, deadlines=self._deadlines
+        )
         self.agent.start()
         return self.agent
 
@@ -113,7 +130,12 @@ class AgentRig:
 
     @property
     def hardware(self) -> list[str]:
-        return [str(each.place) for gpu in self.gpus.inventory().gpus for each in gpu.instances]
+        """Also of GPUs that do not answer."""
+        return [str(each.place) for gpu in self.store.read().gpus for each in gpu.instances]
+
+    @property
+    def store(self) -> FileStore:
+        return FileStore(self.settings.gpu_state_file)
 
     @property
     def events(self) -> list[tuple[str, str]]:
@@ -143,12 +165,16 @@ class AgentRig:
 
     def want(self, *slices: str, gpu: int = 0) -> None:
         """As the planner: this is what is wanted of one GPU."""
-        uuid = self.gpus.inventory().gpus[gpu].uuid
+        uuid = self.store.read().gpus[gpu].uuid
         self.wait_for(lambda: self._write_spec(uuid, slices, gpu))
 
     def want_nothing(self) -> None:
         """As the planner, of a node whose spec is older than its layout: no GPU is named."""
         self.wait_for(lambda: KubeGpuNodes(self._client).write_spec(self.node, GpuNodeSpec()))
+
+    def forget_node(self) -> None:
+        """As an administrator who deletes the GpuNode."""
+        self.api.remove_object(GPU_NODE, Key("", NAME))
 
     def recut(self, *slices: str) -> None:
         """As an administrator at work on the first GPU."""
@@ -171,7 +197,7 @@ class AgentRig:
 
     def _wanted(self, words: str, gpu: int) -> WantedSlice:
         name, _, start = words.partition("@")
-        cut = self.gpus.inventory().gpus[gpu].model.profile(profile(name))
+        cut = self.store.read().gpus[gpu].model.profile(profile(name))
         return WantedSlice(profile=cut.name, start=int(start), size=cut.memory_units)
 
     def run_pod(self, name: str, wants: str) -> Started:

@@ -119,6 +119,14 @@ class GpuReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unnamed:
+    """A GPU that the driver counts and that has not said who it is since the agent started: lost, or it hangs."""
+
+    health: GpuHealth
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """A slice whose engine has gone while its pod goes on: only that very slice, not a successor at its place."""
 

@@ -4,11 +4,11 @@ Called by `status`. Each is True when all is well; the reason is stable CamelCas
 thing is `since`: it moves only when the status does, so a message that changes does not look like an incident.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from knative_mig.core.agent.readings import Complaint
+from knative_mig.core.agent.readings import Complaint, Unnamed
 from knative_mig.core.gpu_node import (
     ADOPTS_LAYOUT,
     Condition,
@@ -25,6 +25,7 @@ MOST_QUOTED: Final = 4  # complaints in a message: the rest is counted
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     gpus: tuple[GpuStatus, ...]
+    unnamed: Mapping[int, Unnamed]  # those that are not among `gpus`
     layout: Layout
     spec_generation: int | None  # None: no spec was seen yet
     observed_generation: int
@@ -66,17 +67,15 @@ def conditions(standing: Standing, previous: Iterable[Condition], now: float) ->
 
 
 def _gpus(standing: Standing) -> _Word:
-    if not standing.gpus:
+    if not standing.gpus and not standing.unnamed:
         return _Word(None, "NotReadYet", "no GPU has been read yet")
     ill = [gpu for gpu in standing.gpus if gpu.health is not GpuHealth.HEALTHY]
-    if ill:
-        return _Word(
-            status=False,
-            reason=f"Gpu{ill[0].health}",
-            message=_quoted(
-                [f"{gpu.uuid} is {gpu.health}: {gpu.why}" if gpu.why else f"{gpu.uuid} is {gpu.health}" for gpu in ill]
-            ),
-        )
+    unnamed = [each for _, each in sorted(standing.unnamed.items())]
+    if ill or unnamed:
+        said = [f"{gpu.uuid} is {gpu.health}: {gpu.why}" if gpu.why else f"{gpu.uuid} is {gpu.health}" for gpu in ill]
+        said += [f"GPU {index} is {each.health}: {each.why}" for index, each in sorted(standing.unnamed.items())]
+        health = ill[0].health if ill else unnamed[0].health
+        return _Word(status=False, reason=f"Gpu{health}", message=_quoted(said))
     return _Word(status=True, reason="AllHealthy")
 
 
@@ -148,7 +147,7 @@ def _spec(standing: Standing) -> _Word:
 
 def _ready(standing: Standing, words: dict[ConditionType, _Word]) -> _Word:
     """One GPU that fails does not make the node unready: it is left out, the others are planned on."""
-    if not standing.gpus:
+    if not standing.gpus and not standing.unnamed:
         return words[ConditionType.GPUS_HEALTHY]
     if all(gpu.health is not GpuHealth.HEALTHY for gpu in standing.gpus):
         return _Word(status=False, reason="NoHealthyGpu", message=words[ConditionType.GPUS_HEALTHY].message)

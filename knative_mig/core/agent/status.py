@@ -16,6 +16,7 @@ from knative_mig.core.agent.readings import (
     KubeletReading,
     Mark,
     SeenSlice,
+    Unnamed,
 )
 from knative_mig.core.agent.report_conditions import Standing, conditions
 from knative_mig.core.geometry import GpuModel
@@ -51,6 +52,7 @@ class Known:
     """All that an agent knows of its node at one moment."""
 
     readings: Mapping[GpuUuid, GpuReading] = field(default_factory=dict)
+    unnamed: Mapping[int, Unnamed] = field(default_factory=dict)  # by the driver's index
     all_read: bool = True  # False: this agent has only just started, and some GPUs are still to be read
     marks: Mapping[SliceId, Mark] = field(default_factory=dict)
     applied: Mapping[GpuUuid, Applied] = field(default_factory=dict)
@@ -75,8 +77,11 @@ def gpu_node_status(known: Known, previous: GpuNodeStatus | None, now: float) ->
     named = dict(zip(map(id, known.models), models, strict=True))
     before = {gpu.uuid: gpu for gpu in previous.gpus} if previous else {}
     gpus = tuple(_gpu(known, known.readings[uuid], named, before.get(uuid), now) for uuid in sorted(known.readings))
-    if previous is not None and not known.all_read:
-        kept = tuple(_still_to_be_read(before[uuid]) for uuid in sorted(before.keys() - known.readings.keys()))
+    kept: tuple[GpuStatus, ...] = ()
+    if previous is not None and (known.unnamed or not known.all_read):
+        kept = tuple(
+            _still_to_be_read(before[uuid], known.unnamed) for uuid in sorted(before.keys() - known.readings.keys())
+        )
         names = {model.name for model in models}
         models += tuple(each for each in previous.models if each.name not in names)
         gpus += kept
@@ -95,6 +100,7 @@ def gpu_node_status(known: Known, previous: GpuNodeStatus | None, now: float) ->
     )
     standing = Standing(
         gpus=gpus,
+        unnamed=known.unnamed if len(kept) < len(known.unnamed) else {},
         layout=known.layout,
         spec_generation=known.spec.generation if known.spec else None,
         observed_generation=status.observed_generation,
@@ -112,9 +118,14 @@ def gpu_node_status(known: Known, previous: GpuNodeStatus | None, now: float) ->
     return replace(status, conditions=conditions(standing, previous.conditions if previous else (), now))
 
 
-def _still_to_be_read(gpu: GpuStatus) -> GpuStatus:
-    """What a former agent reported is kept: it alone knows since when a slice is idle."""
-    return replace(gpu, health=GpuHealth.UNREADABLE, why="it has not been read since the agent started")
+def _still_to_be_read(gpu: GpuStatus, unnamed: Mapping[int, Unnamed]) -> GpuStatus:
+    """What a former agent reported is kept: it alone knows since when a slice is idle. Which of those missing is which
+    of the unnamed is not known.
+    """
+    kinds = {each.health for each in unnamed.values()}
+    health = kinds.pop() if len(kinds) == 1 else GpuHealth.UNREADABLE
+    why = "; ".join(f"GPU {index} is {each.health}: {each.why}" for index, each in sorted(unnamed.items()))
+    return replace(gpu, health=health, why=why or "it has not been read since the agent started")
 
 
 def _observed(known: Known, previous: GpuNodeStatus | None) -> int:
@@ -132,7 +143,7 @@ def _observed(known: Known, previous: GpuNodeStatus | None) -> int:
 
 
 def _unknown_gpus(known: Known) -> tuple[Complaint, ...]:
-    if known.spec is None or not known.readings:
+    if known.spec is None or not known.readings or known.unnamed:  # it may be one of those
         return ()
     return tuple(
         Complaint(reason="UnknownGpu", message=f"{gpu.uuid} is named in the spec and is not on this node")

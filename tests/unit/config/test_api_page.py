@@ -21,6 +21,7 @@ from knative_mig.core.admission.function import Asks, Part, Place
 from knative_mig.core.admission.function import Function as Asking
 from knative_mig.core.admission.limits import start_limits
 from knative_mig.core.admission.pods import GPU_TAINT
+from knative_mig.core.agent.readings import Unnamed
 from knative_mig.core.agent.report_conditions import Standing, conditions
 from knative_mig.core.cluster import planned
 from knative_mig.core.cluster.decide import Decision
@@ -303,6 +304,7 @@ def of_health(health: GpuHealth) -> tuple[GpuStatus, ...]:
 
 WELL: dict[str, Any] = {
     "gpus": of_health(GpuHealth.HEALTHY),
+    "unnamed": {},
     "layout": Layout.DYNAMIC,
     "spec_generation": 2,
     "observed_generation": 2,
@@ -319,6 +321,7 @@ WELL: dict[str, Any] = {
 }
 NOT_WELL: dict[str, list[Any]] = {
     "gpus": [(), *map(of_health, GpuHealth)],
+    "unnamed": [{0: Unnamed(health=GpuHealth.LOST, why="lost")}, {0: Unnamed(health=GpuHealth.UNREADABLE, why="")}],
     "layout": [Layout.STATIC],
     "spec_generation": [None],
     "observed_generation": [1],

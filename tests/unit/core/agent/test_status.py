@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from knative_mig.core.agent.readings import Complaint, GpuReading, KubeletReading, KubeletView, Mark, Release
+from knative_mig.core.agent.readings import Complaint, GpuReading, KubeletReading, KubeletView, Mark, Release, Unnamed
 from knative_mig.core.agent.status import Applied, Known, gpu_node_status
 from knative_mig.core.geometry import GpuModel
 from knative_mig.core.gpu_node import (
@@ -54,6 +54,33 @@ def condition(status: GpuNodeStatus, kind: ConditionType) -> Condition:
 
 def read(status: GpuNodeStatus, kind: ConditionType) -> tuple[bool | None, str]:
     return condition(status, kind).status, condition(status, kind).reason
+
+
+LOST = Unnamed(health=GpuHealth.LOST, why="NVML could not find GPU 1")
+
+
+def test_one_that_has_not_said_who_it_is_is_the_one_reported_before_that_is_missing() -> None:
+    before = gpu_node_status(known(reading("A", "3g.20gb@4"), reading("B", "3g.20gb@0")), None, now=0.0)
+    status = gpu_node_status(replace(known(reading("A", "3g.20gb@4")), unnamed={1: LOST}), before, now=1.0)
+    assert [(gpu.uuid, gpu.health) for gpu in status.gpus] == [("A", GpuHealth.HEALTHY), ("B", GpuHealth.LOST)]
+    assert [str(each.key) for each in status.gpus[1].slices] == ["3g.20gb@0"]
+    assert read(status, ConditionType.GPUS_HEALTHY) == (False, "GpuLost")
+    assert read(status, ConditionType.READY) == (True, "Ready")
+
+
+def test_one_that_has_not_said_who_it_is_and_was_never_reported_is_told_by_its_number() -> None:
+    status = gpu_node_status(replace(known(reading("A", "3g.20gb@4")), unnamed={1: LOST}), None, now=1.0)
+    assert [gpu.uuid for gpu in status.gpus] == ["A"]
+    assert condition(status, ConditionType.GPUS_HEALTHY).message == "GPU 1 is Lost: NVML could not find GPU 1"
+    alone = gpu_node_status(replace(known(), unnamed={1: LOST}), None, now=1.0)
+    assert read(alone, ConditionType.READY) == (False, "NoHealthyGpu")
+
+
+def test_a_spec_may_name_one_that_has_not_said_who_it_is() -> None:
+    wants_both = replace(known(reading("A", "3g.20gb@4")), spec=wanted_node("B", "3g.20gb@0"))
+    assert read(gpu_node_status(wants_both, None, 0.0), ConditionType.SPEC_APPLIED) == (False, "UnknownGpu")
+    with_unnamed = replace(wants_both, unnamed={1: LOST})
+    assert read(gpu_node_status(with_unnamed, None, 0.0), ConditionType.SPEC_APPLIED)[1] != "UnknownGpu"
 
 
 def test_a_static_node_answers_each_spec_though_it_applies_none() -> None:
