@@ -13,12 +13,11 @@ from activator_hooks.source.process import run
 from activator_hooks.source.settings import SourceSettings
 from knative_mig.adapters.event_sender import TOKEN_FILE, Sink
 from knative_mig.adapters.kube.client import KubeClient
-from knative_mig.adapters.program import common_options, run_program
+from knative_mig.adapters.program import SECONDS, common_options, run_program
 from knative_mig.core.pending.asks import Rhythm
 
 PLANNER = "http://planner.knative-mig.svc"
 _DEFAULT = SourceSettings()
-_SECONDS = click.FloatRange(min=0, min_open=True)
 _PORT = click.IntRange(0, 65535)
 
 
@@ -28,10 +27,10 @@ _PORT = click.IntRange(0, 65535)
 @click.option("--ce-overrides", envvar="K_CE_OVERRIDES", default="", help="JSON with extensions that each event gets.")
 @click.option("--ca-certs", envvar="K_CA_CERTS", default="", help="PEM, trusted for the sink beside the system's.")
 @click.option("--token-file", default=TOKEN_FILE, show_default=True, help="Sent to the sink, if it is there.")
-@click.option("--again-s", type=_SECONDS, default=_DEFAULT.rhythm.again_s, show_default=True)
-@click.option("--again-most-s", type=_SECONDS, default=_DEFAULT.rhythm.again_most_s, show_default=True)
-@click.option("--retry-s", type=_SECONDS, default=_DEFAULT.rhythm.retry_s, show_default=True)
-@click.option("--retry-most-s", type=_SECONDS, default=_DEFAULT.rhythm.retry_most_s, show_default=True)
+@click.option("--again-s", type=SECONDS, default=_DEFAULT.rhythm.again_s, show_default=True)
+@click.option("--again-most-s", type=SECONDS, default=_DEFAULT.rhythm.again_most_s, show_default=True)
+@click.option("--retry-s", type=SECONDS, default=_DEFAULT.rhythm.retry_s, show_default=True)
+@click.option("--retry-most-s", type=SECONDS, default=_DEFAULT.rhythm.retry_most_s, show_default=True)
 @click.option("--senders", type=click.IntRange(1, 64), default=_DEFAULT.senders, show_default=True)
 @click.option("--dead-letters-port", type=_PORT, default=_DEFAULT.dead_letters_port, show_default=True)
 @click.option("--ops-host", default="0.0.0.0", show_default=True)  # noqa: S104 - probes come from the node

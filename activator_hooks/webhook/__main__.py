@@ -9,10 +9,9 @@ import click
 from activator_hooks.webhook.process import run
 from activator_hooks.webhook.settings import WebhookSettings
 from knative_mig.adapters.kube.client import KubeClient
-from knative_mig.adapters.program import common_options, run_program
+from knative_mig.adapters.program import SECONDS, common_options, run_program
 
 _DEFAULT = WebhookSettings()
-_SECONDS = click.FloatRange(min=0, min_open=True)
 _PORT = click.IntRange(0, 65535)
 
 
@@ -24,8 +23,8 @@ _PORT = click.IntRange(0, 65535)
 @click.option("--service", default=_DEFAULT.service, show_default=True, help="By whose name API servers call.")
 @click.option("--knative-namespace", default=_DEFAULT.knative_namespace, show_default=True)
 @click.option("--port", type=_PORT, default=_DEFAULT.port, show_default=True)
-@click.option("--look-every-s", type=_SECONDS, default=_DEFAULT.look_every_s, show_default=True)
-@click.option("--waits-for-mirrors-s", type=_SECONDS, default=_DEFAULT.waits_for_mirrors_s, show_default=True)
+@click.option("--look-every-s", type=SECONDS, default=_DEFAULT.look_every_s, show_default=True)
+@click.option("--waits-for-mirrors-s", type=SECONDS, default=_DEFAULT.waits_for_mirrors_s, show_default=True)
 @click.option("--host", default="0.0.0.0", show_default=True)  # noqa: S104 - API servers come from anywhere
 def command(
     *,

@@ -6,6 +6,7 @@ process is gone.
 """
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from knative_mig.core.errors import BadInput, KnativeMigError
 
 F = TypeVar("F", bound=Callable[..., Any])
 _LOOKS_EACH_S: Final = 0.2  # at most this is added to an end that is to take two seconds
+MOST_SECONDS: Final = 1e9  # some thirty years: beyond it the system knows no such wait
 
 
 class Process(Protocol):
@@ -32,6 +34,25 @@ class Process(Protocol):
     def start(self) -> None: ...
 
     def end(self) -> None: ...
+
+
+class Duration(click.FloatRange):
+    """An option's type: a number that can be waited for. To click `nan` is in any range, `inf` in one without an end.
+
+    A subclass, for that is how click is told of a type that also says its range in --help.
+    """
+
+    def __init__(self, *, zero: bool = False, most: float = MOST_SECONDS) -> None:
+        super().__init__(min=0, max=most, min_open=not zero)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is no number that can be waited for", param, ctx)
+        return number
+
+
+SECONDS: Final = Duration()
 
 
 def common_options(*, ops_port: int) -> Callable[[F], F]:

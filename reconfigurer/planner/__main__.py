@@ -10,7 +10,7 @@ import click
 
 from knative_mig.adapters.event_sender import TOKEN_FILE, Sink
 from knative_mig.adapters.kube.client import KubeClient
-from knative_mig.adapters.program import common_options, run_program
+from knative_mig.adapters.program import SECONDS, Duration, common_options, run_program
 from knative_mig.core.cluster.idle_worth import Reuse
 from knative_mig.core.cluster.staleness import Patience
 from knative_mig.core.planner.policy import Policy
@@ -18,7 +18,6 @@ from reconfigurer.planner.process import run
 from reconfigurer.planner.settings import PlannerSettings
 
 _DEFAULT = PlannerSettings()
-_SECONDS = click.FloatRange(min=0, min_open=True)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "KNATIVE_MIG", "help_option_names": ["-h", "--help"]})
@@ -27,17 +26,15 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
     "--namespace", envvar=["KNATIVE_MIG_NAMESPACE", "POD_NAMESPACE"], default=_DEFAULT.namespace, show_default=True
 )
 @click.option("--agent-namespace", default=_DEFAULT.agent_namespace, show_default=True, help="Of the heartbeats.")
-@click.option("--resync-s", type=_SECONDS, default=_DEFAULT.resync_s, show_default=True)
-@click.option("--mirror-age-limit-s", type=_SECONDS, default=_DEFAULT.mirror_age_limit_s, show_default=True)
-@click.option("--agent-answers-within-s", type=_SECONDS, default=_DEFAULT.patience.answer_s, show_default=True)
-@click.option("--agent-silent-after-s", type=_SECONDS, default=_DEFAULT.patience.silence_s, show_default=True)
-@click.option("--idle-cold-start-s", type=_SECONDS, default=_DEFAULT.reuse.cold_start_s, show_default=True)
-@click.option("--idle-half-life-s", type=_SECONDS, default=_DEFAULT.reuse.half_life_s, show_default=True)
+@click.option("--resync-s", type=SECONDS, default=_DEFAULT.resync_s, show_default=True)
+@click.option("--mirror-age-limit-s", type=SECONDS, default=_DEFAULT.mirror_age_limit_s, show_default=True)
+@click.option("--agent-answers-within-s", type=SECONDS, default=_DEFAULT.patience.answer_s, show_default=True)
+@click.option("--agent-silent-after-s", type=SECONDS, default=_DEFAULT.patience.silence_s, show_default=True)
+@click.option("--idle-cold-start-s", type=SECONDS, default=_DEFAULT.reuse.cold_start_s, show_default=True)
+@click.option("--idle-half-life-s", type=SECONDS, default=_DEFAULT.reuse.half_life_s, show_default=True)
 @click.option("--max-moves", type=click.IntRange(0, 2), default=_DEFAULT.policy.max_moves, show_default=True)
-@click.option("--starving-after-s", type=_SECONDS, default=_DEFAULT.policy.starving_after_s, show_default=True)
-@click.option(
-    "--wait-at-most-s", type=click.FloatRange(min=0), default=_DEFAULT.policy.wait_at_most_s, show_default=True
-)
+@click.option("--starving-after-s", type=SECONDS, default=_DEFAULT.policy.starving_after_s, show_default=True)
+@click.option("--wait-at-most-s", type=Duration(zero=True), default=_DEFAULT.policy.wait_at_most_s, show_default=True)
 @click.option("--reserve-whole", type=click.IntRange(min=0), default=_DEFAULT.policy.reserve_whole, show_default=True)
 @click.option("--events-port", type=click.IntRange(0, 65535), default=_DEFAULT.events_port, show_default=True)
 @click.option(

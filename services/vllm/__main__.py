@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from knative_mig.adapters.program import run_program
+from knative_mig.adapters.program import SECONDS, run_program
 from services.vllm import annotations, model_facts, visible_devices
 from services.vllm.failures import Ending, NotStarted
 from services.vllm.plan import Slice, Wanted, plan
@@ -33,7 +33,7 @@ _log = logging.getLogger("services.vllm")
 @click.option("--compute-share", default="1", show_default=True, help="Of its GPU, as 3/7.")
 @click.option("--annotations", "annotations_file", type=click.Path(path_type=Path), default="/etc/podinfo/annotations",
               show_default=True, help="The pod's, if they are there.")  # fmt: skip
-@click.option("--healthy-within-s", type=click.FloatRange(0, min_open=True), default=1200.0, show_default=True,
+@click.option("--healthy-within-s", type=SECONDS, default=1200.0, show_default=True,
               help="Then it is given up.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
 def command(
