@@ -142,7 +142,8 @@ def forbidden(told: str = "forbidden") -> Iterator[None]:
 
 def test_the_policies_are_understood_by_the_api_server(api: Api) -> None:
     """An expression that names no field that there is would only show when it is asked."""
-    planners, agents = ("gates", "gpunodes"), ("own-objects", "own-node", "own-pods", "evictions")
+    planners = ("gates", "gpunodes")
+    agents = ("own-objects", "new-gpunodes", "own-node", "own-pods", "evictions")
     for name in (*(f"planner-{each}" for each in planners), *(f"agent-{each}" for each in agents)):
         until(
             api, _POLICY.named(f"knative-mig-{name}"), "has been type checked",
@@ -161,6 +162,17 @@ def test_an_agent_reports_of_its_own_node_and_of_no_other(agent: Api, gpu_node: 
 def test_an_agent_changes_no_spec_not_even_its_own_nodes(agent: Api, gpu_node: GpuNode) -> None:
     with forbidden():
         agent.merge(GPU_NODE, gpu_node.name, {"spec": {"gpus": []}})
+
+
+def test_an_agent_makes_its_gpu_node_without_a_leaders_token_and_without_gpus(agent: Api, gpu_node: GpuNode) -> None:
+    """It is there, but whoever may not make it is told so first."""
+    head = {"apiVersion": "knative-mig.dev/v1alpha1", "kind": "GpuNode", "metadata": {"name": gpu_node.name}}
+    for spec in ({"fencingToken": 2**53 - 1, "gpus": []}, {"fencingToken": 0, "gpus": [gpu(0)]}):
+        with forbidden("with the fencing token 0 and no GPUs"):
+            agent.create(GPU_NODE, {**head, "spec": spec})
+    with pytest.raises(RefusedError) as refusal:
+        agent.create(GPU_NODE, {**head, "spec": {"fencingToken": 0, "gpus": []}})
+    assert refusal.value.code == HTTPStatus.CONFLICT
 
 
 def test_an_agent_says_how_many_slices_its_own_node_has_and_nothing_else(

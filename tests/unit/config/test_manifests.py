@@ -165,6 +165,18 @@ def test_the_api_server_takes_no_token_above_which_nobody_could_lead() -> None:
     assert (token["minimum"], token["maximum"]) == (0, MOST_TOKEN)
 
 
+def test_an_agent_makes_its_gpu_node_without_a_fencing_token_and_without_gpus() -> None:
+    """With the highest token that the API server takes, no planner could lead any more."""
+    spec = one("ValidatingAdmissionPolicy", "knative-mig-agent-new-gpunodes")["spec"]
+    [rule] = spec["matchConstraints"]["resourceRules"]
+    assert (rule["resources"], rule["operations"]) == (["gpunodes"], ["CREATE"])
+    [asked] = spec["validations"]
+    assert asked["expression"].split(" && ") == [
+        "object.?spec.?fencingToken.orValue(0) == 0",
+        "object.?spec.?gpus.orValue([]).size() == 0",
+    ]
+
+
 @pytest.mark.parametrize("name", ["planner", "source", "knative-mig-webhook"])
 def test_what_needs_nothing_of_a_node_keeps_to_the_restricted_level(name: str) -> None:
     pod = pod_of("Deployment", name)
