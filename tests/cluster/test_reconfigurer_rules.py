@@ -142,7 +142,7 @@ def forbidden(told: str = "forbidden") -> Iterator[None]:
 
 def test_the_policies_are_understood_by_the_api_server(api: Api) -> None:
     """An expression that names no field that there is would only show when it is asked."""
-    planners = ("gates", "gpunodes")
+    planners = ("gates", "gpunodes", "evictions")
     agents = ("own-objects", "new-gpunodes", "own-node", "own-pods", "evictions")
     for name in (*(f"planner-{each}" for each in planners), *(f"agent-{each}" for each in agents)):
         until(
@@ -279,6 +279,29 @@ def test_the_planner_says_whether_a_node_is_planned_on_and_nothing_else_of_its_s
     # The planner that runs puts its own word in the place of ours.
     told = ("AgentSilent", "AgentNotReported")
     assert any(reason in cluster.kubectl("get", "gn", nobodys_node) for reason in told)
+
+
+def test_the_planner_evicts_a_pod_by_its_uid_only_and_with_the_token_of_a_planner_that_runs(
+    cluster: Cluster, api: Api, namespace: str, gpu_node: GpuNode
+) -> None:
+    uid = api.create(POD, pod_on(gpu_node.name, "here"), namespace)["metadata"]["uid"]
+    running = api.items(POD, PLANNER_NAMESPACE, labelSelector="app.kubernetes.io/component=planner")[0]["metadata"][
+        "name"
+    ]
+    asked = ("create", "token", "planner", f"--namespace={PLANNER_NAMESPACE}")
+    unbound = cluster.kubectl(*asked).strip()
+    bound = cluster.kubectl(*asked, "--bound-object-kind=Pod", f"--bound-object-name={running}").strip()
+
+    def evict(token: str, options: Object) -> None:
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "here"}, "deleteOptions": options}
+        Api.of_kubeconfig(cluster.kubeconfig, token=token).call("POST", f"{POD.path(namespace, 'here')}/eviction", body)
+
+    by_uid: Object = {"preconditions": {"uid": uid}}
+    with forbidden("bound to no pod"):
+        evict(unbound, by_uid)
+    with forbidden("by its UID"):
+        evict(bound, {})
+    evict(bound, by_uid)
 
 
 def test_the_planner_lifts_its_gate_and_changes_nothing_else_of_a_pod(

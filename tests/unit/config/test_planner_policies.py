@@ -26,7 +26,7 @@ def rules_of(name: str) -> str:
         if each["kind"] == "ValidatingAdmissionPolicy" and each["metadata"]["name"] == name
     ]
     spec = policy["spec"]
-    return "\n".join(each["expression"] for each in (*spec["variables"], *spec["validations"]))
+    return "\n".join(each["expression"] for each in (*spec.get("variables", ()), *spec["validations"]))
 
 
 def test_of_a_revision_it_writes_the_floors_annotations_and_no_other() -> None:
@@ -39,6 +39,25 @@ def test_of_a_pods_annotations_it_writes_the_deletion_cost_and_the_node_that_it_
     rules = rules_of("knative-mig-planner-gates")
     assert rules.count(f"'{DELETION_COST}'") == rules.count("key == 'controller") == 2
     assert rules.count(f"'{PINNED}'") == rules.count("key == 'knative-mig.dev/") == 1
+
+
+def test_it_evicts_as_an_agent_does_with_the_token_of_a_pod_and_by_a_uid() -> None:
+    agents = [
+        each["spec"] for each in documents("400-agent-policies.yaml") if each["metadata"]["name"].endswith("-evictions")
+    ]
+    [asked] = [spec["validations"] for spec in agents if "validations" in spec]
+    assert rules_of("knative-mig-planner-evictions").splitlines() == [each["expression"] for each in asked]
+
+
+@pytest.mark.parametrize("right", [rule for each in documents("210-planner-roles.yaml") if each["kind"] == "ClusterRole"
+                                   for rule in each["rules"] if not {"get", "list", "watch"}.issuperset(rule["verbs"])],
+                         ids=lambda rule: " ".join(rule["resources"]))  # fmt: skip
+def test_whatever_it_may_write_anywhere_in_the_cluster_a_policy_narrows_but_events(right: dict[str, Any]) -> None:
+    policies = [each["spec"] for each in documents("410-planner-policy.yaml") if "matchConstraints" in each["spec"]]
+    narrowed = {
+        name for spec in policies for rule in spec["matchConstraints"]["resourceRules"] for name in rule["resources"]
+    }
+    assert set(right["resources"]) <= narrowed | {"events"}
 
 
 @pytest.mark.parametrize("name", [RECORDS, MOVES, REQUESTS_PREFIX + COMPONENT])
