@@ -209,7 +209,7 @@ class AgentRig:
         self.processes.pods[f"uid-{name}"] = {workload.pid}
         return started
 
-    def put_pod(self, name: str, wants: str, *, uid: str = "", **status: Any) -> None:
+    def put_pod(self, name: str, wants: str, *, uid: str = "", owner: str = "ReplicaSet", **status: Any) -> None:
         self.api.put_object(
             {
                 "kind": "Pod",
@@ -218,6 +218,7 @@ class AgentRig:
                     "namespace": "default",
                     "uid": uid or f"uid-{name}",
                     "creationTimestamp": "2026-01-01T00:00:00Z",
+                    "ownerReferences": [{"kind": owner, "controller": True}],
                 },
                 "spec": {
                     "nodeName": NAME,

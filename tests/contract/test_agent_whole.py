@@ -501,12 +501,12 @@ def test_a_status_that_somebody_wrote_over_is_soon_right_again(folder: Path) -> 
 
 def test_beside_nvidias_plugin_nothing_is_changed_until_it_has_gone(folder: Path) -> None:
     with AgentRig(folder) as rig:
-        rig.put_pod("nvidia-device-plugin-daemonset-x", "3g.20gb")
+        rig.put_pod("nvidia-device-plugin-daemonset-x", "3g.20gb", owner="DaemonSet")
         rig.wait_for(lambda: rig.said(ConditionType.NO_OTHER_OWNER) == (False, "OtherOwner"))
         rig.want("3g.20gb@4")
         rig.wait_for(lambda: rig.said(ConditionType.READY) == (False, "OtherOwner"))
         assert rig.hardware == []
-        rig.put_pod("nvidia-device-plugin-daemonset-x", "3g.20gb", phase="Succeeded")
+        rig.put_pod("nvidia-device-plugin-daemonset-x", "3g.20gb", owner="DaemonSet", phase="Succeeded")
         rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
 
 

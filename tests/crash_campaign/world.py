@@ -220,6 +220,7 @@ class World:
                     "namespace": "default",
                     "uid": f"uid-{name}",
                     "creationTimestamp": "2026-01-01T00:00:00Z",
+                    "ownerReferences": [{"kind": "ReplicaSet", "controller": True}],
                 },
                 "spec": {
                     "nodeName": NODE,

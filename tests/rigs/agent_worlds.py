@@ -98,7 +98,14 @@ def view(gpu: str, *slices: str) -> KubeletView:
     return KubeletView(holders=holders, allocatable=frozenset(allocatable))
 
 
-def pod(words: str, *wants: str, phase: Phase = Phase.RUNNING, reason: str = "", node: str = NODE) -> PodFacts:
+def pod(
+    words: str,
+    *wants: str,
+    phase: Phase = Phase.RUNNING,
+    reason: str = "",
+    node: str = NODE,
+    owner: str = "ReplicaSet",
+) -> PodFacts:
     namespace, _, name = words.partition("/")
     return PodFacts(
         namespace=namespace,
@@ -108,6 +115,7 @@ def pod(words: str, *wants: str, phase: Phase = Phase.RUNNING, reason: str = "",
         phase=phase,
         reason=reason,
         node=NodeName(node),
+        owner=owner,
         wants={profile(each): 1 for each in wants},
     )
 

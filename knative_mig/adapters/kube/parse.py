@@ -50,6 +50,7 @@ def pod(body: Mapping[str, Any]) -> PodFacts:
         phase=_phase(status),
         reason=status.text("reason"),
         node=NodeName(spec.text("nodeName")) if spec.has("nodeName") else None,
+        owner=next((each.text("kind") for each in about.children("ownerReferences") if each.flag("controller")), ""),
         revision=labels.get(REVISION_LABEL) or None,
         service=labels.get(SERVICE_LABEL) or None,
         wants={profile: count for profile, count in pod_requests.slices(asked).items() if count},

@@ -87,6 +87,7 @@ class PodFacts:
     phase: Phase = Phase.PENDING
     reason: str = ""  # of a failed pod: UnexpectedAdmissionError, OutOfnvidia.com/mig-…
     node: NodeName | None = None
+    owner: str = ""  # the kind of its controller, such as ReplicaSet or DaemonSet; none: nobody makes it anew
     revision: str | None = None  # label serving.knative.dev/revision
     service: str | None = None  # label serving.knative.dev/service
     wants: Mapping[ProfileName, int] = field(default_factory=dict)

@@ -55,6 +55,20 @@ class TestPods:
         assert found.asks == Resources(cpu_milli=125, memory_bytes=1024**3, pods=1)
 
     @pytest.mark.parametrize(
+        ("owners", "owner"),
+        [
+            pytest.param([], "", id="nobody"),
+            pytest.param([{"kind": "ReplicaSet", "controller": True}], "ReplicaSet", id="its controller"),
+            pytest.param(
+                [{"kind": "ConfigMap"}, {"kind": "Node", "controller": True}], "Node", id="a static pod's node"
+            ),
+            pytest.param([{"kind": "ConfigMap", "controller": False}], "", id="one that does not make it anew"),
+        ],
+    )
+    def test_who_makes_it_anew(self, owners: list[dict[str, Any]], owner: str) -> None:
+        assert pod(ownerReferences=owners).owner == owner
+
+    @pytest.mark.parametrize(
         ("selector", "notes", "pinned"),
         [
             pytest.param("n1", {"knative-mig.dev/node": "n1"}, True, id="by the planner"),

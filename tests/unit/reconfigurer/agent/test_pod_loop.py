@@ -121,7 +121,7 @@ def test_before_the_pods_are_known_nothing_is_removed_and_nobody_is_called_alone
 def test_beside_nvidias_plugin_the_gpu_loops_see_no_spec_and_they_see_it_again_when_it_has_gone(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.surroundings.spec_seen(wanted_node("A", "3g.20gb@4"))
-    rig.see(pod("gpu-operator/nvidia-device-plugin-daemonset-x7f"))
+    rig.see(pod("gpu-operator/nvidia-device-plugin-daemonset-x7f", owner="DaemonSet"))
     rig.loop.step()
     assert rig.board.snapshot().spec is None
     assert rig.surroundings.other_owners == ("gpu-operator/nvidia-device-plugin-daemonset-x7f",)
