@@ -1,7 +1,8 @@
 """Removes the pods of this node that cannot come right by themselves, and notices who else wants its slices.
 
 A thread of its own runs `run`, woken by its pods' mirror, by the board and by the desk. `core.agent.failed_pods` says
-which pods and why; each removal is an Event on its pod. The subtle thing is an eviction that a disruption budget holds
+which pods and why; each removal is an Event on its pod. On a static node the agent only reports: pods there are let be,
+as their devices are another plugin's. The subtle thing is an eviction that a disruption budget holds
 up: it is asked again, later each time, while the pod runs on a slice on which it can do nothing.
 """
 
@@ -63,6 +64,7 @@ class PodLoop:
         events: EventRecorder,
         metrics: AgentMetrics,
         clock: Callable[[], float],
+        static: bool = False,
     ) -> None:
         self._node = node
         self._board = board
@@ -73,6 +75,7 @@ class PodLoop:
         self._events = events
         self._metrics = metrics
         self._clock = clock
+        self._static = static
         self._tried: dict[str, _Tried] = {}
         self._woken = threading.Event()
 
@@ -93,7 +96,7 @@ class PodLoop:
         self._surroundings.pods_seen(other_owners(pods, self._node))
         self._tried = {uid: tried for uid, tried in self._tried.items() if uid in {pod.uid for pod in pods}}
         again_at = self._clock() + LOOK_EACH_S
-        for removal in self._to_remove(pods):
+        for removal in () if self._static else self._to_remove(pods):
             tried = self._tried.get(removal.uid)
             if tried is None or tried.again_at <= self._clock():
                 tried = self._remove(removal, tried)

@@ -224,6 +224,7 @@ class Agent:
             events=kube.events,
             metrics=self._metrics,
             clock=self._clock,
+            static=self._layout is Layout.STATIC,
         )
         self._node_status = NodeStatusLoop(
             settings.node,

@@ -198,6 +198,7 @@ class Pods:
         node: str | None = None,
         requests: Mapping[str, str] | None = None,
         program: str = "",
+        owner: Object | None = None,
         **spec: Any,
     ) -> SlicePod:
         """One that asks for a slice, or for none; it runs the function under test, or a Python program."""
@@ -210,7 +211,7 @@ class Pods:
         if program:
             container |= {"image": self.python(), "args": ["-c", program]}
         body: Object = {
-            "metadata": {"name": name, "labels": {"app": name}},
+            "metadata": {"name": name, "labels": {"app": name}, "ownerReferences": [owner] if owner else []},
             "spec": {
                 "containers": [container],
                 "terminationGracePeriodSeconds": 1,

@@ -11,7 +11,7 @@ import pytest
 
 from knative_mig.adapters.proc_pods import ProcPods
 from knative_mig.core.inventory import GpuUuid
-from tests.cluster.api import NODE, POD, Api, Object
+from tests.cluster.api import CONFIG_MAP, NODE, POD, Api, Object
 from tests.cluster.driver import Cluster
 from tests.cluster.figures import Measured
 from tests.cluster.simulation import controls, instance_number
@@ -130,8 +130,11 @@ def test_a_slice_that_broke_costs_its_pod_its_place_and_is_made_anew(
 def test_a_pod_that_the_kubelet_refuses_for_want_of_a_slice_is_deleted_and_its_event_says_why(
     api: Api, pods: Pods, gpus: list[GpuNodeView]
 ) -> None:
-    """It comes past the scheduler, to a node that has none: a Failed pod stays for ever, and its controller waits."""
-    late = pods.ask("late", _PROFILE, nodeName=gpus[0].name)
+    """It comes past the scheduler, to a node that has none: a Failed pod stays for ever. A bare one is left; a
+    ConfigMap plays the controller here, for it makes no others."""
+    maker = api.create(CONFIG_MAP, {"metadata": {"name": "maker"}}, pods.namespace)["metadata"]["uid"]
+    owner: Object = {"apiVersion": "v1", "kind": "ConfigMap", "name": "maker", "uid": maker, "controller": True}
+    late = pods.ask("late", _PROFILE, nodeName=gpus[0].name, owner=owner)
     until_gone(api, POD.named(late.name, late.namespace))
     found = eventually(
         "an Event says why it was deleted",

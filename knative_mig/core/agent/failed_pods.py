@@ -1,7 +1,8 @@
 """Which pods of a node have to go so that their function gets another one: failed at admission, or on a dead slice.
 
 Called by the agent's pod loop. The kubelet leaves a pod that it could not admit lying there as Failed, and leaves a pod
-whose device has become Unhealthy running: neither comes right by itself. The first is deleted, as nothing runs in it;
+whose device has become Unhealthy running: neither comes right by itself. The first is deleted, as nothing runs in it
+and its controller makes another; a bare pod, which nobody makes anew, is left for its user to read;
 the second is evicted, so that disruption budgets are kept. The subtle things are that a pod is named by its UID, as its
 successor may have the same name, and how long it may take to end.
 """
@@ -59,6 +60,7 @@ def failed_at_admission(pods: Iterable[PodFacts], node: NodeName) -> tuple[Remov
         if pod.node == node
         and pod.phase is Phase.FAILED
         and pod.wants
+        and pod.owner
         and pod.ends_at is None
         and (pod.reason == UNEXPECTED_ADMISSION or pod.reason.startswith(OUT_OF))
     )

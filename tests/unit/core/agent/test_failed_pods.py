@@ -23,6 +23,9 @@ FAILED = Phase.FAILED
     [
         pytest.param(pod("d/a", "3g.20gb", phase=FAILED, reason="UnexpectedAdmissionError"), True, id="not admitted"),
         pytest.param(pod("d/a", "3g.20gb", phase=FAILED, reason="OutOfnvidia.com/mig-3g.20gb"), True, id="none left"),
+        pytest.param(
+            pod("d/a", "3g.20gb", phase=FAILED, reason="UnexpectedAdmissionError", owner=""), False, id="bare"
+        ),
         pytest.param(pod("d/a", phase=FAILED, reason="UnexpectedAdmissionError"), False, id="wants no slice of ours"),
         pytest.param(pod("d/a", "3g.20gb", phase=FAILED, reason="OutOfcpu"), False, id="failed for its CPU"),
         pytest.param(pod("d/a", "3g.20gb", phase=FAILED, reason=""), False, id="its container failed"),

@@ -21,7 +21,7 @@ BIG = slice_id("A", "3g.20gb@4")
 
 
 class Rig:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, static: bool = False) -> None:
         self.board, self.clock = Board(), Clock()
         self.mirror: FakeMirror[PodFacts] = FakeMirror({})
         self.pods, self.events, self.registry = FakePods(), FakeEvents(), CollectorRegistry()
@@ -38,6 +38,7 @@ class Rig:
             events=self.events,
             metrics=AgentMetrics(self.registry),
             clock=self.clock,
+            static=static,
         )
         self.board.put_reading(reading("A", "3g.20gb@4 as MIG-1"))
 
@@ -66,6 +67,18 @@ def test_a_pod_that_was_not_admitted_is_deleted_counted_and_said(tmp_path: Path)
         "knative_mig_agent_failed_pods_deleted_total", {"reason": "SliceAdmissionFailed"}
     )
     assert counted == 1
+
+
+def test_on_a_static_node_no_pod_is_removed_for_its_devices_are_another_plugins(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, static=True)
+    rig.board.break_slice(BIG, "XID 94: contained memory error")
+    rig.held_by("d/hit")
+    rig.see(pod("d/hit", "3g.20gb"), pod("d/late", "3g.20gb", phase=Phase.FAILED, reason="UnexpectedAdmissionError"))
+    rig.loop.step()
+    assert (rig.pods.deleted, rig.pods.evicted, rig.events.said) == ([], [], [])
+    rig.see(pod("gpu-operator/nvidia-mig-manager-q2w", owner="DaemonSet"))
+    rig.loop.step()
+    assert rig.surroundings.other_owners == ("gpu-operator/nvidia-mig-manager-q2w",), "it is still looked for"
 
 
 def test_the_pod_on_a_slice_with_an_xid_is_evicted_with_the_xid_as_reason(tmp_path: Path) -> None:
