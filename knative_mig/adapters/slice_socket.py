@@ -26,6 +26,7 @@ from typing import Final
 
 from knative_mig.core.errors import BadInput, KnativeMigError
 from knative_mig.core.gpu_node import SliceId
+from knative_mig.core.inventory import GpuUuid
 from knative_mig.ports.kubelet import plain_name
 
 _log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ _READ_AWAY_BYTES: Final = 64 * 1024
 ASK_WITHIN_S: Final = 5.0
 CLIENTS_A_SLICE: Final = 4  # a holder asks once; one that does more shuts out nobody but itself
 _CREDENTIALS: Final = struct.Struct("iII")  # process, user, group
-_ANSWERING: Final = 4  # releases judged at once: each asks a GPU for its processes
+_ANSWERING: Final = 4  # releases of a GPU judged at once: each asks it for its processes, and waits where it hangs
 
 OnRelease = Callable[[SliceId, int], None]
 _Answer = dict[str, bool | str]
@@ -60,7 +61,8 @@ class _Client:
 
 class SliceSockets:
     """`on_release` is told the slice and the asking process, and refuses by raising KnativeMigError; it is called on a
-    thread of this class's, several at once for several slices.
+    thread of this class's, several at once for several slices. Each GPU has threads of its own: one that hangs keeps
+    the releases of no other waiting.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class SliceSockets:
         self._bell, self._bell_push = socket.socketpair()
         self._bell.settimeout(0.0)
         self._selector.register(self._bell, selectors.EVENT_READ)
-        self._answering = ThreadPoolExecutor(_ANSWERING, thread_name_prefix="slice-socket")
+        self._answering: dict[GpuUuid, ThreadPoolExecutor] = {}
         self._stopping = False
         self._idle = threading.Event()
         self._idle.set()
@@ -129,7 +131,9 @@ class SliceSockets:
         """Directories stay: containers have them mounted, and the next agent makes its sockets in them."""
         self._stopping = True
         self._ring()
-        self._answering.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            for answering in self._answering.values():
+                answering.shutdown(wait=False, cancel_futures=True)
         self._idle.wait(1.0)
         with self._lock:
             for door in self._doors.values():
@@ -179,9 +183,17 @@ class SliceSockets:
             self._selector.unregister(client.connection)
             client.until = float("inf")  # from here it is the agent that is waited for
             try:
-                self._answering.submit(self._serve, client)
+                self._answering_of(client.door.slice_id.gpu).submit(self._serve, client)
             except RuntimeError:  # stopping
                 client.connection.close()
+
+    def _answering_of(self, gpu: GpuUuid) -> ThreadPoolExecutor:
+        """RuntimeError: no more is answered."""
+        if self._stopping:
+            raise RuntimeError("stopping")
+        if gpu not in self._answering:
+            self._answering[gpu] = ThreadPoolExecutor(_ANSWERING, thread_name_prefix="slice-socket")
+        return self._answering[gpu]
 
     def _serve(self, client: _Client) -> None:
         answer = self._judged(client)

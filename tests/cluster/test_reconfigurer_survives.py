@@ -131,7 +131,8 @@ def test_a_pod_that_the_kubelet_refuses_for_want_of_a_slice_is_deleted_and_its_e
     api: Api, pods: Pods, gpus: list[GpuNodeView]
 ) -> None:
     """It comes past the scheduler, to a node that has none: a Failed pod stays for ever. A bare one is left; a
-    ConfigMap plays the controller here, for it makes no others."""
+    ConfigMap plays the controller here, for it makes no others.
+    """
     maker = api.create(CONFIG_MAP, {"metadata": {"name": "maker"}}, pods.namespace)["metadata"]["uid"]
     owner: Object = {"apiVersion": "v1", "kind": "ConfigMap", "name": "maker", "uid": maker, "controller": True}
     late = pods.ask("late", _PROFILE, nodeName=gpus[0].name, owner=owner)

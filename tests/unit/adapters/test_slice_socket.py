@@ -20,6 +20,7 @@ from knative_mig.core.gpu_node import SliceId
 
 FIRST: Final = SliceId.parse("GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77/1g.5gb+me/0")
 SECOND: Final = SliceId.parse("GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77/3g.20gb/4")
+ELSEWHERE: Final = SliceId.parse("GPU-00000000-0000-0000-0000-000000000000/3g.20gb/4")
 RELEASE: Final = b'{"release": true}\n'
 
 
@@ -32,10 +33,11 @@ class Agent:
         self.asked = threading.Semaphore(0)
         self.gate = threading.Event()
         self.gate.set()
+        self.gate_of: dict[SliceId, threading.Event] = {}
 
     def __call__(self, slice_id: SliceId, pid: int) -> None:
         self.asked.release()
-        self.gate.wait(60)
+        self.gate_of.get(slice_id, self.gate).wait(60)
         if self.fault is not None:
             raise self.fault
         self.released.append((slice_id, pid))
@@ -193,6 +195,23 @@ def test_a_judgement_that_takes_its_time_holds_up_no_other_slice(sockets: SliceS
     assert agent.asked.acquire(timeout=30), "the second is asked about while the first is judged"
     agent.gate.set()
     assert _answer(waiting) == _answer(other) == {"released": True}
+
+
+def test_a_gpu_that_hangs_keeps_no_release_of_another_gpu_waiting(sockets: SliceSockets, agent: Agent) -> None:
+    hangs = agent.gate_of[FIRST] = agent.gate_of[SECOND] = threading.Event()
+    waiting = [_connect(sockets.open(each)) for each in (FIRST, FIRST, FIRST, FIRST, SECOND)]
+    for client in waiting:
+        client.sendall(RELEASE)
+    for _ in range(4):
+        assert agent.asked.acquire(timeout=30)
+    other = _connect(sockets.open(ELSEWHERE))
+    other.settimeout(10)
+    other.sendall(RELEASE)
+    try:
+        assert _answer(other) == {"released": True}
+    finally:
+        hangs.set()
+    assert [_answer(each) for each in waiting] == [{"released": True}] * 5
 
 
 def test_who_asks_and_goes_away_harms_nobody(sockets: SliceSockets, agent: Agent) -> None:
