@@ -34,6 +34,11 @@ def no_nodes(_gpu: GpuUuid, _gi_id: int, _ci_id: int) -> tuple[DeviceNode, ...]:
     return ()
 
 
+def nothing_else() -> Mapping[str, Any]:
+    """What a container with a simulated slice gets beside it."""
+    return {}
+
+
 def cdi_device(slice_id: SliceId) -> str:
     """As the kubelet passes it on; CDI allows neither `/` nor `+` in a device's name."""
     return f"{KIND}={plain_name(slice_id)}"
@@ -45,10 +50,10 @@ class CdiFiles:
         folder: Path = FOLDER,
         *,
         device_nodes: DeviceNodes = no_nodes,
-        for_all: Mapping[str, Any] | None = None,
+        for_all: Callable[[], Mapping[str, Any]] = nothing_else,
     ) -> None:
         """`for_all`: CDI's containerEdits for each container with a slice, such as the mounts of the driver's
-        libraries that NVIDIA's generated file has; what a slice says counts more.
+        libraries that NVIDIA's generated file has. It is asked for each file; what a slice says counts more.
         """
         self._folder = folder
         self._device_nodes = device_nodes
@@ -68,8 +73,8 @@ class CdiFiles:
             "annotations": {KIND: str(slice_id)},
             "devices": [{"name": plain_name(slice_id), "containerEdits": edits}],
         }
-        if self._for_all:
-            spec["containerEdits"] = dict(self._for_all)
+        if for_all := self._for_all():
+            spec["containerEdits"] = dict(for_all)
         self._write(self._path(slice_id), json.dumps(spec, indent=2) + "\n")
 
     def withdraw(self, slice_id: SliceId) -> None:

@@ -25,8 +25,9 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from knative_mig.adapters.cdi import CdiFiles, NoFiles, cdi_device, no_nodes
+from knative_mig.adapters.cdi import CdiFiles, NoFiles, cdi_device
 from knative_mig.adapters.device_nodes import device_nodes
+from knative_mig.adapters.driver_edits import DriverEdits
 from knative_mig.adapters.gpu_worker import Deadlines, GpuWorker, Nvml, Simulated
 from knative_mig.adapters.journal_file import JournalFile
 from knative_mig.adapters.kubelet.pod_resources import KubeletPodResources
@@ -157,8 +158,11 @@ class Agent:
         self._driver = _driver(settings)
         injection: SliceInjection = NoFiles()
         if settings.inject is Inject.CDI and layout is Layout.DYNAMIC:
-            nodes = no_nodes if settings.simulated else device_nodes
-            injection = CdiFiles(settings.cdi_dir, device_nodes=nodes)
+            injection = (
+                CdiFiles(settings.cdi_dir)
+                if settings.simulated
+                else CdiFiles(settings.cdi_dir, device_nodes=device_nodes, for_all=DriverEdits(settings.cdi_dir))
+            )
         self._injection = around.injection(injection)
         self.surroundings = Surroundings(self.board, static=layout is Layout.STATIC)
         self._compose_kubelet_side()

@@ -94,7 +94,7 @@ def test_device_nodes_and_what_every_container_gets_are_in_the_file(tmp_path: Pa
         return (DeviceNode(path="/dev/nvidia0", major=195, minor=0), capability)
 
     libraries = {"mounts": [{"hostPath": "/lib/libcuda.so.1", "containerPath": "/lib/libcuda.so.1"}]}
-    _publish(CdiFiles(tmp_path, device_nodes=nodes, for_all=libraries), _slice("3g.20gb", 4), "MIG-1")
+    _publish(CdiFiles(tmp_path, device_nodes=nodes, for_all=lambda: libraries), _slice("3g.20gb", 4), "MIG-1")
 
     (spec,) = _specs(tmp_path).values()
     assert spec["containerEdits"] == libraries
