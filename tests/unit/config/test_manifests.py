@@ -242,6 +242,7 @@ def test_on_nvidias_gpus_the_agent_has_one_capability_and_the_right_to_cut() -> 
     assert {each["name"]: each["value"] for each in container["env"]} == {
         "NVIDIA_VISIBLE_DEVICES": "all",
         "NVIDIA_MIG_CONFIG_DEVICES": "all",
+        "NVIDIA_MIG_MONITOR_DEVICES": "all",
         "NVIDIA_DRIVER_CAPABILITIES": "utility",
     }
     assert patch["runtimeClassName"] == "nvidia"
@@ -257,6 +258,7 @@ def test_on_nvidias_gpus_no_agent_is_placed_beside_another_owner_of_a_dynamic_no
     assert dynamic[LAYOUT_LABEL] == ("NotIn", ["static"])
     assert dynamic["nvidia.com/gpu.deploy.mig-manager"] == ("In", ["false"])
     assert dynamic["nvidia.com/gpu.deploy.device-plugin"] == ("In", ["false"])
+    assert dynamic["nvidia.com/gpu.deploy.dra-driver"] == ("NotIn", ["true"])
     assert static[LAYOUT_LABEL] == ("In", ["static"])
 
 
