@@ -25,7 +25,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from knative_mig.adapters.cdi import CdiFiles, NoFiles, cdi_device
+from knative_mig.adapters.cdi import CdiFiles, DeviceNodes, NoFiles, cdi_device
 from knative_mig.adapters.device_nodes import device_nodes
 from knative_mig.adapters.driver_edits import DriverEdits
 from knative_mig.adapters.gpu_worker import Deadlines, GpuWorker, Nvml, Simulated
@@ -156,14 +156,7 @@ class Agent:
         self.board.put_journal(_journal_at_start(self._opened))
         self.board.put_processes_verified(verified=processes.sees_the_host())
         self._driver = _driver(settings)
-        injection: SliceInjection = NoFiles()
-        if settings.inject is Inject.CDI and layout is Layout.DYNAMIC:
-            injection = (
-                CdiFiles(settings.cdi_dir)
-                if settings.simulated
-                else CdiFiles(settings.cdi_dir, device_nodes=device_nodes, for_all=DriverEdits(settings.cdi_dir))
-            )
-        self._injection = around.injection(injection)
+        self._injection = around.injection(injection_of(settings, layout, nodes_of=device_nodes))
         self.surroundings = Surroundings(self.board, static=layout is Layout.STATIC)
         self._compose_kubelet_side()
         self._compose_kube_side()
@@ -469,6 +462,15 @@ def _driver(settings: Settings) -> Nvml | Simulated:
     )
     latency_s = dict.fromkeys(changes, settings.simulated_latency_s) if settings.simulated_latency_s else {}
     return Simulated(spec=settings.simulated, state=settings.gpu_state_file, latency_s=latency_s)
+
+
+def injection_of(settings: Settings, layout: Layout, *, nodes_of: DeviceNodes) -> SliceInjection:
+    """On hardware a container is also given the driver's libraries, where NVIDIA's own file says what they are."""
+    if settings.inject is not Inject.CDI or layout is not Layout.DYNAMIC:
+        return NoFiles()
+    if settings.simulated:
+        return CdiFiles(settings.cdi_dir)
+    return CdiFiles(settings.cdi_dir, device_nodes=nodes_of, for_all=DriverEdits(settings.cdi_dir))
 
 
 def _journal_at_start(opened: Opened) -> Journalled:
