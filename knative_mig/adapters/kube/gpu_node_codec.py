@@ -6,11 +6,12 @@ upgraded one after the other; what cannot be is BadInput with its place, and wha
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-from knative_mig.adapters.kube import gpu_models
+from knative_mig.adapters.kube import conditions, gpu_models
 from knative_mig.adapters.kube.fields import Fields, time_text
 from knative_mig.adapters.kube.kinds import GPU_NODE
 from knative_mig.core.cluster import planned
@@ -42,8 +43,6 @@ MOST_HOLDERS: Final = 64
 _WHY: Final = 1024  # characters
 _MESSAGE: Final = 32768
 _PLANNED: Final = "planned"
-_CONDITION: Final[Mapping[str, bool | None]] = {"True": True, "False": False, "Unknown": None}
-_CONDITION_OUT: Final = {meaning: text for text, meaning in _CONDITION.items()}
 
 
 def read(body: Mapping[str, Any]) -> GpuNode:
@@ -137,23 +136,11 @@ def _holder(fields: Fields) -> Holder:
 
 
 def _planned(fields: Fields) -> Condition:
-    return _word(planned.TYPE, fields)
+    return conditions.read(planned.TYPE, fields)
 
 
 def _condition(fields: Fields) -> Condition:
-    return _word(fields.name("type"), fields)
-
-
-def _word(kind: str, fields: Fields) -> Condition:
-    if (status := fields.text("status")) not in _CONDITION:
-        raise fields.bad("status", "True, False or Unknown")
-    return Condition(
-        type=kind,
-        status=_CONDITION[status],
-        reason=fields.text("reason"),
-        message=fields.text("message"),
-        since=fields.time("lastTransitionTime") or 0.0,
-    )
+    return conditions.read(fields.name("type"), fields)
 
 
 def _choice(fields: Fields, key: str, states: type[E], absent: E | None = None) -> E:
@@ -279,23 +266,12 @@ def _holder_out(holder: Holder) -> dict[str, str]:
 
 
 def planned_out(condition: Condition) -> dict[str, Any]:
-    return {
-        "status": _CONDITION_OUT[condition.status],
-        "reason": condition.reason,
-        "message": condition.message,
-        "lastTransitionTime": time_text(condition.since),
-    }
+    return conditions.written(condition)
 
 
 def _condition_out(condition: Condition, generation: int) -> dict[str, Any]:
-    return {
-        "type": condition.type,
-        "status": _CONDITION_OUT[condition.status],
-        "reason": condition.reason,
-        "message": condition.message[:_MESSAGE],
-        "lastTransitionTime": time_text(condition.since),
-        "observedGeneration": generation,
-    }
+    cut = replace(condition, message=condition.message[:_MESSAGE])
+    return {"type": condition.type, **conditions.written(cut), "observedGeneration": generation}
 
 
 def _summary(status: GpuNodeStatus) -> dict[str, Any]:
