@@ -143,6 +143,11 @@ class Pods(Protocol):
         """Removes a scheduling gate; with `node` the pod may be scheduled only there."""
 
 
+class PodConditions(Protocol):
+    def write_condition(self, key: Key, *, uid: str, condition: Condition) -> None:
+        """Beside the pod's others, in the place of the one of its type. ObjectNotFound: that uid has gone."""
+
+
 class EventType(StrEnum):
     NORMAL = "Normal"
     WARNING = "Warning"

@@ -42,6 +42,7 @@ from knative_mig.ports.kube import (
     NodeSlices,
     NodeStatuses,
     ObjectNotFound,
+    PodConditions,
     Pods,
     Refused,
     Subject,
@@ -276,6 +277,51 @@ class TestPods:
         with pytest.raises(ObjectNotFound):
             pods.lift_gate(key, uid="another", gate=GATE, node=None)
         assert rig.client.get(POD, key)["spec"]["schedulingGates"]
+
+
+class TestPodConditions:
+    WAITS = Condition(
+        type="knative-mig.dev/Slice", status=False, reason="NoFreePlace", message="all are busy", since=1_700_000_000.0
+    )
+
+    def test_stands_beside_the_others_and_in_its_own_place(self, rig: KubeRig) -> None:
+        conditions: PodConditions = KubePods(rig.client)
+        key = rig.pod()
+        theirs = {"type": "example.com/Other", "status": "True", "reason": "Theirs"}
+        rig.client.merge_strategically(
+            POD, key, {"status": {"phase": "Pending", "conditions": [theirs]}}, subresource="status"
+        )
+        uid = rig.uid(POD, key)
+        conditions.write_condition(key, uid=uid, condition=self.WAITS)
+        assert parse.pod(rig.client.get(POD, key)).told == self.WAITS
+        given = replace(self.WAITS, status=True, reason="SliceGiven", message="on n1", since=1_700_000_009.0)
+        conditions.write_condition(key, uid=uid, condition=given)
+        found = rig.client.get(POD, key)
+        assert parse.pod(found).told == given
+        kinds = [each["type"] for each in found["status"]["conditions"]]
+        assert (kinds.count("knative-mig.dev/Slice"), kinds.count("example.com/Other")) == (1, 1)
+        assert found["status"]["phase"] == "Pending"
+
+    def test_again_the_same_is_no_change(self, rig: KubeRig) -> None:
+        conditions: PodConditions = KubePods(rig.client)
+        key = rig.pod()
+        uid = rig.uid(POD, key)
+        conditions.write_condition(key, uid=uid, condition=self.WAITS)
+        once = rig.client.get(POD, key)
+        conditions.write_condition(key, uid=uid, condition=self.WAITS)
+        assert rig.client.get(POD, key) == once
+
+    def test_is_not_a_successors(self, rig: KubeRig) -> None:
+        conditions: PodConditions = KubePods(rig.client)
+        key = rig.pod()
+        for gone in (key, Key(key.namespace, f"{rig.tag}-nobody")):
+            with pytest.raises(ObjectNotFound):
+                conditions.write_condition(gone, uid="another", condition=self.WAITS)
+        assert parse.pod(rig.client.get(POD, key)).told is None
+
+    def test_of_our_own_kinds_no_list_is_merged_by_keys(self, rig: KubeRig, gpu_node: GpuNode) -> None:
+        with pytest.raises(Refused):
+            rig.client.merge_strategically(GPU_NODE, Key("", gpu_node.name), {"status": {}}, subresource="status")
 
 
 class TestLeases:

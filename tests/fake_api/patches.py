@@ -1,9 +1,13 @@
-"""The two patch types that the adapters send: RFC 7396, and of RFC 6902 add, remove, replace and test."""
+"""The patch types that the adapters send: RFC 7396, of RFC 6902 add, remove, replace and test, and of Kubernetes' own
+strategic merge the merging of conditions, by their type.
+"""
 
 import copy
-from typing import Any
+from typing import Any, Final
 
 from tests.fake_api.refusals import Refusal, invalid
+
+MERGE_KEYS: Final = {"conditions": "type"}  # of lists whose entries are merged; here every other list is replaced
 
 
 def merged(target: Any, patch: Any) -> Any:
@@ -16,6 +20,30 @@ def merged(target: Any, patch: Any) -> Any:
         else:
             found[key] = merged(found.get(key), value)
     return found
+
+
+def strategically_merged(target: Any, patch: Any, name: str = "") -> Any:
+    """`name`: of the field that it is about."""
+    if isinstance(patch, list) and name in MERGE_KEYS:
+        return _by_key(target or [], patch, MERGE_KEYS[name])
+    if not isinstance(patch, dict):
+        return patch
+    found = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = strategically_merged(found.get(key), value, key)
+    return found
+
+
+def _by_key(entries: list[dict[str, Any]], patch: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    found = {each[key]: each for each in entries}
+    for each in patch:
+        if key not in each or "$patch" in each:
+            raise Refusal(400, "BadRequest", f"{each} is not known here")
+        found[each[key]] = strategically_merged(found.get(each[key]), each)
+    return [*found.values()]
 
 
 def patched(target: dict[str, Any], operations: Any) -> dict[str, Any]:

@@ -5,14 +5,17 @@ Made by `api.FakeApi`. One thread a connection, as the standard library does it;
 
 import json
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.fake_api.faults import Faults
-from tests.fake_api.patches import merged, patched
+from tests.fake_api.patches import merged, patched, strategically_merged
 from tests.fake_api.refusals import Refusal, expired
 from tests.fake_api.store import Body, Change, Id, Store
+
+_CUSTOM: Final = frozenset({"gpunodes", "revisions", "podautoscalers"})  # whose merge keys nobody knows
 
 
 class Server(ThreadingHTTPServer):
@@ -102,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
             case "PUT":
                 self._answer(200, store.update(at, lambda _: body, status=below == "status", manager=manager))
             case "PATCH":
-                change = merged if "merge" in self.headers["Content-Type"] else patched
+                change = _change_of(self.headers["Content-Type"], at.plural)
                 status = below == "status"
                 self._answer(200, store.update(at, lambda old: change(old, body), status=status, manager=manager))
             case "DELETE":
@@ -196,6 +199,19 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Retry-After", str(retry_after_s))
         self.end_headers()
         self.wfile.write(data)
+
+
+def _change_of(content_type: str, plural: str) -> Callable[[Body, Any], Body]:
+    match content_type.removeprefix("application/").removesuffix("+json"):
+        case "json-patch":
+            return patched
+        case "merge-patch":
+            return merged
+        case "strategic-merge-patch" if plural not in _CUSTOM:
+            return strategically_merged
+        case _:
+            message = f"the body of the request was in an unknown format: {content_type}"
+            raise Refusal(415, "UnsupportedMediaType", message)
 
 
 def _seen_by(change: Change, at: Id, query: dict[str, str]) -> Body | None:

@@ -8,8 +8,9 @@ request plus the grace period, so nothing is added to it here; of a function's p
 from collections.abc import Mapping
 from typing import Any, Final
 
-from knative_mig.adapters.kube import pod_requests
+from knative_mig.adapters.kube import conditions, pod_requests
 from knative_mig.adapters.kube.fields import Fields
+from knative_mig.core.cluster import slice_condition
 from knative_mig.core.cluster.draining import drained_at
 from knative_mig.core.cluster.objects import (
     HOSTNAME,
@@ -24,6 +25,7 @@ from knative_mig.core.cluster.objects import (
     Term,
     Toleration,
 )
+from knative_mig.core.gpu_node import Condition
 from knative_mig.core.inventory import NodeName
 
 MOVABLE: Final = "knative-mig.dev/movable"
@@ -67,6 +69,7 @@ def pod(body: Mapping[str, Any]) -> PodFacts:
         pinned=HOSTNAME in selector and annotations.get(PINNED) == selector[HOSTNAME],
         node_terms=_node_terms(spec.child("affinity").child("nodeAffinity")),
         tolerations=tuple(tolerations(spec)),
+        told=_told(status),
     )
 
 
@@ -92,6 +95,13 @@ def _unschedulable_since(status: Fields) -> float | None:
             if each.text("status") == "False" and each.text("reason") == "Unschedulable":
                 return each.time("lastTransitionTime")
             return None
+    return None
+
+
+def _told(status: Fields) -> Condition | None:
+    for each in status.children("conditions"):
+        if each.text("type") == slice_condition.TYPE:
+            return conditions.read(slice_condition.TYPE, each)
     return None
 
 

@@ -1,8 +1,8 @@
-"""Deletes, evicts, marks and un-gates pods: the ports `ports.kube.Pods` and `ports.autoscaling.MovedPods`.
+"""Deletes, evicts, marks and un-gates pods, and writes our condition into their status: the ports `ports.kube.Pods` and
+`PodConditions`, and `ports.autoscaling.MovedPods`.
 
-Called by the node agent (delete, evict) and by the planner (gates; marks and evictions of moves). The subtle thing is
-who may be meant: a pod's name comes back with its successor (a StatefulSet's, a test's), so each write is tied to the
-uid, in the write itself.
+Called by the node agent (delete, evict) and by the planner (the rest). The subtle thing is who may be meant: a pod's
+name comes back with its successor (a StatefulSet's, a test's), so each write is tied to the uid, in the write itself.
 
 A gate is lifted and the node is named in one patch: the API server lets a gated pod's node selector grow, and asks
 whether it was gated before the update, so nobody sees the pod ungated and free to go anywhere. An annotation in
@@ -15,14 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from knative_mig.adapters.kube import parse
+from knative_mig.adapters.kube import conditions, parse
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.adapters.kube.kinds import NODE, POD
 from knative_mig.adapters.kube.parse import DELETION_COST, PINNED, REVISION_LABEL
 from knative_mig.core.cluster.objects import HOSTNAME, NodeFacts, PodFacts
+from knative_mig.core.gpu_node import Condition
 from knative_mig.core.inventory import Function, NodeName
-from knative_mig.ports.kube import Conflict, Key, KeyedMirror, ObjectNotFound, Refused
+from knative_mig.ports.kube import ClusterError, Conflict, Key, KeyedMirror, ObjectNotFound, Refused
 
 _TRIES: Final = 3  # another controller may lift its own gate at the same time, and so move ours in the list
 # The API server takes another uid for a conflict that passes, and tries an eviction for ten seconds; hence the look
@@ -75,6 +76,14 @@ class KubePods:
         except Conflict as conflict:
             raise self._or_gone(key, uid, conflict) from conflict
 
+    def write_condition(self, key: Key, *, uid: str, condition: Condition) -> None:
+        about = {"type": condition.type, **conditions.written(condition)}
+        patch = {"metadata": {"uid": uid}, "status": {"conditions": [about]}}
+        try:
+            self._client.merge_strategically(POD, key, patch, subresource="status")
+        except (Conflict, Refused) as error:  # another uid is either
+            raise self._or_gone(key, uid, error) from error
+
     def lift_gate(self, key: Key, *, uid: str, gate: str, node: NodeName | None) -> None:
         """Nothing to do where it is lifted already. Refused: the pod may not go to that node."""
         if (foreseen := self._foreseen(key, uid, gate, node)) is not None:
@@ -124,13 +133,13 @@ class KubePods:
             raise ObjectNotFound(f"pod {key.namespace}/{key.name} is another one now: {uid} has gone")
         return body
 
-    def _or_gone(self, key: Key, uid: str, conflict: Conflict) -> Conflict | ObjectNotFound:
+    def _or_gone(self, key: Key, uid: str, error: ClusterError) -> ClusterError:
         """What a conflict on a write with a uid means: mostly that the uid is another's."""
         try:
             self._read(key, uid)
         except ObjectNotFound as gone:
             return gone
-        return conflict
+        return error
 
 
 def _options(uid: str, grace_s: int | None) -> dict[str, Any]:

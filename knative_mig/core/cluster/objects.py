@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from knative_mig.core.gpu_node import Condition
 from knative_mig.core.inventory import Function, NodeName
 from knative_mig.core.profile import ProfileName
 
@@ -104,6 +105,7 @@ class PodFacts:
     pinned: bool = False  # the planner has named the node in its selector; otherwise its user has
     node_terms: tuple[Term, ...] | None = None  # required node affinity: one of them must hold; None: no affinity
     tolerations: tuple[Toleration, ...] = ()
+    told: Condition | None = None  # knative-mig.dev/Slice: what the planner last wrote of its slice, if anything
 
     @property
     def function(self) -> Function:

@@ -20,6 +20,7 @@ from knative_mig.core.cluster.objects import (
     Toleration,
 )
 from knative_mig.core.errors import BadInput
+from knative_mig.core.gpu_node import Condition
 from knative_mig.core.inventory import NodeName
 from knative_mig.core.profile import ProfileName
 
@@ -164,6 +165,26 @@ class TestPods:
     def test_has_a_priority(self, spec: dict[str, Any], annotation: str | None, priority: int) -> None:
         annotations = {} if annotation is None else {parse.PRIORITY: annotation}
         assert pod(spec, annotations=annotations).priority == priority
+
+    def test_shows_what_the_planner_has_told_it(self) -> None:
+        told = {
+            "type": "knative-mig.dev/Slice",
+            "status": "False",
+            "reason": "NoFreePlace",
+            "message": "all are busy",
+            "lastProbeTime": None,
+            "lastTransitionTime": "2026-01-01T00:00:10Z",
+        }
+        assert pod(status={"conditions": [{"type": "Ready", "status": "False"}, told]}).told == Condition(
+            type="knative-mig.dev/Slice",
+            status=False,
+            reason="NoFreePlace",
+            message="all are busy",
+            since=1767225610.0,
+        )
+        assert pod(status={"conditions": [{"type": "Ready", "status": "False"}]}).told is None
+        with pytest.raises(BadInput, match=r"status\.conditions\[0\]\.status"):
+            pod(status={"conditions": [{**told, "status": "Perhaps"}]})
 
     def test_recreates_where_it_says_so(self) -> None:
         assert pod(annotations={parse.ROLLOUT: "recreate"}).recreates
