@@ -28,6 +28,7 @@ from knative_mig.ports.kube import Key, LeaseRecord
 from reconfigurer.planner import memory
 from reconfigurer.planner.announcing import Announcer
 from reconfigurer.planner.clocks import Now
+from reconfigurer.planner.conditions import Conditions
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.loop import Mirrors, Outcome, PlannerLoop
 from reconfigurer.planner.metering import Metering
@@ -200,7 +201,8 @@ def _loop(cluster: BenchCluster) -> PlannerLoop:
         gpu_nodes=cluster,
         pods=cluster,
         leader=leader,
-        teller=Teller(cluster, metrics, settings.tell_again_s),
+        # Conditions are written on another thread.
+        teller=Teller(cluster, Conditions(lambda *_: None, settings.tell_again_s), metrics, settings.tell_again_s),
         metering=Metering(cluster, metrics, settings.store_meters_s, later=lambda _: None),  # on another thread
         mover=mover,
         announcer=Announcer(revisions=cluster.revisions, events=cluster, metrics=metrics),

@@ -161,7 +161,7 @@ class PlannerLoop:
         pod is there. So they wake nobody by themselves, but for a while after their event, when they are waited for;
         without an event they are found at the next resync. A pod without a revision has nobody to tell of it, and what
         is moved goes on by what becomes of pods and Revisions. Heartbeats alone change nothing; each round looks at
-        them.
+        them. Nor does what the planner itself has just written into a pod's status.
         """
         for mirror in (self._mirrors.gpu_nodes, self._mirrors.nodes, self._mirrors.quotas):
             mirror.on_change(lambda _: self.wake())
@@ -170,6 +170,8 @@ class PlannerLoop:
 
     def _pod_changed(self, key: Key) -> None:
         pod = self._mirrors.pods.get(key)
+        if pod is not None and self._teller.is_echo(pod):
+            return
         if self._mover.is_moving and (pod is None or pod.wants):
             self.wake()
         elif pod is not None:
@@ -222,6 +224,7 @@ class PlannerLoop:
             self._begin_anew()
             self._metering.begin(now.wall)
             self._announcer.begin()
+            self._teller.begin()
             self._led_under = token
             self._metrics.token.set(token)
         if highest_token(nodes.values()) > token:
@@ -265,7 +268,7 @@ class PlannerLoop:
         self._mover.act(token, now)
         self._sayer.say(nodes, facts.verdicts, now)
         decision = named(decision, self._cause_of)
-        self._teller.tell(decision, now.wall)
+        self._teller.tell(decision, pods, now.wall, let_go=self._lifted.keys())
         self._announcer.tell(nodes, pods, decision, self._mover.take_moved(), self._cause_of, self._asked_by, now)
         self._metering.take(self._keeper, changed, decision, now.wall)
         self._metering.store(now.wall)
@@ -345,6 +348,7 @@ class PlannerLoop:
         if self._led_under is not None:
             self._metering.drop()
             self._announcer.begin()
+            self._teller.begin()
             self._led_under = None
             self._begin_anew()
 

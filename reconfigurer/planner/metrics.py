@@ -45,6 +45,9 @@ class PlannerMetrics:
         )
         self.rejections = counter("rejections_total", "Pods refused a slice, by reason; once a reason.", "reason")
         self.writes = counter("spec_writes_total", "Writes of GpuNode specs, by result.", "result")
+        self.conditions = counter(
+            "condition_writes_total", "Writes of the condition knative-mig.dev/Slice on pods, by result.", "result"
+        )
         self.gates = counter("gates_lifted_total", "Scheduling gates lifted.")
         self.leader = gauge("leader", "1 while this replica leads.")
         self.token = gauge("fencing_token", "The token that this replica last led under.")

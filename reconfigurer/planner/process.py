@@ -2,7 +2,7 @@
 
     mirrors    GpuNodes, pods, nodes, quotas, the agents' heartbeats, Revisions, requests: a thread each
     lease      takes and renews it                                       tell      writes Events
-    floor      autoscaling values on Revisions
+    floor      autoscaling values on Revisions                           conditions  of pods that wait
     planner    the rounds, and a pool that writes specs side by side     ops       /healthz, /readyz, /metrics
     door       takes CloudEvents, a thread for each connection           forward   sends a standby's to the leader
     announce   sends outcomes, where there is a sink
@@ -43,6 +43,8 @@ from knative_mig.ports.kube import Key
 from reconfigurer.planner import memory
 from reconfigurer.planner.announcing import Announcer
 from reconfigurer.planner.clocks import Now
+from reconfigurer.planner.condition_writer import ConditionWriter
+from reconfigurer.planner.conditions import Conditions
 from reconfigurer.planner.door import Door
 from reconfigurer.planner.floor import Floor
 from reconfigurer.planner.leader import Leader
@@ -152,6 +154,11 @@ class Planner:
                 settings=settings.outbox,
             )
         kube_pods = KubePods(client, Seen(pods=pods, nodes=nodes))
+        self._conditions = ConditionWriter(
+            kube_pods,
+            leads=lambda: self.leader.token() is not None,
+            count=lambda result: metrics.conditions.labels(result).inc(),
+        )
         mover = Mover(
             store=KubeMoveStore(client, settings.namespace),
             requests=KubeFloorRequests(client, settings.namespace, COMPONENT),
@@ -169,7 +176,12 @@ class Planner:
             gpu_nodes=KubeGpuNodes(client),
             pods=kube_pods,
             leader=self.leader,
-            teller=Teller(self._events, metrics, settings.tell_again_s),
+            teller=Teller(
+                self._events,
+                Conditions(self._conditions.put, settings.tell_again_s),
+                metrics,
+                settings.tell_again_s,
+            ),
             metering=Metering(
                 KubeMeterStore(client, settings.namespace), metrics, settings.store_meters_s, self._pool.submit
             ),
@@ -200,6 +212,7 @@ class Planner:
     def start(self) -> None:
         self._threads.run("ops", lambda _: self.ops.serve())
         self._threads.run("tell", self._events.run)
+        self._threads.run("conditions", self._conditions.run)
         for name, mirror in self._running.items():
             self._threads.run(f"mirror-{name}", mirror.run)
         self._threads.run("lease", self._hold_lease)

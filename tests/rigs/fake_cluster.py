@@ -77,6 +77,7 @@ class FakeCluster:
         self.events: list[tuple[str, str, str]] = []  # pod, reason, message
         self.spec_writes: list[tuple[str, GpuNodeSpec]] = []
         self.lifted: list[tuple[str, str | None]] = []
+        self.condition_writes: list[tuple[str, str]] = []  # pod, reason
         self.stored: StoredMeters | None = None
         self.unreachable = False
         self._versions = count(1)
@@ -180,6 +181,10 @@ class FakeCluster:
         gates = tuple(each for each in pod.gates if each != gate)
         self.pods[key] = replace(pod, gates=gates, node_selector=selector, pinned=pinned)
         self.lifted.append((pod.name, node))
+
+    def write_condition(self, key: Key, *, uid: str, condition: Condition) -> None:
+        self.pods[key] = replace(self._pod(key, uid), told=condition)
+        self.condition_writes.append((key.name, condition.reason))
 
     def _pod(self, key: Key, uid: str) -> PodFacts:
         self.version()

@@ -55,7 +55,7 @@ class Writes:
         setattr(owner, name, watched)
 
     def watch_all(self, world: "MovingCluster") -> None:
-        for name in ("write_spec", "lift_gate", "set_deletion_cost", "evict"):
+        for name in ("write_spec", "lift_gate", "set_deletion_cost", "evict", "write_condition"):
             self.watch(world.cluster, name)
         for name in ("write", "ask"):
             self.watch(world.knative, name)
@@ -211,6 +211,7 @@ class MovingCluster:
             self.replica.leader.step()
             outcome = self.replica.round()
             assert outcome is Outcome.PLANNED, outcome
+            self.replica.write_conditions()
             while self.replica.floor.step(self.clock.now()) is FloorOutcome.WROTE:
                 continue
             self.beat()

@@ -12,6 +12,8 @@ from knative_mig.core.gpu_node import GpuNode
 from knative_mig.ports.kube import Key, LeaseRecord
 from reconfigurer.planner.announcing import Announcer
 from reconfigurer.planner.clocks import Now
+from reconfigurer.planner.condition_writer import ConditionWriter
+from reconfigurer.planner.conditions import Conditions
 from reconfigurer.planner.floor import Floor
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.loop import Mirrors, Outcome, PlannerLoop
@@ -98,6 +100,9 @@ class Replica:
             settings=self.settings.mover,
             mirror_age_limit_s=self.settings.mirror_age_limit_s,
         )
+        self.conditions = ConditionWriter(
+            self.cluster, leads=lambda: self.leader.token() is not None, count=lambda _: None
+        )
         self.loop = PlannerLoop(
             mirrors=Mirrors(
                 gpu_nodes=self.gpu_nodes,
@@ -109,7 +114,12 @@ class Replica:
             gpu_nodes=self.cluster,
             pods=self.cluster,
             leader=self.leader,
-            teller=Teller(self.cluster, metrics, self.settings.tell_again_s),
+            teller=Teller(
+                self.cluster,
+                Conditions(self.conditions.put, self.settings.tell_again_s),
+                metrics,
+                self.settings.tell_again_s,
+            ),
             metering=self.metering,
             mover=self.mover,
             announcer=Announcer(
@@ -122,6 +132,11 @@ class Replica:
 
     def round(self) -> Outcome:
         return self.loop.step(self.clock.now())
+
+    def write_conditions(self) -> None:
+        """All that wait to be written, as a thread of the process does meanwhile."""
+        while self.conditions.write_next():
+            pass
 
     def lead(self) -> None:
         self.leader.step()

@@ -28,7 +28,7 @@ from knative_mig.core.cluster.waiting import (
     wanted_profile,
     why_unplanned,
 )
-from knative_mig.core.gpu_node import GpuNode
+from knative_mig.core.gpu_node import Condition, GpuNode
 from knative_mig.core.inventory import Gpu, Inventory, NodeName, Quotas
 from knative_mig.core.profile import ProfileName
 
@@ -170,22 +170,26 @@ class WorldKeeper:
     def _see_pods(self, pods: Mapping[Any, PodFacts]) -> None:
         """Whoever starts is noted by workload: what comes often is worth keeping a slice for."""
         change = self._changes.take(pods)
+        told: dict[str, Condition | None] = {}
         for pod in change.gone:
-            self._waiting.pop(id(pod), None)
+            if self._waiting.pop(id(pod), None):
+                told[pod.uid] = pod.told
             if pod.node is not None:
                 self._bound.get(pod.node, {}).pop(id(pod), None)
                 self._dirty.add(pod.node)
         for pod in change.come:
-            self._take(pod)
+            self._take(pod, starts=told.get(pod.uid, pod.told) == pod.told)
 
-    def _take(self, pod: PodFacts) -> None:
+    def _take(self, pod: PodFacts, *, starts: bool) -> None:
+        """`starts`: not where it is only that the planner has told it something."""
         if pod.node is not None:
             self._bound.setdefault(pod.node, {})[id(pod)] = pod
             self._dirty.add(pod.node)
         elif is_waiting(pod):
             shape = Shape.of(pod)
             self._waiting[id(pod)] = (pod, self._shapes.setdefault(shape, shape))
-            self._starts[workload(pod.namespace, pod.name)] += 1
+            if starts:
+                self._starts[workload(pod.namespace, pod.name)] += 1
 
     def _see_nodes(self, nodes: Mapping[Any, NodeFacts]) -> None:
         named = {node.name: node for node in nodes.values()}

@@ -15,6 +15,8 @@ from activator_hooks.source.__main__ import PLANNER
 from activator_hooks.webhook.settings import WebhookSettings
 from knative_mig.adapters.admission import Webhook
 from knative_mig.adapters.cloud_events import DEEPEST, JSON, LARGEST, LONGEST, STRUCTURED, decode
+from knative_mig.adapters.kube import parse
+from knative_mig.adapters.kube.conditions import written
 from knative_mig.core.admission import choice
 from knative_mig.core.admission.annotations import CHOSEN, KNOWN, ROLLOUT, Rollout
 from knative_mig.core.admission.function import Asks, Part, Place
@@ -26,6 +28,7 @@ from knative_mig.core.agent.report_conditions import Standing, conditions
 from knative_mig.core.cluster import planned
 from knative_mig.core.cluster.decide import Decision
 from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.cluster.slice_condition import GIVEN, condition
 from knative_mig.core.cluster.staleness import Outside
 from knative_mig.core.cluster.waiting import Unplanned
 from knative_mig.core.events import MOST_AT_ONCE, OUTCOMES, PENDING, Event, PendingRevision, Why
@@ -42,6 +45,7 @@ from knative_mig.core.pending.event import event_of as pending_event
 from knative_mig.core.planner.decisions import Because, Reason
 from knative_mig.core.profile import ProfileName
 from reconfigurer.planner.door import DoorSettings
+from reconfigurer.planner.settings import PlannerSettings
 from tests.rigs.small_cluster import gpu, gpu_node, pod
 
 ROOT = Path(__file__).parents[3]
@@ -97,6 +101,19 @@ def test_each_way_of_a_rollout_has_its_row() -> None:
 def test_what_a_pod_is_given() -> None:
     assert f"the toleration `{GPU_TAINT.key}` (`Exists`, `{GPU_TAINT.effect}`)" in PAGE
     assert f"`{GATE}` if some GPU" in PAGE
+
+
+def test_the_condition_of_a_pod_is_as_the_page_shows_it() -> None:
+    table = [[*map(words, row)] for row in rows("| `type` | `status` |")]
+    (waits, given) = (condition(None, *words_of) for words_of in ((Because.NO_SPARE_SLICE, "", 0.0), (GIVEN, "", 0.0)))
+    assert [row[:2] for row in table] == [[[each.type], [str(each.status)]] for each in (waits, given)]
+    assert table[1][2] == [given.reason]
+    (example,) = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(type:.*?)```", PAGE, re.DOTALL)]
+    body = {"metadata": {"namespace": "team", "name": "p"}, "status": {"conditions": [example]}}
+    assert parse.pod(body).told == condition(None, example["reason"], example["message"], 1769860800.0)
+    assert example["reason"] == waits.reason
+    assert list(example) == ["type", *written(waits)]
+    assert f"after {PlannerSettings().tell_again_s:.0f} s at the earliest" in PAGE
 
 
 def names_in(text: str) -> set[str]:

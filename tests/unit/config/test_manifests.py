@@ -27,6 +27,7 @@ MAY = {
         "gpunodes/status.knative-mig.dev": "patch",
         "nodes": "get list watch",
         "pods": "get list patch watch",
+        "pods/status": "patch",
         "pods/eviction": "create",
         "revisions.serving.knative.dev": "list patch watch",
         "resourcequotas": "list watch",

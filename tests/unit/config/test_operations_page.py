@@ -14,6 +14,7 @@ from activator_hooks.webhook.metrics import WebhookMetrics
 from knative_mig.core.admission.choice import Why as Chosen
 from knative_mig.core.agent.failed_pods import Why
 from knative_mig.core.cluster.meters import Meters, Whose
+from knative_mig.core.cluster.slice_condition import GIVEN, TYPE
 from knative_mig.core.cluster.staleness import Outside
 from knative_mig.core.events import OUTCOMES, Delivered
 from knative_mig.core.gpu_node import ConditionType, GpuHealth
@@ -24,11 +25,13 @@ from knative_mig.core.planner.decisions import Because, How
 from reconfigurer.agent.gpu_loop import Kind
 from reconfigurer.agent.happenings import _NOTES, _WARNINGS
 from reconfigurer.agent.metrics import AgentMetrics
+from reconfigurer.planner.condition_writer import MOST_TRIES, PAUSE_S
 from reconfigurer.planner.door import Outcome as AtTheDoor
 from reconfigurer.planner.floor import FloorOutcome
 from reconfigurer.planner.loop import Outcome as Round
 from reconfigurer.planner.metrics import FloorMetrics, MeterCollector, MoverMetrics, PlannerMetrics
 from reconfigurer.planner.outbox import LOST
+from reconfigurer.planner.settings import PlannerSettings
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -129,6 +132,16 @@ def test_every_event_is_explained() -> None:
     assert {"FloorSet", "MoveBegun", "RecreateAbandoned", "JournalRebuilt"} <= named
     reasons = {*Why, *(set(Because) - ON_NO_POD), *kinds, *named}
     assert {reason for reason in reasons if f"`{reason}`" not in PAGE} == set()
+
+
+def test_how_fast_conditions_of_pods_are_written_and_how_often_they_are_tried() -> None:
+    _, _, section = PAGE.partition("\n### The condition of a pod\n")
+    section = " ".join(section.partition("\n### ")[0].split())
+    assert f"`{TYPE}` is False" in section
+    assert f"reason `{GIVEN}`" in section
+    assert f"one every {PAUSE_S} s at the most" in section
+    assert f"is tried {('', 'once', 'twice', 'three times', 'four times')[MOST_TRIES]}" in section
+    assert f"again after {PlannerSettings().tell_again_s:.0f} s" in section
 
 
 def test_every_phase_of_a_move_is_explained() -> None:

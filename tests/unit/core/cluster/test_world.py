@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from knative_mig.core.cluster.objects import Phase, QuotaFacts
+from knative_mig.core.cluster.idle_worth import Reuse
+from knative_mig.core.cluster.objects import Phase, PodFacts, QuotaFacts
 from knative_mig.core.cluster.staleness import AwaitingAgent, LeftOut, Outside
-from knative_mig.core.cluster.world import World, build
-from knative_mig.core.gpu_node import OF_NO_POD, ForeignStatus, GpuHealth, Holder, Layout
+from knative_mig.core.cluster.world import World, WorldKeeper, build
+from knative_mig.core.gpu_node import OF_NO_POD, Condition, ForeignStatus, GpuHealth, GpuNode, Holder, Layout
 from knative_mig.core.inventory import Busy, Ending, Function, Gpu, Idle, NodeName
 from knative_mig.core.profile import ProfileName
 from tests.rigs.small_cluster import facts, gpu, gpu_node, key, node, pod, wanted
@@ -161,21 +162,45 @@ def test_a_quota_counts_waiting_pods_as_used_already() -> None:
     assert build(seen, now=0).quotas == {"team": {name: 2}}
 
 
-def test_a_slice_is_worth_less_the_longer_it_is_idle_and_is_judged_again_when_that_changes() -> None:
+def once_held(pod: str) -> GpuNode:
+    """One idle slice, that this pod had last."""
     there = gpu_node("n1", gpu("a", {"1g.5gb@0": None}, idle_since=0.0))
     assert there.status
     (status,) = there.status.gpus
     (idle,) = status.slices
-    held = replace(idle, last_holder=Holder(namespace="team", pod="f-00001-deployment-abc-de", container="user"))
-    there = replace(there, status=replace(there.status, gpus=(replace(status, slices=(held,)),)))
+    held = replace(idle, last_holder=Holder(namespace="team", pod=pod, container="user"))
+    return replace(there, status=replace(there.status, gpus=(replace(status, slices=(held,)),)))
+
+
+def worth(world: World) -> float:
+    (only,) = only_gpu(world).slices
+    assert isinstance(only.use, Idle)
+    return only.use.worth_s
+
+
+def test_a_slice_is_worth_less_the_longer_it_is_idle_and_is_judged_again_when_that_changes() -> None:
+    there = once_held("f-00001-deployment-abc-de")
 
     def worth_at(now: float) -> float:
-        (only,) = only_gpu(build(facts([there]), now=now)).slices
-        assert isinstance(only.use, Idle)
-        return only.use.worth_s
+        return worth(build(facts([there]), now=now))
 
     assert worth_at(0) > worth_at(700) > worth_at(1300) > worth_at(1e6) == 0
     assert build(facts([there]), now=700).views[N1].holds_until == 1200
+
+
+def test_what_comes_often_is_worth_more_and_who_is_only_told_why_it_waits_has_not_come_again() -> None:
+    keeper, nodes = WorldKeeper(Reuse()), [node("n1")]
+    waits = pod("f-00001-deployment-abc-fg", "3g.20gb")
+    told = replace(waits, told=Condition(type="knative-mig.dev/Slice", status=False, reason="NoFreePlace"))
+    another = pod("f-00001-deployment-abc-hi", "3g.20gb")
+
+    def worth_with(*pods: PodFacts) -> float:
+        keeper.see(facts([once_held("f-00001-deployment-abc-de")], pods, nodes), 100)
+        return worth(keeper.world())
+
+    once = worth_with(waits)
+    assert worth_with(told) == once
+    assert worth_with(told, another) > once
 
 
 def test_a_node_without_its_node_object_is_nowhere_to_run() -> None:

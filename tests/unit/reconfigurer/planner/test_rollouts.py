@@ -63,7 +63,11 @@ class TestWait:
         assert world.least_ready["llm-1"] == 1
         assert world.ready("llm-2") == []
         assert reasons(world, "llm-2") == ["NoSpareSlice"]
-        assert set(reasons(world, world.pods("llm-2")[0].name)) == {"NoSpareSlice"}
+        waits = world.pods("llm-2")[0]
+        assert set(reasons(world, waits.name)) == {"NoSpareSlice"}
+        assert waits.told is not None
+        assert (waits.told.status, waits.told.reason) == (False, "NoSpareSlice")
+        assert cluster.condition_writes == [(waits.name, "NoSpareSlice")]
         (event,) = [each for each in world.replica.announced if each.type == UNSATISFIABLE]
         assert (event.subject, event.data["reason"]) == ("team/llm-2", "NoSpareSlice")
 
@@ -74,6 +78,7 @@ class TestWait:
         until(world, lambda: world.ready("llm-2"))
         assert world.least_ready["llm-1"] == 1 or world.on("old") == ""
         assert world.on(world.ready("llm-2")[0]).startswith("gpu-a/3g.20gb@0")
+        assert [reason for _, reason in cluster.condition_writes] == ["NoSpareSlice", "SliceGiven"]
 
     def test_or_the_older_ones_when_that_is_at_zero(self, cluster: FakeCluster, clock: Clock) -> None:
         world = world_of(cluster, clock, recreates=False)
