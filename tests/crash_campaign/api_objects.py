@@ -15,6 +15,7 @@ from knative_mig.ports.kube import Key
 from tests.fake_api import FakeApi
 
 _SLICES: Final = "nvidia.com/mig-"
+_READY: Final = "Ready"
 
 
 class ApiObjects:
@@ -71,9 +72,11 @@ class ApiObjects:
         self._api.put_object({**body, "status": {**body["status"], "allocatable": others | slices}})
 
     def put_pod(self, pod: PodFacts) -> None:
-        """Where it runs and how it is; the rest is its own."""
+        """Where it runs and how it is; the rest is its own, and so are the conditions that are not the kubelet's."""
         (body,) = [each for each in self._api.objects(POD) if each["metadata"]["uid"] == pod.uid]
-        status = {"phase": str(pod.phase), "reason": pod.reason, "conditions": [_condition(ready=pod.ready)]}
+        others = [each for each in body["status"].get("conditions", []) if each["type"] != _READY]
+        conditions = [_condition(ready=pod.ready), *others]
+        status = {"phase": str(pod.phase), "reason": pod.reason, "conditions": conditions}
         where = {} if pod.node is None else {"nodeName": str(pod.node)}
         self._api.put_object({**body, "spec": body["spec"] | where, "status": status})
 
@@ -82,4 +85,4 @@ class ApiObjects:
 
 
 def _condition(*, ready: bool) -> dict[str, Any]:
-    return {"type": "Ready", "status": str(ready)}
+    return {"type": _READY, "status": str(ready)}

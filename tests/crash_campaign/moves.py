@@ -104,6 +104,8 @@ def _of_pods(world: MovingWorld, step: Step) -> list[str]:
         pod = world.pod(name)
         if pod is None or not pod.ready:
             found.append(f"{name} waits")
+        elif pod.told is not None and not pod.told.status:
+            found.append(f"{name} says that it waits: {pod.told.reason}")
     return found + [
         f"the spec of {node.name} is not carried out"
         for node in world.objects.gpu_nodes.values()

@@ -210,6 +210,12 @@ class WatchedClient:
             write, lambda: self.client.merge(kind, key, patch, subresource=subresource, manager=manager)
         )
 
+    def merge_strategically(self, kind: Kind, key: Key, patch: Object, *, subresource: str = "") -> Object:
+        write = Write(verb="patch", kind=kind, key=key, body=patch, below=subresource)
+        return self._announced(
+            write, lambda: self.client.merge_strategically(kind, key, patch, subresource=subresource)
+        )
+
     def patch(self, kind: Kind, key: Key, operations: list[Object], *, subresource: str = "") -> Object:
         write = Write(verb="patch", kind=kind, key=key, body=operations, below=subresource)
         return self._announced(write, lambda: self.client.patch(kind, key, operations, subresource=subresource))

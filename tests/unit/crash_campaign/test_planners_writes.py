@@ -26,6 +26,7 @@ def test_a_write_is_named_by_what_it_does_and_not_by_which_pod_or_node_it_strike
         named(write("patch", POD, "old", cost(None))),
         named(write("patch", POD, "new", [{"op": "remove"}])),
         named(write("create", POD, "old", below="eviction")),
+        named(write("patch", POD, "new", {"status": {"conditions": []}}, below="status")),
     ] == [
         "api replace configmaps/knative-mig-moves",
         "api patch revisions/",
@@ -35,6 +36,7 @@ def test_a_write_is_named_by_what_it_does_and_not_by_which_pod_or_node_it_strike
         "api unmark pods",
         "api lift pods",
         "api create pods/eviction",
+        "api patch pods/status",
     ]
 
 
