@@ -15,7 +15,7 @@ from tests.cluster.function import Answer as HttpAnswer
 from tests.cluster.function import Function
 from tests.cluster.kn import Kn
 from tests.cluster.observed import Observation, observed
-from tests.cluster.slices import EVENT, GpuNodeView
+from tests.cluster.slices import EVENT, SLICE_CONDITION, GpuNodeView
 from tests.cluster.testbed.system_images import FUNCTION_IMAGE
 from tests.cluster.waits import PATIENCE_SECONDS, eventually, recorded, until_all, until_gone
 from tests.scenarios.stage import Answer, Drained, SliceSeen, Timeline, Wish
@@ -193,6 +193,11 @@ class Player:
 
     def wait_why(self, word: str, *, seconds: float = PATIENCE_SECONDS) -> str:
         return eventually(f"{word} is told of {self.name}", self.why, lambda told: word in told, seconds=seconds)
+
+    def says(self) -> str:
+        conditions = [each for pod in self.function.pods() for each in pod["status"].get("conditions", [])]
+        waiting = [each for each in conditions if (each["type"], each["status"]) == (SLICE_CONDITION, "False")]
+        return "\n".join(f"{each['reason']}: {each['message']}" for each in waiting)
 
     def update(self, *, environment: Mapping[str, str]) -> None:
         words = [word for key, value in environment.items() for word in ("--env", f"{key}={value}")]

@@ -21,6 +21,7 @@ LEASE: Final = Kind("coordination.k8s.io/v1", "leases")
 EVENT: Final = Kind("v1", "events")
 OPS_PORT: Final = 9090
 GATE: Final = "knative-mig.dev/slice"
+SLICE_CONDITION: Final = "knative-mig.dev/Slice"  # of a pod
 
 # Memory units of the profiles that the simulated A100-40GB GPUs of the overlay have.
 SIZES: Final = {"1g.5gb": 1, "1g.10gb": 2, "2g.10gb": 2, "3g.20gb": 4, "4g.20gb": 4, "7g.40gb": 8}

@@ -8,7 +8,17 @@ from http import HTTPStatus
 import pytest
 import yaml
 
-from tests.cluster.api import JSON_PATCH, NODE, POD, Api, Kind, Object, RefusedError
+from tests.cluster.api import (
+    JSON_PATCH,
+    MERGE_PATCH,
+    NODE,
+    POD,
+    STRATEGIC_MERGE_PATCH,
+    Api,
+    Kind,
+    Object,
+    RefusedError,
+)
 from tests.cluster.driver import Cluster
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.slices import GATE, GPU_NODE, LEASE, agent_pod
@@ -142,7 +152,7 @@ def forbidden(told: str = "forbidden") -> Iterator[None]:
 
 def test_the_policies_are_understood_by_the_api_server(api: Api) -> None:
     """An expression that names no field that there is would only show when it is asked."""
-    planners = ("gates", "gpunodes", "evictions")
+    planners = ("gates", "conditions", "gpunodes", "evictions")
     agents = ("own-objects", "new-gpunodes", "own-node", "own-pods", "evictions")
     for name in (*(f"planner-{each}" for each in planners), *(f"agent-{each}" for each in agents)):
         until(
@@ -348,3 +358,41 @@ def test_the_planner_lifts_its_gate_and_changes_nothing_else_of_a_pod(
     left = api.get(POD, "gated", namespace)["spec"]
     assert left["schedulingGates"] == gates[1:]
     assert left["nodeSelector"] == {"kubernetes.io/hostname": gpu_node.name}
+
+
+def test_the_planner_says_of_a_pod_what_became_of_its_slice_and_nothing_else_of_its_status(
+    cluster: Cluster, api: Api, namespace: str
+) -> None:
+    spec = {"containers": [{"name": "wait", "image": FUNCTION_IMAGE}], "schedulingGates": [{"name": "a.b/gate"}]}
+    api.create(POD, {"metadata": {"name": "gated"}, "spec": spec}, namespace)
+    token = cluster.kubectl("create", "token", "planner", f"--namespace={PLANNER_NAMESPACE}").strip()
+    planner = Api.of_kubeconfig(cluster.kubeconfig, token=token)
+    path = f"{POD.path(namespace, 'gated')}/status"
+
+    def write(patch: Object, content_type: str = STRATEGIC_MERGE_PATCH) -> Object:
+        return planner.call("PATCH", path, patch, content_type=content_type)
+
+    def said(kind: str, status: str = "True") -> Object:
+        return {"type": kind, "status": status, "reason": "NoFreePlace", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+
+    ours, ready = said("knative-mig.dev/Slice", "False"), said("Ready")
+    uid = api.get(POD, "gated", namespace)["metadata"]["uid"]
+    elsewhere: list[Object] = [
+        {"status": {"conditions": [ready]}},
+        {"status": {"conditions": [ours, said("knative-mig.dev/Other")]}},
+        {"status": {"phase": "Running"}},
+        {"status": {"conditions": [ours], "message": "it is well"}},
+        {"metadata": {"labels": {"a": "b"}}},
+        {"metadata": {"annotations": {"a": "b"}}, "status": {"conditions": [ours]}},
+    ]
+    for each in elsewhere:
+        with forbidden("the planner"):
+            write(each)
+    with forbidden("the planner"):
+        write({"status": {"conditions": [ours]}}, MERGE_PATCH)  # which takes the others away
+    write({"metadata": {"uid": uid}, "status": {"conditions": [ours]}})
+    write({"metadata": {"uid": uid}, "status": {"conditions": [{**ours, "status": "True"}]}})
+    found = {each["type"]: each["status"] for each in api.get(POD, "gated", namespace)["status"]["conditions"]}
+    assert found == {"PodScheduled": "False", "knative-mig.dev/Slice": "True"}
+    with pytest.raises(RefusedError):
+        write({"metadata": {"uid": "another"}, "status": {"conditions": [ours]}})

@@ -36,6 +36,7 @@ def a_new_revision_waits_while_the_old_one_serves_and_takes_its_slice(stage: Sta
         with llm.timed() as seen:
             llm.update(environment={"ANSWER": "new"})
             llm.wait_why("NoSpareSlice")
+            stage.wait("its new replica says so itself", lambda: "NoSpareSlice" in llm.says())
             load.go_on(20)
             assert llm.ask().text == "old\n"
             load.end()
@@ -43,6 +44,7 @@ def a_new_revision_waits_while_the_old_one_serves_and_takes_its_slice(stage: Sta
     stage.print(seen)
     assert not load.failed
     assert llm.ask().text == "new\n"
+    stage.wait("it says no more that it waits", lambda: not llm.says())
 
 
 _RECREATES: Final = {"knative-mig.dev/rollout": "recreate"}

@@ -55,6 +55,8 @@ def who_finds_no_place_waits_and_is_served_when_one_is_free(stage: Stage) -> Non
         with llm.timed() as seen:
             waiting = llm.asked()
             why = llm.wait_why("NoFreePlace")
+            says = stage.wait("its replica says so itself", lambda: llm.says() if "NoFreePlace" in llm.says() else "")
+            assert "what would help: " in says
             # Knative's limit is the limit of waiting too.
             answer = short.ask()
             assert answer.status == 504
@@ -65,7 +67,8 @@ def who_finds_no_place_waits_and_is_served_when_one_is_free(stage: Stage) -> Non
     stage.print(seen)
     assert not load.failed
     assert stays.held()[0].state == "Busy"
-    print(f"while it waited: {why}")
+    stage.wait("it says no more that it waits", lambda: not llm.says())
+    print(f"while it waited: {why}\n{says}")
 
 
 SCENARIOS: Final = (

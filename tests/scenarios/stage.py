@@ -134,6 +134,9 @@ class Player(Protocol):
     def wait_why(self, word: str, *, seconds: float = ...) -> str:
         """Until the reason is among it."""
 
+    def says(self) -> str:
+        """Why, in the words of its replicas that wait, which say so for as long as they do; empty: none waits so."""
+
     def update(self, *, environment: Mapping[str, str]) -> None:
         """Its user writes it anew, and does not wait."""
 
