@@ -1,4 +1,4 @@
-"""A cold start by the phases of the walk, from what is written down: by watches as objects change, by the log of the
+"""Cold starts by the phases of the walk, from what is written down: by watches as objects change, by the log of the
 pending source, by the client for its own request.
 
 Kubernetes writes its times in whole seconds, so a phase ends when its change arrives at a watch, a few milliseconds
@@ -33,6 +33,7 @@ class Observation:
     wall: float = 0.0
     known_pods: frozenset[str] = frozenset()
     known_slices: frozenset[str] = frozenset()
+    busy_slices: set[str] = field(default_factory=set)  # those of them that were seen so
     specs: dict[str, object] = field(default_factory=dict)
 
     def reach(self, phase: str, at: float) -> None:
@@ -41,9 +42,13 @@ class Observation:
 
     def pod(self, arrived: float, event: str, pod: Object) -> None:
         labels = pod["metadata"].get("labels", {})
-        if labels.get("serving.knative.dev/service") != self.function.name or event == "DELETED":
+        if labels.get("serving.knative.dev/service") != self.function.name:
             return
-        if pod["metadata"]["uid"] in self.known_pods or "deletionTimestamp" in pod["metadata"]:
+        if event == "DELETED" or "deletionTimestamp" in pod["metadata"]:
+            if event == "DELETED" or has_ended(pod):
+                self.reach("drain", arrived)
+            return
+        if pod["metadata"]["uid"] in self.known_pods:
             return
         if not any(gate["name"] == GATE for gate in pod["spec"].get("schedulingGates", [])):
             self.reach("schedulable", arrived)
@@ -59,33 +64,91 @@ class Observation:
             return
         if item["spec"].get("gpus") != self.specs[name]:
             self.reach("plan", arrived)
-        if any(each.profile == self.profile and each.uuid not in self.known_slices for each in slices_of(item)):
-            self.reach("slice", arrived)
+        for each in slices_of(item):
+            if each.profile != self.profile:
+                continue
+            if each.uuid not in self.known_slices:
+                self.reach("slice", arrived)
+            elif each.state == "Busy":
+                self.busy_slices.add(each.uuid)
+            elif each.state == "Idle" and each.uuid in self.busy_slices:
+                self.reach("freed", arrived)
 
-    def read_log(self, api: Api) -> None:
-        """Of the pending source's pods, whichever there are now."""
+    def sent(self, sent: Sequence[tuple[float, str, str]]) -> None:
+        """What the pending source sent, as `_events_sent` reads it."""
         subject = f"{self.function.namespace}/{self.function.revision}"
         events = self.timeline.events
-        for at, told, event in _events_sent(api, int(time.time() - self.wall) + 2):
-            if told == subject and at >= self.wall:
+        for at, of, event in sent:
+            if of == subject and at >= self.wall:
                 events[event] = min(at - self.wall, events.get(event, at - self.wall))
         if events:
             self.timeline.reached["pending event"] = min(events.values())
 
 
 @contextmanager
-def observed(function: Function, profile: str, nodes: Sequence[GpuNodeView], api: Api) -> Iterator[Observation]:
-    seen = Observation(function, profile, Timeline(what=function.name))
-    seen.known_pods = frozenset(pod["metadata"]["uid"] for pod in api.items(POD, function.namespace))
-    seen.known_slices = frozenset(each.uuid for node in nodes for each in node.slices())
-    seen.specs = {node.name: node.object["spec"].get("gpus") for node in nodes}
+def observed(seen: Sequence[Observation], nodes: Sequence[GpuNodeView], api: Api) -> Iterator[None]:
+    """All of them by the same two watches, however many functions of a namespace start at once."""
+    [namespace] = {each.function.namespace for each in seen}
+    pods = frozenset(pod["metadata"]["uid"] for pod in api.items(POD, namespace))
+    items = {node.name: node.object for node in nodes}
+    slices = [each for item in items.values() for each in slices_of(item)]
+
+    def note_pod(arrived: float, event: str, pod: Object) -> None:
+        for each in seen:
+            each.pod(arrived, event, pod)
+
+    def note_gpu_node(arrived: float, event: str, item: Object) -> None:
+        for each in seen:
+            each.gpu_node(arrived, event, item)
+
+    for each in seen:
+        each.known_pods = pods
+        each.known_slices = frozenset(one.uuid for one in slices)
+        each.busy_slices = {one.uuid for one in slices if one.profile == each.profile and one.state == "Busy"}
+        each.specs = {name: item["spec"].get("gpus") for name, item in items.items()}
     with ExitStack() as stack:
-        stack.enter_context(recorded(api, POD, function.namespace, seen.pod))
-        stack.enter_context(recorded(api, GPU_NODE, None, seen.gpu_node))
-        seen.began, seen.wall = time.monotonic(), time.time()
-        seen.timeline.reached["request"] = 0.0
-        yield seen
-    seen.read_log(api)
+        stack.enter_context(recorded(api, POD, namespace, note_pod))
+        stack.enter_context(recorded(api, GPU_NODE, None, note_gpu_node))
+        began, wall = time.monotonic(), time.time()
+        for each in seen:
+            each.began, each.wall = began, wall
+            each.timeline.reached["request"] = 0.0
+        yield
+    sent = [*_events_sent(api, int(time.time() - wall) + 2)]
+    for each in seen:
+        each.sent(sent)
+
+
+@dataclass(slots=True)
+class Presence:
+    """Whether at each change of a function's pods one was Ready that had not been told to go."""
+
+    serving: dict[str, bool]  # by the pod's name
+    bare: list[str] = field(default_factory=list)  # after which changes none was
+
+    @classmethod
+    def of(cls, pods: Sequence[Object]) -> "Presence":
+        return cls({pod["metadata"]["name"]: _serves(pod) for pod in pods})
+
+    @property
+    def ready(self) -> set[str]:
+        return {name for name, serves in self.serving.items() if serves}
+
+    def pod(self, _arrived: float, event: str, pod: Object) -> None:
+        name = pod["metadata"]["name"]
+        self.serving[name] = event != "DELETED" and _serves(pod)
+        if not self.ready:
+            self.bare.append(f"{event} of {name}")
+
+
+def _serves(pod: Object) -> bool:
+    return "deletionTimestamp" not in pod["metadata"] and is_true(pod)
+
+
+def has_ended(pod: Object) -> bool:
+    """Each of its containers, by the kubelet's own word; taking down what was around them takes it longer."""
+    containers = pod["status"].get("containerStatuses", [])
+    return bool(containers) and all("terminated" in each["state"] for each in containers)
 
 
 def _events_sent(api: Api, seconds: int) -> Iterator[tuple[float, str, str]]:

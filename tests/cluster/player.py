@@ -14,7 +14,7 @@ from tests.cluster.api import POD, REVISION, SERVICE, Api, Object, RefusedError
 from tests.cluster.function import Answer as HttpAnswer
 from tests.cluster.function import Function
 from tests.cluster.kn import Kn
-from tests.cluster.observed import Observation, observed
+from tests.cluster.observed import Observation, Presence, has_ended, observed
 from tests.cluster.slices import EVENT, SLICE_CONDITION, GpuNodeView
 from tests.cluster.testbed.system_images import FUNCTION_IMAGE
 from tests.cluster.waits import PATIENCE_SECONDS, eventually, recorded, until_all, until_gone
@@ -94,10 +94,8 @@ class Player:
 
     @contextmanager
     def timed(self) -> Iterator[Timeline]:
-        assert self.wish.profile
-        with observed(self.function, self.wish.profile, self.nodes, self.api) as self.observation:
-            yield self.observation.timeline
-        self.observation = None
+        with timed([self]) as [seen]:
+            yield seen
 
     # ------------------------------------------------------------ looking and waiting
 
@@ -109,6 +107,20 @@ class Player:
 
     def wait_gone(self, replica: str, *, seconds: float = PATIENCE_SECONDS) -> None:
         until_gone(self.api, POD.named(replica, self.function.namespace), seconds=seconds)
+
+    @contextmanager
+    def always_ready(self) -> Iterator[None]:
+        presence = Presence.of(self.function.pods())
+        assert presence.ready, f"no pod of {self.name} is Ready"
+        with recorded(self.api, POD, self.function.namespace, presence.pod, labelSelector=f"{_OF}={self.name}"):
+            yield
+            # A watch that broke off would have told of nothing.
+            eventually(
+                f"the pods of {self.name} are known as they are",
+                lambda: Presence.of(self.function.pods()).ready,
+                lambda now: now == presence.ready,
+            )
+        assert not presence.bare, f"{self.name} had no Ready pod after {', '.join(presence.bare)}"
 
     def wait_zero(self, *, seconds: float = PATIENCE_SECONDS) -> None:
         self.function.wait_zero(seconds=seconds)
@@ -123,7 +135,7 @@ class Player:
             name = pod["metadata"]["name"]
             if "deletionTimestamp" in pod["metadata"]:
                 leaves.setdefault(name, min(arrived, _left_before(pod)))
-            if event == "DELETED" or _has_ended(pod):
+            if event == "DELETED" or has_ended(pod):
                 ended.setdefault(name, min(arrived, _ended_before(pod)))
             if event == "DELETED":
                 gone.add(name)
@@ -207,6 +219,19 @@ class Player:
         self.api.delete(SERVICE, self.name, self.function.namespace)
 
 
+@contextmanager
+def timed(players: Sequence[Player]) -> Iterator[list[Timeline]]:
+    seen: list[Observation] = []
+    for player in players:
+        assert player.wish.profile
+        player.observation = Observation(player.function, player.wish.profile, Timeline(what=player.name))
+        seen.append(player.observation)
+    with observed(seen, players[0].nodes, players[0].api):
+        yield [each.timeline for each in seen]
+    for player in players:
+        player.observation = None
+
+
 def _words(wish: Wish) -> list[str]:
     words: list[str] = []
     if wish.profile:
@@ -222,12 +247,6 @@ def _words(wish: Wish) -> list[str]:
     for key, value in wish.environment.items():
         words += ["--env", f"{key}={value}"]
     return words
-
-
-def _has_ended(pod: Object) -> bool:
-    """Each of its containers, by the kubelet's own word; taking down what was around them takes it longer."""
-    containers = pod["status"].get("containerStatuses", [])
-    return bool(containers) and all("terminated" in each["state"] for each in containers)
 
 
 def _left_before(pod: Object) -> float:

@@ -12,16 +12,16 @@ from typing import Final, TypeVar
 
 from knative_mig.core.events import PENDING
 from knative_mig.core.inventory import GpuUuid
-from tests.cluster.api import REVISION, SERVICE, Api, Kind, Object
+from tests.cluster.api import REVISION, Api, Kind
 from tests.cluster.brokers import Broker
 from tests.cluster.driver import Cluster
 from tests.cluster.function import Function
 from tests.cluster.kn import Kn
-from tests.cluster.player import Player
+from tests.cluster.player import Player, timed
 from tests.cluster.simulation import controls, instance_number
 from tests.cluster.slices import GPU_NODE, GpuNodeView, Slice, agent_pod, metric, slices_of
 from tests.cluster.steering import Steering
-from tests.cluster.waits import PATIENCE_SECONDS, eventually, is_true, until, until_all
+from tests.cluster.waits import PATIENCE_SECONDS, eventually, is_true, until
 from tests.scenarios import stage as scenarios
 from tests.scenarios.stage import Listener, SliceSeen, Timeline, Wish
 
@@ -125,17 +125,11 @@ class Stage:
             for done in [pool.submit(player.put_to_rest) for player in players]:
                 done.result()
 
-    def ready_in_order(self, players: Sequence[scenarios.Player], *, seconds: float) -> list[scenarios.Player]:
-        ready: dict[str, None] = {}
-        names = {each.name: each for each in players}
-
-        def look(world: dict[str, Object]) -> bool:
-            for name in sorted(name for name in names.keys() & world.keys() if is_true(world[name])):
-                ready.setdefault(name)
-            return ready.keys() == names.keys()
-
-        until_all(self.api, SERVICE, self.namespace, "all are Ready", look, seconds=seconds)
-        return [names[name] for name in ready]
+    @contextmanager
+    def timed(self, *players: scenarios.Player) -> Iterator[list[Timeline]]:
+        with timed([player for player in players if isinstance(player, Player)]) as seen:
+            assert len(seen) == len(players)
+            yield seen
 
     def limit(self, profile: str, most: int) -> None:
         hard = {f"requests.nvidia.com/mig-{profile}": str(most)}

@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 T = TypeVar("T")
 
 PHASES: Final = (
-    "request", "pending event", "plan", "slice", "schedulable", "started", "ready", "first byte", "drain",
+    "request", "pending event", "plan", "slice", "freed", "schedulable", "started", "ready", "first byte", "drain",
 )  # fmt: skip
 
 
@@ -68,7 +68,11 @@ class Drained:
 
 @dataclass(slots=True, kw_only=True)
 class Timeline:
-    """Seconds from the request to the end of each phase that was seen, and how it was told why."""
+    """Seconds from the request to the end of each phase that was seen, and how it was told why.
+
+    `plan` is the first there was, for whomever; `slice` is one that was made, `freed` one that somebody had and that
+    was nobody's any more. `drain` is of a replica of its own that was told to go.
+    """
 
     what: str
     reached: dict[str, float] = field(default_factory=dict)
@@ -116,6 +120,9 @@ class Player(Protocol):
 
     def wait_replicas(self, number: int, *, seconds: float = ...) -> list[str]: ...
     def wait_gone(self, replica: str, *, seconds: float = ...) -> None: ...
+    def always_ready(self) -> AbstractContextManager[None]:
+        """At each moment some replica is Ready that was not told to go; it fails at the end where there was none."""
+
     def wait_zero(self, *, seconds: float = ...) -> None:
         """Nothing but what drains, and the next request is a cold start."""
 
@@ -184,8 +191,8 @@ class Stage(Protocol):
     def put_to_rest(self, *players: Player) -> None:
         """Each of them."""
 
-    def ready_in_order(self, players: Sequence[Player], *, seconds: float) -> list[Player]:
-        """Waits until all are Ready."""
+    def timed(self, *players: Player) -> AbstractContextManager[list[Timeline]]:
+        """As each of them has it, of all at once."""
 
     def limit(self, profile: str, most: int) -> None:
         """The quota of whoever owns the functions."""
