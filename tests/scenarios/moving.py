@@ -3,9 +3,10 @@
 from typing import Final
 
 from tests.scenarios.scenario import Scenario
-from tests.scenarios.stage import Stage, Wish
+from tests.scenarios.stage import Stage, Timeline, Wish
 
 MOVABLE: Final = {"knative-mig.dev/movable": "true"}
+_AT_ONCE_S: Final = 2.0  # the next resync would come after ten
 
 
 # ---------------------------------------------------------------- 5
@@ -24,7 +25,8 @@ def a_movable_function_makes_room_before_it_leaves(stage: Stage) -> None:
         assert before.place == "2g.10gb@0"
         [old] = mover.replicas()
         llm = stage.cast(Wish(name="llm", profile="4g.20gb"))
-        with llm.timed() as seen:
+        # That no request fails is not enough: those that come while it has no replica would be held.
+        with stage.timed(llm, mover) as (seen, moved), mover.always_ready():
             llm.create(wait=False)
             llm.wait_ready(seconds=150)
         assert llm.ask().status == 200
@@ -34,6 +36,7 @@ def a_movable_function_makes_room_before_it_leaves(stage: Stage) -> None:
         [after] = mover.held()
         load.go_on(20)
     stage.print(seen)
+    stage.print(moved)
     assert not load.failed
     assert new != old
     assert after.profile == before.profile
@@ -46,7 +49,7 @@ def a_movable_function_makes_room_before_it_leaves(stage: Stage) -> None:
 def who_finds_no_place_waits_and_is_served_when_one_is_free(stage: Stage) -> None:
     stays, goes, short, llm = stage.deploy_all(
         Wish(name="stays", profile="7g.40gb", pods=1),
-        Wish(name="goes", profile="7g.40gb", timeout_s=10),
+        Wish(name="goes", profile="7g.40gb", timeout_s=300),
         Wish(name="short", profile="7g.40gb", timeout_s=12, at_zero=True),
         Wish(name="llm", profile="7g.40gb", timeout_s=300, at_zero=True),
     )
@@ -66,9 +69,40 @@ def who_finds_no_place_waits_and_is_served_when_one_is_free(stage: Stage) -> Non
             assert waiting.answer(seconds=120).status == 200
     stage.print(seen)
     assert not load.failed
+    assert _waited_on(seen) < _AT_ONCE_S
     assert stays.held()[0].state == "Busy"
     stage.wait("it says no more that it waits", lambda: not llm.says())
     print(f"while it waited: {why}\n{says}")
+
+
+def _waited_on(seen: Timeline) -> float:
+    """How long after the slice was nobody's."""
+    return seen.reached["schedulable"] - seen.reached["freed"]
+
+
+def a_slice_that_is_about_to_be_left_is_waited_for_and_nobody_is_moved(stage: Stage) -> None:
+    # For a 4g.20gb the movable function could go to the other half of a GPU, as above.
+    stage.lay_out("2g.10gb@0", "4g.20gb@0")
+    mover, goes, llm = stage.deploy_all(
+        Wish(name="mover", profile="2g.10gb", timeout_s=300, annotations=MOVABLE),
+        Wish(name="goes", profile="4g.20gb", timeout_s=300),
+        Wish(name="llm", profile="4g.20gb", timeout_s=300, at_zero=True),
+    )
+    with mover.load() as load, goes.load() as until_then:
+        load.go_on(10)
+        until_then.go_on(10)
+        before, [left] = mover.held(), goes.held()
+        until_then.end()
+        goes.wait_zero()
+        with llm.timed() as seen:
+            assert llm.ask().status == 200
+        stage.print(seen)
+        assert [each.uuid for each in llm.held()] == [left.uuid]
+        assert mover.held() == before
+        load.go_on(10)
+    assert not load.failed
+    assert not until_then.failed
+    assert _waited_on(seen) < _AT_ONCE_S
 
 
 SCENARIOS: Final = (
@@ -80,6 +114,11 @@ SCENARIOS: Final = (
     Scenario(
         name="who-finds-no-place-waits-and-is-served-when-one-is-free",
         play=who_finds_no_place_waits_and_is_served_when_one_is_free,
-        seconds=60,
+        seconds=80,
+    ),
+    Scenario(
+        name="a-slice-that-is-about-to-be-left-is-waited-for-and-nobody-is-moved",
+        play=a_slice_that_is_about_to_be_left_is_waited_for_and_nobody_is_moved,
+        seconds=65,
     ),
 )
