@@ -18,7 +18,7 @@ _ASKED, _ANSWERED = "com.example.asked", "com.example.answered"
 
 def an_event_wakes_a_function_whose_slice_is_made_and_its_reply_is_delivered(stage: Stage) -> None:
     answerer, listener = stage.deploy_all(
-        Wish(name="answerer", profile="2g.10gb", timeout_s=10, environment={"REPLY_TYPE": _ANSWERED}, at_zero=True),
+        Wish(name="answerer", profile="2g.10gb", timeout_s=300, environment={"REPLY_TYPE": _ANSWERED}, at_zero=True),
         Wish(name="listener", pods=1),
     )
     stage.subscribe(answerer, _ASKED)
