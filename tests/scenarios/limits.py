@@ -12,15 +12,17 @@ def a_quota_is_told_of_and_lifting_it_is_enough(stage: Stage) -> None:
     stage.limit("1g.5gb", 1)
     has = stage.deploy(Wish(name="has", profile="1g.5gb", pods=1))
     wants = stage.cast(Wish(name="wants", profile="1g.5gb"))
-    wants.create(wait=False)
-    told = wants.wait_why("QuotaExceeded")
-    assert "its pods are not made" in told
-    assert "exceeded quota" in told
-    assert has.ask().status == 200
-    assert [each.place for each in stage.slices()] == [has.held()[0].place]
-    stage.limit("1g.5gb", 2)
-    wants.wait_ready()
-    assert wants.ask().status == 200
+    with wants.timed() as seen:
+        wants.create(wait=False)
+        told = wants.wait_why("QuotaExceeded")
+        assert "its pods are not made" in told
+        assert "exceeded quota" in told
+        assert has.ask().status == 200
+        assert [each.place for each in stage.slices()] == [has.held()[0].place]
+        stage.limit("1g.5gb", 2)
+        wants.wait_ready()
+        assert wants.ask().status == 200
+    stage.print(seen)
 
 
 _SHORT_S: Final = 10  # the timeout of functions whose requests are not held
