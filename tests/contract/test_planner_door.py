@@ -5,10 +5,11 @@ import json
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 
 import pytest
 
@@ -17,8 +18,9 @@ from knative_mig.adapters.event_server import EventServer, send_on
 from knative_mig.core.events import PENDING, Event, PendingRevision
 from reconfigurer.planner.door import Door, DoorSettings, Outcome
 from reconfigurer.planner.process import Planner
-from tests.contract.planner_rig import WITHOUT_RESYNC, planner, read
+from tests.contract.planner_rig import WITHOUT_RESYNC, planner, pod_object, put_node, read
 from tests.fake_api import FakeApi
+from tests.rigs.small_cluster import gpu
 
 EVENT = Event(
     source="/apis/v1/namespaces/team/services/tiny",
@@ -190,15 +192,20 @@ def test_poison_is_refused_by_both_with_a_status_that_knative_does_not_send_agai
         assert replica.woken == []
 
 
-def test_answers_are_quick_also_when_all_come_at_once(pair: tuple[Replica, Replica]) -> None:
-    """Prints what it measured; the number is no verdict on a machine that others use too."""
-    leader, standby = pair
+# -- how quickly it answers ------------------------------------------------------------------------------------------
+
+QUICK_S = 0.050
+TRIES = 10
+
+
+def p99_of_answers(ports: Sequence[int], name: str) -> float:
+    """Seconds: 400 events that are all different, by 8 clients at once."""
     took: list[float] = []
 
     def client(number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", (leader, standby)[number % 2].server.port)
+        connection = http.client.HTTPConnection("127.0.0.1", ports[number % len(ports)], timeout=PATIENCE_S)
         for at in range(50):
-            headers, body = encode(replace(EVENT, id=f"{number}/{at}"))
+            headers, body = encode(replace(EVENT, id=f"{name}/{number}/{at}"))
             began = time.perf_counter()
             connection.request("POST", "/", body, headers)
             answer = connection.getresponse()
@@ -212,7 +219,24 @@ def test_answers_are_quick_also_when_all_come_at_once(pair: tuple[Replica, Repli
     for each in clients:
         each.join()
     assert len(took) == 400
-    print(f"400 events by 8 clients: p50 {statistics.median(took) * 1e3:.1f} ms, p99 {sorted(took)[395] * 1e3:.1f} ms")
+    p99 = sorted(took)[395]
+    print(f"400 events by 8 clients: p50 {statistics.median(took) * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms")
+    return p99
+
+
+def best_p99(*ports: int) -> float:
+    """The best of some tries shows what the door does, the others what else runs on these cores."""
+    best = inf
+    for each in range(TRIES):
+        best = min(best, p99_of_answers(ports, f"try-{each}"))
+        if best <= QUICK_S:
+            break
+    return best
+
+
+def test_answers_are_quick_also_when_all_come_at_once(pair: tuple[Replica, Replica]) -> None:
+    leader, standby = pair
+    assert best_p99(leader.server.port, standby.server.port) <= QUICK_S
 
 
 # -- the whole process -------------------------------------------------------------------------------------------------
@@ -244,3 +268,16 @@ def test_an_event_at_the_standby_has_the_leader_plan_a_round() -> None:
             until(lambda: figure(standby, 'events_total{outcome="forwarded"}') == 1)
             assert figure(leader, 'events_total{outcome="woke"}') == 1
             assert leader.leader.elsewhere == ""
+
+
+def test_answers_are_quick_while_the_leader_plans() -> None:
+    """Each event is news to it, and there is something to decide: pods that wait, of which few find a place."""
+    with FakeApi() as api:
+        put_node(api, gpu("g", {}), gpu("h", {"7g.40gb@0": "full"}))
+        for number in range(40):
+            api.put_object(pod_object(f"waits-{number}", "2g.10gb", gated=True))
+        with replica(api, "planner-a") as leader:
+            until(lambda: figure(leader, 'rounds_total{outcome="planned"}') > 0)
+            before = figure(leader, 'rounds_total{outcome="planned"}')
+            assert best_p99(leader.events.port) <= QUICK_S
+            assert figure(leader, 'rounds_total{outcome="planned"}') > before
