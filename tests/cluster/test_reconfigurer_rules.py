@@ -13,13 +13,16 @@ from tests.cluster.api import (
     MERGE_PATCH,
     NODE,
     POD,
+    REVISION,
     STRATEGIC_MERGE_PATCH,
     Api,
     Kind,
     Object,
     RefusedError,
 )
+from tests.cluster.conftest import DeployFunction
 from tests.cluster.driver import Cluster
+from tests.cluster.function import MIN_SCALE
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.slices import GATE, GPU_NODE, LEASE, agent_pod
 from tests.cluster.system import AGENT_NAMESPACE, PLANNER_NAMESPACE
@@ -152,7 +155,7 @@ def forbidden(told: str = "forbidden") -> Iterator[None]:
 
 def test_the_policies_are_understood_by_the_api_server(api: Api) -> None:
     """An expression that names no field that there is would only show when it is asked."""
-    planners = ("gates", "conditions", "gpunodes", "evictions")
+    planners = ("gates", "conditions", "gpunodes", "evictions", "floor")
     agents = ("own-objects", "new-gpunodes", "own-node", "own-pods", "evictions")
     for name in (*(f"planner-{each}" for each in planners), *(f"agent-{each}" for each in agents)):
         until(
@@ -396,3 +399,41 @@ def test_the_planner_says_of_a_pod_what_became_of_its_slice_and_nothing_else_of_
     assert found == {"PodScheduled": "False", "knative-mig.dev/Slice": "True"}
     with pytest.raises(RefusedError):
         write({"metadata": {"uid": "another"}, "status": {"conditions": [ours]}})
+
+
+_SCALING = "autoscaling.knative.dev"
+
+
+def test_the_planner_writes_the_floor_of_a_revision_and_changes_nothing_else_of_it(
+    cluster: Cluster, function: DeployFunction, namespace: str
+) -> None:
+    """All is only tried (`dryRun`): it would scale the function, and the floor that runs has a say in it."""
+    note = "example.com/note"
+    revision = function("llm", annotations={f"{_SCALING}/initial-scale": "0", note: "a"}).revision
+    token = cluster.kubectl("create", "token", "planner", f"--namespace={PLANNER_NAMESPACE}").strip()
+    planner = Api.of_kubeconfig(cluster.kubeconfig, token=token)
+
+    def tried(patch: Object) -> Object:
+        path = f"{REVISION.path(namespace, revision)}?dryRun=All"
+        return planner.call("PATCH", path, patch, content_type=MERGE_PATCH)
+
+    words = {"min-scale": "2", "max-scale": "3", "target": "4", "initial-scale": "2", "window": "9s"}
+    floor = {f"{_SCALING}/{word}": value for word, value in words.items()}
+    written = tried({"metadata": {"annotations": floor}})["metadata"]["annotations"]
+    assert written.items() >= {**floor, note: "a"}.items()
+
+    annotations: list[Object] = [{note: "b"}, {note: None}, {MIN_SCALE: "2", f"{_SCALING}/metric": "rps"}]
+    for each in annotations:
+        with forbidden("the floor's annotations"):
+            tried({"metadata": {"annotations": each}})
+    metadata: list[Object] = [{"labels": {"a": "b"}}, {"finalizers": ["a.b/c"]}, {"ownerReferences": []}]
+    for each in metadata:
+        with forbidden("nothing else of a Revision"):
+            tried({"metadata": each})
+    container = {"name": "user-container", "image": "dev.local/other:dev"}
+    spec: list[Object] = [{"containers": [container]}, {"timeoutSeconds": 100}, {"serviceAccountName": "planner"}]
+    for each in spec:  # Knative's webhook may write on it, too, who changed it
+        with forbidden("'knative-mig-planner-floor'"):
+            tried({"spec": each})
+    with forbidden():
+        planner.delete(REVISION, revision, namespace)
