@@ -157,12 +157,15 @@ class Player:
         """`wait_zero`, and what drains is ended, as nobody asks it anything."""
         held = self._held_by_any()
         self.wait_zero()
+        self._end_pods()
+        self._wait_no_pod(PATIENCE_SECONDS)
+        self._wait_idle(held)
+
+    def _end_pods(self) -> None:
         api, namespace = self.api, self.function.namespace
         for pod in api.items(POD, namespace, labelSelector=f"{_OF}={self.name}"):
             with suppress(RefusedError):  # it is gone
                 api.call("DELETE", POD.path(namespace, pod["metadata"]["name"]), {"gracePeriodSeconds": 1})
-        self._wait_no_pod(PATIENCE_SECONDS)
-        self._wait_idle(held)
 
     def _held_by_any(self) -> set[str]:
         """Also those of pods that drain already: a function may be at zero before anybody looks."""
@@ -216,7 +219,14 @@ class Player:
         self.kn("service", "update", self.name, "--no-wait", *words)
 
     def delete(self) -> None:
+        """What drains is ended, as nobody asks it anything; not before whoever would make another pod is gone."""
         self.api.delete(SERVICE, self.name, self.function.namespace)
+        until_all(
+            self.api, POD, self.function.namespace, f"the pods of {self.name} are told to go",
+            lambda world: all("deletionTimestamp" in pod["metadata"] for pod in world.values()),
+            labelSelector=f"{_OF}={self.name}",
+        )  # fmt: skip
+        self._end_pods()
 
 
 @contextmanager

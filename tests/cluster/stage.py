@@ -125,6 +125,11 @@ class Stage:
             for done in [pool.submit(player.put_to_rest) for player in players]:
                 done.result()
 
+    def delete(self, *players: scenarios.Player) -> None:
+        with ThreadPoolExecutor(max_workers=len(players)) as pool:
+            for done in [pool.submit(player.delete) for player in players]:
+                done.result()
+
     @contextmanager
     def timed(self, *players: scenarios.Player) -> Iterator[list[Timeline]]:
         with timed([player for player in players if isinstance(player, Player)]) as seen:

@@ -7,7 +7,7 @@ from tests.scenarios.scenario import Needs, Scenario
 from tests.scenarios.stage import Player, Stage, Timeline, Wish
 
 _PRIORITY: Final = "knative-mig.dev/priority"
-_SHORT_S: Final = 10  # the timeout of functions whose requests are not held
+_SHORT_S: Final = 10  # the timeout of functions that hold no request
 
 
 # ---------------------------------------------------------------- 9
@@ -21,16 +21,14 @@ def all_that_fit_are_served_and_the_others_after_them(stage: Stage) -> None:
         return Wish(name=name, profile=profile, timeout_s=300, annotations=annotations, at_zero=True)
 
     # Nobody is given anything until all are known to wait: who comes first is not who is served first.
-    fills = (Wish(name=f"fills-{n}", profile="7g.40gb", pods=1, timeout_s=_SHORT_S) for n in range(stage.gpus))
-    filling = stage.deploy_all(*fills)
+    fills = stage.deploy_all(*(Wish(name=f"fills-{n}", profile="7g.40gb", pods=1) for n in range(stage.gpus)))
     low = stage.deploy_all(*(wish(f"low-{n}", ("2g.10gb", "1g.5gb")[n % 2], 0) for n in range(12)))
     high = stage.deploy_all(*(wish(f"high-{n}", ("4g.20gb", "3g.20gb")[n % 2], 100) for n in range(8)))
     with stage.timed(*low, *high) as seen:
         waiting = {each.name: each.asked() for each in (*low, *high)}
         for each in (*low, *high):
             each.wait_why("NoFreePlace")
-        for each in filling:
-            each.delete()
+        stage.delete(*fills)
         for each in high:
             assert waiting[each.name].answer(seconds=150).status == 200, each.name
         assert stage.layout() == ["4g.20gb@0 3g.20gb@4"] * stage.gpus

@@ -147,7 +147,9 @@ class Player(Protocol):
     def update(self, *, environment: Mapping[str, str]) -> None:
         """Its user writes it anew, and does not wait."""
 
-    def delete(self) -> None: ...
+    def delete(self) -> None:
+        """At once, as `put_to_rest`."""
+
     def timed(self) -> AbstractContextManager[Timeline]:
         """Takes down the phases of the cold start that goes on meanwhile."""
 
@@ -189,6 +191,9 @@ class Stage(Protocol):
         """At once."""
 
     def put_to_rest(self, *players: Player) -> None:
+        """Each of them."""
+
+    def delete(self, *players: Player) -> None:
         """Each of them."""
 
     def timed(self, *players: Player) -> AbstractContextManager[list[Timeline]]:
