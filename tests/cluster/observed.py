@@ -11,14 +11,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from tests.cluster.api import POD, Api, Object, RefusedError
 from tests.cluster.function import Function
 from tests.cluster.slices import GATE, GPU_NODE, GpuNodeView, slices_of
 from tests.cluster.system import PLANNER_NAMESPACE
-from tests.cluster.waits import is_true, recorded
+from tests.cluster.waits import NotSeenError, eventually, is_true, recorded
 from tests.scenarios.stage import Timeline
 
+_LATE_S: Final = 2.0  # well before a function that nobody asks any more is at zero
 _SENT = re.compile(r"^(\S+) .*: Sent: '(\S+) (\S+)'$")
 
 
@@ -114,9 +116,19 @@ def observed(seen: Sequence[Observation], nodes: Sequence[GpuNodeView], api: Api
             each.began, each.wall = began, wall
             each.timeline.reached["request"] = 0.0
         yield
+        _see_who_started(seen)
     sent = [*_events_sent(api, int(time.time() - wall) + 2)]
     for each in seen:
         each.sent(sent)
+
+
+def _see_who_started(seen: Sequence[Observation]) -> None:
+    """A request is often answered before the kubelet's word that its pod is Ready is here."""
+    starting = [each for each in seen if "schedulable" in each.timeline.reached]
+    with suppress(NotSeenError):  # the story is over all the same
+        eventually(
+            "they are Ready", lambda: all("ready" in each.timeline.reached for each in starting), seconds=_LATE_S
+        )
 
 
 @dataclass(slots=True)
