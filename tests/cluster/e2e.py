@@ -22,16 +22,14 @@ from tests.cluster.testbed.progress import Progress
 
 # More workers than cores: tests mostly wait, for a window to pass or a pod to drain.
 _WORKERS = 4
-# Whole stories of minutes each, which fill GPUs and cores: played when they are named, not beside all the others.
-_BY_NAME = "tests/cluster/test_scenarios.py"
 
 
 def pytest_command(*, on_kind: bool, arguments: Sequence[str]) -> list[str]:
-    """The suite but for the scenarios, or the files and tests that the arguments name."""
+    """The whole suite, or the files and tests that the arguments name."""
     # Tests are handed out one at a time, in their order: the long ones first, those that must be alone last.
     spread = [f"--numprocesses={_WORKERS}", "--dist=load", "--maxschedchunk=1"]
     marks = ["-m", "not testbed_only"] if on_kind else []
-    suite = [] if any(_names_tests(word) for word in arguments) else ["tests/cluster", f"--ignore={_BY_NAME}"]
+    suite = [] if any(_names_tests(word) for word in arguments) else ["tests/cluster"]
     return [sys.executable, "-m", "pytest", *suite, *spread, *marks, *arguments]
 
 

@@ -22,12 +22,6 @@ def test_a_test_that_the_caller_names_runs_instead_of_the_suite(word: str) -> No
     assert "tests/cluster" not in pytest_command(on_kind=False, arguments=[word])
 
 
-def test_scenarios_are_played_when_they_are_named() -> None:
-    scenarios = "tests/cluster/test_scenarios.py"
-    assert f"--ignore={scenarios}" in pytest_command(on_kind=False, arguments=[])
-    assert f"--ignore={scenarios}" not in pytest_command(on_kind=False, arguments=[scenarios])
-
-
 @pytest.mark.parametrize("word", ["recorder", "docs", "config"])
 def test_a_word_to_choose_by_leaves_the_suite_in_whatever_lies_in_the_folder(word: str) -> None:
     assert "tests/cluster" in pytest_command(on_kind=False, arguments=["-k", word])
