@@ -1,10 +1,11 @@
 """An HTTP server whose clients cannot hold it up: the common part of the servers that anybody in the cluster reaches.
 
 Extended by `event_server` and `webhook_server`, which say what is done with a body. Connections are bounded, and so is
-what a body may weigh; each request has a deadline as a whole however slowly its bytes drip; and a client is heard to
-the end even when it is refused, for one that is cut off does not get the answer, and sends it all again.
+what a head and a body may weigh; each request has a deadline as a whole however slowly its bytes drip; and a client is
+heard to the end even when it is refused, for one that is cut off does not get the answer, and sends it all again.
 """
 
+import http.client
 import io
 import logging
 import re
@@ -23,6 +24,7 @@ _log = logging.getLogger(__name__)
 MOST_CONNECTIONS: Final = 128  # a thread each, which costs some 50 KiB
 READ_WITHIN_S: Final = 5.0  # the whole request, from its first byte
 IDLE_S: Final = 60.0  # between two requests of one connection
+LARGEST_HEAD: Final = 64 * 1024  # bytes of all its headers; http.server itself would take a hundred lines of as many
 _DISCARDED: Final = 8 * 1024 * 1024  # bytes read and thrown away after a refusal
 _PIECE: Final = 64 * 1024
 _CHUNK_SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,8}")
@@ -124,8 +126,22 @@ class _Deadlined(io.RawIOBase):
         return self._connection.recv_into(into)
 
 
+class _Incoming(io.BufferedReader):
+    """Gives lines of a head only until they weigh too much together."""
+
+    head_left: int | None = None  # None: no head is being read
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if self.head_left is not None:
+            self.head_left -= len(line)
+            if self.head_left < 0:
+                raise http.client.LineTooLong("head")
+        return line
+
+
 class BoundedHandler(BaseHTTPRequestHandler):
-    rfile: io.BufferedReader
+    rfile: _Incoming
     server: BoundedServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # head and body are two writes, and the second would wait for the client
@@ -138,7 +154,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
         super().setup()
         self.rfile.close()
         self._incoming = _Deadlined(self.connection)
-        self.rfile = io.BufferedReader(self._incoming)
+        self.rfile = _Incoming(self._incoming)
 
     def handle_one_request(self) -> None:
         self.close_connection = True
@@ -150,6 +166,13 @@ class BoundedHandler(BaseHTTPRequestHandler):
         except OSError as error:
             self.close_connection = True
             _log.debug("%s: %s", self.client_address, error or type(error).__name__)
+
+    def parse_request(self) -> bool:
+        self.rfile.head_left = LARGEST_HEAD
+        try:
+            return super().parse_request()
+        finally:
+            self.rfile.head_left = None
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """What http.server itself refuses. A method that is not POST is no fault of ours, so it is no 501."""

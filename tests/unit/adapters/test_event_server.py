@@ -123,6 +123,7 @@ def test_a_body_may_come_in_chunks(port: int, heard: Heard) -> None:
         pytest.param(b"rubbish\r\n\r\n", 400, b"\n", id="no HTTP"),
         pytest.param(b"POST / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431, b"\n", id="too many headers"),
         pytest.param(b"POST / HTTP/1.1\r\na: " + b"b" * 70_000 + b"\r\n\r\n", 431, b"\n", id="a header too long"),
+        pytest.param(b"POST / HTTP/1.1\r\n" + b"a: %b\r\n" % (b"b" * 999) * 70, 431, b"\n", id="too long a head"),
         pytest.param(b"POST /" + b"b" * 70_000 + b" HTTP/1.1\r\n\r\n", 414, b"\n", id="a path too long"),
     ],
 )
