@@ -11,6 +11,7 @@ may ask for a token; so a sink is shown by scheme, host and port alone, and erro
 import base64
 import json
 import logging
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,7 @@ _OURS: Final = frozenset(
     {"id", "source", "specversion", "type", "subject", "time", "datacontenttype", "dataschema"}
     | {"migprofile", "revisionuid", "count", "gpu", "start", "node", "pendingid"}
 )
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----[\s!-~]*?-----END CERTIFICATE-----")
 _READ: Final = 4096  # bytes of an answer that are read, so that its connection is good for the next event
 
 log = logging.getLogger(__name__)
@@ -160,7 +162,7 @@ def _extensions(overrides: str) -> dict[str, str]:
         return {}
     try:
         read = json.loads(overrides)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadInput('K_CE_OVERRIDES is no JSON: legal is {"extensions": {"name": "value"}}') from None
     found = read.get("extensions") if isinstance(read, dict) else None
     if found is None and isinstance(read, dict):
@@ -179,13 +181,15 @@ def _extensions(overrides: str) -> dict[str, str]:
 
 
 def _certificates(pem: str) -> str:
+    """Those of a bundle, without what is written between them: names of CAs, which need not be ASCII."""
     if not pem.strip():
         return ""
+    certificates = "\n".join(_CERTIFICATE.findall(pem))
     try:
-        ssl.create_default_context().load_verify_locations(cadata=pem)
+        ssl.create_default_context().load_verify_locations(cadata=certificates)
     except (ssl.SSLError, ValueError):
         raise BadInput("K_CA_CERTS holds no certificates: legal is PEM") from None
-    return pem
+    return certificates
 
 
 def _seconds(retry_after: str) -> float:

@@ -134,6 +134,7 @@ class TestOverrides:
         ("overrides", "why"),
         [
             ("{", "is no JSON"),
+            ("[" * 100_000, "is no JSON"),
             ("[]", "legal is"),
             ('{"extensions": []}', "legal is"),
             ('{"extensions": {"a": 1}}', "each value a text"),
@@ -151,8 +152,9 @@ class TestOverrides:
 class TestTls:
     def test_a_sink_whose_authority_is_told_is_trusted(self, certificate: Certificate) -> None:
         with sink(certificate) as safe:
-            assert sender(safe.url, ca_certs=certificate.text).send(EVENT).outcome is Delivered.TAKEN
-            assert safe.events == [EVENT]
+            for bundle in (certificate.text, f"# Zertifizierungsstelle für alle\n{certificate.text}# another: é\n"):
+                assert sender(safe.url, ca_certs=bundle).send(EVENT).outcome is Delivered.TAKEN
+            assert safe.events == [EVENT] * 2
 
     def test_one_that_nobody_vouches_for_gets_nothing(self, certificate: Certificate) -> None:
         with sink(certificate) as strange:
