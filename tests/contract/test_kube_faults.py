@@ -50,6 +50,15 @@ def pod(name: str = "pod", **spec: Any) -> dict[str, Any]:
     return {"kind": "Pod", "metadata": {"namespace": "ns", "name": name}, "spec": spec}
 
 
+def kubeconfig(server: object, token: str) -> dict[str, Any]:
+    return {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": token}}],
+    }
+
+
 class Drawn(Random):
     """Chance that keeps what it was asked for."""
 
@@ -128,21 +137,29 @@ class TestClient:
     def test_reads_a_kubeconfig_with_a_token(self, api: FakeApi, tmp_path: Path) -> None:
         api.server.token = str(uuid.uuid4())
         path = tmp_path / "kubeconfig"
-        path.write_text(
-            yaml.safe_dump(
-                {
-                    "current-context": "c",
-                    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-                    "clusters": [{"name": "c", "cluster": {"server": api.url}}],
-                    "users": [{"name": "u", "user": {"token": api.server.token}}],
-                }
-            )
-        )
+        path.write_text(yaml.safe_dump(kubeconfig(api.url, api.server.token)))
         assert KubeClient.of_kubeconfig(str(path)).page(NODE, "", {}).items == []
 
     def test_says_that_there_is_no_kubeconfig(self, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="no credentials"):
             KubeClient.of_kubeconfig(str(tmp_path / "none"))
+
+    @pytest.mark.parametrize(
+        "text", [b"7", b"[]", b"a: [", b"\x00\xff", b"clusters: 7\ncontexts: []\nusers: []\ncurrent-context: c\n"]
+    )
+    def test_says_that_a_file_is_no_kubeconfig(self, tmp_path: Path, text: bytes) -> None:
+        path = tmp_path / "kubeconfig"
+        path.write_bytes(text)
+        with pytest.raises(BadInput, match="no credentials") as told:
+            KubeClient.of_kubeconfig(str(path))
+        assert "\n" not in str(told.value)
+
+    @pytest.mark.parametrize("server", [7, "", "ftp://there", "http://", "http://[there"])
+    def test_says_that_a_server_is_none(self, tmp_path: Path, server: object) -> None:
+        path = tmp_path / "kubeconfig"
+        path.write_text(yaml.safe_dump(kubeconfig(server, "t")))
+        with pytest.raises(BadInput, match=r"no http or https URL|no kubeconfig"):
+            KubeClient.of_kubeconfig(str(path))
 
     def test_is_used_by_many_threads_at_once(self, api: FakeApi) -> None:
         api.put_object(pod())

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from kubernetes.client import Configuration
@@ -28,6 +28,7 @@ from knative_mig.adapters.kube.answers import answered_no
 from knative_mig.adapters.kube.kinds import Kind
 from knative_mig.adapters.kube.stream import Stream
 from knative_mig.core.errors import BadInput
+from knative_mig.core.events import shown
 from knative_mig.ports.kube import ApiUnreachable, Key
 
 Object = dict[str, Any]
@@ -257,4 +258,14 @@ def _loaded(load: Callable[[Configuration], None]) -> Configuration:
         load(config)
     except ConfigException as error:
         raise BadInput(f"no credentials for a Kubernetes API server: {error}") from error
+    except Exception as error:  # the library takes what it reads for a kubeconfig, and fails as it happens
+        raise BadInput("no credentials for a Kubernetes API server: the file is no kubeconfig") from error
+    host = str(config.host)
+    try:
+        parts = urlsplit(host)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        known = False
+    if not known:
+        raise BadInput(f"the API server of the credentials, {shown(host)}, is no http or https URL")
     return config
