@@ -32,7 +32,9 @@ _OPTIONAL: Final = ("subject", "time", "dataschema")
 _OF_THE_SPECIFICATION: Final = frozenset({*_REQUIRED, *_OPTIONAL, "datacontenttype"})
 _NAME: Final = re.compile(r"[a-z0-9]{1,64}", re.ASCII)
 _NO_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ESCAPED: Final = re.compile(r"\\(.)")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _INTEGERS: Final = range(-(2**31), 2**31)
 
 
@@ -116,14 +118,17 @@ def _binary(by_name: dict[str, str], body: bytes) -> tuple[dict[str, str], dict[
     _require(attributes, "header ce-")
     if not body:
         return attributes, {}
-    if "content-type" not in by_name:
+    if not _content_type(by_name):
         raise _Refusal(f"there are data, and no Content-Type: legal is {JSON}", Why.UNSUPPORTED)
     return attributes, _object(body, "the data")
 
 
 def _unquoted(name: str, value: str) -> str:
+    """First the quotes of HTTP, then the percent signs of CloudEvents: `"a"` and `a` are one id."""
     if not value.isascii():
         raise _Refusal(f"the header {shown(name)} is not ASCII: other characters are percent-encoded UTF-8")
+    if quoted := _QUOTED.fullmatch(value):
+        value = _ESCAPED.sub(r"\1", quoted[1])
     try:
         return unquote_to_bytes(value).decode()
     except UnicodeDecodeError:
@@ -251,7 +256,7 @@ def _event(attributes: dict[str, str], data: dict[str, Any]) -> Event:
 def _one_spelling(text: str) -> str:
     try:
         if _TIME.fullmatch(text):
-            return datetime.fromisoformat(text).isoformat()
+            return datetime.fromisoformat(text.upper()).isoformat()
     except ValueError:
         pass
     raise _Refusal(f"time is {shown(text)}: it is written like 2026-01-31T12:00:00Z")

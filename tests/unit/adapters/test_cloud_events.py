@@ -94,8 +94,26 @@ def test_characters_beyond_ascii_are_percent_encoded_in_headers() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sent", "heard"),
+    [
+        pytest.param('"team"', "team", id="quoted"),
+        pytest.param(r'"a \"b\" \\ c"', r'a "b" \ c', id="escaped within quotes"),
+        pytest.param('"t%C3%A9am"', "téam", id="quoted, then percent-encoded"),
+        pytest.param("%22team%22", '"team"', id="quotes that are meant"),
+        pytest.param('"', '"', id="one quote"),
+        pytest.param('a "b"', 'a "b"', id="quotes within"),
+    ],
+)
+def test_a_header_says_the_same_in_quotes(sent: str, heard: str) -> None:
+    told = decode(binary(ce_subject=sent), DATA)
+    assert isinstance(told, Event)
+    assert told.subject == heard
+
+
+@pytest.mark.parametrize(
     ("sent", "kept"),
     [
+        ("2026-01-31t12:00:00z", "2026-01-31T12:00:00+00:00"),
         ("2026-01-31T12:00:00.123456789Z", "2026-01-31T12:00:00.123456+00:00"),
         ("2026-01-31T12:00:00+14:00", "2026-01-31T12:00:00+14:00"),
         ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00"),
@@ -131,6 +149,8 @@ def test_times_are_kept_in_one_spelling(sent: str, kept: str) -> None:
         pytest.param(binary(ce_time="2026-01-31T12:00:00"), 400, "time is", id="a time of no zone"),
         pytest.param(binary(ce_time="2026-01-31T12:00:00+99:99"), 400, "time is", id="no such zone"),
         pytest.param(binary(content_type=None), 415, "no Content-Type", id="data of no type"),
+        pytest.param(binary(content_type=""), 415, "no Content-Type", id="data of an empty type"),
+        pytest.param(binary(content_type=";;;"), 415, "no Content-Type", id="data of a type without a name"),
         pytest.param(binary(content_type="text/plain"), 415, "legal are", id="data of another type"),
         pytest.param(binary(content_type="application/json; charset=latin-1"), 415, "utf-8", id="another charset"),
         pytest.param([("content-type", "application/cloudevents-batch+json")], 415, "batch", id="a batch"),
