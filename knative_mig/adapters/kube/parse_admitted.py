@@ -34,17 +34,22 @@ def function(body: Mapping[str, Any]) -> Function:
     return Function(
         annotations=about.labels("annotations"),
         settings=settings,
-        containers=tuple(
-            Asks(
-                name=each.text("name"),
-                limits=each.child("resources").labels("limits"),
-                requests=each.child("resources").labels("requests"),
-            )
-            for each in spec.children("containers")
-        ),
+        containers=_asks(spec, "containers"),
+        init_containers=_asks(spec, "initContainers"),
         idle_s=spec.optional_integer("idleTimeoutSeconds") or 0,
         service_links=spec.optional_flag(SERVICE_LINKS.name),
         deleting=about.has("deletionTimestamp"),
+    )
+
+
+def _asks(spec: Fields, containers: str) -> tuple[Asks, ...]:
+    return tuple(
+        Asks(
+            name=each.text("name"),
+            limits=each.child("resources").labels("limits"),
+            requests=each.child("resources").labels("requests"),
+        )
+        for each in spec.children(containers)
     )
 
 

@@ -49,13 +49,14 @@ class Function:
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the Service itself
     settings: Mapping[Place, Setting] = field(default_factory=dict)  # of its template: all that is there
     containers: tuple[Asks, ...] = ()
+    init_containers: tuple[Asks, ...] = ()  # which are given a slice only to hand it on to a container
     idle_s: int = 0  # idleTimeoutSeconds; no setting of ours, but no timeout may be shorter
     service_links: bool | None = None  # enableServiceLinks of its template; None: it says nothing
     deleting: bool = False
 
     @property
     def slices(self) -> list[tuple[str, str]]:
-        """Resource and amount, of all containers."""
+        """Resource and amount, of all containers that stay."""
         return sorted(each for asks in self.containers for each in asks.slices.items())
 
     def template_annotations(self) -> dict[str, str]:

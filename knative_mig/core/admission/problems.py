@@ -41,6 +41,10 @@ def _problems(function: Function) -> Iterable[str]:
     yield from _annotations(_ON_TEMPLATE, template)
     for at, asks in enumerate(function.containers):
         yield from _container(f"spec.template.spec.containers[{at}].resources", asks)
+    for at, asks in enumerate(function.init_containers):
+        where = f"spec.template.spec.initContainers[{at}].resources"
+        yield from _container(where, asks)
+        yield from _handed_on(where, asks, function)
     asking = [asks.name or f"[{at}]" for at, asks in enumerate(function.containers) if asks.slices]
     if len(asking) > 1:
         yield (
@@ -76,6 +80,15 @@ def _container(where: str, asks: Asks) -> Iterable[str]:
             )
         if resource not in asks.limits:
             yield f"{where}: {_bare(resource)} stands in requests: legal is in limits"
+
+
+def _handed_on(where: str, asks: Asks, function: Function) -> Iterable[str]:
+    """The kubelet gives a container the devices of the init containers before it: one slice does for a pod."""
+    kept = {resource for resource, _ in function.slices}
+    for resource in sorted(asks.slices):
+        if resource not in kept:
+            legal = " and ".join(map(_bare, sorted(kept))) or "none, as no container asks for one"
+            yield f"{where} asks for {_bare(resource)}: legal is the slice of a container, {legal}"
 
 
 def _is_one(amount: str) -> bool:

@@ -55,6 +55,7 @@ def test_nothing_is_asked_of_us_that_has_no_slice() -> None:
         conditions = {condition["name"]: condition["expression"] for condition in each["matchConditions"]}
         narrow = conditions.get("is-a-function-on-a-slice") or conditions["asks-for-a-slice"]
         assert f"startsWith('{RESOURCE_PREFIX}')" in narrow
+        assert "initContainers" in narrow
         if "services" in each["rules"][0]["resources"]:
             assert f"startsWith('{PREFIX}')" in narrow
             assert conditions["is-not-being-deleted"] == "!has(object.metadata.deletionTimestamp)"

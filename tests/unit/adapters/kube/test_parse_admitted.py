@@ -33,3 +33,10 @@ def test_whether_a_template_says_something_of_service_links_is_told_from_no(*, l
 def test_service_links_that_are_neither_are_not_read() -> None:
     with pytest.raises(BadInput, match=r"spec\.template\.spec\.enableServiceLinks: is 'no', legal is true or false"):
         parse_admitted.function(service("3g.20gb", enableServiceLinks="no"))
+
+
+def test_init_containers_are_told_from_those_that_stay() -> None:
+    asks = {"name": "first", "resources": {"limits": {"nvidia.com/mig-3g.20gb": "1"}}}
+    read = parse_admitted.function(service("3g.20gb", initContainers=[asks]))
+    assert [(each.name, each.slices) for each in read.init_containers] == [("first", {"nvidia.com/mig-3g.20gb": "1"})]
+    assert read.slices == [("nvidia.com/mig-3g.20gb", "1")]

@@ -139,6 +139,29 @@ def test_a_slice_is_a_limit() -> None:
     assert refusals(replace(function(), containers=(both,)), None) == []
 
 
+def first(profile: str, amount: str = "1") -> tuple[Asks, ...]:
+    """One init container."""
+    return (Asks(name="first", limits={f"{MIG}{profile}": amount}),)
+
+
+def test_an_init_container_uses_the_slice_that_a_container_gets() -> None:
+    assert refusals(replace(function("3g.20gb"), init_containers=first("3g.20gb")), None) == []
+    assert refusals(replace(function("3g.20gb"), init_containers=(Asks(name="first"),)), None) == []
+
+
+@pytest.mark.parametrize(("asked", "legal"), [("3g.20gb", f"a container, {MIG}3g.20gb"), ("", "none, as no container")])
+def test_an_init_container_has_no_slice_of_its_own(asked: str, legal: str) -> None:
+    asking = function(asked) if asked else function()
+    [why] = refusals(replace(asking, init_containers=first("2g.10gb")), None)
+    assert why.startswith("spec.template.spec.initContainers[0].resources asks for nvidia.com/mig-2g.10gb")
+    assert legal in why
+
+
+def test_an_init_container_gets_one_slice_too() -> None:
+    [why] = refusals(replace(function("3g.20gb"), init_containers=first("3g.20gb", "2")), None)
+    assert "spec.template.spec.initContainers[0].resources: nvidia.com/mig-3g.20gb is '2', legal is 1" in why
+
+
 def test_every_problem_is_told_at_once() -> None:
     bad = function({f"{MIG}1g.5gb": "2"}, annotations={"knative-mig.dev/x": "1"}, template={"knative-mig.dev/y": "1"})
     assert len(refusals(bad, None)) == 3
