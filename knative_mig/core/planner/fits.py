@@ -85,7 +85,14 @@ def _best(state: GpuState, how: How, ways: Iterable[tuple[Place, float, int]]) -
 
 def _fit(state: GpuState, how: How, place: Place, *, seconds: float, destroyed: int, until: float | None = None) -> Fit:
     lost = 0.0 if state.static else state.flexibility.losses(state.lasting)[place.index] or 0.0
-    cost = (RANK[how], round(seconds, 3), round(lost + state.packing, 6), destroyed, -place.start)
+    cost = (
+        RANK[how],
+        round(seconds, 3),
+        round(lost + state.packing, 6),
+        destroyed,
+        place.profile.memory_units,
+        -place.start,
+    )
     there = state.stands(place)
     if until is None:
         return Fit(cost, how, place, state.on(place, IDLE) if destroyed else (), lost, there)
@@ -130,5 +137,5 @@ def _open_places(state: GpuState, name: ProfileName) -> list[Place]:
 def _over_idle(state: GpuState, place: Place, worth: float, lost: float) -> Fit:
     destroys, there = state.on(place, IDLE), state.stands(place)
     how = How.REUSE if there else How.MERGE if destroys else How.CREATE
-    cost = (RANK[how], round(worth, 3), round(lost, 6), len(destroys), -place.start)
+    cost = (RANK[how], round(worth, 3), round(lost, 6), len(destroys), place.profile.memory_units, -place.start)
     return Fit(cost, how, place, destroys, round(lost, 6), there)

@@ -206,8 +206,9 @@ class MoveSearch:
 
 def _left_by(position: int, clearing: Clearing) -> Offer:
     """The home that another function leaves: not there yet, so no fit of any state."""
-    cost = (RANK[How.MOVE], *clearing.cost[1:3], len(clearing.destroys), -clearing.place.start)
-    return Offer(cost, position, Fit(cost, How.MOVE, clearing.place, clearing.destroys, clearing.cost[2]))
+    place = clearing.place
+    cost = (RANK[How.MOVE], *clearing.cost[1:3], len(clearing.destroys), place.profile.memory_units, -place.start)
+    return Offer(cost, position, Fit(cost, How.MOVE, place, clearing.destroys, clearing.cost[2]))
 
 
 def _may_run(busy: Busy, node: NodeName) -> bool:

@@ -13,8 +13,9 @@ from knative_mig.core.planner.decisions import How
 HOWS: Final = tuple(How)
 RANK: Final = {how: rank for rank, how in enumerate(HOWS)}
 
-# (rank of how, seconds lost, flexibility lost, slices destroyed, - start)
-FitCost = tuple[int, float, float, int, int]
+# (rank of how, seconds lost, flexibility lost, slices destroyed, memory units, - start). The units differ where models
+# do: of an empty A100-40GB and an empty A100-80GB a 1g.10gb takes the same flexibility, and two units or one of the 8.
+FitCost = tuple[int, float, float, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)

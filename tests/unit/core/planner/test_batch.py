@@ -261,6 +261,13 @@ def test_a_name_that_two_models_have_lands_where_it_costs_least() -> None:
     assert (plan.steps[0].target.gpu, plan.steps[0].target.place.profile.memory_units) == ("A", 2)
 
 
+@pytest.mark.parametrize("models", [("A100-40GB", "A100-80GB"), ("A100-80GB", "A100-40GB")])
+def test_of_two_empty_gpus_it_is_cut_of_the_one_of_which_it_is_less(models: tuple[str, str]) -> None:
+    one, other = models
+    plan = planned([gpu("A", model=one), gpu("B", model=other)], pending("f", "1g.10gb"))
+    assert (plan.steps[0].target.gpu == "A") == (one == "A100-80GB")
+
+
 def test_the_last_units_of_the_other_model_are_taken_before_a_whole_gpu_is_broken() -> None:
     nearly_full = gpu("A", "4g.20gb@0 is chat", "2g.10gb@4 is code")
     plan = planned([nearly_full, gpu("B", model="A100-80GB")], pending("f", "1g.10gb"))
