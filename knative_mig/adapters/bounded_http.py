@@ -1,8 +1,12 @@
 """An HTTP server whose clients cannot hold it up: the common part of the servers that anybody in the cluster reaches.
 
-Extended by `event_server` and `webhook_server`, which say what is done with a body. Connections are bounded, and so is
-what a head and a body may weigh; each request has a deadline as a whole however slowly its bytes drip; and a client is
-heard to the end even when it is refused, for one that is cut off does not get the answer, and sends it all again.
+Extended by `event_server`, `webhook_server` and `ops_server`, which say what is done with a request. Connections are
+bounded, and so is what a head and a body may weigh; each request has a deadline as a whole however slowly its bytes
+drip; and a client is heard to the end even when it is refused, for one that is cut off does not get the answer, and
+sends it all again.
+
+The subtle thing is who goes when all places are taken: the one whose request has been awaited longest. A request is
+read in milliseconds, so whoever fills the places with connections that say nothing pushes out its own.
 """
 
 import http.client
@@ -25,6 +29,7 @@ MOST_CONNECTIONS: Final = 128  # a thread each, which costs some 50 KiB
 READ_WITHIN_S: Final = 5.0  # the whole request, from its first byte
 IDLE_S: Final = 60.0  # between two requests of one connection
 LARGEST_HEAD: Final = 64 * 1024  # bytes of all its headers; http.server itself would take a hundred lines of as many
+TEXT: Final = "text/plain; charset=utf-8"
 _DISCARDED: Final = 8 * 1024 * 1024  # bytes read and thrown away after a refusal
 _PIECE: Final = 64 * 1024
 _CHUNK_SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,8}")
@@ -47,6 +52,7 @@ class BoundedServer(ThreadingHTTPServer):
     def __init__(self, host: str, port: int, handler: "type[BoundedHandler]", *, at_most: int) -> None:
         self._lock = threading.Lock()
         self._open: dict[socket.socket, socket.socket] = {}  # as accepted, and as spoken with
+        self._awaited: dict[socket.socket, None] = {}  # as spoken with: no whole request has come, the longest first
         self._places = at_most
         super().__init__((host, port), handler)
 
@@ -82,12 +88,27 @@ class BoundedServer(ThreadingHTTPServer):
         """What was accepted as `request` goes on through another socket object."""
         with self._lock:
             self._open[request] = through
+            if self._awaited.pop(request, self) is None:
+                self._awaited[through] = None
+
+    def awaits(self, connection: socket.socket) -> None:
+        """A request on this connection."""
+        with self._lock:
+            self._awaited[connection] = None
+
+    def has_come(self, connection: socket.socket) -> None:
+        """The whole request has: its answer is not cut off for anybody."""
+        with self._lock:
+            self._awaited.pop(connection, None)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
+            if len(self._open) >= self._places:
+                self._let_go()
             full = len(self._open) >= self._places
             if not full:
                 self._open[request] = request
+                self._awaited[request] = None
         if full:
             request.settimeout(0)
             try:
@@ -98,9 +119,21 @@ class BoundedServer(ThreadingHTTPServer):
             return
         super().process_request(request, client_address)
 
+    def _let_go(self) -> None:
+        """Of the one whose request has been awaited longest; its own thread closes it."""
+        longest = next(iter(self._awaited), None)
+        if longest is None:
+            return
+        del self._awaited[longest]
+        self._open = {accepted: through for accepted, through in self._open.items() if through is not longest}
+        try:
+            socket.socket.shutdown(longest, socket.SHUT_RDWR)
+        except OSError as error:
+            _log.debug("a connection had ended: %s", error)
+
     def shutdown_request(self, request: Any) -> None:
         with self._lock:
-            self._open.pop(request, None)
+            self._awaited.pop(self._open.pop(request, request), None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's
@@ -147,11 +180,13 @@ class BoundedHandler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # head and body are two writes, and the second would wait for the client
     server_version = "knative-mig"
     sys_version = ""
-    only_post = "this is sent by POST"
+    allowed = "POST"
+    only_allowed = "this is sent by POST"
     keeps_idle_s: float | None = None  # None: IDLE_S
 
     def setup(self) -> None:
         super().setup()
+        self._first = True
         self.rfile.close()
         self._incoming = _Deadlined(self.connection)
         self.rfile = _Incoming(self._incoming)
@@ -159,13 +194,16 @@ class BoundedHandler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         self.close_connection = True
         try:
-            self._incoming.until = time.monotonic() + (self.keeps_idle_s or IDLE_S)
+            patience_s = READ_WITHIN_S if self._first else self.keeps_idle_s or IDLE_S
+            self._incoming.until = time.monotonic() + patience_s
+            self._first = False
+            self.server.awaits(self.connection)
             if self.rfile.peek(1):
                 self._incoming.until = time.monotonic() + READ_WITHIN_S
                 super().handle_one_request()
         except OSError as error:
             self.close_connection = True
-            _log.debug("%s: %s", self.client_address, error or type(error).__name__)
+            _log.debug("%s hung up: %s", self.client_address, error or type(error).__name__)
 
     def parse_request(self) -> bool:
         self.rfile.head_left = LARGEST_HEAD
@@ -175,14 +213,14 @@ class BoundedHandler(BaseHTTPRequestHandler):
             self.rfile.head_left = None
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
-        """What http.server itself refuses. A method that is not POST is no fault of ours, so it is no 501."""
+        """What http.server itself refuses. A method that is none here is no fault of ours, so it is no 501."""
         self.close_connection = True
         status = HTTPStatus(code)
         if status is HTTPStatus.NOT_IMPLEMENTED:
             status = HTTPStatus.METHOD_NOT_ALLOWED
         elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             status = HTTPStatus.BAD_REQUEST
-        self.refuse(status, self.only_post if status is HTTPStatus.METHOD_NOT_ALLOWED else status.phrase)
+        self.refuse(status, self.only_allowed if status is HTTPStatus.METHOD_NOT_ALLOWED else status.phrase)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name is http.server's
         """A line for each request would bury the rest."""
@@ -192,6 +230,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
 
     def read_body(self, largest: int) -> bytes | NotRead:
         read = self._read(largest)
+        self.server.has_come(self.connection)
         if isinstance(read, NotRead):
             self.close_connection = True
         return read
@@ -241,7 +280,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
     # -- answering -----------------------------------------------------------------------------------------------------
 
     def refuse(self, status: HTTPStatus, reason: str) -> None:
-        self.answer(status, f"{reason}\n".encode(), "text/plain; charset=utf-8")
+        self.answer(status, f"{reason}\n".encode(), TEXT)
         if self.close_connection:
             self._hear_out()
 
@@ -252,7 +291,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
         self.request_version = self.protocol_version
         self.send_response(status)
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "POST")
+            self.send_header("Allow", self.allowed)
         if body:
             self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

@@ -44,7 +44,7 @@ class EventServer(BoundedServer):
 
 class _Handler(BoundedHandler):
     server: EventServer
-    only_post = "events are sent by POST"
+    only_allowed = "events are sent by POST"
 
     def do_POST(self) -> None:  # noqa: N802  http.server looks for this name
         read = self.read_body(LARGEST)

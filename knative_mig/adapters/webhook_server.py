@@ -85,7 +85,7 @@ class WebhookServer(BoundedServer):
 
 class _Handler(BoundedHandler):
     server: WebhookServer
-    only_post = "reviews are sent by POST"
+    only_allowed = "reviews are sent by POST"
     keeps_idle_s = KEPT_IDLE_S
 
     def do_POST(self) -> None:  # noqa: N802  http.server looks for this name

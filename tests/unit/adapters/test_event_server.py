@@ -180,9 +180,19 @@ def test_one_that_drips_is_cut_off_at_the_deadline_of_the_whole(monkeypatch: pyt
     assert heard.events == []
 
 
-def test_one_that_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
+def test_one_that_says_nothing_is_let_go_as_soon_as_one_that_drips(
+    monkeypatch: pytest.MonkeyPatch, heard: Heard
+) -> None:
+    monkeypatch.setattr(bounded_http, "READ_WITHIN_S", 0.05)
+    with served(heard) as port, socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
+        assert client.recv(100) == b""
+
+
+def test_one_that_is_kept_and_says_no_more_is_let_go(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
     monkeypatch.setattr(bounded_http, "IDLE_S", 0.05)
     with served(heard) as port, socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
+        client.sendall(post())
+        assert answer_on(client)[0] == 202
         assert client.recv(100) == b""
 
 
@@ -218,11 +228,36 @@ def test_where_places_are_short_nobody_keeps_one_between_two_events(heard: Heard
             assert (status, headers["connection"]) == (202, "close")
 
 
+@pytest.mark.parametrize("begun", [b"", post()[:10], post("Content-Length: 1000")], ids=["silent", "head", "body"])
+def test_who_has_kept_all_waiting_for_its_request_makes_room_for_another(heard: Heard, begun: bytes) -> None:
+    with served(heard, at_most=2) as port, ExitStack() as clients:
+        first, second = (
+            clients.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE_S)) for _ in range(2)
+        )
+        first.sendall(begun)
+        second.sendall(begun)
+        assert said(port, post())[0] == 202
+        assert _ended(first)
+        assert said(port, post())[0] == 202
+    assert heard.events == [EVENT] * 2
+
+
 def test_one_too_many_is_told_to_come_again(heard: Heard) -> None:
-    with served(heard, at_most=1) as port, socket.create_connection(("127.0.0.1", port), PATIENCE_S) as first:
-        first.sendall(post()[:10])
-        with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as second:
-            assert answer_on(second)[0] == 503
+    """All others have sent what they want, and wait for their answers: none of them is cut off."""
+    asked, answer = threading.Event(), threading.Event()
+
+    class Slow(Heard):
+        def take(self, event: Event | Rejected, raw: RawEvent) -> Rejected | None:
+            asked.set()
+            answer.wait(PATIENCE_S)
+            return super().take(event, raw)
+
+    with served(Slow(), at_most=1) as port, socket.create_connection(("127.0.0.1", port), PATIENCE_S) as first:
+        first.sendall(post())
+        assert asked.wait(PATIENCE_S)
+        assert said(port, post())[0] == 503
+        answer.set()
+        assert answer_on(first)[0] == 202
 
 
 def test_an_event_that_is_sent_on_says_so(port: int, heard: Heard) -> None:

@@ -8,12 +8,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from knative_mig.adapters.ops_server import OpsServer, WhyNot
+from knative_mig.adapters.ops_server import MOST_CONNECTIONS, OpsServer, WhyNot
 
 
 @contextmanager
@@ -89,3 +89,22 @@ def test_a_probe_that_hangs_up_before_its_answer_is_no_error(
 def test_anything_else_is_not_here() -> None:
     with served() as url:
         assert get(f"{url}/secrets")[0] == 404
+
+
+def test_only_reading_is_offered() -> None:
+    with served() as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), 60) as client:
+            client.sendall(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+            answer = b"".join(iter(lambda: client.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert b"\r\nAllow: GET, HEAD\r\n" in answer
+
+
+def test_probes_are_answered_whoever_holds_connections_open() -> None:
+    with served() as url, ExitStack() as idle:
+        host, _, port = url.removeprefix("http://").partition(":")
+        for _ in range(MOST_CONNECTIONS):
+            idle.enter_context(socket.create_connection((host, int(port)), 60))
+        for _ in range(3):
+            assert get(f"{url}/healthz") == (200, "ok\n")
