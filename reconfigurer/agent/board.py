@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
+from knative_mig.core.agent.health import BrokenSlice, still_broken
 from knative_mig.core.agent.readings import (
     UNMARKED,
     Complaint,
@@ -27,6 +28,7 @@ from knative_mig.core.agent.readings import (
     Mark,
     NodeReading,
     Release,
+    SeenSlice,
     Unnamed,
 )
 from knative_mig.core.geometry import GpuModel
@@ -102,12 +104,27 @@ class ReleaseBook(Protocol):
     def forget(self, slice_id: SliceId) -> None: ...
 
 
+class BrokenBook(Protocol):
+    """The broken slices that outlive the agent. Where the disk takes nothing they do not, and no call fails."""
+
+    def broken(self) -> Mapping[SliceId, BrokenSlice]: ...
+
+    def broke(self, slice_id: SliceId, broken: BrokenSlice) -> None: ...
+
+    def mended(self, slice_id: SliceId) -> None: ...
+
+
 class Board:
-    def __init__(self, *, releases: ReleaseBook | None = None, now_s: float = 0.0) -> None:
-        """`releases`: those of before hold from `now_s` on; without a book they end with the agent."""
+    def __init__(
+        self, *, releases: ReleaseBook | None = None, ill: BrokenBook | None = None, now_s: float = 0.0
+    ) -> None:
+        """`releases`: those of before hold from `now_s` on. `ill`: what broke before is broken from when it is read.
+        Without a book either ends with the agent.
+        """
         self._lock = threading.RLock()
         self._waiters: list[_Waiter] = []
         self._releases, self._releasing = releases, threading.Lock()
+        self._ill, self._not_read_yet = ill, dict(ill.broken()) if ill else {}
         before = releases.all() if releases else {}
         marks = {each: Mark(release=Release(since=now_s, mig_uuid=uuid)) for each, uuid in before.items()}
         self._now = Snapshot(marks=MappingProxyType(marks))
@@ -140,16 +157,25 @@ class Board:
         self._change(lambda now: replace(now, spec=spec))
 
     def put_reading(self, reading: GpuReading) -> None:
-        """A reading that differs in nothing but its time is kept without waking anybody."""
+        """A reading that differs in nothing but its time is kept without waking anybody. What broke before the agent
+        started comes back with the first: between the two it would be offered.
+        """
+        of_before = self._broken_before(reading)
+        broken = still_broken(of_before, reading)
 
         def change(now: Snapshot) -> Snapshot:
             models = now.models
             if reading.model is not None and not any(_same_model(reading.model, each) for each in models):
                 models = (*models, reading.model)
-            return replace(now, readings=_with(now.readings, reading.uuid, reading), models=models)
+            marks = now.marks
+            for slice_id, why in broken.items():
+                marks = _with(marks, slice_id, replace(now.mark(slice_id), broken=why))
+            return replace(now, readings=_with(now.readings, reading.uuid, reading), models=models, marks=marks)
 
         known = self._now.readings.get(reading.uuid)
-        self._change(change, quiet=known is not None and _same_reading(known, reading))
+        self._change(change, quiet=known is not None and not broken and _same_reading(known, reading))
+        for slice_id in of_before.keys() - broken.keys():
+            self._no_longer_broken(slice_id)
 
     def put_unnamed(self, index: int, unnamed: Unnamed) -> None:
         """The driver's index-th GPU has not said who it is."""
@@ -266,7 +292,12 @@ class Board:
             self._mark(slice_id, lambda mark: replace(mark, release=None))
 
     def break_slice(self, slice_id: SliceId, why: str) -> None:
-        """Nobody may be given it until it is mended or made anew; the first reason is kept."""
+        """Nobody may be given it until it is mended or made anew; the first reason is kept. Kept on the disk first:
+        whatever follows, an agent that starts later knows why.
+        """
+        seen = self._seen(slice_id)
+        if self._ill and seen and seen.mig_uuid and not self._now.mark(slice_id).broken:
+            self._ill.broke(slice_id, BrokenSlice(mig_uuid=seen.mig_uuid, why=why))
         self._mark(slice_id, lambda mark: mark if mark.broken else replace(mark, broken=why))
 
     def put_of_no_pod(self, gpu: GpuUuid, slices: frozenset[SliceId]) -> None:
@@ -277,19 +308,20 @@ class Board:
 
     def mend(self, slice_id: SliceId) -> None:
         self._mark(slice_id, lambda mark: replace(mark, broken=""))
+        self._no_longer_broken(slice_id)
 
     def forget(self, slice_id: SliceId) -> None:
         """The slice has been destroyed: what was true of it is not of a successor. A release outlives it: its pod
         still holds the id.
         """
         self._mark(slice_id, lambda mark: Mark(release=mark.release))
+        self._no_longer_broken(slice_id)
 
     # The one writer of `_now`
 
     def _refusal(self, slice_id: SliceId) -> str:
         now = self._now
-        reading, mark = now.readings.get(slice_id.gpu), now.mark(slice_id)
-        seen = reading.find(slice_id) if reading else None
+        reading, mark, seen = now.readings.get(slice_id.gpu), now.mark(slice_id), self._seen(slice_id)
         if reading is None or seen is None:
             return f"{slice_id} is not there"
         if reading.health is not GpuHealth.HEALTHY:
@@ -309,9 +341,25 @@ class Board:
         return ""
 
     def _stands(self, slice_id: SliceId, mig_uuid: str) -> bool:
-        reading = self._now.readings.get(slice_id.gpu)
-        seen = reading.find(slice_id) if reading else None
+        seen = self._seen(slice_id)
         return seen is not None and seen.mig_uuid == mig_uuid
+
+    def _seen(self, slice_id: SliceId) -> SeenSlice | None:
+        reading = self._now.readings.get(slice_id.gpu)
+        return reading.find(slice_id) if reading else None
+
+    def _broken_before(self, reading: GpuReading) -> Mapping[SliceId, BrokenSlice]:
+        """Once for each GPU, when it has been read: one that has not answered yet shows no slices."""
+        with self._lock:
+            if not self._not_read_yet or reading.model is None:
+                return {}
+            of_it = {each: why for each, why in self._not_read_yet.items() if each.gpu == reading.uuid}
+            self._not_read_yet = {each: why for each, why in self._not_read_yet.items() if each.gpu != reading.uuid}
+            return of_it
+
+    def _no_longer_broken(self, slice_id: SliceId) -> None:
+        if self._ill:
+            self._ill.mended(slice_id)
 
     def _mark(self, slice_id: SliceId, change: Callable[[Mark], Mark]) -> None:
         def marked(now: Snapshot) -> Snapshot:

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from knative_mig.core.agent import devices, health, layout_change, recovery
 from knative_mig.core.agent.layout_change import Decision, Facts, back_off
@@ -70,6 +70,18 @@ class Happened:
     seconds: float = 0.0
 
 
+class QuarantineBook(Protocol):
+    """The quarantines that outlive the agent. Where the disk takes nothing they do not, and no call fails."""
+
+    def quarantine(self, gpu: GpuUuid) -> health.Quarantine | None: ...
+
+    def quarantined(self, gpu: GpuUuid, quarantine: health.Quarantine) -> None: ...
+
+    def over(self, gpu: GpuUuid) -> None: ...
+
+    def try_again(self) -> None: ...
+
+
 def nobody_listens(_: Happened) -> None:
     pass
 
@@ -83,6 +95,7 @@ class GpuLoop:
         journal: Journal,
         board: Board,
         injection: SliceInjection,
+        ill: QuarantineBook,
         boot_id: str,
         clock: Callable[[], float],
         layout: Layout = Layout.DYNAMIC,
@@ -105,7 +118,8 @@ class GpuLoop:
         self._instances: dict[SliceKey, GpuInstance] = {}
         self._back_offs: dict[SliceKey, layout_change.BackOff] = {}
         self._published = PublishedSlices(uuid, injection)
-        self._quarantine: health.Quarantine | None = None
+        self._ill, of_before = ill, ill.quarantine(uuid)
+        self._quarantine = of_before.go_on(clock()) if of_before is not None else None
 
     def step(self, now: float) -> float:
         """Do the next thing; answers in how many seconds there may be another without news from the board."""
@@ -174,6 +188,7 @@ class GpuLoop:
 
     def _read(self) -> None:
         """What containers need of a slice is there before the slice is on the board, as it is offered from then on."""
+        self._ill.try_again()
         before = self._reading or GpuReading(uuid=self._uuid, read_at=self._clock())
         kubelet = self._board.snapshot().kubelet
         try:
@@ -262,36 +277,44 @@ class GpuLoop:
         return heard
 
     def _hear(self, event: HealthEvent) -> None:
+        """What an XID says is kept before anything follows from it: it is raised once, and the agent may end here."""
         verdict = health.verdict(event.xid)
+        of_slice = verdict.harm is health.Harm.SLICE and event.gi_id is not None
+        quarantines = verdict.harm is not health.Harm.NONE and not of_slice
         _LOG.warning("%s on %s, GPU instance %s", verdict.why, self._uuid, event.gi_id)
+        if quarantines and self._quarantine is None:
+            self._ill.quarantined(self._uuid, self._quarantine_of_now(verdict.why))
         if verdict.harm is not health.Harm.NONE and event.gi_id is not None:
             self._read()  # by a reading of before the event the id may be another slice's
         slices = self._reading.slices if self._reading else ()
         struck = next((each for each in slices if event.gi_id is not None and each.gi_id == event.gi_id), None)
         key = _key(struck.place) if struck else None
+        if of_slice and key is not None:
+            self._board.break_slice(self._id(key), verdict.why)
         self._happened(Happened(kind=Kind.XID, gpu=self._uuid, key=key, why=verdict.why))
-        if verdict.harm is health.Harm.SLICE and event.gi_id is not None:
-            if key is not None:
-                self._board.break_slice(self._id(key), verdict.why)
-        elif verdict.harm is not health.Harm.NONE:
+        if quarantines:
             self._set_quarantine(verdict.why)
 
     def _set_quarantine(self, why: str) -> None:
         if self._quarantine is None:
             self._read()
-            slices = self._reading.slices if self._reading else ()
-            uuids = frozenset(each.mig_uuid for each in slices if each.mig_uuid is not None)
-            self._quarantine = health.Quarantine(why=why, since=self._clock(), mig_uuids=uuids)
+            self._quarantine = self._quarantine_of_now(why)
+            self._ill.quarantined(self._uuid, self._quarantine)
             self._read()
+
+    def _quarantine_of_now(self, why: str) -> health.Quarantine:
+        return health.Quarantine(
+            why=why, since=self._clock(), mig_uuids=_mig_uuids(self._reading.slices if self._reading else ())
+        )
 
     def _heal(self, gpu: Gpu, slices: tuple[SeenSlice, ...]) -> None:
         if self._quarantine is None:
             return
         quarantine = self._quarantine.seen(wants_reset=gpu.wants_reset)
-        uuids = frozenset(each.mig_uuid for each in slices if each.mig_uuid is not None)
         self._quarantine = quarantine
-        if quarantine.over(uuids, wants_reset=gpu.wants_reset, now=self._clock()):
+        if quarantine.over(_mig_uuids(slices), wants_reset=gpu.wants_reset, now=self._clock()):
             self._quarantine = None
+            self._ill.over(self._uuid)
 
     # The journal
 
@@ -546,6 +569,10 @@ def _seen(instance: GpuInstance, pids: tuple[int, ...] | None) -> SeenSlice:
         mig_uuid=compute.mig_uuid if compute else None,
         pids=pids,
     )
+
+
+def _mig_uuids(slices: Sequence[SeenSlice]) -> frozenset[str]:
+    return frozenset(each.mig_uuid for each in slices if each.mig_uuid is not None)
 
 
 def _open_intent(intent: Intent) -> recovery.OpenIntent:

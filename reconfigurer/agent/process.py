@@ -55,6 +55,7 @@ from reconfigurer.agent.desk import Desk, Injection
 from reconfigurer.agent.gpu_loop import GpuLoop
 from reconfigurer.agent.happenings import Happenings
 from reconfigurer.agent.heartbeat import Heartbeat
+from reconfigurer.agent.ill_book import IllBook
 from reconfigurer.agent.kube_side import KubeSide
 from reconfigurer.agent.metrics import AgentMetrics
 from reconfigurer.agent.node_loop import NodeLoop
@@ -140,7 +141,9 @@ class Agent:
         self._layout, self._processes, self._clock = layout, processes, time.monotonic
         settings.state_dir.mkdir(parents=True, exist_ok=True)
         released = SliceUuids(settings.state_dir / "released")
-        self.board = Board(releases=released, now_s=self._clock())
+        self._boot_id = BOOT_ID.read_text(encoding="ascii").strip()
+        self._ill = IllBook(settings.state_dir / "ill", self._boot_id)
+        self.board = Board(releases=released, ill=self._ill, now_s=self._clock())
         self._around = around
         self._threads = Threads(self.stop)
         self._deadlines = deadlines
@@ -150,7 +153,6 @@ class Agent:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self._metrics = AgentMetrics(registry)
-        self._boot_id = BOOT_ID.read_text(encoding="ascii").strip()
         journal, self._opened = JournalFile.open(settings.state_dir / "journal", self._boot_id)
         self._journal = around.journal(journal)
         self.board.put_journal(_journal_at_start(self._opened))
@@ -373,6 +375,7 @@ class Agent:
             journal=self._journal,
             board=self.board,
             injection=self._injection,
+            ill=self._ill,
             boot_id=self._boot_id,
             clock=self._clock,
             layout=self._layout,

@@ -17,7 +17,16 @@ from knative_mig.adapters.kube.gpu_nodes import KubeGpuNodes
 from knative_mig.adapters.kube.kinds import EVENT, GPU_NODE, POD
 from knative_mig.adapters.kube.node_statuses import KubeNodeStatuses
 from knative_mig.adapters.sim_gpu import FileStore, SimulatedGpus, SimulationControls, open_store
-from knative_mig.core.gpu_node import ConditionType, GpuNode, GpuNodeSpec, Layout, SliceStatus, WantedGpu, WantedSlice
+from knative_mig.core.gpu_node import (
+    ConditionType,
+    GpuNode,
+    GpuNodeSpec,
+    GpuStatus,
+    Layout,
+    SliceStatus,
+    WantedGpu,
+    WantedSlice,
+)
 from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.ports.gpu import create_slice, destroy_slice
 from knative_mig.ports.kube import Key
@@ -110,6 +119,12 @@ class AgentRig:
         """As the agent reports them: 3g.20gb@4 and the like, of all GPUs."""
         status = self.node.status
         return {str(each.key): each for gpu in status.gpus for each in gpu.slices} if status else {}
+
+    @property
+    def gpu_status(self) -> GpuStatus:
+        """Of the first one, as the agent reports it."""
+        assert self.node.status is not None
+        return self.node.status.gpus[0]
 
     def said(self, condition: ConditionType) -> tuple[bool | None, str]:
         status = self.node.status

@@ -16,7 +16,7 @@ import pytest
 from knative_mig.adapters.kube.kinds import GPU_NODE, LEASE, POD
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, When
 from knative_mig.core.agent.failed_pods import DEAD_ENGINE_GRACE_S
-from knative_mig.core.gpu_node import OF_NO_POD, ConditionType, Layout, SliceState
+from knative_mig.core.gpu_node import OF_NO_POD, ConditionType, GpuHealth, Layout, SliceState
 from knative_mig.ports.gpu import MigUuid
 from knative_mig.ports.kube import Key
 from reconfigurer.agent.pod_loop import LOOK_EACH_S
@@ -290,6 +290,40 @@ def test_a_budget_holds_the_eviction_from_a_broken_slice_up_until_it_allows_it(f
         assert rig.pods() == ["chat"]
         rig.api.allow_evictions_of(Key("default", "chat"))
         rig.wait_for(lambda: not rig.pods())
+
+
+@pytest.mark.parametrize("xid", [94, 95])
+def test_what_an_xid_said_is_known_to_the_next_agent_until_it_is_cured(folder: Path, xid: int) -> None:
+    """A disruption budget holds the eviction up beyond the end of the agent that heard of it."""
+    with AgentRig(folder) as rig:
+        rig.want("3g.20gb@4")
+        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
+        rig.run_pod("chat", "3g.20gb")
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.BUSY)
+        rig.api.hold_up_evictions_of(Key("default", "chat"))
+        (gpu,) = rig.gpus.inventory().gpus
+        before = rig.slices["3g.20gb@4"].mig_uuid
+        rig.controls.raise_xid(gpu.uuid, xid, gi_id=gpu.instances[0].gi_id if xid == 94 else None)
+        rig.wait_for(lambda: any("a disruption budget holds it up" in text for _, text in rig.events))
+        rig.end_agent()
+        rig.forget_node()  # what is reported from here on is the next one's word
+
+        rig.start_agent()
+
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.BROKEN)
+        assert str(xid) in (rig.slices["3g.20gb@4"].why if xid == 94 else rig.gpu_status.why)
+        assert rig.gpu_status.health is (GpuHealth.HEALTHY if xid == 94 else GpuHealth.RESET_REQUIRED)
+        rig.wait_for(lambda: rig.kubelet.plugins and rig.kubelet.allocatable(profile("3g.20gb")) == 0)
+        rig.want("3g.20gb@4")
+        rig.api.allow_evictions_of(Key("default", "chat"))
+        rig.wait_for(lambda: not rig.pods())
+        rig.end_pod("chat")
+        if xid == 95:
+            assert rig.gpu_status.health is GpuHealth.RESET_REQUIRED
+            rig.controls.reset(gpu.uuid)
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].mig_uuid not in (None, before))
+        rig.wait_for(lambda: rig.said(ConditionType.GPUS_HEALTHY) == (True, "AllHealthy"))
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.IDLE and rig.offers("3g.20gb") == 1)
 
 
 def test_a_slice_made_anew_under_a_pod_is_refused_at_its_restart_and_the_pod_deleted(folder: Path) -> None:

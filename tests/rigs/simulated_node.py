@@ -7,11 +7,12 @@ asked, and when its node's status is read. `settle` lets all of it happen, fairl
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from knative_mig.adapters.sim_gpu import SimulatedGpus, SimulationControls, StateStore
 from knative_mig.core.agent.devices import devices_to_serve
+from knative_mig.core.agent.health import BrokenSlice, Quarantine
 from knative_mig.core.agent.readings import DeviceId, KubeletView
 from knative_mig.core.geometry import Place
 from knative_mig.core.gpu_node import GpuNode, GpuNodeSpec, Holder, SliceId, WantedGpu, WantedSlice
@@ -85,6 +86,53 @@ class MemoryReleases:
 
 
 @dataclass
+class MemoryIll:
+    """A `board.BrokenBook` and a `gpu_loop.QuarantineBook`. `at` is told of each write, and may end the agent there."""
+
+    slices: dict[SliceId, BrokenSlice] = field(default_factory=dict)
+    gpus: dict[GpuUuid, Quarantine] = field(default_factory=dict)
+    boot: int = 1
+    writes: int = 0
+    at: Callable[[str], None] = lambda _: None
+
+    def of_boot(self, boot: int) -> "MemoryIll":
+        if boot != self.boot:
+            self.slices, self.gpus, self.boot = {}, {}, boot
+        return self
+
+    def broken(self) -> Mapping[SliceId, BrokenSlice]:
+        return dict(self.slices)
+
+    def broke(self, slice_id: SliceId, broken: BrokenSlice) -> None:
+        self.slices[slice_id] = broken
+        self._written("broke")
+
+    def mended(self, slice_id: SliceId) -> None:
+        if self.slices.pop(slice_id, None):
+            self._written("mended")
+
+    def quarantine(self, gpu: GpuUuid) -> Quarantine | None:
+        return self.gpus.get(gpu)
+
+    def quarantined(self, gpu: GpuUuid, quarantine: Quarantine) -> None:
+        kept = Quarantine(why=quarantine.why, since=0.0, mig_uuids=quarantine.mig_uuids)
+        if self.gpus.get(gpu) != kept:
+            self.gpus[gpu] = kept
+            self._written("quarantined")
+
+    def over(self, gpu: GpuUuid) -> None:
+        if self.gpus.pop(gpu, None):
+            self._written("over")
+
+    def try_again(self) -> None:
+        pass
+
+    def _written(self, what: str) -> None:
+        self.writes += 1
+        self.at(what)
+
+
+@dataclass
 class Pod:
     name: str
     slice_id: SliceId
@@ -100,7 +148,7 @@ class Node:
         self.store, self.clock, self.disk = store, clock or Clock(), MemoryDisk()
         self.controls = SimulationControls(store)
         self.uuid = GpuUuid(store.read().gpus[0].uuid)
-        self.injection, self.releases = MemoryInjection(), MemoryReleases()
+        self.injection, self.releases, self.ill = MemoryInjection(), MemoryReleases(), MemoryIll()
         self.happened: list[Happened] = []
         self.boot = 1
         self.spec: GpuNode | None = None
@@ -116,7 +164,7 @@ class Node:
         """What it knew is gone; what was being handed out has arrived, or never will."""
         for pod in self.pods.values():
             pod.listed = True
-        self.board = Board(releases=self.releases, now_s=self.clock())
+        self.board = Board(releases=self.releases, ill=self.ill.of_boot(self.boot), now_s=self.clock())
         self.board.put_processes_verified(verified=True)
         journal, opened = self.disk.open(f"boot-{self.boot}")
         self.loop = self.new_loop(journal, opened.intents)
@@ -129,6 +177,7 @@ class Node:
             journal=journal,
             board=self.board,
             injection=self.injection,
+            ill=self.ill,
             boot_id=f"boot-{self.boot}",
             clock=self.clock,
             intents=intents,  # type: ignore[arg-type]

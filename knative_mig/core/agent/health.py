@@ -1,6 +1,7 @@
 """What an XID and an error of the driver say about a slice and its GPU.
 
-Called by `reconfigurer.agent.gpu_loop` for each event and each failed call. The subtle thing is what is *not* broken:
+Called by `reconfigurer.agent.gpu_loop` for each event and each failed call, and for what an agent before it was told,
+as an XID is raised once and outlives who heard it. The subtle thing is what is *not* broken:
 an application that divides by zero on its slice raises an XID too, and must not cost the slice its next pod.
 """
 
@@ -10,6 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from knative_mig.core.agent.readings import GpuReading
 from knative_mig.core.errors import (
     DriverNotLoaded,
     GpuError,
@@ -18,7 +20,7 @@ from knative_mig.core.errors import (
     NotSupported,
     ResetRequired,
 )
-from knative_mig.core.gpu_node import GpuHealth
+from knative_mig.core.gpu_node import GpuHealth, SliceId
 
 
 class Harm(StrEnum):
@@ -95,6 +97,20 @@ def health_of(error: GpuError) -> GpuHealth:
     return next((health for kind, health in _HEALTH_OF if isinstance(error, kind)), GpuHealth.UNREADABLE)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenSlice:
+    """What an XID said of a slice: of the very one that had this MIG UUID, not of a successor at its place."""
+
+    mig_uuid: str
+    why: str
+
+
+def still_broken(kept: Mapping[SliceId, BrokenSlice], reading: GpuReading) -> Mapping[SliceId, str]:
+    """Of the slices that broke under an agent before this one, those that this GPU still has, and why."""
+    found = {reading.slice_id(seen): seen.mig_uuid for seen in reading.slices}
+    return {each: broken.why for each, broken in kept.items() if found.get(each) == broken.mig_uuid}
+
+
 # So long after an XID a driver that wants a reset for it has said so.
 SAYS_SO_WITHIN_S: Final = 30.0
 
@@ -108,13 +124,19 @@ class Quarantine:
     mig_uuids: frozenset[str]  # of the slices when it began: a reset leaves none of them
     failed_since: bool = False  # it could not be read for a while, as during a reset
     reset_wanted: bool = False  # by the driver's own word, at any time since
+    taken_over: bool = False  # from an agent before: there may have been a reset while none ran
+
+    def go_on(self, now: float) -> "Quarantine":
+        """Under an agent that has just started."""
+        return Quarantine(why=self.why, since=now, mig_uuids=self.mig_uuids, taken_over=True)
 
     def seen(self, *, wants_reset: bool | None) -> "Quarantine":
         return replace(self, reset_wanted=self.reset_wanted or wants_reset is True)
 
     def over(self, mig_uuids: frozenset[str], *, wants_reset: bool | None, now: float) -> bool:
         """A reset takes all slices with it. Where there was none, and the GPU was never away, the driver's word counts:
-        it wants a reset no more, or never wanted one.
+        it wants a reset no more, or never wanted one. Of a driver that does not say, a restart of the agent is the
+        administrator's.
         """
         if wants_reset is True:
             return False
@@ -122,7 +144,9 @@ class Quarantine:
             return False
         if self.mig_uuids or self.failed_since or self.reset_wanted:
             return True
-        return wants_reset is False and now >= self.since + SAYS_SO_WITHIN_S
+        if wants_reset is None:
+            return self.taken_over
+        return now >= self.since + SAYS_SO_WITHIN_S
 
 
 def health_of_mode(*, current: bool, pending: bool) -> tuple[GpuHealth, str]:

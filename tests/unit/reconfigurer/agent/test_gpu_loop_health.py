@@ -10,7 +10,7 @@ from knative_mig.core.gpu_node import GpuHealth
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import create_slice
 from reconfigurer.agent.gpu_loop import Kind
-from tests.rigs.simulated_node import Node
+from tests.rigs.simulated_node import Killed, Node, Pod
 
 TWO = ("3g.20gb@0", "3g.20gb@4")
 HALF = ProfileName.parse("3g.20gb")
@@ -181,3 +181,150 @@ class TestHealth:
         node.settle(4)
         assert node.slices() == ["3g.20gb@4"]
         assert set(node.injection.published.values()) == node.mig_uuids()
+
+
+def health_of(node: Node) -> tuple[GpuHealth, str]:
+    reading = node.board.snapshot().readings[node.uuid]
+    return reading.health, reading.why
+
+
+class TestRestartedAgents:
+    """An XID is raised once: what it said of a slice or a GPU is known to the next agent, until it is true no more."""
+
+    @pytest.fixture
+    def pod(self, node: Node) -> Pod:
+        """Nothing makes it go: a disruption budget holds it up, say."""
+        node.want("3g.20gb@4")
+        node.settle(4)
+        pod = node.run("3g.20gb")
+        node.settle(2)
+        return pod
+
+    def broken(self, node: Node) -> dict[str, str]:
+        return {f"{each.profile}@{each.start}": mark.broken for each, mark in node.board.snapshot().marks.items()}
+
+    def test_a_broken_slice_is_broken_until_it_is_made_anew(self, node: Node, pod: Pod) -> None:
+        node.controls.raise_xid(node.uuid, 94, gi_id=1)
+        node.settle(2)
+        node.restart_agent()
+        node.step()
+        assert self.broken(node) == {"3g.20gb@4": "XID 94: contained ECC error"}
+        node.settle(4)
+        assert list(node.believed.values()) == [False]
+        assert pod.mig_uuid in node.mig_uuids()
+
+        node.end(pod)
+        node.settle(8)
+        assert pod.mig_uuid not in node.mig_uuids()
+        assert node.ill.slices == {}
+        node.restart_agent()
+        node.settle(4)
+        assert list(node.believed.values()) == [True]
+
+    @pytest.mark.parametrize(("xid", "gi_id", "write"), [(94, 1, "broke"), (95, None, "quarantined")])
+    def test_nothing_follows_from_an_xid_before_it_is_on_the_disk(
+        self, node: Node, pod: Pod, xid: int, gi_id: int | None, write: str
+    ) -> None:
+        def killed(what: str) -> None:
+            assert what == write
+            assert Kind.XID not in kinds(node)
+            assert node.board.refusal(pod.slice_id) == ""
+            raise Killed
+
+        node.ill.at = killed
+        node.controls.raise_xid(node.uuid, xid, gi_id=gi_id)
+        with pytest.raises(Killed):
+            node.settle(2)
+        node.ill.at = lambda _: None
+        node.restart_agent()
+        node.step()
+        assert f"XID {xid}" in node.board.refusal(pod.slice_id)
+
+    def test_a_slice_that_was_made_anew_while_no_agent_ran_is_well(self, node: Node, pod: Pod) -> None:
+        node.controls.raise_xid(node.uuid, 94, gi_id=1)
+        node.settle(2)
+        node.stop(pod)
+        node.controls.reset(node.uuid)
+        create_slice(SimulatedGpus(node.store), node.uuid, HALF, 4)
+        node.restart_agent()
+        node.settle(2)
+        assert self.broken(node).get("3g.20gb@4", "") == ""
+        assert node.ill.slices == {}
+
+    def test_one_on_a_gpu_that_does_not_answer_at_the_start_is_broken_when_it_does(self, node: Node, pod: Pod) -> None:
+        node.controls.raise_xid(node.uuid, 94, gi_id=1)
+        node.settle(2)
+        node.controls.inject(Fault(call=Call.INVENTORY, harm=Harm.FAIL, nth=None, error=GpuLost))
+        node.restart_agent()
+        node.settle(2)
+        assert health_of(node)[0] is GpuHealth.LOST
+        node.controls.clear_faults()
+        node.settle(4)
+        assert health_of(node)[0] is GpuHealth.HEALTHY
+        assert "XID 94" in node.board.refusal(pod.slice_id)
+
+    def test_a_gpu_stays_in_quarantine_until_it_has_been_reset(self, node: Node, pod: Pod) -> None:
+        node.controls.raise_xid(node.uuid, 95)
+        node.settle(2)
+        for _ in range(2):
+            node.restart_agent()
+            node.settle(40)
+            assert health_of(node) == (GpuHealth.RESET_REQUIRED, "XID 95: uncontained ECC error")
+            assert list(node.believed.values()) == [False]
+
+        node.end(pod)
+        node.controls.reset(node.uuid)
+        node.settle(6)
+        assert node.slices() == ["3g.20gb@4"]
+        assert node.ill.gpus == {}
+        node.restart_agent()
+        node.settle(4)
+        assert health_of(node)[0] is GpuHealth.HEALTHY
+
+    def test_it_lasts_as_long_as_a_slice_that_was_there_also_one_that_was_not_read_before(
+        self, node: Node, pod: Pod
+    ) -> None:
+        create_slice(SimulatedGpus(node.store), node.uuid, HALF, 0)
+        node.controls.raise_xid(node.uuid, 95)
+        node.settle(2)
+        assert node.ill.gpus[node.uuid].mig_uuids == node.mig_uuids() > {pod.mig_uuid}
+
+    def test_one_that_was_reset_while_no_agent_ran_is_used_again(self, node: Node, pod: Pod) -> None:
+        node.controls.raise_xid(node.uuid, 95)
+        node.settle(2)
+        node.end(pod)
+        node.controls.reset(node.uuid)
+        node.restart_agent()
+        node.settle(6)
+        assert node.slices() == ["3g.20gb@4"]
+        assert (health_of(node)[0], node.ill.gpus) == (GpuHealth.HEALTHY, {})
+
+    def test_one_without_slices_is_used_again_a_while_after_the_start(self, node: Node) -> None:
+        node.settle(1)
+        node.controls.raise_xid(node.uuid, 48)
+        node.settle(20)
+        node.restart_agent()
+        node.want("7g.40gb@0")
+        node.settle(20)
+        assert node.slices() == []
+        node.settle(20)
+        assert node.slices() == ["7g.40gb@0"]
+
+    def test_nothing_of_another_boot_counts(self, node: Node, pod: Pod) -> None:
+        node.controls.raise_xid(node.uuid, 94, gi_id=1)
+        node.controls.raise_xid(node.uuid, 95)
+        node.settle(2)
+        node.end(pod)
+        node.controls.reboot()
+        node.boot = 2
+        node.restart_agent()
+        node.settle(6)
+        assert node.slices() == ["3g.20gb@4"]
+        assert list(node.believed.values()) == [True]
+
+    def test_it_is_written_once_and_not_for_each_reading(self, node: Node, pod: Pod) -> None:
+        for xid, gi_id in ((94, 1), (94, 1), (95, None), (95, None)):
+            node.controls.raise_xid(node.uuid, xid, gi_id=gi_id)
+        node.settle(30)
+        assert node.ill.writes == 2
+        assert pod.mig_uuid in node.mig_uuids()
