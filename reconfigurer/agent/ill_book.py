@@ -70,9 +70,12 @@ class IllBook:
             self._become(replace(self._said, quarantines=left))
 
     def try_again(self) -> None:
-        """To write what the disk has not taken yet."""
-        with self._lock:
-            self._become(self._said)
+        """To write what the disk has not taken yet. Called with each reading, which waits for no other GPU's write."""
+        if not self._on_disk and self._lock.acquire(blocking=False):
+            try:
+                self._become(self._said)
+            finally:
+                self._lock.release()
 
     def _become(self, after: _Said) -> None:
         if after == self._said and self._on_disk:
