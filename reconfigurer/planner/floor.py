@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from knative_mig.core.floor.rule import Settled, assigned, live, next_expiry, settle
-from knative_mig.core.floor.values import Record, Request, Revision
+from knative_mig.core.floor.values import Record, Request, Revision, Setting
 from knative_mig.ports.autoscaling import FloorRecords, FloorStore, Revisions
 from knative_mig.ports.kube import (
     AlreadyExists,
@@ -23,6 +23,7 @@ from knative_mig.ports.kube import (
     EventType,
     Mirror,
     ObjectNotFound,
+    Refused,
     Subject,
 )
 from reconfigurer.planner.clocks import Now
@@ -70,7 +71,8 @@ class Floor:
         self._age_limit_s = mirror_age_limit_s
         self._stored: FloorRecords | None = None  # None: not ours, or not read yet
         self._answers: dict[str, tuple[Revision, frozenset[str]]] = {}
-        self._told: dict[str, str] = {}
+        self._unheard: dict[str, str] = {}  # what was told of whom
+        self._refused: dict[str, str] = {}
         self._due = 0.0  # wall
         self._woken = threading.Event()
 
@@ -185,35 +187,56 @@ class Floor:
 
     def _write(self, settled: Mapping[str, tuple[Revision, Settled]], token: int) -> FloorOutcome:
         outcome = FloorOutcome.SETTLED
-        for uid, (revision, each) in settled.items():
+        for revision, each in settled.values():
             self._tell_unheard(revision, each)
             if not each.write:
                 continue
             if self._leader.token() != token:
                 return FloorOutcome.STANDBY
-            try:
-                answer = self._writes.write(revision, each.write)
-            except (Conflict, ObjectNotFound):
-                self._metrics.writes.labels("conflict").inc()  # the mirror shows what it was, and wakes us
-                continue
-            except ClusterError as error:
-                self._metrics.writes.labels(error.reason).inc()
-                _log.warning("The floor of %s is not written: %s", revision.function, error)
-                continue
-            older = self._answers[uid][1] if uid in self._answers else frozenset()
-            self._answers[uid] = (answer, older | {revision.resource_version})
-            self._metrics.writes.labels("written").inc()
-            self._tell(revision, EventType.NORMAL, "FloorSet", _said(each))
-            outcome = FloorOutcome.WROTE
+            if self._write_on(revision, each.write):
+                self._tell(revision, EventType.NORMAL, "FloorSet", _said(each))
+                outcome = FloorOutcome.WROTE
         return outcome
 
+    def _write_on(self, revision: Revision, values: Mapping[Setting, str | None]) -> bool:
+        """Whether any of it was taken. Of what is refused together, each value is tried: one that the cluster does not
+        take must not stand in the way of other people's.
+        """
+        try:
+            answer = self._writes.write(revision, values)
+        except (Conflict, ObjectNotFound):
+            self._metrics.writes.labels("conflict").inc()  # the mirror shows what it was, and wakes us
+            return False
+        except ClusterError as error:
+            self._metrics.writes.labels(error.reason).inc()
+            _log.warning("The floor of %s is not written: %s", revision.function, error)
+            if not isinstance(error, Refused):
+                return False
+            if len(values) > 1:
+                taken = [self._write_on(self._latest(revision), {each: value}) for each, value in values.items()]
+                return any(taken)
+            self._tell_once(self._refused, revision, "FloorRefused", f"{', '.join(values)}: {error}")
+            return False
+        older = self._answers[revision.uid][1] if revision.uid in self._answers else frozenset()
+        self._answers[revision.uid] = (answer, older | {revision.resource_version})
+        self._metrics.writes.labels("written").inc()
+        return True
+
+    def _latest(self, revision: Revision) -> Revision:
+        return self._answers[revision.uid][0] if revision.uid in self._answers else revision
+
     def _tell_unheard(self, revision: Revision, settled: Settled) -> None:
-        if settled.unheard and self._told.get(revision.uid) != settled.unheard:
-            self._tell(revision, EventType.WARNING, "FloorUnheard", settled.unheard)
         if settled.unheard:
-            self._told[revision.uid] = settled.unheard
+            self._tell_once(self._unheard, revision, "FloorUnheard", settled.unheard)
         else:
-            self._told.pop(revision.uid, None)
+            self._unheard.pop(revision.uid, None)
+        if not settled.write:
+            self._refused.pop(revision.uid, None)
+
+    def _tell_once(self, told: dict[str, str], revision: Revision, reason: str, message: str) -> None:
+        if told.get(revision.uid) != message:
+            told[revision.uid] = message
+            self._tell(revision, EventType.WARNING, reason, message)
 
     def _tell(self, revision: Revision, kind: EventType, reason: str, message: str) -> None:
         self._events.record(subject_of(revision), kind, reason, message)

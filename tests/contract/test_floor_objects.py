@@ -166,7 +166,10 @@ class TestRequests:
             ),
             ('{"service": "team/llm", "expires": "2026-01-31T12:00:00Z"}', "asks for nothing"),
             ('{"service": "team/llm", "minScale": "2", "expires": "2026-01-31T12:00:00Z"}', "minScale: is '2'"),
-            ('{"service": "team/llm", "minScale": -2, "expires": "2026-01-31T12:00:00Z"}', "legal is 0 or more"),
+            ('{"service": "team/llm", "minScale": -2, "expires": "2026-01-31T12:00:00Z"}', "legal is 0 to"),
+            ('{"service": "team/llm", "windowSeconds": 7200, "expires": "2026-01-31T12:00:00Z"}', "legal is 6 to 3600"),
+            (f'{{"service": "team/llm", "minScale": {"9" * 400}, "expires": "2026-01-31T12:00:00Z"}}', "minScale"),
+            ("[" * 100_000, "is not JSON"),
         ],
     )
     def test_an_entry_that_makes_no_sense_is_told_and_the_others_count(
@@ -236,7 +239,7 @@ class TestRecords:
         with pytest.raises(Conflict):
             store.save(saved)
 
-    @pytest.mark.parametrize("text", ["{", "[]", '{"min-scale": 3}', '{"mean-scale": {}}'])
+    @pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '{"min-scale": 3}', '{"mean-scale": {}}'])
     def test_of_the_floor_that_somebody_broke_are_dropped(self, rig: KubeRig, text: str) -> None:
         rig.client.create(
             CONFIG_MAP, OURS, {"metadata": {"name": "knative-mig-floor"}, "data": {"uid": text, "fencing-token": "x"}}
@@ -244,7 +247,9 @@ class TestRecords:
         found = KubeFloorStore(rig.client, OURS).load()
         assert (found.records, found.token) == ({}, 0)
 
-    @pytest.mark.parametrize("text", ["{", '{"at": 1, "legs": []}', '{"beneficiary": {"function": "x"}}'])
+    @pytest.mark.parametrize(
+        "text", ["{", "[" * 100_000, '{"at": 1, "legs": []}', '{"beneficiary": {"function": "x"}}']
+    )
     def test_of_moves_that_somebody_broke_are_dropped(self, rig: KubeRig, text: str) -> None:
         data = {"uid": text, "resting": '{"a/b": "soon"}'}
         rig.client.create(CONFIG_MAP, OURS, {"metadata": {"name": "knative-mig-moves"}, "data": data})

@@ -48,6 +48,7 @@ class FakeKnative:
     writes: list[tuple[str, Mapping[Setting, str | None]]] = field(default_factory=list)
     before_write: Callable[[], None] = lambda: None
     allows_zero: bool = True  # config-autoscaler's allow-zero-initial-scale
+    refuses: Setting | None = None  # the setting that the cluster's operator has bounded
 
     def __post_init__(self) -> None:
         self.floor_store: FakeStore[FloorRecords] = FakeStore(self.cluster, FloorRecords())
@@ -89,6 +90,8 @@ class FakeKnative:
             raise Conflict(revision.name)
         if values.get(Setting.INITIAL) == "0" and not self.allows_zero:
             raise Refused("initial-scale=0 not allowed by cluster")
+        if self.refuses in values:
+            raise Refused(f"{self.refuses} is out of range")
         self.writes.append((revision.name, values))
         return self.edit(revision.name, values, manager=MANAGER)
 

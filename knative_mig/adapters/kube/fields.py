@@ -5,9 +5,10 @@ Called by the codec and the parsers of this package. Fields that nobody asks for
 newer than this code.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 from knative_mig.core.cluster.leadership import MOST_TOKEN
 from knative_mig.core.errors import BadInput
@@ -27,6 +28,14 @@ class Fields:
             raise BadInput(f"{where}: is {_shown(value)}, legal is an object")
         self.values: Mapping[str, object] = value
         self._where = where
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Of a ConfigMap's entry, which anybody may have written."""
+        try:
+            return cls(json.loads(text))
+        except (ValueError, RecursionError):
+            raise BadInput("is not JSON") from None
 
     def where(self, key: str) -> str:
         return f"{self._where}.{key}" if self._where else key

@@ -14,6 +14,7 @@ with `function: <namespace>/<revision>` instead of `service` for one Revision al
 
 import json
 import logging
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -124,10 +125,7 @@ def requests(body: Mapping[str, Any]) -> tuple[Request, ...]:
 
 
 def _entry(component: str, name: str, text: str) -> list[Request]:
-    try:
-        fields = Fields(json.loads(text))
-    except ValueError:
-        raise BadInput("is not JSON") from None
+    fields = Fields.parse(text)
     until = fields.time("expires")
     if until is None:
         raise fields.bad("expires", "a time like 2026-01-31T12:00:00Z")
@@ -142,8 +140,8 @@ def _entry(component: str, name: str, text: str) -> list[Request]:
         raise BadInput(f"asks for nothing: {', '.join(_KEYS.values())} are legal")
     found = []
     for setting, value in asked.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise fields.bad(_KEYS[setting], "a number")
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > sys.maxsize:
+            raise fields.bad(_KEYS[setting], "a number, and not one that nobody means")
         found.append(
             Request(
                 component=component,
@@ -221,7 +219,7 @@ def _record_text(record: Record) -> str:
 
 def _record(text: str) -> Record:
     found = {}
-    for setting, held in Fields(json.loads(text)).values.items():
+    for setting, held in Fields.parse(text).values.items():
         fields = Fields(held, setting)
         found[Setting(setting)] = Held(
             users=fields.text("users") if fields.values.get("users") is not None else None,

@@ -49,10 +49,10 @@ def _stored(data: Mapping[str, str], version: str) -> StoredMoves:
             if name == _RESTING:
                 resting = {
                     _function(each): float(until)  # type: ignore[arg-type]  # TypeError is caught below
-                    for each, until in Fields(json.loads(text)).values.items()
+                    for each, until in Fields.parse(text).values.items()
                 }
             elif name != TOKEN:
-                moves[name] = _move(Fields(json.loads(text)))
+                moves[name] = _move(Fields.parse(text))
         except (BadInput, ValueError, TypeError) as error:
             _log.warning("Entry %s of the moves cannot be read and is dropped: %s", name, error)
     return StoredMoves(journal=Journal(moves=moves, resting=resting), token=token_of(data), resource_version=version)

@@ -231,5 +231,5 @@ def decoded(data: Mapping[str, str]) -> Meters:
             blocked_s={str(name): float(each) for name, each in json.loads(data["blocked-wait-seconds"]).items()},
             until=float(data["until"]) if data["until"] else None,
         )
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(f"meters cannot be read: {type(error).__name__}: {error}") from None

@@ -15,6 +15,8 @@ from knative_mig.core.inventory import Function
 from knative_mig.core.profile import ProfileName
 
 SHORTEST_WINDOW_S: Final = 6  # that Knative takes
+LONGEST_WINDOW_S: Final = 3600.0
+_MOST_PODS: Final = 2.0**31 - 1
 # Field manager of every write of ours on a Revision: by it our values are told from other people's.
 MANAGER: Final = "knative-mig-floor"
 
@@ -29,12 +31,13 @@ class Setting(StrEnum):
     WINDOW = "window"  # over so many seconds its autoscaler averages, and so long it waits before it goes to zero
 
 
-_LEAST: Final = {
-    Setting.MIN: 0.0,
-    Setting.MAX: 1.0,
-    Setting.TARGET: 0.01,
-    Setting.INITIAL: 0.0,
-    Setting.WINDOW: float(SHORTEST_WINDOW_S),
+# As Knative has them: a value that it refuses would stand in the way of all others.
+_LEGAL: Final = {
+    Setting.MIN: (0.0, _MOST_PODS),
+    Setting.MAX: (1.0, _MOST_PODS),
+    Setting.TARGET: (0.01, _MOST_PODS),
+    Setting.INITIAL: (0.0, _MOST_PODS),
+    Setting.WINDOW: (float(SHORTEST_WINDOW_S), LONGEST_WINDOW_S),
 }
 
 
@@ -91,9 +94,9 @@ class Request:
             )
         if not isfinite(self.value) or (self.setting is not Setting.TARGET and self.value != int(self.value)):
             raise BadInput(f"{where}: {self.setting} is {self.value}: legal is a whole number")
-        least = _LEAST[self.setting]
-        if self.value < least:
-            raise BadInput(f"{where}: {self.setting} is {self.value:g}: legal is {least:g} or more")
+        least, most = _LEGAL[self.setting]
+        if not least <= self.value <= most:
+            raise BadInput(f"{where}: {self.setting} is {self.value:g}: legal is {least:g} to {most:.0f}")
 
     @property
     def id(self) -> str:

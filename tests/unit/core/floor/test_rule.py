@@ -275,9 +275,9 @@ class TestWhoseRequestItIs:
         ({"revision": ""}, "names neither of function and service"),
         ({"value": 1.5}, "legal is a whole number"),
         ({"value": inf}, "legal is a whole number"),
-        ({"value": -1}, "legal is 0 or more"),
-        ({"value": 0, "setting": Setting.MAX}, "legal is 1 or more"),
-        ({"value": 0, "setting": Setting.TARGET}, "legal is 0.01 or more"),
+        ({"value": -1}, "legal is 0 to"),
+        ({"value": 0, "setting": Setting.MAX}, "legal is 1 to"),
+        ({"value": 0, "setting": Setting.TARGET}, "legal is 0.01 to"),
     ],
 )
 def test_what_is_no_request_says_why(change: dict[str, object], words: str) -> None:
@@ -340,5 +340,5 @@ class TestTheWindow:
         assert revision.values == template
 
     def test_knative_takes_none_below_six_seconds(self) -> None:
-        with pytest.raises(BadInput, match="legal is 6 or more"):
+        with pytest.raises(BadInput, match="legal is 6 to"):
             ask(5, setting=Setting.WINDOW)

@@ -211,6 +211,22 @@ def test_a_floor_without_effect_is_told_once(leading: Rig, knative: FakeKnative,
     assert [reason for _, reason, _ in cluster.events].count("FloorUnheard") == 1
 
 
+def test_a_value_that_the_cluster_refuses_stands_in_the_way_of_no_other(
+    leading: Rig, knative: FakeKnative, cluster: FakeCluster
+) -> None:
+    knative.refuses = Setting.WINDOW
+    refused = replace(leading.ask(60, name="b"), setting=Setting.WINDOW)
+    knative.ask("prewarm", leading.ask(3), refused)
+    leading.settle()
+    assert knative.floor("llm") == "3"
+    knative.ask("prewarm", refused)
+    leading.settle()
+    leading.settle()
+    assert knative.floor("llm") == "1"
+    told = [message for _, reason, message in cluster.events if reason == "FloorRefused"]
+    assert told == ["window: window is out of range"]
+
+
 def test_its_thread_goes_on_after_a_round_that_failed(leading: Rig, knative: FakeKnative) -> None:
     stop = threading.Event()
     knative.floor_store.stands = FloorRecords(token=-1)
