@@ -20,6 +20,7 @@ from knative_mig.core.planner.offers import Obstacle
 from knative_mig.core.profile import ProfileName
 
 _LOOKED_AT: Final = 64
+_A_NODE: Final = "one of them that the pod selects and tolerates, not cordoned, with room for its CPU and memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _no_node(fleet: Fleet, wish: Wish) -> Shortage:
         f"the pod can run on none of the {len(having)} nodes whose GPUs have {wish.name} ({', '.join(having[:5])}"
         f"{', …' if len(having) > 5 else ''}): cordon, taint, affinity, CPU or memory"
     )
-    return Shortage(Reason(Because.NO_ELIGIBLE_NODE, text), ("uncordon, or free CPU and memory on one of them",))
+    return Shortage(Reason(Because.NO_ELIGIBLE_NODE, text), (_A_NODE,))
 
 
 def _closest(fleet: Fleet, name: ProfileName, positions: list[int]) -> tuple[int, Obstacle] | None:
