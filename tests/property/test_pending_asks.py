@@ -33,8 +33,14 @@ class TheSource(RuleBasedStateMachine):
         self.taken: Counter[tuple[Function, str]] = Counter()
         self.told: dict[Function, Demand | None] = {}  # the last that was taken or refused, while that still counts
 
-    @rule(function=st.sampled_from(FUNCTIONS), number=st.integers(0, 3), noted=st.booleans(), quota=st.booleans())
-    def a_revision_changes(self, function: Function, number: int, *, noted: bool, quota: bool) -> None:
+    @rule(
+        function=st.sampled_from(FUNCTIONS),
+        number=st.integers(0, 3),
+        generation=st.integers(1, 2),
+        noted=st.booleans(),
+        quota=st.booleans(),
+    )
+    def a_revision_changes(self, function: Function, number: int, generation: int, *, noted: bool, quota: bool) -> None:
         if noted:
             self.since[function] = float(next(self.noted))
         demand = None
@@ -42,7 +48,7 @@ class TheSource(RuleBasedStateMachine):
             demand = Demand(
                 function=function,
                 uid=f"uid-{function.name}",
-                generation=1,
+                generation=generation,
                 profile=PROFILE,
                 count=number,
                 cause=Cause.QUOTA_EXCEEDED if quota else Cause.NO_SLICE,

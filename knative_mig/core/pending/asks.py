@@ -1,8 +1,8 @@
 """Which events are due: one as soon as a revision wants more, and the same again, ever more rarely, until that changes.
 
 Called by `activator_hooks.source.desk`, under its lock. A revision has one state at a time, and of it one event at most
-is on its way. That a slice came, so that less is wanted, is no news to who made it: the rest is asked for again only
-after the first pause.
+is on its way. That a slice came, so that less is wanted, is no news to who was told and made it: the rest is asked for
+again only after the first pause. What no sink has taken is news whatever became of it since.
 
 Two things can go wrong with an event, and each has its own patience. Nobody acts on it: it is sent again after
 `again_s`, doubled each time, under a new id. The sink does not take it: the same event is tried again; when nothing
@@ -59,12 +59,13 @@ class _State:
     seen_at: float
     due: float | None  # None: the sink refused it for good
     attempt: int
+    told: bool = False  # the sink has taken it, or an earlier one that covers it
     taken: int = 0
     failures: int = 0
 
     @property
     def is_news(self) -> bool:
-        return not self.taken and not self.failures and self.due == self.seen_at
+        return not self.told and not self.failures and self.due == self.seen_at
 
 
 # When it is due, a number of its own (first come, first served), and whose it is.
@@ -79,7 +80,7 @@ class Asks:
         self._news: deque[_Entry] = deque()
         self._queue: list[_Entry] = []  # a heap
         self._numbers = count()
-        self._flying: set[Function] = set()
+        self._flying: dict[Function, bool] = {}  # whether what is on its way covers the state of now
         self._failures = 0  # in a row, whichever event it was
         self._paused_until = float("-inf")
 
@@ -95,16 +96,22 @@ class Asks:
     def see(self, function: Function, demand: Demand | None, now: float) -> None:
         if demand is None:
             self._states.pop(function, None)
+            self._note_cover(function, covered=False)
             self._sweep()
             return
         state = self._states.get(function)
         if state is not None and demand.is_still(state.demand):
             return
         covered = state is not None and demand.is_covered_by(state.demand)
-        due = now + self._rhythm.again_s if covered else now
+        self._note_cover(function, covered=covered)
+        told, due = False, now
+        if state is not None and covered and state.told:
+            told, due = True, now + self._rhythm.again_s
+            if state.due is not None and demand.count == state.demand.count:
+                due = min(due, state.due)  # no slice came, so that nothing is put off
         since, attempt = self._next_attempt.get(function, (demand.since, 0))
         attempt = attempt if since == demand.since else 0
-        self._states[function] = state = _State(demand=demand, seen_at=now, due=due, attempt=attempt)
+        self._states[function] = state = _State(demand=demand, seen_at=now, due=due, attempt=attempt, told=told)
         self._push(state)
 
     def forget(self, function: Function) -> None:
@@ -121,7 +128,7 @@ class Asks:
             function = state.demand.function
             # What is on its way is put back when its answer is there.
             if self._is_current(entry) and function not in self._flying:
-                self._flying.add(function)
+                self._flying[function] = True
                 self._next_attempt[function] = (state.demand.since, state.attempt + 1)
                 again = state.taken > 0
                 return Ask(demand=state.demand, attempt=state.attempt, again=again, seen_at=state.seen_at)
@@ -138,7 +145,7 @@ class Asks:
 
     def answered(self, ask: Ask, delivery: Delivery, now: float) -> None:
         function = ask.demand.function
-        self._flying.discard(function)
+        covers = self._flying.pop(function, False)
         self._judge_sink(delivery, now)
         state = self._states.get(function)
         if state is None:
@@ -149,12 +156,19 @@ class Asks:
                 case Delivered.TAKEN:
                     state.due = now + _doubled(rhythm.again_s, state.taken, rhythm.again_most_s)
                     state.attempt, state.taken, state.failures = state.attempt + 1, state.taken + 1, 0
+                    state.told = True
                 case Delivered.REFUSED:
                     state.due = None
                 case Delivered.FAILED:
                     state.due = now + _doubled(rhythm.retry_s, state.failures, rhythm.retry_most_s)
                     state.failures += 1
+        elif covers and delivery.outcome is Delivered.TAKEN:
+            state.told, state.due = True, now + self._rhythm.again_s
         self._push(state)
+
+    def _note_cover(self, function: Function, *, covered: bool) -> None:
+        if function in self._flying:
+            self._flying[function] = self._flying[function] and covered
 
     def _judge_sink(self, delivery: Delivery, now: float) -> None:
         if delivery.outcome is not Delivered.FAILED:

@@ -158,6 +158,51 @@ class TestWhenAllIsWell:
         assert len(set(one.ids)) == len(one.ids)
 
 
+class TestWhatNobodyWasTold:
+    @pytest.mark.parametrize("later", [want(2, generation=2), want(1), want(1, generation=2)])
+    def test_is_news_though_it_is_less_or_only_of_another_generation(self, later: Demand) -> None:
+        asks = Asks()
+        asks.see(TINY, want(2), 0.0)  # and no sender was free
+        asks.see(TINY, later, 0.01)
+        ask = asks.next(0.02)
+        assert ask is not None
+        assert ask.demand is later
+
+    @pytest.mark.parametrize("later", [want(2, generation=2), want(1)])
+    def test_is_sent_as_soon_as_a_sink_that_failed_is_tried_again(self, later: Demand) -> None:
+        source = Source(answer=FAILED)
+        source.see(want(2))
+        source.answer, source.at = TAKEN, 0.05
+        source.see(later)
+        source.until(0.2)
+        assert source.take_sent() == [(0.0, "tiny-00001", 2, 0), (0.1, "tiny-00001", later.count, 1)]
+
+    def test_is_told_in_the_end_though_its_generation_changes_all_the_time(self) -> None:
+        asks = Asks()
+        for generation in range(40):
+            asks.see(TINY, want(1, generation=generation), 1.5 * generation)  # and no sender was free
+            assert asks.wait_s(1.5 * generation) == 0.0
+
+    def test_covers_nothing_until_it_is_taken_and_all_that_is_no_more_from_then_on(self) -> None:
+        source = Source()
+        source.see(want(3))
+        for count, at in ((2, 0.5), (1, 1.0)):
+            source.at = at
+            source.see(want(count))
+        source.until(2.9)
+        assert times(source) == [0.0]
+        source.until(3.0)
+        assert times(source) == [3.0]
+
+
+def test_a_generation_that_changes_all_the_time_does_not_put_off_the_next_word() -> None:
+    source = Source()
+    for generation in range(8):
+        source.see(want(1, generation=generation))
+        source.until(source.at + 1.5)
+    assert times(source) == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0]
+
+
 class TestWhatIsOnItsWay:
     def test_of_a_revision_one_event_at_most_is_on_its_way_whatever_changes_meanwhile(self) -> None:
         asks = Asks()
@@ -182,6 +227,42 @@ class TestWhatIsOnItsWay:
         asks.see(TINY, want(2), 0.1)
         asks.answered(first, REFUSED, 0.2)
         second = asks.next(0.2)
+        assert second is not None
+        assert second.demand.count == 2
+
+    def test_once_taken_it_covers_the_less_that_is_wanted_since_it_was_sent(self) -> None:
+        asks = Asks()
+        asks.see(TINY, want(3), 0.0)
+        first = asks.next(0.0)
+        assert first is not None
+        asks.see(TINY, want(2), 0.1)
+        asks.see(TINY, want(2, generation=2), 0.2)
+        asks.answered(first, TAKEN, 0.3)
+        assert asks.next(2.2) is None
+        assert asks.wait_s(0.3) == pytest.approx(2.0)
+
+    @pytest.mark.parametrize("meanwhile", [None, want(1)])
+    def test_but_not_what_is_wanted_anew_after_less_was(self, meanwhile: Demand | None) -> None:
+        asks = Asks()
+        asks.see(TINY, want(3), 0.0)
+        first = asks.next(0.0)
+        assert first is not None
+        asks.see(TINY, meanwhile, 0.1)
+        asks.see(TINY, want(2), 0.2)
+        asks.answered(first, TAKEN, 0.3)
+        second = asks.next(0.3)
+        assert second is not None
+        assert second.demand.count == 2
+
+    def test_when_it_comes_to_nothing_the_less_that_is_wanted_since_is_news(self) -> None:
+        asks = Asks()
+        asks.see(TINY, want(3), 0.0)
+        first = asks.next(0.0)
+        assert first is not None
+        asks.see(TINY, want(2), 0.1)
+        asks.answered(first, FAILED, 0.3)
+        assert asks.wait_s(0.3) == pytest.approx(0.1)
+        second = asks.next(0.41)
         assert second is not None
         assert second.demand.count == 2
 
