@@ -18,7 +18,7 @@ import click
 from prometheus_client import CollectorRegistry
 
 from bench.decisions import Watch
-from bench.planner_cluster import BenchCluster
+from bench.planner_cluster import BenchCluster, Mirror
 from bench.report import Goal, flags, print_goals, print_json, print_table
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.floor.values import Request
@@ -187,6 +187,7 @@ def _loop(cluster: BenchCluster) -> PlannerLoop:
     mover = Mover(
         store=nothing,
         requests=nothing,
+        requested=Mirror(),
         pods=nothing,
         revisions=cluster.revisions,
         records=dict,

@@ -265,7 +265,8 @@ class PlannerLoop:
         if written.overtaken_by is not None:
             return self._overtaken(written.overtaken_by)
         self._lift([*decision.granted, *self._mover.granted(self._keeper.views)], token, now)
-        self._mover.act(token, now)
+        if not self._mover.act(token, now):
+            self._soon = True
         self._sayer.say(nodes, facts.verdicts, now)
         decision = named(decision, self._cause_of)
         self._teller.tell(decision, pods, now.wall, let_go=self._lifted.keys())

@@ -10,7 +10,7 @@ there is one way in which a request comes and goes.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -19,7 +19,7 @@ from knative_mig.core.cluster.moving import Moving, Reservation
 from knative_mig.core.cluster.node_view import GpuView, NodeView
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.cluster.waiting import is_gated
-from knative_mig.core.floor.values import Record, Revision
+from knative_mig.core.floor.values import Record, Request, Revision
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.core.inventory import Function, NodeName
 from knative_mig.core.mover.asking import asks
@@ -42,6 +42,7 @@ from knative_mig.ports.kube import (
     Mirror,
     ObjectNotFound,
 )
+from reconfigurer.planner.asking import Asking
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.floor import subject_of
 from reconfigurer.planner.leader import Leader
@@ -60,6 +61,7 @@ class Mover:
         *,
         store: MoveStore,
         requests: FloorRequests,
+        requested: Mirror[tuple[Request, ...]],
         pods: MovedPods,
         revisions: Mirror[Revision],
         records: Callable[[], Mapping[str, Record]],
@@ -69,9 +71,11 @@ class Mover:
         settings: MoverSettings,
         mirror_age_limit_s: float,
     ) -> None:
-        """`records`: the floor's, by which a user's max-scale is told from what the floor has written."""
+        """`requested`: of the floor, by everybody; `records`: the floor's, by which a user's max-scale is told from
+        what the floor has written.
+        """
         self._store = store
-        self._requests = requests
+        self._asking = Asking(requests, requested, COMPONENT, mirror_age_limit_s=mirror_age_limit_s)
         self._pods = pods
         self._revisions = revisions
         self._records = records
@@ -88,7 +92,7 @@ class Mover:
         """Another one leads, or what is kept may be half done: begun again from what is stored."""
         self._seen_pods, self._seen_revisions = SeenPods(), SeenRevisions()
         self._stored: StoredMoves | None = None
-        self._asked: dict[Function, float] | None = None  # None: whatever was asked before us may stand
+        self._asking.drop()
         self._done: dict[tuple[str, int | None], float] = {}
         self._fixed: Mapping[Function, str] = {}
         self._moved: list[Move] = []
@@ -103,13 +107,14 @@ class Mover:
         return bool(self.journal.moves)
 
     def wake_on_changes(self, wake: Callable[[], None]) -> None:
-        """A move goes on by what becomes of its Revisions, too."""
+        """A move goes on by what becomes of its Revisions, too, and what it asks is to stand."""
 
         def changed(key: Key) -> None:
             if self.is_moving and Function(key.namespace, key.name) in self.journal.movers | self.journal.beneficiaries:
                 wake()
 
         self._revisions.on_change(changed)
+        self._asking.wake_on_changes(wake)
 
     # -- before the plan ----------------------------------------------------------------------------------------------
 
@@ -271,16 +276,18 @@ class Mover:
 
     # -- what is done -------------------------------------------------------------------------------------------------
 
-    def act(self, token: int, now: Now) -> None:
+    def act(self, token: int, now: Now) -> bool:
+        """False: what is asked of the floor has to be asked again soon."""
         if self._stored is None:
-            return
+            return True
         self._done = {what: at for what, at in self._done.items() if now.monotonic - at < _SEEN_WITHIN_S}
         looked_at = self._sights()
-        if self._leader.token() == token:
-            self._ask(self.journal.moves.values())
+        if self._leader.token() != token:
+            return True
+        asked = self._ask(now)
         for uid, move in self.journal.moves.items():
             if self._leader.token() != token:
-                return
+                return True
             wanted, sight = wants(move), looked_at[uid]
             if wanted.mark:
                 self._mark(move, wanted.mark, sight, GOES_FIRST, now)
@@ -288,22 +295,13 @@ class Mover:
                 self._mark(move, wanted.unmark, sight, move.cost, now)
             if wanted.evict:
                 self._evict(move, wanted.evict, sight, now)
+        return asked
 
-    def _ask(self, moves: Iterable[Move]) -> None:
-        patience = self._settings.patience
-        every = [(move, asks(move, COMPONENT, patience)) for move in moves]
+    def _ask(self, now: Now) -> bool:
+        every = [(move, asks(move, COMPONENT, self._settings.patience)) for move in self.journal.moves.values()]
         # Whoever has been given a slice after all needs no traffic before it has a pod.
         requests = [each for move, each in every if each and not (wants(move).switch and move.function in self._served)]
-        wanted = {Function(each.namespace, each.revision): each.value for each in requests}
-        if self._asked == wanted:
-            return
-        try:
-            self._requests.put(requests)
-        except ClusterError as error:
-            self._asked = None
-            _log.warning("The floor could not be asked: %s", error)
-        else:
-            self._asked = wanted
+        return self._asking.ask(requests, now)
 
     def _mark(self, move: Move, pod: PodRef, sight: Sight, cost: int | None, now: Now) -> None:
         if _cost(pod, sight) == cost or (pod.uid, cost) in self._done or pod.uid not in sight.pods:
@@ -366,7 +364,9 @@ class Mover:
 
     def _sights(self, room_for: frozenset[Function] = frozenset()) -> dict[str, Sight]:
         moves = self.journal.moves.values()
-        asked = {move.leg.function: 1 for move in moves} if self._asked is None else self._asked
+        asked = self._asking.asked
+        if asked is None:
+            asked = {move.leg.function: 1.0 for move in moves}
         return sights(moves, self._seen, asked, room_for)
 
     @staticmethod

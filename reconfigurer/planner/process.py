@@ -162,6 +162,7 @@ class Planner:
         mover = Mover(
             store=KubeMoveStore(client, settings.namespace),
             requests=KubeFloorRequests(client, settings.namespace, COMPONENT),
+            requested=requests,
             pods=kube_pods,
             revisions=revisions,
             records=lambda: self.floor.records,

@@ -132,6 +132,28 @@ def test_a_new_leader_goes_on_where_the_old_one_stopped(api: FakeApi) -> None:
         until(api, lambda: floor(api) is None)
 
 
+@pytest.mark.parametrize("edited", [False, True], ids=["deleted", "edited"])
+def test_what_a_move_asks_stands_again_whoever_takes_it_away(api: FakeApi, *, edited: bool) -> None:
+    with planner(api):
+        until(api, lambda: bool(notes(api, RECORDS)) and bool(notes(api, MOVES)))
+        answer(api)
+        put_pod(api, "whole", "7g.40gb", gated=True)
+        until(api, lambda: wanted(api) == ["4g.20gb@0", "3g.20gb@4"])
+        settle(api, {"3g.20gb@4": "old"}, {"4g.20gb@0": "fixed", "3g.20gb@4": None})
+        offer(api)
+        until(api, lambda: floor(api) == "2")
+        asked = notes(api, "floor-move")
+        if edited:
+            (body,) = [each for each in api.objects(CONFIG_MAP) if each["metadata"]["name"] == "floor-move"]
+            api.put_object({**body, "data": {name: text.replace("2,", "7,", 1) for name, text in asked.items()}})
+        else:
+            api.remove_object(CONFIG_MAP, Key("knative-mig", "floor-move"))
+        assert notes(api, "floor-move") != asked
+        until(api, lambda: notes(api, "floor-move") == asked)
+        until(api, lambda: floor(api) == "2")
+        assert phases(api) == ["Starting"]
+
+
 def test_somebody_elses_request_is_obeyed_and_restored_when_it_goes(api: FakeApi) -> None:
     entry = {"service": "team/llm", "minScale": 3, "expires": "2126-01-01T00:00:00Z", "reason": "open house"}
     about = {"namespace": "knative-mig", "name": "floor-prewarm"}

@@ -5,10 +5,12 @@ the function is Ready. At the end of each story nothing is left of any move, and
 user's.
 """
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from knative_mig.core.floor.values import Setting
+from knative_mig.core.floor.values import Request, Setting
 from knative_mig.ports.kube import Key
 from tests.rigs.fake_cluster import FakeCluster
 from tests.rigs.moving_cluster import Killed, MovingCluster, Writes
@@ -31,12 +33,17 @@ HAPPENINGS = st.lists(
                 "kill",
                 "starts",
                 "edit",
+                "asks",
                 "new leader",
             ]
         ),
         st.integers(0, 7),
     ),
     max_size=25,
+)
+ASKED = Key("knative-mig", "floor-move")
+SOMEBODYS = Request(
+    component="move", name="team.llm", namespace="team", revision="llm", value=3.0, until=1e11, reason="mine"
 )
 
 
@@ -92,6 +99,10 @@ class Story:
             case "edit" if world.knative.floor("llm") != str(how % 3):
                 self.users = str(how % 3)
                 world.knative.edit("llm", {Setting.MIN: self.users})
+            case "asks":  # somebody deletes what the mover asks, or writes over it
+                world.knative.requests.pop(ASKED, None)
+                if how % 2:
+                    world.knative.requests[ASKED] = (replace(SOMEBODYS, value=float(how)),)
             case "new leader":
                 world.fail_over()
 

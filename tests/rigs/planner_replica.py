@@ -91,6 +91,7 @@ class Replica:
         self.mover = Mover(
             store=self.knative.move_store,
             requests=self.knative.component(COMPONENT),
+            requested=self.requests,
             pods=self.cluster,
             revisions=self.revisions,
             records=lambda: self.floor.records,

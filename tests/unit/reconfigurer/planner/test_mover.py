@@ -208,3 +208,23 @@ def test_a_leader_that_was_paused_does_nothing_more(world: MovingCluster) -> Non
     assert world.replica.leader.token() is None
     assert world.knative.component("move").asked == asked
     assert all(each.deletion_cost != GOES_FIRST for each in world.pods("llm"))
+
+
+def test_what_is_asked_stands_again_in_the_next_round_and_soon_where_somebody_insists(world: MovingCluster) -> None:
+    key = Key("knative-mig", "floor-move")
+    world.starts = False
+    whole(world)
+    until(world, lambda: phases(world) == [Phase.STARTING])
+    world.turn(3)
+    asked, replica = world.knative.requests[key], world.replica
+    del world.knative.requests[key]
+    replica.round()
+    assert world.knative.requests[key] == asked
+    world.knative.requests[key] = ()
+    replica.round()
+    assert world.knative.requests[key] == ()
+    assert replica.loop.due_in_s == pytest.approx(0.5)
+    world.clock.at += replica.loop.due_in_s
+    replica.round()
+    assert world.knative.requests[key] == asked
+    assert replica.loop.due_in_s > 1.0
