@@ -5,6 +5,8 @@ of the agent there is true of it on hardware, but for the driver. What it says i
 is begun.
 """
 
+import os
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,9 +15,12 @@ from typing import Final
 from knative_mig.adapters.kube import IN_CLUSTER
 from knative_mig.adapters.sim_gpu.state import parse_spec
 from knative_mig.core.errors import BadInput
+from knative_mig.core.events import shown
 from knative_mig.core.gpu_node import MOST_GPUS_A_NODE
 from knative_mig.core.inventory import NodeName
 
+_NODE: Final = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")  # as Kubernetes names a Node
+_LONGEST_KUBELET_DIR: Final = 80  # sockets are made below it, and their whole path has 107 bytes at most
 SIMULATED: Final = "simulated:"
 LEGAL_GPUS: Final = f"nvml, or {SIMULATED}2xA100-40GB with at most {MOST_GPUS_A_NODE} GPUs"
 
@@ -49,6 +54,12 @@ class Settings:
             _check_simulated(self.gpus, self.simulated)
         if not self.node:
             raise BadInput("--node is empty: it is the name of the Node that this agent runs on")
+        if not _NODE.fullmatch(self.node):
+            raise BadInput(f"--node {shown(self.node)} names no Node: legal are lower-case letters, digits, - and .")
+        if len(os.fsencode(self.kubelet_dir)) > _LONGEST_KUBELET_DIR:
+            raise BadInput(
+                f"--kubelet-dir has {len(os.fsencode(self.kubelet_dir))} bytes: legal are {_LONGEST_KUBELET_DIR}"
+            )
 
     @property
     def simulated(self) -> str | None:

@@ -40,7 +40,9 @@ def test_no_eligible_node_names_the_nodes_that_have_the_profile(nodes: int, name
     found = rejected([*gpus, gpu("X", node="x", model="A30-24GB")], pending("f", "3g.20gb", nodes=("x",)))
     assert found.reason.code is Because.NO_ELIGIBLE_NODE
     assert found.reason.text == f"the pod can run on none of {named}: cordon, taint, affinity, CPU or memory"
-    assert found.helps == ("one of them that the pod selects and tolerates, not cordoned, with room for its CPU and memory",)
+    assert found.helps == (
+        "one of them that the pod selects and tolerates, not cordoned, with room for its CPU and memory",
+    )
 
 
 def test_units_that_are_free_but_apart_are_told_from_too_few() -> None:

@@ -35,6 +35,19 @@ def test_gpus_that_no_node_has_are_refused_in_one_line(gpus: str, why: str) -> N
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("node", ["", "Node", "a node", "-n1", "n1.", "n\n1", "n" * 254])
+def test_a_name_that_no_node_can_have_is_refused(node: str) -> None:
+    with pytest.raises(BadInput, match="^--node ") as refused:
+        Settings(node=NodeName(node), gpus="nvml")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_in_which_no_socket_could_be_made_is_refused() -> None:
+    Settings(node=NodeName("gpu-1.example"), gpus="nvml", kubelet_dir=Path("/" + "k" * 79))
+    with pytest.raises(BadInput, match="--kubelet-dir has 81 bytes: legal are 80"):
+        Settings(node=NodeName("n1"), gpus="nvml", kubelet_dir=Path("/" + "k" * 80))
+
+
 def test_a_node_may_have_as_many_as_its_gpu_node_can_name() -> None:
     assert settings(f"simulated:{MOST_GPUS_A_NODE}xA100-40GB").simulated == "16xA100-40GB"
     (version,) = yaml.safe_load(CRD.read_text(encoding="utf-8"))["spec"]["versions"]
