@@ -20,7 +20,7 @@ from knative_mig.core.gpu_node import MOST_GPUS_A_NODE
 from knative_mig.core.inventory import NodeName
 
 _NODE: Final = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")  # as Kubernetes names a Node
-_LONGEST_KUBELET_DIR: Final = 80  # sockets are made below it, and their whole path has 107 bytes at most
+_LONGEST_KUBELET_DIR: Final = 80  # with /pod-resources/kubelet.sock it is 107, the most that a socket's path may have
 SIMULATED: Final = "simulated:"
 LEGAL_GPUS: Final = f"nvml, or {SIMULATED}2xA100-40GB with at most {MOST_GPUS_A_NODE} GPUs"
 

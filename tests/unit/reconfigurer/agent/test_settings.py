@@ -37,7 +37,7 @@ def test_gpus_that_no_node_has_are_refused_in_one_line(gpus: str, why: str) -> N
 
 @pytest.mark.parametrize("node", ["", "Node", "a node", "-n1", "n1.", "n\n1", "n" * 254])
 def test_a_name_that_no_node_can_have_is_refused(node: str) -> None:
-    with pytest.raises(BadInput, match="^--node ") as refused:
+    with pytest.raises(BadInput, match=r"^--node ") as refused:
         Settings(node=NodeName(node), gpus="nvml")
     assert "\n" not in str(refused.value)
 
