@@ -87,7 +87,7 @@ def gpu_node_status(known: Known, previous: GpuNodeStatus | None, now: float) ->
         gpus += kept
     complaints = tuple(
         each for uuid in sorted(known.applied) for each in known.applied[uuid].complaints
-    ) + _unknown_gpus(known)
+    ) + _unread_gpus(known)
     status = GpuNodeStatus(
         observed_generation=_observed(known, previous),
         layout=known.layout,
@@ -142,13 +142,19 @@ def _observed(known: Known, previous: GpuNodeStatus | None) -> int:
     return known.spec.generation if taken_up else before
 
 
-def _unknown_gpus(known: Known) -> tuple[Complaint, ...]:
-    if known.spec is None or not known.readings or known.unnamed:  # it may be one of those
+def _unread_gpus(known: Known) -> tuple[Complaint, ...]:
+    """What the spec wants of a GPU that this agent has not read. While one is missing, it may be that one."""
+    if known.spec is None or not known.readings:
         return ()
+    unread = [gpu.uuid for gpu in known.spec.spec.gpus if gpu.uuid not in known.readings]
+    if known.unnamed or not known.all_read:
+        return tuple(
+            Complaint(reason="GpuUnusable", message=f"{uuid} has not been read since the agent started")
+            for uuid in unread
+        )
     return tuple(
-        Complaint(reason="UnknownGpu", message=f"{gpu.uuid} is named in the spec and is not on this node")
-        for gpu in known.spec.spec.gpus
-        if gpu.uuid not in known.readings
+        Complaint(reason="UnknownGpu", message=f"{uuid} is named in the spec and is not on this node")
+        for uuid in unread
     )
 
 

@@ -80,7 +80,14 @@ def test_a_spec_may_name_one_that_has_not_said_who_it_is() -> None:
     wants_both = replace(known(reading("A", "3g.20gb@4")), spec=wanted_node("B", "3g.20gb@0"))
     assert read(gpu_node_status(wants_both, None, 0.0), ConditionType.SPEC_APPLIED) == (False, "UnknownGpu")
     with_unnamed = replace(wants_both, unnamed={1: LOST})
-    assert read(gpu_node_status(with_unnamed, None, 0.0), ConditionType.SPEC_APPLIED)[1] != "UnknownGpu"
+    assert read(gpu_node_status(with_unnamed, None, 0.0), ConditionType.SPEC_APPLIED) == (False, "GpuUnusable")
+
+
+def test_a_spec_may_name_one_that_a_new_agent_has_still_to_read() -> None:
+    before = gpu_node_status(known(reading("A"), reading("B", "3g.20gb@0")), None, now=0.0)
+    wants_both = replace(known(reading("A")), spec=wanted_node("B", "3g.20gb@0"), all_read=False)
+    for last in (before, None):
+        assert read(gpu_node_status(wants_both, last, 1.0), ConditionType.SPEC_APPLIED) == (False, "GpuUnusable")
 
 
 def test_a_static_node_answers_each_spec_though_it_applies_none() -> None:
