@@ -148,7 +148,8 @@ class Agent:
         self._threads = Threads(self.stop)
         self._deadlines = deadlines
         self._workers: tuple[GpuWorker, ...] = ()
-        self._drivers: dict[GpuUuid, CountedGpus] = {}  # of those that have said who they are
+        self._named: dict[int, GpuUuid] = {}  # those that have said who they are, by the driver's index
+        self._drivers: dict[GpuUuid, CountedGpus] = {}
         self._all_read = threading.Event()
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
@@ -338,11 +339,14 @@ class Agent:
         for index, worker in enumerate(self._workers):
             self._threads.run(f"gpu-{index}", lambda stop, at=index, by=worker: self._run_gpu(at, by, stop))  # type: ignore[misc]
         seen = self.board.snapshot()
-        while not stop.is_set() and len(seen.readings) + len(seen.unnamed) < count:
+        while not stop.is_set() and not all(self._was_looked_at(index, seen) for index in range(count)):
             seen = self.board.wait(seen, NOTICE_STOP_WITHIN_S)
         self._desk.adopt()
         self._all_read.set()
         self.board.put_processes_verified(verified=self._processes.sees_the_host())
+
+    def _was_looked_at(self, index: int, seen: Snapshot) -> bool:
+        return index in seen.unnamed or self._named.get(index) in seen.readings
 
     def _count_gpus(self, stop: threading.Event) -> int | None:
         """A driver that is not there yet, at a machine's start, is waited for. None: the agent ends."""
@@ -368,6 +372,7 @@ class Agent:
         if uuid is None:
             return
         worker.keep_to(uuid)
+        self._named[index] = uuid
         counted = self._drivers[uuid] = CountedGpus(driver, self._metrics)
         loop = GpuLoop(
             uuid,

@@ -31,7 +31,7 @@ from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.ports.gpu import create_slice, destroy_slice
 from knative_mig.ports.kube import Key
 from reconfigurer.agent.kube_side import KubeSide
-from reconfigurer.agent.process import DEADLINES, Agent
+from reconfigurer.agent.process import DEADLINES, NOTHING_AROUND, Agent, Around
 from reconfigurer.agent.settings import Inject, Settings
 from tests.contract.fake_kubelet import FakeKubelet, Started
 from tests.fake_api import FakeApi
@@ -49,12 +49,13 @@ class AgentRig:
         over_nvml: bool = False,
         inject: Inject = Inject.ENV,
         deadlines: Deadlines = DEADLINES,
+        around: Around = NOTHING_AROUND,
     ) -> None:
         """`over_nvml`: the agent finds those GPUs by NVML, of which `tests.nvml_abi` is the library (see its
         `environment`, which is for the caller to set).
         """
         self.folder, self.api, self.kubelet = folder, FakeApi(), FakeKubelet(folder / "kubelet")
-        self.processes, self._deadlines = FakeProcesses(), deadlines
+        self.processes, self._deadlines, self._around = FakeProcesses(), deadlines, around
         self._client = self.api.client()
         self.settings = Settings(
             node=NAME,
@@ -91,7 +92,12 @@ class AgentRig:
     def start_agent(self, layout: Layout = Layout.DYNAMIC) -> Agent:
         client = self.api.client()
         self.agent = Agent(
-            self.settings, KubeSide.of(client, self.settings), self.processes, layout=layout, deadlines=self._deadlines
+            self.settings,
+            KubeSide.of(client, self.settings),
+            self.processes,
+            layout=layout,
+            deadlines=self._deadlines,
+            around=self._around,
         )
         self.agent.start()
         return self.agent

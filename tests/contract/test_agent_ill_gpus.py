@@ -1,14 +1,22 @@
 """A node of which one GPU hangs or is lost: the others are served, and it is told and served when it answers again."""
 
+import itertools
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import pytest
 
 from knative_mig.adapters.gpu_worker import Deadlines
+from knative_mig.core.errors import GpuLost
 from knative_mig.core.gpu_node import ConditionType, GpuHealth
-from reconfigurer.agent.process import DEADLINES
+from knative_mig.ports.gpu import GpuDriver, Inventory
+from knative_mig.ports.journal import Journal
+from reconfigurer.agent import process
+from reconfigurer.agent.process import DEADLINES, Around
 from tests.contract.agent_rig import AgentRig
 from tests.nvml_abi import library
 
@@ -19,18 +27,24 @@ QUICK = Deadlines(open_s=6.0)  # a worker starts in less, also on a busy machine
 Maker = Callable[..., AgentRig]
 
 
-@pytest.fixture(params=["simulated", "nvml"])
-def two_gpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
-    """A node with two, of either kind; its folder has a short name, as a socket's path has 107 characters at most."""
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Of a short name, as a socket's path has 107 characters at most."""
     with TemporaryDirectory(prefix="agent-") as name:
+        yield Path(name)
 
-        def made(deadlines: Deadlines = DEADLINES) -> AgentRig:
-            rig = AgentRig(Path(name), gpus=TWO, over_nvml=request.param == "nvml", deadlines=deadlines)
-            for key, value in library.environment(rig.settings.gpu_state_file).items():
-                monkeypatch.setenv(key, value)
-            return rig
 
-        yield made
+@pytest.fixture(params=["simulated", "nvml"])
+def two_gpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Maker:
+    """A node with two, of either kind."""
+
+    def made(deadlines: Deadlines = DEADLINES) -> AgentRig:
+        rig = AgentRig(folder, gpus=TWO, over_nvml=request.param == "nvml", deadlines=deadlines)
+        for key, value in library.environment(rig.settings.gpu_state_file).items():
+            monkeypatch.setenv(key, value)
+        return rig
+
+    return made
 
 
 def healths(rig: AgentRig) -> list[GpuHealth]:
@@ -103,3 +117,74 @@ def test_of_a_node_that_was_never_reported_one_that_is_lost_is_told_by_its_numbe
         rig.wait_for(lambda: "GPU 0 is Lost" in told(rig) and healths(rig) == [GpuHealth.HEALTHY])
         rig.controls.reset(lost)
         rig.wait_for(lambda: healths(rig) == [GpuHealth.HEALTHY, GpuHealth.HEALTHY])
+
+
+class OneAfterTheOther:
+    """Put around the GPUs and the journal of a node of two: one is lost when it is asked who it is, and answers the
+    next time; the other answers, and the disk, when they are let.
+    """
+
+    def __init__(self) -> None:
+        self.at_the_disk, self.disk_answers, self.other_answers = (threading.Event() for _ in range(3))
+        self._found = itertools.count()
+
+    def driver(self, driver: GpuDriver) -> GpuDriver:
+        return cast(GpuDriver, _LostOnce(driver) if next(self._found) == 0 else _Late(driver, self.other_answers))
+
+    def journal(self, journal: Journal) -> Journal:
+        return cast(Journal, _Slow(self, journal))
+
+
+class _LostOnce:
+    def __init__(self, driver: GpuDriver) -> None:
+        self._driver, self._lost = driver, True
+
+    def inventory(self) -> Inventory:
+        if self._lost:
+            self._lost = False
+            raise GpuLost("it is being reset")
+        return self._driver.inventory()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+
+class _Late:
+    def __init__(self, driver: GpuDriver, answers: threading.Event) -> None:
+        self._driver, self._answers = driver, answers
+
+    def inventory(self) -> Inventory:
+        assert self._answers.wait(60.0)
+        return self._driver.inventory()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+
+class _Slow:
+    def __init__(self, order: OneAfterTheOther, journal: Journal) -> None:
+        self._order, self._journal = order, journal
+
+    def open_intents(self) -> int:
+        self._order.at_the_disk.set()
+        assert self._order.disk_answers.wait(60.0)
+        return self._journal.open_intents()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+
+def test_nothing_is_served_while_one_is_still_to_be_read_though_another_has_come_back_meanwhile(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With fewer than there are, the devices of running pods would vanish."""
+    monkeypatch.setattr(process, "TRY_GPUS_EACH_S", 0.05)
+    order = OneAfterTheOther()
+    with AgentRig(folder, gpus=TWO, around=Around(driver=order.driver, journal=order.journal)) as rig:
+        assert order.at_the_disk.wait(60.0)  # one has been read
+        time.sleep(2 * process.NOTICE_STOP_WITHIN_S)
+        assert not rig.kubelet.plugins
+        order.other_answers.set()
+        order.disk_answers.set()
+        rig.wait_for(lambda: healths(rig) == [GpuHealth.HEALTHY, GpuHealth.HEALTHY])
+        rig.wait_for(lambda: rig.kubelet.plugins)
