@@ -96,6 +96,13 @@ class GpuWorker:
         assert self._only is not None
         self._only = replace(self._only, uuid=uuid)
 
+    def begin_anew(self) -> None:
+        """The next question goes to another worker, which opens the driver anew: a session counts GPUs once."""
+        with self._lock:
+            worker, self._worker = self._worker, None
+            if worker is not None:
+                worker.end()
+
     def count(self) -> int:
         found: int = self._read("count")
         return found

@@ -148,6 +148,7 @@ class Agent:
         self._threads = Threads(self.stop)
         self._deadlines = deadlines
         self._workers: tuple[GpuWorker, ...] = ()
+        self._naming = threading.Lock()
         self._named: dict[int, GpuUuid] = {}  # those that have said who they are, by the driver's index
         self._drivers: dict[GpuUuid, CountedGpus] = {}
         self._all_read = threading.Event()
@@ -368,11 +369,10 @@ class Agent:
 
     def _run_gpu(self, index: int, worker: GpuWorker, stop: threading.Event) -> None:
         driver = self._around.driver(worker)
-        uuid = self._name_gpu(index, driver, stop)
+        uuid = self._name_gpu(index, worker, driver, stop)
         if uuid is None:
             return
         worker.keep_to(uuid)
-        self._named[index] = uuid
         counted = self._drivers[uuid] = CountedGpus(driver, self._metrics)
         loop = GpuLoop(
             uuid,
@@ -395,9 +395,10 @@ class Agent:
                 self._desk.adopt()
             self.board.wait(known, min(wait_s, NOTICE_STOP_WITHIN_S), loop.matters)
 
-    def _name_gpu(self, index: int, driver: GpuDriver, stop: threading.Event) -> GpuUuid | None:
+    def _name_gpu(self, index: int, worker: GpuWorker, driver: GpuDriver, stop: threading.Event) -> GpuUuid | None:
         """Who it is, asked until it answers: one that is lost or hangs may have been reset since. After any other
-        failure it is asked once more before the others are served without it.
+        failure it is asked once more before the others are served without it. One that is gone may be found again by a
+        driver that is opened anew; by one that was opened meanwhile another may have its index.
         """
         said = ""
         while not stop.is_set():
@@ -405,9 +406,11 @@ class Agent:
                 found = driver.inventory()
                 names = [gpu.uuid for gpu in found.gpus]
                 names += [each.uuid for each in found.unusable if each.uuid is not None]
-                if names:
+                if names and self._is_its_name(index, names[0]):
                     return names[0]
-                raise found.unusable[0].error if found.unusable else GpuNotFound(f"GPU {index} is gone")
+                if names or not found.unusable:
+                    raise GpuNotFound(f"GPU {index} is gone")
+                raise found.unusable[0].error
             except GpuError as error:
                 ill = bool(said) or isinstance(error, GpuLost | GpuTimeout)
                 if str(error) != said and not stop.is_set():
@@ -415,8 +418,18 @@ class Agent:
                     _log.warning("GPU %d cannot be used: %s; tried again", index, error)
                 if ill:
                     self.board.put_unnamed(index, Unnamed(health=health_of(error), why=str(error)))
+                if isinstance(error, GpuNotFound):
+                    worker.begin_anew()
             stop.wait(TRY_GPUS_EACH_S)
         return None
+
+    def _is_its_name(self, index: int, uuid: GpuUuid) -> bool:
+        """One GPU has one loop: two would cut it against each other."""
+        with self._naming:
+            if uuid in self._named.values():
+                return False
+            self._named[index] = uuid
+            return True
 
     def _processes_on(self, slice_id: SliceId, mig_uuid: MigUuid) -> tuple[int, ...]:
         """On a thread of the slice sockets; the worker takes one call at a time."""

@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -117,6 +118,28 @@ def test_of_a_node_that_was_never_reported_one_that_is_lost_is_told_by_its_numbe
         rig.wait_for(lambda: "GPU 0 is Lost" in told(rig) and healths(rig) == [GpuHealth.HEALTHY])
         rig.controls.reset(lost)
         rig.wait_for(lambda: healths(rig) == [GpuHealth.HEALTHY, GpuHealth.HEALTHY])
+
+
+@pytest.mark.parametrize("two_gpus", ["nvml"], indirect=True)  # simulated GPUs stay as many as there are
+def test_one_that_is_taken_off_the_bus_and_found_again_is_not_taken_for_the_next_one(
+    two_gpus: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an administrator brings back one that is lost. Meanwhile the driver counts the others anew."""
+    monkeypatch.setattr(process, "TRY_GPUS_EACH_S", 0.1)
+    with two_gpus() as rig:
+        settled(rig)
+        rig.end_agent()
+        lost = rig.store.read().gpus[0]
+        rig.controls.lose(lost.uuid)
+        rig.start_agent()
+        rig.wait_for(lambda: told(rig).startswith("GpuLost"))
+
+        rig.store.update(lambda state: (replace(state, gpus=state.gpus[1:]), None))
+        rig.wait_for(lambda: "GPU 0 is gone" in told(rig))
+        rig.store.update(lambda state: (replace(state, gpus=(lost, *state.gpus)), None))
+
+        rig.wait_for(lambda: told(rig) == "AllHealthy: ")
+        assert healths(rig) == [GpuHealth.HEALTHY, GpuHealth.HEALTHY]
 
 
 class OneAfterTheOther:

@@ -64,6 +64,15 @@ def test_a_call_that_hangs_is_given_up_and_the_next_one_has_a_new_worker(rig: Ri
     assert worker.started == 2
 
 
+def test_one_that_is_to_begin_anew_is_another_for_the_next_question(rig: Rig) -> None:
+    worker = rig.worker(rig.one)
+    worker.begin_anew()  # none has been started
+    worker.gpu(rig.one)
+    worker.begin_anew()
+    worker.gpu(rig.one)
+    assert worker.started == 2
+
+
 def test_a_call_that_was_given_up_may_have_been_carried_out(rig: Rig) -> None:
     worker = rig.worker(rig.one, QUICK)
     rig.controls.inject(hang(Call.CREATE_GPU_INSTANCE, When.AFTER))
