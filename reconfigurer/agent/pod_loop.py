@@ -65,7 +65,9 @@ class PodLoop:
         metrics: AgentMetrics,
         clock: Callable[[], float],
         static: bool = False,
+        all_read: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`all_read`: all GPUs, but for those that are lost or hang."""
         self._node = node
         self._board = board
         self._desk = desk
@@ -76,6 +78,7 @@ class PodLoop:
         self._metrics = metrics
         self._clock = clock
         self._static = static
+        self._all_read = all_read
         self._tried: dict[str, _Tried] = {}
         self._woken = threading.Event()
 
@@ -106,6 +109,7 @@ class PodLoop:
 
     def _to_remove(self, pods: tuple[PodFacts, ...]) -> tuple[Removal, ...]:
         found = {removal.uid: removal for removal in failed_at_admission(pods, self._node)}
+        all_read = self._all_read()  # before the look at them
         now = self._board.snapshot()
         if now.kubelet is not None:
             view, changed = now.kubelet.view, self._desk.changed()
@@ -114,7 +118,8 @@ class PodLoop:
                     self._desk.settled(slice_id)
             for removal in on_changed_slices(pods, changed, view):
                 found.setdefault(removal.uid, removal)
-            for removal in on_broken_slices(pods, dead_slices(now.readings, now.marks, view), view):
+            unnamed = now.unnamed if all_read else {}
+            for removal in on_broken_slices(pods, dead_slices(now.readings, now.marks, view, unnamed), view):
                 found.setdefault(removal.uid, removal)
         return tuple(found.values())
 

@@ -226,6 +226,7 @@ class Agent:
             metrics=self._metrics,
             clock=self._clock,
             static=self._layout is Layout.STATIC,
+            all_read=self._all_read.is_set,
         )
         self._node_status = NodeStatusLoop(
             settings.node,

@@ -91,6 +91,9 @@ def test_one_that_hangs_as_the_agent_starts_keeps_no_other_from_being_served(two
 def test_one_that_is_lost_as_the_agent_starts_is_reported_and_back_after_its_reset(two_gpus: Maker) -> None:
     with two_gpus() as rig:
         settled(rig)
+        rig.want("2g.10gb@0", gpu=0)
+        rig.wait_for(lambda: rig.offers("2g.10gb") == 1)
+        rig.run_pod("chat", "2g.10gb")
         rig.end_agent()
         lost = rig.store.read().gpus[0].uuid
         rig.controls.lose(lost)
@@ -99,6 +102,7 @@ def test_one_that_is_lost_as_the_agent_starts_is_reported_and_back_after_its_res
 
         rig.wait_for(lambda: healths(rig) == [GpuHealth.LOST, GpuHealth.HEALTHY] and told(rig).startswith("GpuLost"))
         rig.wait_for(lambda: rig.said(ConditionType.READY) == (True, "Ready"))
+        rig.wait_for(lambda: rig.pods() == [])  # evicted, as nothing runs there
         rig.controls.reset(lost)
         rig.wait_for(lambda: told(rig) == "AllHealthy: ")
         rig.want("3g.20gb@4", gpu=0)

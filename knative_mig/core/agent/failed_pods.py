@@ -10,9 +10,10 @@ successor may have the same name, and how long it may take to end.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
-from knative_mig.core.agent.readings import UNMARKED, GpuReading, KubeletView, Mark
+from knative_mig.core.agent.readings import UNMARKED, GpuReading, KubeletView, Mark, Unnamed
 from knative_mig.core.cluster.objects import Phase, PodFacts
 from knative_mig.core.gpu_node import GpuHealth, SliceId
 from knative_mig.core.inventory import GpuUuid, NodeName
@@ -105,17 +106,26 @@ def _of_holders(
 
 
 def dead_slices(
-    readings: Mapping[GpuUuid, GpuReading], marks: Mapping[SliceId, Mark], view: KubeletView
+    readings: Mapping[GpuUuid, GpuReading],
+    marks: Mapping[SliceId, Mark],
+    view: KubeletView,
+    unnamed: Mapping[int, Unnamed] = MappingProxyType({}),
 ) -> Mapping[SliceId, str]:
-    """Held slices on which nothing can run any more, and why. A GPU that merely cannot be read now is waited for."""
+    """Held slices on which nothing can run any more, and why. A GPU that merely cannot be read now is waited for.
+    `unnamed`: of which one that has no reading has to be; none while some are still to be read.
+    """
     found: dict[SliceId, str] = {}
+    lost = [each for each in unnamed.values() if each.health is GpuHealth.LOST]
     for device in view.holders:
         slice_id = SliceId.parse(device)
         reading, mark = readings.get(slice_id.gpu), marks.get(slice_id, UNMARKED)
         if mark.broken:
             found[slice_id] = mark.broken
-        elif reading is None or reading.health is GpuHealth.UNREADABLE or mark.release is not None:
+        elif mark.release is not None:
             continue
+        elif reading is None:
+            if lost and len(lost) == len(unnamed):
+                found[slice_id] = f"its GPU is {lost[0].health}: {lost[0].why}"
         elif reading.health in (GpuHealth.LOST, GpuHealth.RESET_REQUIRED):
             found[slice_id] = f"its GPU is {reading.health}: {reading.why}"
         elif reading.health is GpuHealth.HEALTHY and reading.find(slice_id) is None:

@@ -10,7 +10,7 @@ from knative_mig.core.agent.failed_pods import (
     on_broken_slices,
     on_changed_slices,
 )
-from knative_mig.core.agent.readings import Mark, Release
+from knative_mig.core.agent.readings import Mark, Release, Unnamed
 from knative_mig.core.cluster.objects import Phase, PodFacts
 from knative_mig.core.gpu_node import GpuHealth
 from tests.rigs.agent_worlds import NODE, pod, reading, slice_id, view
@@ -90,6 +90,18 @@ def test_a_gpu_that_cannot_be_read_now_costs_nobody_its_pod() -> None:
     blind = reading("A", health=GpuHealth.UNREADABLE)
     assert dead_slices({blind.uuid: blind}, {}, view("A", "3g.20gb@4 by d/a")) == {}
     assert dead_slices({}, {}, view("A", "3g.20gb@4 by d/a")) == {}
+
+
+def test_dead_are_those_of_a_gpu_that_was_lost_before_it_said_who_it_is() -> None:
+    held = view("A", "3g.20gb@4 by d/a")
+    there, lost = reading("B"), Unnamed(health=GpuHealth.LOST, why="off the bus")
+    assert dead_slices({there.uuid: there}, {}, held, {1: lost}) == {
+        slice_id("A", "3g.20gb@4"): "its GPU is Lost: off the bus"
+    }
+    hangs = Unnamed(health=GpuHealth.UNREADABLE, why="no answer")
+    assert dead_slices({there.uuid: there}, {}, held, {1: lost, 2: hangs}) == {}, "it may be either"
+    released = {slice_id("A", "3g.20gb@4"): Mark(release=Release(since=1.0, mig_uuid="MIG-old"))}
+    assert dead_slices({there.uuid: there}, released, held, {1: lost}) == {}
 
 
 def test_the_pod_that_released_its_slice_goes_on_though_the_slice_is_gone() -> None:

@@ -6,7 +6,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from knative_mig.core.agent.failed_pods import DEAD_ENGINE_GRACE_S
+from knative_mig.core.agent.readings import Unnamed
 from knative_mig.core.cluster.objects import Phase, PodFacts
+from knative_mig.core.gpu_node import GpuHealth
 from knative_mig.ports.kubelet import AllocationRefused, DeviceId
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.desk import Desk, Injection
@@ -25,6 +27,7 @@ class Rig:
         self.board, self.clock = Board(), Clock()
         self.mirror: FakeMirror[PodFacts] = FakeMirror({})
         self.pods, self.events, self.registry = FakePods(), FakeEvents(), CollectorRegistry()
+        self.all_read = True
         injection = Injection(cdi_name=None, socket_dir=None)
         self.desk = Desk(self.board, SliceUuids(folder / "handed-out.json"), injection, clock=self.clock)
         self.surroundings = Surroundings(self.board)
@@ -39,6 +42,7 @@ class Rig:
             metrics=AgentMetrics(self.registry),
             clock=self.clock,
             static=static,
+            all_read=lambda: self.all_read,
         )
         self.board.put_reading(reading("A", "3g.20gb@4 as MIG-1"))
 
@@ -91,6 +95,21 @@ def test_the_pod_on_a_slice_with_an_xid_is_evicted_with_the_xid_as_reason(tmp_pa
     assert rig.pods.evicted == ["d/chat uid-chat"]
     assert rig.pods.graces == [DEAD_ENGINE_GRACE_S]
     assert "XID 94" in rig.events.said[0][2]
+
+
+def test_the_pod_on_a_gpu_that_was_lost_as_the_agent_started_is_evicted_when_the_others_have_been_read(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    rig.see(pod("d/hit", "3g.20gb"))
+    rig.board.put_kubelet(view("B", "3g.20gb@0 by d/hit"), rig.clock())
+    rig.board.put_unnamed(1, Unnamed(health=GpuHealth.LOST, why="off the bus"))
+    rig.all_read = False  # it may be of one that is slow to answer
+    rig.loop.step()
+    assert rig.pods.evicted == []
+    rig.all_read = True
+    rig.loop.step()
+    assert rig.pods.evicted == ["d/hit uid-hit"]
 
 
 def test_an_eviction_that_a_budget_holds_up_is_asked_again_later_each_time_and_said_once(tmp_path: Path) -> None:
