@@ -6,6 +6,7 @@ request plus the grace period, so nothing is added to it here; of a function's p
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from knative_mig.adapters.kube import conditions, pod_requests
@@ -25,6 +26,7 @@ from knative_mig.core.cluster.objects import (
     Term,
     Toleration,
 )
+from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import Condition
 from knative_mig.core.inventory import NodeName
 
@@ -99,9 +101,11 @@ def _unschedulable_since(status: Fields) -> float | None:
 
 
 def _told(status: Fields) -> Condition | None:
+    """One that cannot be read is as none: a pod that were left out for it would be taken for gone."""
     for each in status.children("conditions"):
         if each.text("type") == slice_condition.TYPE:
-            return conditions.read(slice_condition.TYPE, each)
+            with suppress(BadInput):
+                return conditions.read(slice_condition.TYPE, each)
     return None
 
 
