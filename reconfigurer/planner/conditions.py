@@ -7,7 +7,7 @@ change that shows just what was written is told apart, once.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,18 +50,26 @@ class Conditions:
             self._expected = {}
 
     def say(
-        self, waiting: Iterable[Word], granted: Iterable[Granted], pods: Mapping[Any, PodFacts], now: float
+        self,
+        waiting: Iterable[Word],
+        granted: Collection[Granted],
+        pods: Mapping[Any, PodFacts],
+        now: float,
+        *,
+        let_go: Collection[str],
     ) -> None:
-        """`pods`: all of them; one that runs, and says that it waits, was served while nobody looked."""
+        """`granted`: who is not in `let_go`, by its UID, waits until its slice is made. `pods`: all of them; one that
+        runs, and says that it waits, was served while nobody looked.
+        """
         words = {each.pod.uid: each for each in waiting}
         for grant in granted:
-            if grant.pod.uid in self._said or _says_that_it_waits(grant.pod):
+            if grant.pod.uid in let_go and (grant.pod.uid in self._said or _says_that_it_waits(grant.pod)):
                 words[grant.pod.uid] = Word(pod=grant.pod, reason=GIVEN, message=where_and_why(grant))
         waited = self._that_say_that_they_wait(pods)
         for pod in waited:
             if pod.node is not None and not pod.over and pod.ends_at is None:
                 words.setdefault(pod.uid, Word(pod=pod, reason=GIVEN, message=f"it was given one on {pod.node}"))
-        kept = words.keys() | {pod.uid for pod in waited}
+        kept = words.keys() | {pod.uid for pod in waited} | {each.pod.uid for each in granted}
         self._said = {uid: said for uid, said in self._said.items() if uid in kept}
         with self._lock:
             self._expected = {uid: each for uid, each in self._expected.items() if uid in self._said}

@@ -76,7 +76,7 @@ class Teller:
                 self._counted[granted.pod.uid] = "granted"
                 self._metrics.steps.labels(str(granted.step.how)).inc()
                 _log.info("%s/%s is given %s", granted.pod.namespace, granted.pod.name, where_and_why(granted))
-        self._conditions.say(words, decision.granted, pods, now)
+        self._conditions.say(words, decision.granted, pods, now, let_go=let_go)
 
     def _is_new(self, pod: PodFacts, what: str) -> bool:
         if self._counted.get(pod.uid) == what:

@@ -106,6 +106,25 @@ def test_who_has_waited_says_when_it_is_given_its_slice_and_which(
     assert [reason for _, reason in cluster.condition_writes] == ["NoFreePlace", "SliceGiven"]
 
 
+def test_who_has_waited_goes_on_to_say_so_while_its_slice_is_being_made(
+    cluster: FakeCluster, agents: Floor, leader: Replica, clock: Clock
+) -> None:
+    """It may take long: a driver may refuse to destroy what stands in its place, again and again."""
+    cluster.put_pod(waits())
+    turn(leader, agents)
+    ends("whole", cluster, agents)
+    for _ in range(3):
+        clock.at += 1
+        cluster.beat("n1", clock.at)
+        leader.lead()
+        leader.round()
+        leader.write_conditions()
+    assert said(cluster)[:2] == (False, "NoFreePlace")
+    for _ in range(3):
+        turn(leader, agents)
+    assert said(cluster)[:2] == (True, "SliceGiven")
+
+
 def test_another_reason_is_another_word_and_the_time_is_the_first_ones(
     cluster: FakeCluster, agents: Floor, leader: Replica, clock: Clock
 ) -> None:
