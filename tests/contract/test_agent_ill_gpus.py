@@ -136,7 +136,7 @@ def test_one_that_is_taken_off_the_bus_and_found_again_is_not_taken_for_the_next
         lost = rig.store.read().gpus[0]
         rig.controls.lose(lost.uuid)
         rig.start_agent()
-        rig.wait_for(lambda: told(rig).startswith("GpuLost"))
+        rig.wait_for(lambda: told(rig).startswith("GpuLost") and healths(rig) == [GpuHealth.LOST, GpuHealth.HEALTHY])
 
         rig.store.update(lambda state: (replace(state, gpus=state.gpus[1:]), None))
         rig.wait_for(lambda: "GPU 0 is gone" in told(rig))
