@@ -24,7 +24,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from knative_mig.core.admission.annotations import CHOSEN, KNOWN, PROFILES, ROLLOUT, Rollout, effective, profiles_in
-from knative_mig.core.admission.function import Function, Part, Place, Setting
+from knative_mig.core.admission.function import Function, Part, Place, Setting, is_one
 from knative_mig.core.admission.limits import start_limits
 from knative_mig.core.errors import BadInput
 from knative_mig.core.mig_tables import GPU_MODELS
@@ -162,9 +162,11 @@ def _of_the_user(function: Function, record: _Record | None) -> Function:
 
 
 def _hash(user: Function) -> str:
-    """Of all that a choice depends on and the user says. Not of idleTimeoutSeconds, which Knative fills in itself."""
+    """Of all that a choice depends on and the user says. Not of idleTimeoutSeconds, which Knative fills in itself, nor
+    of how an amount is written, which Knative changes: 1000m comes back as 1.
+    """
     inputs: dict[str, Any] = {
-        "slices": user.slices,
+        "slices": [(resource, "1" if is_one(amount) else amount) for resource, amount in user.slices],
         "annotations": effective(user),
         "set": {place.name: user.settings[place] for place in _MANAGED if place in user.settings},
     }

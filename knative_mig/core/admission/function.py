@@ -4,14 +4,21 @@ Built from the API's JSON by `adapters.kube.parse_function`, and by tests by han
 template or one of its timeouts, addressed by its place, so that choosing, recording and carrying need not know which.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from knative_mig.core.profile import RESOURCE_PREFIX
 
+_ONE: Final = re.compile(r"\+?0*1(?:\.0*)?(?:[eE][+-]?0+)?|0*1000(?:\.0*)?m", re.ASCII)  # as a quantity
 Setting = str | int  # the text of an annotation, the seconds of a timeout
+
+
+def is_one(amount: str) -> bool:
+    """However it is written; Kubernetes stores all of these as 1."""
+    return len(amount) <= 16 and bool(_ONE.fullmatch(amount))
 
 
 class Part(StrEnum):

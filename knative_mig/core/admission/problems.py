@@ -5,18 +5,16 @@ were accepted once must stay writable, or nobody could set a label on them, or d
 object has already is not told again, and an object that is being deleted passes.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from knative_mig.core.admission.annotations import CHOSEN, KNOWN, PREFIX, PROFILES, effective, profiles_in
-from knative_mig.core.admission.function import Asks, Function
+from knative_mig.core.admission.function import Asks, Function, is_one
 from knative_mig.core.errors import BadInput
 from knative_mig.core.profile import RESOURCE_PREFIX, ProfileName
 
 _ON_SERVICE: Final = "metadata.annotations"
 _ON_TEMPLATE: Final = "spec.template.metadata.annotations"
-_ONE: Final = re.compile(r"\+?0*1(?:\.0*)?(?:[eE][+-]?0+)?|0*1000(?:\.0*)?m", re.ASCII)  # as a quantity
 _SHOWN: Final = 60  # characters of what somebody wrote
 
 
@@ -73,7 +71,7 @@ def _container(where: str, asks: Asks) -> Iterable[str]:
             ProfileName.from_resource(resource)
         except BadInput as bad:
             yield f"{where}: {bad}"
-        if not _is_one(amount):
+        if not is_one(amount):
             yield (
                 f"{where}: {_bare(resource)} is {_shown(amount)}, legal is 1: a bigger profile has more memory, "
                 "more replicas have more throughput"
@@ -89,10 +87,6 @@ def _handed_on(where: str, asks: Asks, function: Function) -> Iterable[str]:
         if resource not in kept:
             legal = " and ".join(map(_bare, sorted(kept))) or "none, as no container asks for one"
             yield f"{where} asks for {_bare(resource)}: legal is the slice of a container, {legal}"
-
-
-def _is_one(amount: str) -> bool:
-    return len(amount) <= 16 and bool(_ONE.fullmatch(amount))
 
 
 def _not_in(function: Function, fleet: frozenset[ProfileName]) -> Iterable[str]:

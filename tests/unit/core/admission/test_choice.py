@@ -153,6 +153,16 @@ def test_an_update_of_something_else_changes_nothing_of_what_was_chosen() -> Non
     assert decide(edited, made, CAP_S).edits == {}
 
 
+@pytest.mark.parametrize("amount", ["1000m", "1.0", "1e0", "01"])
+def test_one_slice_is_the_same_however_it_is_written(amount: str) -> None:
+    """Knative's webhook, which comes after ours, stores each of these as 1."""
+    asked = function({"nvidia.com/mig-3g.20gb": amount})
+    was = stored(asked)
+    there = replace(was, containers=function("3g.20gb").containers)
+    assert decide(there, there, CAP_S).edits == {}
+    assert stored(asked, there).settings == was.settings
+
+
 def test_another_size_is_decided_anew() -> None:
     made = stored(function("1g.5gb"))
     bigger = replace(made, containers=function("7g.40gb").containers)
