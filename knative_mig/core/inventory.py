@@ -122,6 +122,7 @@ class Pending:
     since: float = 0.0
     nodes: frozenset[NodeName] | None = None
     succeeds: Succession | None = None
+    after: Function | None = None  # a newer Revision of its Service, which waits too: of the two that comes first
 
     def __post_init__(self) -> None:
         if self.count < 1:

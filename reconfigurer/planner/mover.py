@@ -26,7 +26,7 @@ from knative_mig.core.mover.asking import asks
 from knative_mig.core.mover.choose import Journal, begin, fixed
 from knative_mig.core.mover.look import sights
 from knative_mig.core.mover.machine import advance, holds, may_evict, newcomers, wants, wants_room
-from knative_mig.core.mover.rollouts import successions
+from knative_mig.core.mover.rollouts import successions, superseded
 from knative_mig.core.mover.seen import Seen, SeenPods, SeenRevisions
 from knative_mig.core.mover.values import GOES_FIRST, Move, Over, Phase, PodRef, Sight, SliceSight, Spot
 from knative_mig.core.planner.decisions import How, Step, Target
@@ -146,6 +146,7 @@ class Mover:
             reserved=reserved,
             fixed=frozenset(self._fixed),
             successions=successions(self._seen, self.journal, now.wall),
+            superseded=superseded(self._seen),
         )
 
     def wanting_room(self, now: Now) -> list[PodFacts]:

@@ -21,11 +21,14 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moving:
-    """`fixed`: functions that may not be moved now, whatever their pods say. `successions`: of new Revisions."""
+    """`fixed`: functions that may not be moved now, whatever their pods say. `successions`: of new Revisions.
+    `superseded`: waiting functions, each with the newest Revision of its Service, which waits too.
+    """
 
     reserved: Mapping[NodeName, tuple[Reservation, ...]] = field(default_factory=dict)
     fixed: frozenset[Function] = frozenset()
     successions: Mapping[Function, Succession] = field(default_factory=dict)
+    superseded: Mapping[Function, Function] = field(default_factory=dict)
 
     @property
     def pods(self) -> frozenset[str]:

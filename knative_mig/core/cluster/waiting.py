@@ -73,6 +73,7 @@ def groups_of(
     nodes_of: Callable[[PodFacts], frozenset[NodeName]],
     everywhere: frozenset[NodeName],
     successions: Mapping[Function, Succession] = MappingProxyType({}),
+    superseded: Mapping[Function, Function] = MappingProxyType({}),
 ) -> list[Group]:
     """`everywhere`: all nodes with GPUs that can be planned on; who can run on all of them is not bound to any."""
     found: dict[tuple[object, ...], list[PodFacts]] = {}
@@ -87,15 +88,16 @@ def groups_of(
         key = (pod.function, wanted_profile(pod), pod.priority, here)
         found.setdefault(key, []).append(pod)
         eligible[key] = here
-    return [
-        _group(members, eligible[key], everywhere, successions.get(members[0].function))
-        for key, members in found.items()
-    ]
+    groups = []
+    for kind, members in found.items():
+        group = _group(members, eligible[kind], everywhere)
+        of = group.pending.function
+        pending = replace(group.pending, succeeds=successions.get(of), after=superseded.get(of))
+        groups.append(replace(group, pending=pending))
+    return groups
 
 
-def _group(
-    members: list[PodFacts], nodes: frozenset[NodeName], everywhere: frozenset[NodeName], succeeds: Succession | None
-) -> Group:
+def _group(members: list[PodFacts], nodes: frozenset[NodeName], everywhere: frozenset[NodeName]) -> Group:
     pods = tuple(sorted(members, key=lambda pod: (pod.created, pod.name)))
     first = pods[0]
     pending = Pending(
@@ -105,7 +107,6 @@ def _group(
         priority=first.priority,
         since=first.created,
         nodes=None if nodes is everywhere else nodes,
-        succeeds=succeeds,
     )
     return Group(pending=pending, pods=pods, nodes=nodes)
 

@@ -297,8 +297,11 @@ class WorldKeeper:
                 continue
             else:
                 plannable.append(pod)
+        moving = self._moving
         self._groups = tuple(
-            groups_of(plannable, lambda pod: self._nodes_of[id(pod)], self._everywhere, self._moving.successions)
+            groups_of(
+                plannable, lambda pod: self._nodes_of[id(pod)], self._everywhere, moving.successions, moving.superseded
+            )
         )
         self._unplanned = tuple(unplanned)
 

@@ -55,7 +55,7 @@ def plan_on(
     batch = _Batch(fleet, now, startup or MeasuredStarts(), quotas or {})
     try:
         batch.hold(holds)
-        for pending in sorted(pendings, key=lambda each: _turn(fleet, policy, now, each)):
+        for pending in _newer_first(sorted(pendings, key=lambda each: _turn(fleet, policy, now, each))):
             batch.serve(pending)
     finally:
         fleet.wind_back()
@@ -77,6 +77,17 @@ def _turn(fleet: Fleet, policy: Policy, now: float, pending: Pending) -> tuple[o
     where = () if pending.nodes is None else tuple(sorted(pending.nodes))
     who = (pending.function, pending.profile, pending.count, where)
     return (-rank, starts, -pending.profile.memory_gb, pending.since, *who)
+
+
+def _newer_first(in_turn: list[Pending]) -> list[Pending]:
+    """Whoever comes after a newer Revision has its turn behind all of that one's pods, and all others keep theirs."""
+    last: dict[Function | None, int] = {each.function: at for at, each in enumerate(in_turn)}
+
+    def turn(numbered: tuple[int, Pending]) -> tuple[int, bool, int]:
+        at, each = numbered
+        return max(at, last.get(each.after, at)), each.after is not None, at
+
+    return [each for _, each in sorted(enumerate(in_turn), key=turn)]
 
 
 def _age(pending: Pending, now: float) -> float:

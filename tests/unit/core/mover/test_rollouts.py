@@ -10,7 +10,7 @@ from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.floor.values import Revision
 from knative_mig.core.inventory import Function, Succession
 from knative_mig.core.mover.choose import Journal
-from knative_mig.core.mover.rollouts import successions
+from knative_mig.core.mover.rollouts import successions, superseded
 from knative_mig.core.mover.seen import Seen, SeenPods, SeenRevisions
 from knative_mig.core.mover.values import Leg, Move, Phase, PodRef
 from tests.rigs.moving_world import spot
@@ -114,3 +114,27 @@ def test_for_whom_a_function_is_moved_nobody_ends_as_well() -> None:
 def test_one_pod_at_a_time() -> None:
     journal = Journal(moves={"uid-b": move(NEW, OLD, recreates=True)})
     assert may_end([serving(), waiting()], journal=journal) is False
+
+
+THREE = (*TWO, revision("llm-3", 3))
+CURE = Function("team", "llm-3")
+
+
+def seen(pods: Iterable[PodFacts], revisions: Iterable[Revision] = THREE) -> Seen:
+    return Seen(pods=SeenPods.all_of(pods), revisions=SeenRevisions.all_of(revisions))
+
+
+def test_who_waits_beside_the_newest_of_its_service_comes_after_it() -> None:
+    assert superseded(seen([serving(), waiting(), waiting("cure", "llm-3")])) == {NEW: CURE}
+
+
+@pytest.mark.parametrize(
+    ("pods", "revisions"),
+    [
+        pytest.param([serving(), waiting()], THREE, id="the newest does not wait"),
+        pytest.param([waiting(), waiting("cure", "llm-3")], TWO, id="nobody knows of it yet"),
+        pytest.param([waiting("other", "other-1"), waiting("cure", "llm-3")], THREE, id="another's"),
+    ],
+)
+def test_nobody_comes_after_another(pods: list[PodFacts], revisions: tuple[Revision, ...]) -> None:
+    assert superseded(seen(pods, revisions)) == {}

@@ -1,5 +1,7 @@
 """The planner's stories, told over one or two GPUs: what is preferred to what, and what is never done."""
 
+from dataclasses import replace
+
 import pytest
 
 from knative_mig.core.inventory import NodeName
@@ -301,3 +303,22 @@ def test_demand_that_was_observed_changes_what_is_kept_free() -> None:
     assert planned(gpus, pending("f", "1g.5gb")).steps[0].target.gpu == "A"
     relaxed = planned(gpus, pending("f", "1g.5gb"), policy=Policy(demand=only_3g))
     assert relaxed.steps[0].reasons[-1].text == "takes 3.00 slices of future demand from this GPU"
+
+
+def test_of_one_service_the_newer_revision_comes_first_and_all_others_keep_their_turn() -> None:
+    older = replace(pending("llm-2", "7g.40gb", since=1.0), after=function("llm-3"))
+    others = [pending("first", "7g.40gb", since=0.0), pending("last", "7g.40gb", since=9.0)]
+    waiting = [older, pending("llm-3", "7g.40gb", since=5.0), *others]
+    gpus = [gpu(name) for name in "ABCD"]
+
+    def served(count: int) -> list[str]:
+        return [str(step.function).rpartition("/")[2] for step in planned(gpus[:count], *waiting).steps]
+
+    assert served(4) == ["first", "llm-3", "llm-2", "last"]
+    assert served(2) == ["first", "llm-3"]
+
+
+def test_who_comes_after_another_is_served_where_that_one_cannot_be() -> None:
+    older = replace(pending("llm-2", "1g.5gb"), after=function("llm-3"))
+    plan = planned([gpu("A", "1g.5gb@0 is busy")], older, pending("llm-3", "7g.40gb"))
+    assert [str(step.function).rpartition("/")[2] for step in plan.steps] == ["llm-2"]
