@@ -101,6 +101,7 @@ class FakeKubelet:
         self._changed = threading.Condition()
         self._hanging = False
         self._running = False
+        self._lives = 0  # that have ended: who began to register in one of them is nobody's plugin in the next
         self._believed: dict[str, _Believed] = {}
         self._clients: dict[str, grpc.Channel] = {}
         self._held: dict[tuple[str, str], dict[str, list[_Held]]] = {}
@@ -139,6 +140,7 @@ class FakeKubelet:
         """Killed, it leaves its sockets behind, and nobody listens there."""
         with self._changed:
             self._running = False
+            self._lives += 1
             self._hanging = False
             clients = tuple(self._clients.values())
             self._clients.clear()
@@ -294,6 +296,7 @@ class FakeKubelet:
     # Plugins.
 
     def _register(self, request: pb.RegisterRequest, context: grpc.ServicerContext) -> pb.Empty:
+        lives = self._lives
         self._hang(context)
         if self.refusal:
             context.abort(grpc.StatusCode.UNKNOWN, self.refusal)
@@ -302,7 +305,11 @@ class FakeKubelet:
         resource = request.resource_name
         channel = channel_to(self.plugins_folder / request.endpoint)
         with self._changed:
-            self._clients[resource] = channel
+            ended = lives != self._lives
+            if not ended:
+                self._clients[resource] = channel
+        if ended:
+            self._refuse_late(channel, context)
         try:
             options = methods.GET_OPTIONS.on(channel)(pb.Empty(), timeout=DIAL_S, wait_for_ready=True)
         except grpc.RpcError as error:
@@ -311,14 +318,22 @@ class FakeKubelet:
                 self._clients.pop(resource, None)
             context.abort(grpc.StatusCode.UNKNOWN, f"failed to dial device plugin: {_go_error(error)}")
         with self._changed:
-            endpoint = _Endpoint(channel=channel, options=options)
-            self._believed.setdefault(resource, _Believed(endpoint=endpoint)).endpoint = endpoint
-            self.registrations.append(resource)
-            listener = threading.Thread(target=self._listen, args=(resource, channel), name=f"listen-{resource}")
-            self._listeners.append(listener)
-            self._changed.notify_all()
-        listener.start()
+            ended = lives != self._lives
+            if not ended:
+                endpoint = _Endpoint(channel=channel, options=options)
+                self._believed.setdefault(resource, _Believed(endpoint=endpoint)).endpoint = endpoint
+                self.registrations.append(resource)
+                listener = threading.Thread(target=self._listen, args=(resource, channel), name=f"listen-{resource}")
+                self._listeners.append(listener)
+                listener.start()
+                self._changed.notify_all()
+        if ended:
+            self._refuse_late(channel, context)
         return pb.Empty()
+
+    def _refuse_late(self, channel: grpc.Channel, context: grpc.ServicerContext) -> None:
+        channel.close()
+        context.abort(grpc.StatusCode.UNAVAILABLE, "this kubelet has ended")
 
     def _listen(self, resource: str, channel: grpc.Channel) -> None:
         try:
