@@ -29,10 +29,9 @@ _SHORT_S: Final = 10  # the timeout of functions whose requests are not held
 
 
 def a_new_revision_waits_while_the_old_one_serves_and_takes_its_slice(stage: Stage) -> None:
-    llm, _ = stage.deploy_all(
-        Wish(name="llm", profile="7g.40gb", timeout_s=_SHORT_S, environment={"ANSWER": "old"}),
-        Wish(name="fills", profile="7g.40gb", pods=1),
-    )
+    stage.deploy(Wish(name="fills", profile="7g.40gb", pods=1))
+    # The last to be made: it is on its way to zero until there is load, and none of that is to be held.
+    llm = stage.deploy(Wish(name="llm", profile="7g.40gb", timeout_s=_SHORT_S, environment={"ANSWER": "old"}))
     with llm.load() as load:
         load.go_on(20)
         with llm.timed() as seen:

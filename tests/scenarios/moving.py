@@ -15,10 +15,8 @@ _AT_ONCE_S: Final = 2.0  # the next resync would come after ten
 def a_movable_function_makes_room_before_it_leaves(stage: Stage) -> None:
     # A 4g.20gb lies at the beginning of a GPU and nowhere else.
     stage.lay_out("2g.10gb@0", "7g.40gb@0")
-    mover, _ = stage.deploy_all(
-        Wish(name="mover", profile="2g.10gb", timeout_s=10, annotations=MOVABLE),
-        Wish(name="whole", profile="7g.40gb", pods=1),
-    )
+    stage.deploy(Wish(name="whole", profile="7g.40gb", pods=1))
+    mover = stage.deploy(Wish(name="mover", profile="2g.10gb", timeout_s=10, annotations=MOVABLE))
     with mover.load() as load:  # nothing keeps it from zero but its load
         load.go_on(20)
         [before] = mover.held()
