@@ -316,6 +316,7 @@ class PlannerLoop:
             quotas=self._mirrors.quotas.snapshot(),
             verdicts=verdicts,
             moving=moving,
+            let_go=frozenset(self._lifted),
         )
 
     def _begin_anew(self) -> None:

@@ -43,6 +43,7 @@ class Facts:
     quotas: Mapping[Any, QuotaFacts] = field(default_factory=dict)
     verdicts: Mapping[NodeName, Verdict] = field(default_factory=dict)
     moving: Moving = NOTHING_MOVES
+    let_go: frozenset[str] = frozenset()  # UIDs of pods whose gate was lifted, though they may be seen with it still
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ class WorldKeeper:
         self._groups: tuple[Group, ...] = ()
         self._unplanned: tuple[Unplanned, ...] = ()
         self._moving = NOTHING_MOVES
+        self._let_go: frozenset[str] = frozenset()
         self.eligible = Eligible()
         self.views: dict[NodeName, NodeView] = {}
 
@@ -130,6 +132,7 @@ class WorldKeeper:
         self._see_nodes(facts.nodes)
         self._see_gpu_nodes(facts)
         self._see_moving(facts.moving)
+        self._let_go = facts.let_go
         self._quotas = tuple(facts.quotas.values())
         self._sort_waiting()
         self._dirty.update(name for name, view in self.views.items() if view.holds_until <= now)
@@ -309,7 +312,7 @@ class WorldKeeper:
         """The mirror of pods may be behind that of GpuNodes: this pod, which seems to have no node, holds a slice, or
         is as likely as any to be who was just given one. A second slice for it would be nobody's.
         """
-        if pod.gates:
+        if pod.gates and pod.uid not in self._let_go:
             return False
         if self._holders[pod.namespace, pod.name] > 0:
             return True

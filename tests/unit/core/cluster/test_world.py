@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from knative_mig.core.cluster.idle_worth import Reuse
 from knative_mig.core.cluster.objects import Phase, PodFacts, QuotaFacts
 from knative_mig.core.cluster.staleness import AwaitingAgent, LeftOut, Outside
@@ -218,6 +220,14 @@ def test_a_slice_that_was_just_given_away_is_taken_for_one_waiting_pods_and_no_o
     waiting = [pod("chat", "3g.20gb"), pod("code", "3g.20gb"), pod("small", "1g.5gb")]
     groups = build(facts([there], waiting), now=0).groups
     assert sorted(str(group.pending.profile) for group in groups) == ["1g.5gb", "3g.20gb"]
+
+
+@pytest.mark.parametrize("holder", ["chat", "!Busy"], ids=["named", "not yet named"])
+def test_a_pod_whose_gate_was_lifted_is_taken_for_who_has_it_though_its_mirror_shows_the_gate(holder: str) -> None:
+    there, gated = gpu_node("n1", gpu("g", {"3g.20gb@4": holder})), pod("chat", "3g.20gb", gated=True)
+    lifted = replace(facts([there], [gated]), let_go=frozenset({gated.uid}))
+    assert not build(lifted, now=0).groups
+    assert build(facts([there], [gated]), now=0).groups  # of the name alone a predecessor may be
 
 
 def test_a_gated_pod_is_not_taken_for_who_was_just_given_a_slice() -> None:

@@ -87,6 +87,27 @@ def test_a_mirror_that_has_not_seen_our_write_does_not_have_it_made_twice(
     assert len(cluster.spec_writes) == written == 3  # two stamps and one slice
 
 
+def test_who_was_let_go_has_its_slice_though_its_mirror_shows_the_gate_still(
+    cluster: FakeCluster, floor: Floor, replica: Replica
+) -> None:
+    """The agent's word that it holds one may come before the pods' mirror shows that its gate is gone."""
+    stamp(replica, floor)
+    cluster.put_pod(pod("p", "3g.20gb", gated=True))
+    replica.round()
+    for each in (N1, N2):
+        floor.obey(each)
+    replica.pods.snapshot()
+    replica.pods.lagging = True
+    replica.round()
+    assert [name for name, _ in cluster.lifted] == ["p"]
+    floor.schedule(Random(0))
+    for each in (N1, N2):
+        floor.report(each)
+    written = len(cluster.spec_writes)
+    replica.round()
+    assert len(cluster.spec_writes) == written
+
+
 def test_a_new_leader_stamps_every_gpu_node_before_it_plans_and_the_old_one_is_refused_everywhere(
     cluster: FakeCluster, floor: Floor, replica: Replica, clock: Clock
 ) -> None:
