@@ -27,7 +27,6 @@ from tests.cluster.testbed.kubectl import Kubectl
 from tests.cluster.testbed.progress import Progress
 from tests.cluster.turns import Turn
 
-pytest.register_assert_rewrite("tests.scenarios")  # so that what they find is in the failure, and not only that it is
 DeployFunction = Callable[..., Function]
 _GPU_NODES = 2
 _WORKERS_VARIABLE = "PYTEST_XDIST_WORKER_COUNT"
