@@ -30,6 +30,14 @@ from tests.rigs.agent_worlds import profile
 SPEC_APPLIED = ConditionType.SPEC_APPLIED
 
 
+def chat_runs(rig: AgentRig) -> None:
+    """A pod on a slice that was made for it, and reported to be."""
+    rig.want("3g.20gb@4")
+    rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
+    rig.run_pod("chat", "3g.20gb")
+    rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.BUSY)
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A short name: a socket's path has 107 characters at most."""
@@ -258,10 +266,7 @@ def test_while_the_api_server_is_away_pods_start_and_the_node_is_told_when_it_is
 
 def test_an_xid_has_the_pod_evicted_and_the_slice_made_anew(folder: Path) -> None:
     with AgentRig(folder) as rig:
-        rig.want("3g.20gb@4")
-        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
-        rig.run_pod("chat", "3g.20gb")
-        rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.BUSY)
+        chat_runs(rig)
         (gpu,) = rig.gpus.inventory().gpus
         rig.controls.raise_xid(gpu.uuid, 94, gi_id=gpu.instances[0].gi_id)
         rig.wait_for(lambda: "chat" not in rig.pods(), LOOK_EACH_S / 2)  # it is not the next look that finds it
@@ -279,10 +284,7 @@ def test_an_xid_has_the_pod_evicted_and_the_slice_made_anew(folder: Path) -> Non
 
 def test_a_budget_holds_the_eviction_from_a_broken_slice_up_until_it_allows_it(folder: Path) -> None:
     with AgentRig(folder) as rig:
-        rig.want("3g.20gb@4")
-        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
-        rig.run_pod("chat", "3g.20gb")
-        rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.BUSY)
+        chat_runs(rig)
         rig.api.hold_up_evictions_of(Key("default", "chat"))
         (gpu,) = rig.gpus.inventory().gpus
         rig.controls.raise_xid(gpu.uuid, 94, gi_id=gpu.instances[0].gi_id)
@@ -296,10 +298,7 @@ def test_a_budget_holds_the_eviction_from_a_broken_slice_up_until_it_allows_it(f
 def test_what_an_xid_said_is_known_to_the_next_agent_until_it_is_cured(folder: Path, xid: int) -> None:
     """A disruption budget holds the eviction up beyond the end of the agent that heard of it."""
     with AgentRig(folder) as rig:
-        rig.want("3g.20gb@4")
-        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
-        rig.run_pod("chat", "3g.20gb")
-        rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.BUSY)
+        chat_runs(rig)
         rig.api.hold_up_evictions_of(Key("default", "chat"))
         (gpu,) = rig.gpus.inventory().gpus
         before = rig.slices["3g.20gb@4"].mig_uuid
@@ -459,10 +458,7 @@ def asked(door: Path) -> dict[str, object]:
 
 def test_an_agent_that_sees_no_process_of_the_machine_destroys_nothing_that_was_ever_held(folder: Path) -> None:
     with AgentRig(folder) as rig:
-        rig.want("3g.20gb@4")
-        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
-        rig.run_pod("chat", "3g.20gb")
-        rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.BUSY)
+        chat_runs(rig)
         rig.end_agent()
         rig.processes.of_this_container_alone = True
         rig.start_agent()

@@ -72,17 +72,20 @@ def settle(api: FakeApi, first: Mapping[str, str | None], second: Mapping[str, s
     answer(api, **{"GPU-1": first, "GPU-2": second})
 
 
+def begin_a_move(api: FakeApi) -> None:
+    """For one that needs a whole GPU: until one pod more is asked for of the function that is in its way."""
+    until(api, lambda: bool(notes(api, RECORDS)) and bool(notes(api, MOVES)))
+    answer(api)
+    put_pod(api, "whole", "7g.40gb", gated=True)
+    until(api, lambda: wanted(api) == ["4g.20gb@0", "3g.20gb@4"])
+    settle(api, {"3g.20gb@4": "old"}, {"4g.20gb@0": "fixed", "3g.20gb@4": None})
+    offer(api)
+    until(api, lambda: floor(api) == "2")
+
+
 def test_a_function_moves_aside_and_nothing_but_its_three_values_and_its_mark_was_written(api: FakeApi) -> None:
     with planner(api):
-        until(api, lambda: bool(notes(api, RECORDS)) and bool(notes(api, MOVES)))
-        answer(api)
-        put_pod(api, "whole", "7g.40gb", gated=True)
-
-        until(api, lambda: wanted(api) == ["4g.20gb@0", "3g.20gb@4"])
-        settle(api, {"3g.20gb@4": "old"}, {"4g.20gb@0": "fixed", "3g.20gb@4": None})
-        offer(api)
-
-        until(api, lambda: floor(api) == "2")
+        begin_a_move(api)
         assert COST not in pod(api, "old")["metadata"]["annotations"]
         put_pod(api, "new", "3g.20gb", revision="llm-00001", gated=True)
 
@@ -117,13 +120,7 @@ def test_a_function_moves_aside_and_nothing_but_its_three_values_and_its_mark_wa
 
 def test_a_new_leader_goes_on_where_the_old_one_stopped(api: FakeApi) -> None:
     with planner(api, "planner-a"):
-        until(api, lambda: bool(notes(api, RECORDS)) and bool(notes(api, MOVES)))
-        answer(api)
-        put_pod(api, "whole", "7g.40gb", gated=True)
-        until(api, lambda: wanted(api) == ["4g.20gb@0", "3g.20gb@4"])
-        settle(api, {"3g.20gb@4": "old"}, {"4g.20gb@0": "fixed", "3g.20gb@4": None})
-        offer(api)
-        until(api, lambda: floor(api) == "2")
+        begin_a_move(api)
     put_pod(api, "new", "3g.20gb", revision="llm-00001", node="n1")
     with planner(api, "planner-b"):
         until(api, lambda: notes(api, MOVES).get("fencing-token") == "2")
@@ -135,13 +132,7 @@ def test_a_new_leader_goes_on_where_the_old_one_stopped(api: FakeApi) -> None:
 @pytest.mark.parametrize("edited", [False, True], ids=["deleted", "edited"])
 def test_what_a_move_asks_stands_again_whoever_takes_it_away(api: FakeApi, *, edited: bool) -> None:
     with planner(api):
-        until(api, lambda: bool(notes(api, RECORDS)) and bool(notes(api, MOVES)))
-        answer(api)
-        put_pod(api, "whole", "7g.40gb", gated=True)
-        until(api, lambda: wanted(api) == ["4g.20gb@0", "3g.20gb@4"])
-        settle(api, {"3g.20gb@4": "old"}, {"4g.20gb@0": "fixed", "3g.20gb@4": None})
-        offer(api)
-        until(api, lambda: floor(api) == "2")
+        begin_a_move(api)
         asked = notes(api, "floor-move")
         with api.store.changed:  # the planner puts it right as soon as it hears of it
             if edited:

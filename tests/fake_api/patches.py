@@ -3,14 +3,19 @@ strategic merge the merging of conditions, by their type.
 """
 
 import copy
+from collections.abc import Mapping
 from typing import Any, Final
 
 from tests.fake_api.refusals import Refusal, invalid
 
+NO_KEYS: Final[Mapping[str, str]] = {}
 MERGE_KEYS: Final = {"conditions": "type"}  # of lists whose entries are merged; here every other list is replaced
 
 
-def merged(target: Any, patch: Any) -> Any:
+def merged(target: Any, patch: Any, merge_keys: Mapping[str, str] = NO_KEYS, name: str = "") -> Any:
+    """`merge_keys`: of which lists the entries are merged, and by what; `name`: of the field that this is about."""
+    if isinstance(patch, list) and name in merge_keys:
+        return _by_key(target or [], patch, merge_keys[name])
     if not isinstance(patch, dict):
         return patch
     found = dict(target) if isinstance(target, dict) else {}
@@ -18,23 +23,12 @@ def merged(target: Any, patch: Any) -> Any:
         if value is None:
             found.pop(key, None)
         else:
-            found[key] = merged(found.get(key), value)
+            found[key] = merged(found.get(key), value, merge_keys, key)
     return found
 
 
-def strategically_merged(target: Any, patch: Any, name: str = "") -> Any:
-    """`name`: of the field that it is about."""
-    if isinstance(patch, list) and name in MERGE_KEYS:
-        return _by_key(target or [], patch, MERGE_KEYS[name])
-    if not isinstance(patch, dict):
-        return patch
-    found = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            found.pop(key, None)
-        else:
-            found[key] = strategically_merged(found.get(key), value, key)
-    return found
+def strategically_merged(target: Any, patch: Any) -> Any:
+    return merged(target, patch, MERGE_KEYS)
 
 
 def _by_key(entries: list[dict[str, Any]], patch: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:

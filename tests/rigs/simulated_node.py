@@ -21,7 +21,7 @@ from knative_mig.core.profile import ProfileName
 from knative_mig.ports.gpu import MigUuid
 from knative_mig.ports.injection import InjectionFailed
 from reconfigurer.agent.board import Board, NotToBeGiven
-from reconfigurer.agent.gpu_loop import GpuLoop, Happened
+from reconfigurer.agent.gpu_loop import GpuLoop, Happened, Kind
 from tests.rigs.memory_journal import MemoryDisk, MemoryJournal
 
 
@@ -183,6 +183,10 @@ class Node:
             intents=intents,  # type: ignore[arg-type]
             happened=self.happened.append,
         )
+
+    @property
+    def kinds(self) -> list[Kind]:
+        return [each.kind for each in self.happened]
 
     def step(self) -> float:
         return self.loop.step(self.clock())

@@ -29,8 +29,16 @@ def node() -> Node:
     return Node(open_store("1xA100-40GB", new_uuid=lambda: UUID(int=1)))
 
 
-def kinds(node: Node) -> list[Kind]:
-    return [each.kind for each in node.happened]
+def in_the_way(node: Node) -> Pod:
+    """Of a slice that is wanted and takes the whole GPU."""
+    node.want("3g.20gb@4")
+    node.settle(4)
+    pod = node.run("3g.20gb")
+    node.settle(8)
+    node.want("7g.40gb@0")
+    node.round()
+    node.step()
+    return pod
 
 
 class TestMakingAndMerging:
@@ -38,7 +46,7 @@ class TestMakingAndMerging:
         node.want(*TWO)
         node.settle(4)
         assert node.slices() == list(TWO)
-        assert kinds(node) == [Kind.CREATED, Kind.CREATED]
+        assert node.kinds == [Kind.CREATED, Kind.CREATED]
         assert node.board.snapshot().progress[node.uuid].settled
         assert node.disk.intents == {}
 
@@ -110,13 +118,7 @@ class TestMakingAndMerging:
         assert node.loop.matters(known, node.board.snapshot())
 
     def test_a_place_is_taken_as_soon_as_the_kubelet_says_that_who_was_in_the_way_has_gone(self, node: Node) -> None:
-        node.want("3g.20gb@4")
-        node.settle(4)
-        pod = node.run("3g.20gb")
-        node.settle(8)
-        node.want("7g.40gb@0")
-        node.round()
-        node.step()
+        pod = in_the_way(node)
         known = node.board.snapshot()
         node.ask_kubelet()
         assert not node.loop.matters(known, node.board.snapshot())  # it has it still
@@ -128,13 +130,7 @@ class TestMakingAndMerging:
         assert node.board.snapshot().mark(pod.slice_id).withdrawn_since
 
     def test_a_process_that_goes_a_moment_after_its_pod_is_looked_for_again_soon(self, node: Node) -> None:
-        node.want("3g.20gb@4")
-        node.settle(4)
-        pod = node.run("3g.20gb")
-        node.settle(8)
-        node.want("7g.40gb@0")
-        node.round()
-        node.step()
+        pod = in_the_way(node)
         pod.listed = False
         node.ask_kubelet()
         node.clock.now += READ_SOON_S
@@ -281,7 +277,7 @@ class TestRefusals:
         refused = [each.why for each in node.happened if each.kind is Kind.HANDLE_HELD]
         assert 3 <= len(refused) <= 6
         assert refused[0].endswith("no process is listed, so a monitor such as DCGM may have it open")
-        assert kinds(node).count(Kind.DESTROYED) == 0
+        assert node.kinds.count(Kind.DESTROYED) == 0
 
         node.controls.clear_faults()
         node.settle(70)

@@ -21,10 +21,6 @@ def node() -> Node:
     return Node(open_store("1xA100-40GB", new_uuid=lambda: UUID(int=1)))
 
 
-def kinds(node: Node) -> list[Kind]:
-    return [each.kind for each in node.happened]
-
-
 def told_of_health(node: Node) -> list[tuple[Kind, str]]:
     """What becomes an Event on the GpuNode."""
     return [(each.kind, each.why) for each in node.happened if each.kind in {Kind.QUARANTINED, Kind.HEALED}]
@@ -47,7 +43,7 @@ class TestHealth:
         node.controls.raise_xid(node.uuid, 43, gi_id=1)
         node.settle(3)
         assert all(node.believed.values())
-        assert kinds(node)[-1] is Kind.XID
+        assert node.kinds[-1] is Kind.XID
 
     def test_a_broken_slice_is_made_anew_when_its_pod_has_gone(self, node: Node) -> None:
         node.want("3g.20gb@4")
@@ -109,7 +105,7 @@ class TestHealth:
         node.controls.reset(node.uuid)
         node.settle(4)
         assert node.slices() == ["7g.40gb@0"]
-        assert Kind.HEALED in kinds(node)
+        assert Kind.HEALED in node.kinds
 
     def test_a_quarantined_gpu_without_slices_is_used_again_after_its_reset(self, node: Node) -> None:
         node.settle(1)
@@ -121,7 +117,7 @@ class TestHealth:
         node.controls.reset(node.uuid)
         node.settle(4)
         assert node.slices() == ["7g.40gb@0"]
-        assert [each for each in kinds(node) if each in {Kind.QUARANTINED, Kind.HEALED}] == [
+        assert [each for each in node.kinds if each in {Kind.QUARANTINED, Kind.HEALED}] == [
             Kind.QUARANTINED,
             Kind.HEALED,
         ]
@@ -227,7 +223,7 @@ class TestRestartedAgents:
     ) -> None:
         def killed(what: str) -> None:
             assert what == write
-            assert Kind.XID not in kinds(node)
+            assert Kind.XID not in node.kinds
             assert node.board.refusal(pod.slice_id) == ""
             raise Killed
 
