@@ -45,16 +45,12 @@ class Teller:
     def tell(
         self, decision: Decision, pods: Mapping[Any, PodFacts], now: float, *, let_go: Collection[str] = ()
     ) -> None:
-        """`let_go`: UIDs of pods whose gate was lifted and which are not seen without it yet. It may be seen already
-        that their slice is taken, by them: that is not to be told as a refusal.
-        """
+        """`let_go`: UIDs of pods whose gate was lifted and which are not seen without it yet."""
         waiting = {pod.uid for pod in decision.without_slice} | {each.pod.uid for each in decision.granted}
         self._told = {uid: told for uid, told in self._told.items() if uid in waiting}
         self._counted = {uid: what for uid, what in self._counted.items() if uid in waiting}
         words: list[Word] = []
         for refused in decision.refused:
-            if refused.pod.uid in let_go:
-                continue
             code = str(refused.reason.code)
             if self._is_new(refused.pod, f"refused {code}"):
                 self._metrics.rejections.labels(code).inc()
@@ -62,8 +58,6 @@ class Teller:
             words.append(Word(pod=refused.pod, reason=code, message=f"{refused.reason.text}{helps}"))
             self._say(words[-1], EventType.WARNING, now)
         for waits in decision.waiting:
-            if waits.pod.uid in let_go:
-                continue
             how = str(waits.step.how)
             if self._is_new(waits.pod, how):
                 self._metrics.steps.labels(how).inc()
