@@ -6,7 +6,8 @@ nothing to be forged in it. The kernel says which process asks, `on_release` jud
 the agent: a container has the directory mounted, not its name, so a directory is never made anew while its slice is
 there; only the socket in it is.
 
-A request is one line, `{"release": true}`; the answer is `{"released": true}` or `{"error": "why"}`, and the end.
+A request is one line, `{"release": true}`; the answer is `{"released": true}` or `{"error": "why"}`, and the end. The
+other way there is one word: an empty file `deleted`, whose being there says that the pod was told to end.
 """
 
 import contextlib
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 FOLDER: Final = Path("/var/run/knative-mig/slices")
 SOCKET_NAME: Final = "agent.sock"
+DELETED_NAME: Final = "deleted"
 REQUEST_BYTES: Final = 1024
 _READ_AWAY_BYTES: Final = 64 * 1024
 ASK_WITHIN_S: Final = 5.0
@@ -96,6 +98,21 @@ class SliceSockets:
                 self._selector.register(door.listener, selectors.EVENT_READ, door)
                 self._ring()
             return directory
+
+    def open_for_new_pod(self, slice_id: SliceId) -> Path:
+        """As `open`, for one that has been told nothing yet. OSError: as `open`."""
+        with self._lock:
+            directory = self.open(slice_id)
+            (directory / DELETED_NAME).unlink(missing_ok=True)
+            return directory
+
+    def tell_deleted(self, slice_id: SliceId, is_so: Callable[[], bool]) -> None:
+        """To whoever has the directory mounted. `is_so` is asked when no directory can be opened for a new pod any
+        more: one that comes now must not read what is said of its predecessor. OSError: it cannot be told.
+        """
+        with self._lock:
+            if slice_id in self._doors and is_so():
+                (self.directory(slice_id) / DELETED_NAME).touch(mode=0o644)
 
     def close(self, slice_id: SliceId) -> None:
         """Its slice is gone, and with it whoever had the directory mounted."""

@@ -1,8 +1,9 @@
-"""Removes the pods of this node that cannot come right by themselves, and notices who else wants its slices.
+"""Removes the pods of this node that cannot come right by themselves, tells those that end, and notices other owners.
 
 A thread of its own runs `run`, woken by its pods' mirror, by the board and by the desk. `core.agent.failed_pods` says
 which pods and why; each removal is an Event on its pod. On a static node the agent only reports: pods there are let be,
-as their devices are another plugin's. The subtle thing is an eviction that a disruption budget holds
+as their devices are another plugin's. Whoever has a slice is told of its pod's deletion, which SIGTERM tells it of much
+later: it may give the slice back until then. The subtle thing is an eviction that a disruption budget holds
 up: it is asked again, later each time, while the pod runs on a slice on which it can do nothing.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from knative_mig.core.agent.ending_pods import slices_of_ending
 from knative_mig.core.agent.failed_pods import (
     Removal,
     dead_slices,
@@ -21,6 +23,7 @@ from knative_mig.core.agent.failed_pods import (
 )
 from knative_mig.core.agent.other_owners import other_owners
 from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.gpu_node import SliceId
 from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import (
     ClusterError,
@@ -66,8 +69,11 @@ class PodLoop:
         clock: Callable[[], float],
         static: bool = False,
         all_read: Callable[[], bool] = lambda: True,
+        tell_deleted: Callable[[SliceId, Callable[[], bool]], None] = lambda _slice_id, _is_so: None,
     ) -> None:
-        """`all_read`: all GPUs, but for those that are lost or hang."""
+        """`all_read`: all GPUs, but for those that are lost or hang. `tell_deleted` asks whether it is still so when
+        nobody can be given the slice any more; OSError: it is untold.
+        """
         self._node = node
         self._board = board
         self._desk = desk
@@ -79,6 +85,7 @@ class PodLoop:
         self._clock = clock
         self._static = static
         self._all_read = all_read
+        self._tell_deleted = tell_deleted
         self._tried: dict[str, _Tried] = {}
         self._woken = threading.Event()
 
@@ -96,6 +103,8 @@ class PodLoop:
         if not self._mirror.synced:
             return LOOK_FOR_FIRST_LIST_EACH_S
         pods = tuple(self._mirror.snapshot().values())
+        if not self._static:
+            self._tell_ending()
         self._surroundings.pods_seen(other_owners(pods, self._node))
         self._tried = {uid: tried for uid, tried in self._tried.items() if uid in {pod.uid for pod in pods}}
         again_at = self._clock() + LOOK_EACH_S
@@ -106,6 +115,18 @@ class PodLoop:
                 self._tried[removal.uid] = tried
             again_at = min(again_at, tried.again_at)
         return max(again_at - self._clock(), 0.0)
+
+    def _tell_ending(self) -> None:
+        """Also who was told before: that costs nothing, and a restarted agent does not know."""
+        for slice_id in self._ending():
+            try:
+                self._tell_deleted(slice_id, lambda which=slice_id: which in self._ending())  # type: ignore[misc]
+            except OSError as error:
+                _log.warning("who has %s is not told that its pod was deleted: %s", slice_id, error)
+
+    def _ending(self) -> frozenset[SliceId]:
+        now, pods = self._board.snapshot(), self._mirror.snapshot().values()
+        return slices_of_ending(pods, now.kubelet, now.marks) if now.kubelet else frozenset()
 
     def _to_remove(self, pods: tuple[PodFacts, ...]) -> tuple[Removal, ...]:
         found = {removal.uid: removal for removal in failed_at_admission(pods, self._node)}

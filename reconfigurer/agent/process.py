@@ -189,7 +189,10 @@ class Agent:
         self._desk = Desk(
             self.board,
             SliceUuids(settings.state_dir / "handed-out"),
-            Injection(cdi_name=cdi_device if settings.inject is Inject.CDI else None, socket_dir=self._sockets.open),
+            Injection(
+                cdi_name=cdi_device if settings.inject is Inject.CDI else None,
+                socket_dir=self._sockets.open_for_new_pod,
+            ),
             clock=self._clock,
             wake=self._wake_pods,
             answered=lambda answer: self._metrics.handouts.labels(answer).inc(),
@@ -227,6 +230,7 @@ class Agent:
             clock=self._clock,
             static=self._layout is Layout.STATIC,
             all_read=self._all_read.is_set,
+            tell_deleted=self._sockets.tell_deleted,
         )
         self._node_status = NodeStatusLoop(
             settings.node,

@@ -1,6 +1,7 @@
 """Composes the relay's process: the engine as its child, the port of the clients before it, and that of the movers.
 
     engine    waits for the child's end, and gives the slice back        user, move    accept connections
+    deletion  waits for the agent's word that the pod was deleted
 
 Called by `__main__`. The port of the clients is bound when the engine answers on its own, so that whoever probes it
 finds both or none. Told to end, it leaves as if it had been moved: what has begun is finished first.
@@ -22,7 +23,7 @@ from services.relay.child import Child, answers, free_port
 from services.relay.desk import Desk
 from services.relay.engine_call import Address
 from services.relay.move_port import MovePort
-from services.relay.release import why_not_released
+from services.relay.release import is_deleted, why_not_released
 from services.relay.replica import Answered, Do, EngineEnded, Leave
 from services.relay.settings import ENGINES, Settings
 from services.relay.user_port import UserPort
@@ -30,6 +31,7 @@ from services.relay.user_port import UserPort
 _log = logging.getLogger(__name__)
 _LOOKS_EACH_S: Final = 0.01
 _ASKS_AGAIN_S: Final = 0.1
+_LOOKS_FOR_DELETION_EACH_S: Final = 0.1  # the slice is to be free within a second
 _ENDS_WITHIN_S: Final = 8.0  # more than an engine that hangs is given
 # How long a thread keeps the interpreter when another wants it: a token is to be relayed in less than that.
 _SWITCH_S: Final = 0.0005
@@ -68,6 +70,7 @@ class Relay:
 
     def run(self) -> int:
         self._threads.run("engine", lambda _: self._watch_engine())
+        self._threads.run("deletion", self._watch_deletion)
         while not (answers(self._desk.engine.port) or self.stop.wait(_LOOKS_EACH_S)):
             pass
         if not self.stop.is_set():
@@ -91,6 +94,14 @@ class Relay:
         wait_until_told(self.stop)
         self._desk.take(Leave())
         self._desk.wait_until_empty()
+
+    def _watch_deletion(self, stop: threading.Event) -> None:
+        """SIGTERM would come when queue-proxy has seen no request for half a minute."""
+        while not is_deleted(self._settings.slice_dir):
+            if stop.wait(_LOOKS_FOR_DELETION_EACH_S):
+                return
+        _log.info("the pod was deleted: the engine ends when nobody needs it any more")
+        self._desk.take(Leave())
 
     def _watch_engine(self) -> None:
         code = self._child.wait()

@@ -1,6 +1,7 @@
-"""Asks the node agent to take the slice back, over the socket in the directory that it mounted for this container.
+"""What the node agent and the relay say to each other, in the directory that the agent mounted for this container.
 
-Called by `process` when nothing of the engine is left. The agent looks for itself whether that is so.
+Called by `process`. The agent says by a file that the pod was told to end. It is asked over its socket to take the
+slice back when nothing of the engine is left, and looks for itself whether that is so.
 """
 
 import json
@@ -9,7 +10,12 @@ from pathlib import Path
 from typing import Final
 
 _SOCKET: Final = "agent.sock"
+_DELETED: Final = "deleted"
 _ANSWERS_WITHIN_S: Final = 5.0
+
+
+def is_deleted(folder: Path) -> bool:
+    return (folder / _DELETED).exists()
 
 
 def why_not_released(folder: Path) -> str:

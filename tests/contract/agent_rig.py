@@ -249,6 +249,12 @@ class AgentRig:
             }
         )
 
+    def tell_pod_to_end(self, name: str) -> None:
+        """It runs on: the kubelet gives it its time."""
+        told = next(each for each in self.api.objects(POD) if each["metadata"]["name"] == name)
+        about = {**told["metadata"], "deletionTimestamp": "2026-01-01T00:05:00Z", "deletionGracePeriodSeconds": 300}
+        self.api.put_object({**told, "metadata": about})
+
     def end_pod(self, name: str) -> None:
         workload = self.workloads.pop(name)
         workload.kill()

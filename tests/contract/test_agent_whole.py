@@ -371,6 +371,24 @@ def test_a_relay_gives_its_slice_back_and_the_place_is_another_profiles_while_it
         rig.wait_for(lambda: rig.offers("3g.20gb") == 0)
 
 
+def test_a_relay_is_told_that_its_pod_was_deleted_and_the_next_pod_on_the_slice_is_not(folder: Path) -> None:
+    with AgentRig(folder) as rig:
+        rig.want("3g.20gb@4")
+        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
+        mounted = Path(rig.run_pod("relay", "3g.20gb").mounts["/var/run/knative-mig/slice"])
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].holders)
+        assert not (mounted / "deleted").exists()
+        rig.tell_pod_to_end("relay")
+        rig.wait_for((mounted / "deleted").exists)
+        rig.end_pod("relay")
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].state is SliceState.IDLE)
+        assert Path(rig.run_pod("next", "3g.20gb").mounts["/var/run/knative-mig/slice"]) == mounted
+        assert not (mounted / "deleted").exists()
+        rig.wait_for(lambda: rig.slices["3g.20gb@4"].holders)
+        rig.wait_for_quiet()
+        assert not (mounted / "deleted").exists()
+
+
 def test_a_restarted_agent_knows_which_ids_their_pods_have_released(folder: Path) -> None:
     with AgentRig(folder) as rig:
         rig.want("3g.20gb@4")

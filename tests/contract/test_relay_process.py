@@ -79,6 +79,44 @@ def test_streams_are_moved_in_their_middle_and_their_clients_read_what_they_woul
         assert source.process.poll() is None, "the pod is ended by who deletes it"
 
 
+def test_in_a_pod_that_is_deleted_the_engine_ends_with_its_last_request_and_what_is_late_goes_elsewhere(
+    tmp_path: Path,
+) -> None:
+    slice_dir = tmp_path / "slice"
+    slice_dir.mkdir()
+    with (
+        served(tmp_path) as third,
+        relays(tmp_path, 1, "--slice-dir", str(slice_dir), function_url=f"http://127.0.0.1:{third.http.port}") as (
+            relay,
+        ),
+        agent_in(slice_dir) as agent_heard,
+    ):
+        whole = unmoved(relay, COMPLETIONS, LONG)
+        reader = Reader(relay.port, COMPLETIONS, LONG)
+        reader.read_until(40)
+        assert relay.running() == 1
+        (slice_dir / "deleted").touch()
+        until(lambda: relay.running() == 0, "an answer of the other replica, where nothing runs")
+        assert not reader.is_done
+        assert not agent_heard
+        assert reader.read_all().told == whole
+        until(lambda: len(agent_heard) == 2, "the slice's release, asked for until it is granted")
+        assert not relay.engine_lives
+        assert relay.ask("POST", COMPLETIONS, asks())[1]["usage"]["completion_tokens"] == 8
+        relay.process.send_signal(signal.SIGTERM)
+        assert relay.process.wait(PATIENCE_S) == 0
+
+
+def test_an_idle_pod_that_is_deleted_gives_its_slice_back_at_once(tmp_path: Path) -> None:
+    slice_dir = tmp_path / "slice"
+    slice_dir.mkdir()
+    with relays(tmp_path, 1, "--slice-dir", str(slice_dir)) as (relay,), agent_in(slice_dir) as agent_heard:
+        (slice_dir / "deleted").touch()
+        until(lambda: len(agent_heard) == 2, "the slice's release")
+        assert relay.ask("GET", "/health")[0] == 503, "it knows of no other replica"
+        assert relay.process.poll() is None, "the kubelet ends it"
+
+
 def test_a_source_whose_engine_dies_before_the_target_is_ready_is_gone_on_from_there(tmp_path: Path) -> None:
     with relays(tmp_path) as (source, target):
         whole = unmoved(target, COMPLETIONS, LONG)

@@ -266,6 +266,34 @@ def test_a_slice_that_goes_hangs_up_on_who_is_connected(sockets: SliceSockets) -
         assert client.recv(10) == b""
 
 
+def test_a_deletion_is_told_to_who_has_it_mounted_and_not_to_the_next_who_has(sockets: SliceSockets) -> None:
+    directory = sockets.open_for_new_pod(FIRST)
+    sockets.tell_deleted(FIRST, lambda: True)
+    sockets.tell_deleted(FIRST, lambda: True)
+    assert (directory / "deleted").stat().st_mode & 0o444 == 0o444, "whatever user its container has"
+    sockets.keep([FIRST])
+    assert (directory / "deleted").exists()
+
+    assert sockets.open_for_new_pod(FIRST) == directory
+    assert not (directory / "deleted").exists()
+    sockets.tell_deleted(FIRST, lambda: False)
+    assert not (directory / "deleted").exists(), "it had become another pod's"
+
+
+def test_a_slice_without_a_socket_has_nobody_to_be_told(sockets: SliceSockets, folder: Path) -> None:
+    sockets.tell_deleted(FIRST, lambda: True)
+    assert not folder.exists()
+
+
+def test_a_restarted_agent_leaves_what_was_told(agent: Agent, folder: Path, clock: list[float]) -> None:
+    with _running(agent, folder, clock) as sockets:
+        directory = sockets.open_for_new_pod(FIRST)
+        sockets.tell_deleted(FIRST, lambda: True)
+    with _running(agent, folder, clock) as sockets:
+        sockets.keep([FIRST])
+        assert (directory / "deleted").exists()
+
+
 def test_an_agent_stops_while_a_release_is_being_judged(agent: Agent, folder: Path, clock: list[float]) -> None:
     agent.gate.clear()
     with _running(agent, folder, clock) as sockets:

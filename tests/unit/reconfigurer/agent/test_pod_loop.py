@@ -1,5 +1,7 @@
 """Pods that cannot come right are removed once, said so, and asked again where a budget holds them."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,12 +10,12 @@ from prometheus_client import CollectorRegistry
 from knative_mig.core.agent.failed_pods import DEAD_ENGINE_GRACE_S
 from knative_mig.core.agent.readings import Unnamed
 from knative_mig.core.cluster.objects import Phase, PodFacts
-from knative_mig.core.gpu_node import GpuHealth
+from knative_mig.core.gpu_node import GpuHealth, SliceId
 from knative_mig.ports.kubelet import AllocationRefused, DeviceId
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.desk import Desk, Injection
 from reconfigurer.agent.metrics import AgentMetrics
-from reconfigurer.agent.pod_loop import LAST_RETRY_S, LOOK_FOR_FIRST_LIST_EACH_S, PodLoop
+from reconfigurer.agent.pod_loop import LAST_RETRY_S, LOOK_EACH_S, LOOK_FOR_FIRST_LIST_EACH_S, PodLoop
 from reconfigurer.agent.slice_uuids import SliceUuids
 from reconfigurer.agent.surroundings import Surroundings
 from tests.rigs.agent_worlds import NODE, Clock, FakeEvents, FakePods, by_key, pod, reading, slice_id, view, wanted_node
@@ -31,6 +33,9 @@ class Rig:
         injection = Injection(cdi_name=None, socket_dir=None)
         self.desk = Desk(self.board, SliceUuids(folder / "handed-out.json"), injection, clock=self.clock)
         self.surroundings = Surroundings(self.board)
+        self.told: list[SliceId] = []
+        self.full_disk = False
+        self.before_it_is_told: Callable[[], object] = lambda: None
         self.loop = PodLoop(
             node=NODE,
             board=self.board,
@@ -43,8 +48,16 @@ class Rig:
             clock=self.clock,
             static=static,
             all_read=lambda: self.all_read,
+            tell_deleted=self._tell_deleted,
         )
         self.board.put_reading(reading("A", "3g.20gb@4 as MIG-1"))
+
+    def _tell_deleted(self, slice_id: SliceId, is_so: Callable[[], bool]) -> None:
+        self.before_it_is_told()
+        if self.full_disk:
+            raise OSError("no space left")
+        if is_so():
+            self.told.append(slice_id)
 
     def see(self, *pods: PodFacts) -> None:
         self.mirror.show(by_key(*pods))
@@ -162,3 +175,43 @@ def test_beside_nvidias_plugin_the_gpu_loops_see_no_spec_and_they_see_it_again_w
     spec = rig.board.snapshot().spec
     assert spec is not None
     assert spec.generation == 1
+
+
+def _deleted(rig: Rig) -> None:
+    rig.held_by("d/chat")
+    rig.see(replace(pod("d/chat", "3g.20gb"), ends_at=1300.0))
+
+
+def test_who_has_a_slice_is_told_that_its_pod_was_deleted(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.held_by("d/chat")
+    rig.loop.step()
+    assert rig.told == []
+    _deleted(rig)
+    rig.loop.step()
+    assert rig.told == [BIG]
+
+
+def test_but_not_when_it_has_become_the_next_pods_meanwhile(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    _deleted(rig)
+    rig.before_it_is_told = lambda: rig.desk.hand_out((DeviceId(str(BIG)),))
+    rig.loop.step()
+    assert rig.told == []
+
+
+def test_who_cannot_be_told_is_told_at_the_next_look(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    _deleted(rig)
+    rig.full_disk = True
+    assert rig.loop.step() == LOOK_EACH_S
+    rig.full_disk = False
+    rig.after(LOOK_EACH_S)
+    assert rig.told == [BIG]
+
+
+def test_on_a_static_node_nobody_has_our_directory_mounted(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, static=True)
+    _deleted(rig)
+    rig.loop.step()
+    assert rig.told == []
