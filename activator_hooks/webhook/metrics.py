@@ -30,6 +30,9 @@ class WebhookMetrics:
             "why",
         )
         self.gated = counter("gated_pods_total", "Pods that were given the gate.")
+        self.relay_secrets = counter(
+            "relay_secrets_total", "Looks whether a namespace's relays have a secret (made, there, failed).", "result"
+        )
         self.until = Gauge(
             "knative_mig_webhook_certificate_until_seconds",
             "When the certificate that is served runs out, in seconds since the epoch.",

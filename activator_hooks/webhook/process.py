@@ -23,6 +23,7 @@ from knative_mig.adapters.kube import gpu_nodes, parse_admitted
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.kinds import CONFIG_MAP
 from knative_mig.adapters.kube.reflector import KubeMirror
+from knative_mig.adapters.kube.relay_secrets import KubeRelaySecrets
 from knative_mig.adapters.kube.webhooks import KubeCertificateStore, KubeWebhookConfigurations
 from knative_mig.adapters.ops_server import OpsServer
 from knative_mig.adapters.program import run_until_told
@@ -54,7 +55,8 @@ class Webhook:
             field_selector=f"metadata.name={DEFAULTS}",
         )
         self._mirrors: dict[str, KubeMirror[Any]] = {"gpunodes": fleet, DEFAULTS: defaults}
-        self._admission = Admission(Desk(fleet, defaults, self._metrics), self._count)
+        desk = Desk(fleet, defaults, KubeRelaySecrets(client), self._metrics, clock=time.monotonic)
+        self._admission = Admission(desk, self._count)
         self.server = WebhookServer(host, settings.port, self._answer)
         self.keeper = Keeper(
             store=KubeCertificateStore(client, settings.namespace),

@@ -76,6 +76,7 @@ class Admission:
             warnings = (choice.warning,) if choice.warning else ()
             return Verdict(patch=reviews.of_settings(review.object, choice.edits), warnings=warnings)
         if review.resource == _PODS and webhook is Webhook.MUTATE and review.operation is Operation.CREATE:
-            added = self._decides.add(parse_admitted.new_pod(review.object))
+            new_pod = parse_admitted.new_pod(review.object, review.namespace)
+            added = self._decides.add(new_pod, dry_run=review.dry_run)
             return Verdict(patch=reviews.of_additions(review.object, added))
         return Verdict()

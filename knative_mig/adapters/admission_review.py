@@ -14,10 +14,11 @@ from typing import Any, Final
 
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.core.admission.function import Part, Place, Setting
-from knative_mig.core.admission.pods import Additions
+from knative_mig.core.admission.pods import Additions, ForRelay
 from knative_mig.core.cluster.objects import Toleration
 from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import GATE
+from knative_mig.core.relays import SECRET_FOLDER, SECRET_NAME
 
 Object = dict[str, Any]
 _VERSION: Final = "admission.k8s.io/v1"
@@ -36,6 +37,7 @@ class Operation(StrEnum):
 class Review:
     uid: str
     operation: Operation
+    namespace: str
     resource: str  # like services.serving.knative.dev, and with the subresource if one is meant
     object: Object | None
     old: Object | None
@@ -64,6 +66,7 @@ def read(body: bytes) -> Review:
     return Review(
         uid=request.name("uid"),
         operation=request.parsed("operation", Operation, f"one of {', '.join(Operation)}"),
+        namespace=request.text("namespace"),
         resource="/".join(filter(None, (".".join(filter(None, names)), request.text("subResource")))),
         object=_object(request, "object"),
         old=_object(request, "oldObject"),
@@ -107,10 +110,26 @@ def of_settings(service: Mapping[str, Any], edits: Mapping[Place, Setting | None
 def of_additions(pod: Mapping[str, Any], added: Additions) -> tuple[Object, ...]:
     operations: list[Object] = []
     if added.toleration:
-        operations.append(_appended(pod, "tolerations", _toleration(added.toleration)))
+        operations += _appended(pod["spec"], ("spec", "tolerations"), _toleration(added.toleration))
     if added.gate:
-        operations.append(_appended(pod, "schedulingGates", {"name": GATE}))
+        operations += _appended(pod["spec"], ("spec", "schedulingGates"), {"name": GATE})
+    if added.secret:
+        # Optional: a pod is not to wait for it, and serves without.
+        volume = {"name": SECRET_NAME, "secret": {"secretName": SECRET_NAME, "optional": True}}
+        operations += _appended(pod["spec"], ("spec", "volumes"), volume)
+    for each in added.relays:
+        operations += _for_relay(pod["spec"]["containers"][each.container], each)
     return tuple(operations)
+
+
+def _for_relay(container: Mapping[str, Any], added: ForRelay) -> list[Object]:
+    path = ("spec", "containers", str(added.container))
+    variables = [{"name": name, "value": value} for name, value in sorted(added.variables.items())]
+    operations = _appended(container, (*path, "env"), *variables)
+    if added.secret:
+        mount = {"name": SECRET_NAME, "mountPath": SECRET_FOLDER, "readOnly": True}
+        operations += _appended(container, (*path, "volumeMounts"), mount)
+    return operations
 
 
 def _made(body: Mapping[str, Any], path: tuple[str, ...], already: Iterable[Object]) -> list[Object]:
@@ -131,10 +150,11 @@ def _set(path: tuple[str, ...], name: str, value: Setting | None) -> Object:
     return {"op": "add", "path": _pointer(*path, name), "value": value}
 
 
-def _appended(pod: Mapping[str, Any], name: str, value: Object) -> Object:
-    if pod["spec"].get(name) is None:
-        return {"op": "add", "path": _pointer("spec", name), "value": [value]}
-    return {"op": "add", "path": _pointer("spec", name, "-"), "value": value}
+def _appended(inside: Mapping[str, Any], path: tuple[str, ...], *values: Object) -> list[Object]:
+    """To the list at `path`, which is an entry of `inside`."""
+    if inside.get(path[-1]) is None:
+        return [{"op": "add", "path": _pointer(*path), "value": [*values]}]
+    return [{"op": "add", "path": _pointer(*path, "-"), "value": value} for value in values]
 
 
 def _toleration(value: Toleration) -> Object:

@@ -1,7 +1,7 @@
 """What the admission webhooks ask of the world: decisions on what is being written, and where certificates are kept.
 
-`Decides` is implemented by `activator_hooks.webhook.desk` and asked by `adapters.admission`; the other two are asked by
-`activator_hooks.webhook.keeper` and answered by `adapters.kube.webhooks`.
+`Decides` is implemented by `activator_hooks.webhook.desk` and asked by `adapters.admission`; `RelaySecrets` is asked by
+that desk, the other two by `activator_hooks.webhook.keeper`, and all are answered by `adapters.kube`.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,15 @@ class Decides(Protocol):
 
     def judge(self, new: Function, old: Function | None) -> Judgement: ...
 
-    def add(self, pod: NewPod) -> Additions: ...
+    def add(self, pod: NewPod, *, dry_run: bool) -> Additions:
+        """In a dry run nothing is made beside."""
+
+
+class RelaySecrets(Protocol):
+    """One Secret for each namespace whose functions may be moved: who has it may move what runs there."""
+
+    def ensure(self, namespace: str) -> bool:
+        """Whether it was made now; it is left as it is where there is one. ClusterError: there may be none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,11 +123,14 @@ class Relay:
 
 
 def _secret(settings: Settings) -> str:
-    """BadInput: there is a file, and no secret in it."""
+    """Empty where no file is told of, or there is none: nothing moves. BadInput: there is one, and no secret in it."""
     if settings.secret_file is None:
         return ""
     try:
         secret = settings.secret_file.read_text().strip()
+    except FileNotFoundError:
+        _log.warning("there is no %s: nothing moves, from here or to here", settings.secret_file)
+        return ""
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{settings.secret_file} holds no secret: {error}") from error
     if not (secret.isascii() and secret.isprintable() and secret):

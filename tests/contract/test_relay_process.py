@@ -3,6 +3,8 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -298,6 +300,20 @@ def test_anything_else_is_passed_on_as_it_is(relay: RelayProcess) -> None:
     status, error = relay.ask("POST", COMPLETIONS, asks(model="other", stream=True))
     assert (status, error["error"]["code"]) == (404, "model_not_found")
     assert relay.ask("POST", COMPLETIONS, [])[0] == 400
+
+
+def test_where_no_secret_was_made_nothing_moves_and_all_else_is_served(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "services.relay", "--host", "127.0.0.1", "--port", "0", "--secret-file",
+            str(tmp_path / "none"), "--", "sleep", "60",
+        ],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    with process, process.stderr:
+        assert "nothing moves" in process.stderr.readline()
+        process.terminate()
 
 
 def test_told_to_end_it_finishes_what_it_has_begun(tmp_path: Path) -> None:

@@ -21,14 +21,16 @@ from knative_mig.adapters import bounded_http, certificates, webhook_server
 from knative_mig.adapters.certificates import AUTHORITIES, FILES, SERVER, SERVER_KEY
 from knative_mig.adapters.kube import gpu_node_codec
 from knative_mig.adapters.kube.kinds import CONFIG_MAP
+from knative_mig.adapters.kube.relay_secrets import KubeRelaySecrets
 from knative_mig.adapters.kube.webhooks import CONFIGURATION, MUTATING, SECRET, SECRET_NAME, VALIDATING
 from knative_mig.adapters.webhook_server import LARGEST
 from knative_mig.core.admission.renewal import Step
+from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import GATE
 from knative_mig.ports.kube import Key
 from tests.fake_api import FakeApi
 from tests.rigs.small_cluster import gpu, gpu_node
-from tests.rigs.webhooks import HOST, Answer, Connection, pod, review, service
+from tests.rigs.webhooks import HOST, Answer, Connection, function_pod, pod, review, service
 
 SETTINGS = WebhookSettings(port=0, ops_port=0, look_every_s=0.05)
 SECRET_KEY = Key("knative-mig", SECRET_NAME)
@@ -104,7 +106,7 @@ def bundles(api: FakeApi) -> list[bytes]:
 
 
 def secret(api: FakeApi) -> dict[str, bytes]:
-    [body] = api.objects(SECRET)
+    [body] = [each for each in api.objects(SECRET) if each["metadata"]["name"] == SECRET_NAME]
     return {name: base64.b64decode(text) for name, text in body.get("data", {}).items()}
 
 
@@ -144,6 +146,37 @@ def test_a_function_is_made_replaced_and_deleted(api: FakeApi, webhook: Webhook)
     again = ask(api, webhook, "/mutate", review("UPDATE", written, stored)).applied_to(written)
     assert again["spec"] == stored["spec"]
     assert ask(api, webhook, "/mutate", review("DELETE", None, stored)).response["allowed"]
+
+
+def test_with_the_first_pod_that_may_be_moved_its_namespace_has_a_secret_which_stays(
+    api: FakeApi, webhook: Webhook
+) -> None:
+    def relay_secrets() -> list[Any]:
+        return [each for each in api.objects(SECRET) if each["metadata"]["name"] == "knative-mig-relay"]
+
+    dry = ask(api, webhook, "/mutate", review("CREATE", function_pod(), kind="Pod", dry_run=True))
+    assert dry.applied_to(function_pod())["spec"]["volumes"]
+    ask(api, webhook, "/mutate", review("CREATE", function_pod(movable=False), kind="Pod"))
+    assert relay_secrets() == []
+    ask(api, webhook, "/mutate", review("CREATE", function_pod(), kind="Pod"))
+    (made,) = relay_secrets()
+    assert (made["metadata"]["namespace"], made["immutable"]) == ("team", True)
+    secrets = KubeRelaySecrets(api.client())
+    assert len(secrets.read("team")) >= 32
+    assert not secrets.ensure("team")
+    assert relay_secrets() == [made]
+    assert secrets.ensure("other")
+    assert secrets.read("other") != secrets.read("team")
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"secret": ""}, {"secret": "?"}, {"secret": base64.b64encode(b"\n\xff").decode()}]
+)
+def test_a_secret_without_a_secret_in_it_is_bad_input(api: FakeApi, data: dict[str, str]) -> None:
+    about = {"namespace": "team", "name": "knative-mig-relay"}
+    api.put_object({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": about, "data": data})
+    with pytest.raises(BadInput, match=r"^Secret team/knative-mig-relay has no text under secret$"):
+        KubeRelaySecrets(api.client()).read("team")
 
 
 def test_a_pod_is_gated(api: FakeApi, webhook: Webhook) -> None:
@@ -270,7 +303,7 @@ def test_large_bodies_beyond_a_few_are_asked_to_come_again(
 def test_a_fault_of_ours_is_answered_at_once_and_told(
     api: FakeApi, webhook: Webhook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(webhook._admission._decides, "add", fail)

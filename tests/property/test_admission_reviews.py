@@ -15,7 +15,7 @@ from knative_mig.core.admission.problems import refusals, warnings
 from knative_mig.core.errors import BadInput
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.webhook import Judgement
-from tests.rigs.webhooks import UID, Answer, pod, review, service
+from tests.rigs.webhooks import UID, Answer, function_pod, pod, review, service
 
 FLEET = frozenset({ProfileName.parse("3g.20gb")})
 OWN = {"knative-mig.dev/rollout": "recreate", "knative-mig.dev/profiles": "1g.5gb,3g.20gb", "example.com/a~b/c": "x"}
@@ -25,6 +25,7 @@ VALID: list[Any] = [
     review("UPDATE", service("3g.20gb", template=OWN), service("1g.5gb", annotations=OWN)),
     review("DELETE", None, service("3g.20gb")),
     review("CREATE", pod("3g.20gb", initContainers=[{"name": "i", "restartPolicy": "Always"}]), kind="Pod"),
+    review("CREATE", function_pod(env=[{"name": "A"}], volumeMounts=[{"mountPath": "/a"}]), kind="Pod"),
     review("CREATE", pod(nodeName="n1", schedulingGates=[{"name": "x"}], overhead={"cpu": "1"}), kind="Pod"),
 ]
 TEXTS = st.sampled_from(
@@ -55,7 +56,7 @@ class Decisions:
     def judge(self, new: Function, old: Function | None) -> Judgement:
         return Judgement(refusals=tuple(refusals(new, old)), warnings=tuple(warnings(new, FLEET)))
 
-    def add(self, pod: NewPod) -> Additions:
+    def add(self, pod: NewPod, *, dry_run: bool) -> Additions:  # noqa: ARG002
         return additions(pod, FLEET)
 
 

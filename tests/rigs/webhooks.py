@@ -96,6 +96,15 @@ def pod(*profiles: str, **spec: Any) -> Object:
     }
 
 
+def function_pod(*, movable: bool = True, **container: Any) -> Object:
+    """Of the Knative Service tiny."""
+    made = pod("3g.20gb")
+    made["metadata"]["labels"] = {"serving.knative.dev/service": "tiny"}
+    made["metadata"]["annotations"] = {"knative-mig.dev/movable": "true" if movable else "false"}
+    made["spec"]["containers"][0] |= container
+    return made
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int

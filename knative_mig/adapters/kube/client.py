@@ -128,8 +128,8 @@ class KubeClient:
     def get(self, kind: Kind, key: Key) -> Object:
         return self._json("GET", kind.path(key))
 
-    def create(self, kind: Kind, namespace: str, body: Object) -> Object:
-        return self._json("POST", kind.path(Key(namespace, "")), body)
+    def create(self, kind: Kind, namespace: str, body: Object, *, answer_s: float = ANSWER_S) -> Object:
+        return self._json("POST", kind.path(Key(namespace, "")), body, answer_s=answer_s)
 
     def create_below(
         self, kind: Kind, key: Key, subresource: str, body: Object, *, answer_s: float = ANSWER_S

@@ -11,7 +11,7 @@ from knative_mig.adapters.kube.fields import Fields
 from knative_mig.core.admission.choice import FIRST_BYTE, SERVICE_LINKS, TIMEOUT
 from knative_mig.core.admission.function import Asks, Function, Part, Place, Setting
 from knative_mig.core.admission.limits import KNATIVE_CAP_S, KnativeDefaults
-from knative_mig.core.admission.pods import NewPod
+from knative_mig.core.admission.pods import NewContainer, NewPod
 
 _CAP: Final = "max-revision-timeout-seconds"
 _LINKS: Final = "enable-service-links"
@@ -53,14 +53,27 @@ def _asks(spec: Fields, containers: str) -> tuple[Asks, ...]:
     )
 
 
-def new_pod(body: Mapping[str, Any]) -> NewPod:
-    spec = Fields(body).child("spec")
+def new_pod(body: Mapping[str, Any], namespace: str) -> NewPod:
+    about, spec = Fields(body).child("metadata"), Fields(body).child("spec")
     wants = pod_requests.slices(pod_requests.of_pod(spec))
     return NewPod(
+        namespace=namespace,
+        service=about.labels("labels").get(parse.SERVICE_LABEL, ""),
+        movable=about.labels("annotations").get(parse.MOVABLE) == "true",
         wants={profile: count for profile, count in wants.items() if count},
         gates=tuple(each.text("name") for each in spec.children("schedulingGates")),
         tolerations=tuple(parse.tolerations(spec)),
         bound=spec.has("nodeName"),
+        containers=tuple(map(_new_container, spec.children("containers"))),
+        volumes=frozenset(each.text("name") for each in spec.children("volumes")),
+    )
+
+
+def _new_container(fields: Fields) -> NewContainer:
+    return NewContainer(
+        wants_slice=any(pod_requests.slices(pod_requests.of_container(fields)).values()),
+        variables=frozenset(each.text("name") for each in fields.children("env")),
+        mounts=frozenset(each.text("mountPath").rstrip("/") for each in fields.children("volumeMounts")),
     )
 
 

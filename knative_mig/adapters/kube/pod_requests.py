@@ -31,11 +31,11 @@ log = logging.getLogger(__name__)
 
 
 def of_pod(spec: Fields) -> Amounts:
-    running = _sum(_requests(each) for each in spec.children("containers"))
+    running = _sum(of_container(each) for each in spec.children("containers"))
     sidecars: Amounts = {}
     starting: Amounts = {}
     for each in spec.children("initContainers"):
-        asks = _requests(each)
+        asks = of_container(each)
         if each.text("restartPolicy") == "Always":
             sidecars = _sum((sidecars, asks))
             asks = sidecars
@@ -43,7 +43,7 @@ def of_pod(spec: Fields) -> Amounts:
             asks = _sum((sidecars, asks))
         starting = _most(starting, asks)
     total = _most(_sum((running, sidecars)), starting)
-    whole_pod = _requests(spec)
+    whole_pod = of_container(spec)
     total |= {name: amount for name, amount in whole_pod.items() if name in _OF_PODS}
     return _sum((total, amounts(spec.child("overhead"))))
 
@@ -81,8 +81,8 @@ def _shown(name: str) -> str:
     return name if name.isprintable() and len(name) <= _LONGEST_NAME else shown(name)
 
 
-def _requests(container: Fields) -> Amounts:
-    """A limit alone is a request too, though the API server has filled that in already."""
+def of_container(container: Fields) -> Amounts:
+    """Or what a pod asks for as a whole. A limit alone is a request too, though the API server has filled that in."""
     asked = container.child("resources")
     return amounts(asked.child("limits")) | amounts(asked.child("requests"))
 

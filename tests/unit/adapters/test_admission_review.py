@@ -20,7 +20,7 @@ from knative_mig.core.gpu_node import GATE
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.webhook import Judgement
 from tests.fake_api.patches import patched
-from tests.rigs.webhooks import UID, Answer, pod, review, service
+from tests.rigs.webhooks import UID, Answer, function_pod, pod, review, service
 
 TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 
@@ -34,7 +34,7 @@ class Decisions:
     def judge(self, new: Function, old: Function | None) -> Judgement:
         return Judgement(refusals=tuple(refusals(new, old)))
 
-    def add(self, pod: NewPod) -> Additions:
+    def add(self, pod: NewPod, *, dry_run: bool) -> Additions:  # noqa: ARG002
         return additions(pod, frozenset({ProfileName.parse("3g.20gb")}))
 
 
@@ -260,6 +260,36 @@ def test_a_pod_on_a_node_is_not_gated(admission: Admission) -> None:
     assert "schedulingGates" not in mutated(admission, pod("3g.20gb", nodeName="n1"))["spec"]
 
 
+def test_what_holds_a_functions_slice_is_told_where_any_replica_of_it_is(admission: Admission) -> None:
+    before = function_pod(movable=False)
+    made = mutated(admission, before)
+    container, queue = made["spec"]["containers"]
+    assert container["env"] == [{"name": "KNATIVE_MIG_RELAY_FUNCTION_URL", "value": "http://tiny.team.svc"}]
+    assert queue == before["spec"]["containers"][1]
+    assert "volumes" not in made["spec"]
+
+
+def test_a_functions_pod_that_may_be_moved_has_its_namespaces_secret(admission: Admission) -> None:
+    has: dict[str, Any] = {
+        "env": [{"name": "PORT", "value": "8080"}],
+        "volumeMounts": [{"name": "own", "mountPath": "/own"}],
+    }
+    before = function_pod(**has)
+    before["spec"]["volumes"] = [{"name": "own", "emptyDir": {}}]
+    made = mutated(admission, before)
+    container = made["spec"]["containers"][0]
+    assert container["env"] == [
+        *has["env"],
+        {"name": "KNATIVE_MIG_RELAY_FUNCTION_URL", "value": "http://tiny.team.svc"},
+        {"name": "KNATIVE_MIG_RELAY_SECRET_FILE", "value": "/var/run/knative-mig/relay/secret"},
+    ]
+    mount = {"name": "knative-mig-relay", "mountPath": "/var/run/knative-mig/relay", "readOnly": True}
+    assert container["volumeMounts"] == [*has["volumeMounts"], mount]
+    volume = {"name": "knative-mig-relay", "secret": {"secretName": "knative-mig-relay", "optional": True}}
+    assert made["spec"]["volumes"] == [*before["spec"]["volumes"], volume]
+    assert mutated(admission, made) == made, "nothing is given twice"
+
+
 def test_a_pod_that_changes_is_not_touched(admission: Admission) -> None:
     """A gate may not be put back."""
     lifted = pod("3g.20gb")
@@ -325,7 +355,7 @@ def test_a_warning_is_as_long_as_an_api_server_passes_on() -> None:
 
 def test_a_fault_of_ours_is_counted_and_not_hidden(counted: list[tuple[Webhook, Outcome]]) -> None:
     class Broken(Decisions):
-        def add(self, pod: NewPod) -> Additions:
+        def add(self, pod: NewPod, *, dry_run: bool) -> Additions:  # noqa: ARG002
             raise ZeroDivisionError(pod)
 
     admission = Admission(Broken(), lambda webhook, outcome: counted.append((webhook, outcome)))

@@ -60,6 +60,7 @@ MAY = {
         "mutatingwebhookconfigurations.admissionregistration.k8s.io admission.knative-mig.dev": "get patch",
         "validatingwebhookconfigurations.admissionregistration.k8s.io admission.knative-mig.dev": "get patch",
         "gpunodes.knative-mig.dev": "list watch",
+        "secrets": "create",
     },
     "Role/webhook": {"secrets knative-mig-webhook-certs": "get update"},
     "Role/knative-mig-webhook": {"configmaps config-defaults": "list watch"},

@@ -9,10 +9,10 @@ from activator_hooks.webhook.desk import Desk
 from activator_hooks.webhook.metrics import WebhookMetrics
 from knative_mig.core.admission.choice import SERVICE_LINKS, TIMEOUT
 from knative_mig.core.admission.limits import KnativeDefaults
-from knative_mig.core.admission.pods import NewPod
+from knative_mig.core.admission.pods import NewContainer, NewPod
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.core.profile import ProfileName
-from knative_mig.ports.kube import Key
+from knative_mig.ports.kube import ApiUnreachable, Key
 from tests.rigs.fake_cluster import FakeMirror
 from tests.rigs.functions import function
 from tests.rigs.small_cluster import gpu, gpu_node
@@ -26,7 +26,25 @@ class World:
         self.nodes: dict[Key, GpuNode] = {}
         self.defaults: dict[Key, KnativeDefaults] = {}
         self.registry = CollectorRegistry()
-        self.desk = Desk(FakeMirror(self.nodes), FakeMirror(self.defaults), WebhookMetrics(self.registry))
+        self.now = 1000.0
+        self.asked: list[str] = []  # for which namespaces' secrets
+        self.has_secret: set[str] = set()
+        self.away = False
+        self.desk = Desk(
+            FakeMirror(self.nodes),
+            FakeMirror(self.defaults),
+            self,
+            WebhookMetrics(self.registry),
+            clock=lambda: self.now,
+        )
+
+    def ensure(self, namespace: str) -> bool:
+        self.asked.append(namespace)
+        if self.away:
+            raise ApiUnreachable("it is away")
+        before = set(self.has_secret)
+        self.has_secret.add(namespace)
+        return namespace not in before
 
     def count(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"knative_mig_webhook_{name}_total", labels) or 0.0
@@ -69,8 +87,44 @@ def test_who_is_refused_is_not_warned_too(world: World) -> None:
 
 
 def test_pods_are_gated_where_a_gpu_of_ours_has_the_profile_and_counted(world: World) -> None:
-    assert not world.desk.add(NewPod(wants={ProfileName.parse("1g.5gb"): 1})).gate
+    assert not world.desk.add(NewPod(wants={ProfileName.parse("1g.5gb"): 1}), dry_run=False).gate
     world.nodes[Key("", "n1")] = gpu_node("n1", gpu("GPU-1", {}))
-    assert world.desk.add(NewPod(wants={ProfileName.parse("1g.5gb"): 1})).gate
-    world.desk.add(NewPod())
+    assert world.desk.add(NewPod(wants={ProfileName.parse("1g.5gb"): 1}), dry_run=False).gate
+    world.desk.add(NewPod(), dry_run=False)
     assert world.count("gated_pods") == 1
+
+
+MOVABLE = NewPod(
+    namespace="team",
+    service="chat",
+    movable=True,
+    wants={ProfileName.parse("1g.5gb"): 1},
+    containers=(NewContainer(wants_slice=True),),
+)
+
+
+def test_a_namespaces_secret_is_made_with_its_first_pod_that_has_it(world: World) -> None:
+    assert not world.desk.add(replace(MOVABLE, movable=False), dry_run=False).secret
+    assert world.asked == []
+    assert world.desk.add(MOVABLE, dry_run=False).secret
+    assert world.desk.add(MOVABLE, dry_run=False).secret
+    world.desk.add(replace(MOVABLE, namespace="other"), dry_run=False)
+    assert world.asked == ["team", "other"]
+    world.now += 60.0
+    world.desk.add(MOVABLE, dry_run=False)
+    assert world.asked == ["team", "other", "team"], "it may have been deleted"
+    assert (world.count("relay_secrets", result="made"), world.count("relay_secrets", result="there")) == (2, 1)
+
+
+def test_a_dry_run_makes_none(world: World) -> None:
+    assert world.desk.add(MOVABLE, dry_run=True).secret
+    assert world.asked == []
+
+
+def test_a_pod_whose_secret_cannot_be_made_is_let_in_and_the_next_one_tries_again(world: World) -> None:
+    world.away = True
+    assert world.desk.add(MOVABLE, dry_run=False).secret
+    world.away = False
+    world.desk.add(MOVABLE, dry_run=False)
+    assert world.asked == ["team", "team"]
+    assert (world.count("relay_secrets", result="failed"), world.count("relay_secrets", result="made")) == (1, 1)

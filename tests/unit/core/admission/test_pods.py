@@ -1,9 +1,11 @@
 """What a pod that asks for a slice is given on its way in."""
 
+from dataclasses import replace
+
 import pytest
 
 from knative_mig.core.admission import pods
-from knative_mig.core.admission.pods import Additions, NewPod
+from knative_mig.core.admission.pods import Additions, ForRelay, NewContainer, NewPod
 from knative_mig.core.cluster.objects import Effect, Toleration
 from knative_mig.core.gpu_node import GATE
 from knative_mig.core.profile import ProfileName
@@ -79,3 +81,43 @@ def test_a_pod_for_which_no_gpu_of_ours_has_the_profile_is_not_gated() -> None:
         added = additions(NewPod(wants=SLICE), fleet)
         assert not added.gate
         assert added.toleration
+
+
+URL = {"KNATIVE_MIG_RELAY_FUNCTION_URL": "http://chat.team.svc"}
+SECRET = {"KNATIVE_MIG_RELAY_SECRET_FILE": "/var/run/knative-mig/relay/secret"}
+HOLDER = NewContainer(wants_slice=True)
+CHAT = NewPod(namespace="team", service="chat", wants=SLICE, containers=(NewContainer(), HOLDER))
+
+
+def test_whoever_holds_a_functions_slice_knows_where_to_send_what_is_late() -> None:
+    assert additions(CHAT).relays == (ForRelay(container=1, variables=URL),)
+    assert not additions(CHAT).secret
+
+
+def test_who_may_be_moved_has_the_secret_too() -> None:
+    added = additions(replace(CHAT, movable=True))
+    assert added.relays == (ForRelay(container=1, variables=URL | SECRET, secret=True),)
+    assert added.secret
+
+
+def test_a_pod_of_no_service_has_nowhere_to_send_anything() -> None:
+    assert additions(replace(CHAT, service="", movable=True)).relays == ()
+
+
+@pytest.mark.parametrize(
+    ("container", "volumes", "found"),
+    [
+        (replace(HOLDER, variables=frozenset(URL)), frozenset(), SECRET),
+        (replace(HOLDER, variables=frozenset(SECRET)), frozenset(), URL),
+        (replace(HOLDER, mounts=frozenset({"/var/run/knative-mig/relay"})), frozenset(), URL),
+        (HOLDER, frozenset({"knative-mig-relay"}), URL),
+        (replace(HOLDER, variables=frozenset(URL | SECRET)), frozenset(), None),
+    ],
+    ids=["a URL", "a secret's file", "a mount there", "a volume of that name", "all"],
+)
+def test_what_a_user_has_set_stands(
+    container: NewContainer, volumes: frozenset[str], found: dict[str, str] | None
+) -> None:
+    (*relays,) = additions(replace(CHAT, movable=True, containers=(container,), volumes=volumes)).relays
+    assert [each.variables for each in relays] == ([] if found is None else [found])
+    assert [each.secret for each in relays] == ([] if found is None else [SECRET.items() <= found.items()])
