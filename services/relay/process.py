@@ -75,7 +75,7 @@ class Relay:
             pass
         if not self.stop.is_set():
             self._serve()
-        self._desk.take(Leave())
+        self._desk.take(Leave(for_good=True))
         self._threads.join("engine", time.monotonic() + _ENDS_WITHIN_S)
         return self._code or (1 if self._threads.failed else 0)
 
@@ -92,7 +92,7 @@ class Relay:
             move_port = f"moves on port {move.port}"
         _log.info("the engine is relayed on port %d, %s", user.port, move_port)
         wait_until_told(self.stop)
-        self._desk.take(Leave())
+        self._desk.take(Leave(for_good=True))
         self._desk.wait_until_empty()
 
     def _watch_deletion(self, stop: threading.Event) -> None:
@@ -101,7 +101,7 @@ class Relay:
             if stop.wait(_LOOKS_FOR_DELETION_EACH_S):
                 return
         _log.info("the pod was deleted: the engine ends when nobody needs it any more")
-        self._desk.take(Leave())
+        self._desk.take(Leave(for_good=True))
 
     def _watch_engine(self) -> None:
         code = self._child.wait()

@@ -29,7 +29,9 @@ class Where(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leave:
-    """A move, or the pod's deletion."""
+    """A move, or the pod's deletion, which nobody calls off."""
+
+    for_good: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,7 @@ class Replica:
     def __init__(self) -> None:
         self.stage = Stage.SERVES
         self._in_flight = 0
+        self._for_good = False
 
     def where(self, *, was_sent_on: bool) -> Where:
         if self.stage is Stage.SERVES or (self.stage is Stage.LEAVES and was_sent_on):
@@ -80,9 +83,11 @@ class Replica:
         match event:
             case InFlight(count=count):
                 self._in_flight = count
-            case Leave() if self.stage is Stage.SERVES:
-                self.stage = Stage.LEAVES
-            case Stay() if self.stage is Stage.LEAVES:
+            case Leave(for_good=for_good):
+                self._for_good = self._for_good or for_good
+                if self.stage is Stage.SERVES:
+                    self.stage = Stage.LEAVES
+            case Stay() if self.stage is Stage.LEAVES and not self._for_good:
                 self.stage = Stage.SERVES
             case EngineEnded() if self.stage is Stage.SERVES:
                 return Do.EXIT

@@ -47,6 +47,13 @@ def test_a_move_that_is_called_off_in_time_leaves_it_as_it_was() -> None:
     assert after(Leave(), Stay()).stage is Stage.ENDS, "too late"
 
 
+def test_a_pod_that_was_deleted_leaves_whatever_becomes_of_a_move() -> None:
+    for order in ((Leave(for_good=True), Leave()), (Leave(), Leave(for_good=True))):
+        replica = after(InFlight(count=1), *order, Stay())
+        assert replica.where(was_sent_on=False) is Where.ELSEWHERE
+        assert replica.take(InFlight(count=0)) is Do.END_ENGINE
+
+
 @pytest.mark.parametrize(
     ("events", "first_hand", "sent_on"),
     [
