@@ -25,10 +25,12 @@ from knative_mig.core.floor.values import Request
 from knative_mig.core.inventory import Function
 from knative_mig.ports.autoscaling import StoredMoves
 from knative_mig.ports.kube import Key, LeaseRecord
+from knative_mig.ports.relays import HandedOver, PodAt
 from reconfigurer.planner import memory
 from reconfigurer.planner.announcing import Announcer
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.conditions import Conditions
+from reconfigurer.planner.hand_overs import HandOvers
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.loop import Mirrors, Outcome, PlannerLoop
 from reconfigurer.planner.metering import Metering
@@ -159,6 +161,9 @@ class _NoKnative:
     def evict(self, key: Key, *, uid: str) -> None:
         raise NotImplementedError
 
+    def hand_over(self, leaving: PodAt, to: PodAt) -> HandedOver:
+        raise NotImplementedError
+
 
 def _loop(cluster: BenchCluster) -> PlannerLoop:
     settings = PlannerSettings()
@@ -192,6 +197,7 @@ def _loop(cluster: BenchCluster) -> PlannerLoop:
         revisions=cluster.revisions,
         records=dict,
         leader=leader,
+        hand_overs=HandOvers(nothing, wake=lambda: None),
         events=cluster,
         metrics=MoverMetrics(CollectorRegistry()),
         settings=settings.mover,

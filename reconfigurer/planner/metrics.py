@@ -113,6 +113,19 @@ class MoverMetrics:
             "Pods evicted because their function's own demand kept all of its pods.",
             registry=registry,
         )
+        self.hand_overs = Counter(
+            "knative_mig_move_hand_overs_total",
+            "Old pods whose relays were asked to hand their generations over, by what came of it "
+            "(done, failed, no-relay).",
+            ("outcome",),
+            registry=registry,
+        )
+        self.generations = Counter(
+            "knative_mig_move_generations_total",
+            "Generations that such pods had under way (moved, stayed).",
+            ("outcome",),
+            registry=registry,
+        )
         self.under_way = Gauge("knative_mig_moves_under_way", "Moves by phase.", ("phase",), registry=registry)
 
     def show(self, moves: Iterable[Move]) -> None:

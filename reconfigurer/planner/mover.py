@@ -25,10 +25,10 @@ from knative_mig.core.inventory import Function, NodeName
 from knative_mig.core.mover.asking import asks
 from knative_mig.core.mover.choose import Journal, begin, fixed
 from knative_mig.core.mover.look import sights
-from knative_mig.core.mover.machine import advance, holds, may_evict, newcomers, wants, wants_room
+from knative_mig.core.mover.machine import advance, holds, may_evict, newcomers, successor, wants, wants_room
 from knative_mig.core.mover.rollouts import successions, superseded
 from knative_mig.core.mover.seen import Seen, SeenPods, SeenRevisions
-from knative_mig.core.mover.values import GOES_FIRST, Move, Over, Phase, PodRef, Sight, SliceSight, Spot
+from knative_mig.core.mover.values import GOES_FIRST, Leg, Move, Over, Phase, PodRef, Sight, SliceSight, Spot
 from knative_mig.core.planner.decisions import How, Step, Target
 from knative_mig.core.planner.holds import Hold
 from knative_mig.ports.autoscaling import FloorRequests, MovedPods, MoveStore, StoredMoves
@@ -42,9 +42,11 @@ from knative_mig.ports.kube import (
     Mirror,
     ObjectNotFound,
 )
+from knative_mig.ports.relays import HandedOver, PodAt
 from reconfigurer.planner.asking import Asking
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.floor import subject_of
+from reconfigurer.planner.hand_overs import HandOvers, Outcome
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.metrics import MoverMetrics
 from reconfigurer.planner.settings import MoverSettings
@@ -53,6 +55,7 @@ _log = logging.getLogger(__name__)
 COMPONENT: Final = "move"
 # A write that the mirror has not shown for so long is done again.
 _SEEN_WITHIN_S: Final = 5.0
+_REASONS_TOLD: Final = 3
 
 
 class Mover:
@@ -66,6 +69,7 @@ class Mover:
         revisions: Mirror[Revision],
         records: Callable[[], Mapping[str, Record]],
         leader: Leader,
+        hand_overs: HandOvers,
         events: EventRecorder,
         metrics: MoverMetrics,
         settings: MoverSettings,
@@ -80,6 +84,7 @@ class Mover:
         self._revisions = revisions
         self._records = records
         self._leader = leader
+        self._hand_overs = hand_overs
         self._events = events
         self._metrics = metrics
         self._settings = settings
@@ -96,6 +101,8 @@ class Mover:
         self._done: dict[tuple[str, int | None], float] = {}
         self._fixed: Mapping[Function, str] = {}
         self._moved: list[Move] = []
+        self._told_of: set[str] = set()  # whose hand-over, by the UID of the pod that ends
+        self._hand_overs.forget_but(())
         self._served: frozenset[Function] = frozenset()  # given a slice in the last plan
 
     @property
@@ -163,6 +170,7 @@ class Mover:
         """Whether anything changed. What is not stored has not happened."""
         if not self._sees or not self.is_moving:
             return False
+        self._tell_handed_over()
         patience = self._settings.patience
         moves, resting, over = dict(self.journal.moves), dict(self.journal.resting), []
         for uid, sight in self._sights(room_for).items():
@@ -296,6 +304,10 @@ class Mover:
                 self._mark(move, wanted.unmark, sight, move.cost, now)
             if wanted.evict:
                 self._evict(move, wanted.evict, sight, now)
+            if wanted.hand_over and (to := successor(move, sight)):
+                namespace = move.leg.function.namespace
+                leaving = PodAt(key=Key(namespace, wanted.hand_over.name), uid=wanted.hand_over.uid)
+                self._hand_overs.begin(leaving, PodAt(key=Key(namespace, to.name), uid=to.uid))
         return asked
 
     def _ask(self, now: Now) -> bool:
@@ -368,13 +380,40 @@ class Mover:
         asked = self._asking.asked
         if asked is None:
             asked = {move.leg.function: 1.0 for move in moves}
-        return sights(moves, self._seen, asked, room_for)
+        return sights(moves, self._seen, asked, room_for, self._hand_overs.over().keys())
 
     @staticmethod
     def _starting(move: Move, sight: Sight) -> PodFacts | None:
         """The new pod, while it is not Ready."""
         new = newcomers(move, sight) if move.phase is Phase.STARTING else []
         return new[0] if new and not new[0].ready else None
+
+    def _tell_handed_over(self) -> None:
+        """Once each."""
+        over = self._hand_overs.over()
+        leaving = {move.leg.old.uid: move.leg for move in self.journal.moves.values()}
+        for uid, leg in leaving.items():
+            if (outcome := over.get(uid)) is not None and uid not in self._told_of:
+                self._told_of.add(uid)
+                self._tell_outcome(leg, outcome)
+        self._hand_overs.forget_but(leaving)
+        self._told_of &= leaving.keys()
+
+    def _tell_outcome(self, leg: Leg, outcome: Outcome) -> None:
+        if not isinstance(outcome, HandedOver):
+            self._metrics.hand_overs.labels("failed" if outcome.has_relay else "no-relay").inc()
+            if outcome.has_relay:
+                text = f"what pod {leg.old.name} has under way ends there: {outcome.why}"
+                self._tell(leg.function, EventType.WARNING, "NotHandedOver", text)
+            return
+        self._metrics.hand_overs.labels("done").inc()
+        self._metrics.generations.labels("moved").inc(outcome.moved)
+        self._metrics.generations.labels("stayed").inc(len(outcome.stay))
+        if outcome.moved or outcome.stay:
+            whole = f"{outcome.moved} of {outcome.moved + len(outcome.stay)} generations of pod {leg.old.name} go on"
+            why = ", ".join(sorted(set(outcome.stay))[:_REASONS_TOLD])
+            text = f"{whole} in another; the others end there: {why}" if outcome.stay else f"{whole} in another"
+            self._tell(leg.function, EventType.NORMAL, "HandedOver", text)
 
     def _tell_over(self, move: Move, over: Over) -> None:
         if move.recreates:

@@ -5,7 +5,7 @@
     floor      autoscaling values on Revisions                           conditions  of pods that wait
     planner    the rounds, and a pool that writes specs side by side     ops       /healthz, /readyz, /metrics
     door       takes CloudEvents, a thread for each connection           forward   sends a standby's to the leader
-    announce   sends outcomes, where there is a sink
+    announce   sends outcomes, where there is a sink                     hand-over  asks relays, a thread for each move
 
 `run` is called by `__main__`, `Planner` by tests. Leader and standby are the same but for the lease: both keep their
 mirrors whole, so that a new leader plans at once. A thread that fails ends the process: its Deployment starts it anew.
@@ -37,6 +37,7 @@ from knative_mig.adapters.kube.pods import KubePods, Seen
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.adapters.ops_server import OpsServer
 from knative_mig.adapters.program import run_until_told
+from knative_mig.adapters.relay_calls import RelayCalls
 from knative_mig.adapters.threads import Threads
 from knative_mig.core.cluster.leadership import highest_token
 from knative_mig.ports.kube import Key
@@ -47,6 +48,7 @@ from reconfigurer.planner.condition_writer import ConditionWriter
 from reconfigurer.planner.conditions import Conditions
 from reconfigurer.planner.door import Door
 from reconfigurer.planner.floor import Floor
+from reconfigurer.planner.hand_overs import HandOvers
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.loop import Mirrors, PlannerLoop
 from reconfigurer.planner.metering import Metering
@@ -159,6 +161,8 @@ class Planner:
             leads=lambda: self.leader.token() is not None,
             count=lambda result: metrics.conditions.labels(result).inc(),
         )
+        relays = RelayCalls(client, within_s=settings.mover.patience.hand_over_s)
+        self._hand_overs = HandOvers(relays, wake=lambda: self.loop.wake())  # noqa: PLW0108 - the loop is made after it
         mover = Mover(
             store=KubeMoveStore(client, settings.namespace),
             requests=KubeFloorRequests(client, settings.namespace, COMPONENT),
@@ -167,6 +171,7 @@ class Planner:
             revisions=revisions,
             records=lambda: self.floor.records,
             leader=self.leader,
+            hand_overs=self._hand_overs,
             events=self._events,
             metrics=MoverMetrics(registry),
             settings=settings.mover,
@@ -221,6 +226,8 @@ class Planner:
         self._threads.run("floor", self.floor.run)
         self._threads.run("forward", self._door.run)
         self._threads.run("door", lambda _: self.events.serve())
+        for number in range(self.settings.mover.at_once):
+            self._threads.run(f"hand-over-{number}", self._hand_overs.run)
         if self._outbox is not None:
             self._threads.run("announce", self._outbox.run)
 

@@ -32,6 +32,8 @@ HAPPENINGS = st.lists(
                 "nobody waits",
                 "slice taken",
                 "autoscaler restarts",
+                "relay hangs or not",
+                "slice released or not",
             ]
         ),
         st.integers(0, 5),
@@ -70,6 +72,10 @@ def happen(world: World, what: str, how: int) -> None:
             world.beneficiary = Waits.GONE
         case "slice taken" if how == 0:
             world.target = SliceSight.TAKEN
+        case "relay hangs or not":
+            world.relay_answers = how % 2 == 0
+        case "slice released or not":
+            world.released = how % 2 == 0
         case "autoscaler restarts":
             world.knows = how % 2 == 0
 

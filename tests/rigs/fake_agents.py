@@ -47,6 +47,8 @@ class Floor:
     def __init__(self, cluster: Objects) -> None:
         self._cluster = cluster
         self.held: dict[Slot, Holder | None] = {}  # every slice that stands, and who has it
+        self.released: set[Slot] = set()  # of those: by holders whose pods go on
+        self.dead: dict[Slot, Holder] = {}  # ids of such slices that stand no more
         for node in cluster.gpu_nodes.values():
             assert node.status
             for gpu in node.status.gpus:
@@ -62,10 +64,12 @@ class Floor:
                 if slot[2] not in keys and self.held[slot] is None:
                     del self.held[slot]
             for key in sorted(keys):
-                taken = [self._place(other) for other in self._on(name, wanted.uuid)]
-                place = self._place((name, wanted.uuid, key))
-                if not any(place.mask & other.mask for other in taken):
-                    self.held[name, wanted.uuid, key] = None
+                new = (name, wanted.uuid, key)
+                lies_on = [each for each in self._on(*new[:2]) if self._place(each).mask & self._place(new).mask]
+                if new not in self.dead and self.released.issuperset(lies_on) and new not in lies_on:
+                    self.dead |= {each: holder for each in lies_on if (holder := self.held.pop(each))}
+                    self.released.difference_update(lies_on)
+                    self.held[new] = None
         self.report(name)
 
     def report(self, name: NodeName) -> None:
@@ -75,7 +79,8 @@ class Floor:
             replace(
                 gpu,
                 slices=tuple(
-                    _status(slot[2], self._place(slot), self.held[slot]) for slot in sorted(self._on(name, gpu.uuid))
+                    _status(slot[2], self._place(slot), self.held[slot], released=slot in self.released)
+                    for slot in sorted(self._on(name, gpu.uuid))
                 ),
             )
             for gpu in node.status.gpus
@@ -103,10 +108,17 @@ class Floor:
         self.held[rng.choice(idle)] = Holder(namespace=pod.namespace, pod=pod.name, container="user")
         self._cluster.put_pod(replace(pod, node=name, phase=Phase.RUNNING))
 
+    def release(self, pod: PodFacts) -> None:
+        """It goes on without its slice."""
+        found = (slot for slot, holder in self.held.items() if holder and holder.pod == pod.name)
+        self.released.update(found)
+
     def end(self, pod: PodFacts) -> None:
+        self.dead = {slot: holder for slot, holder in self.dead.items() if holder.pod != pod.name}
         for slot, holder in self.held.items():
             if holder and (holder.namespace, holder.pod) == (pod.namespace, pod.name):
                 self.held[slot] = None
+                self.released.discard(slot)
         self._cluster.drop_pod(pod)
 
     def _left(self, name: NodeName, profile: ProfileName) -> int:
@@ -116,7 +128,7 @@ class Floor:
 
     def _counts(self, name: NodeName) -> dict[ProfileName, int]:
         counts: dict[ProfileName, int] = {}
-        for node, _, key in self.held:
+        for node, _, key in (*self.held, *self.dead):
             if node == name:
                 counts[key.profile] = counts.get(key.profile, 0) + 1
         return counts
@@ -134,11 +146,11 @@ class Floor:
         return model.place(model.profile(slot[2].profile), slot[2].start)
 
 
-def _status(key: SliceKey, place: Place, holder: Holder | None) -> SliceStatus:
+def _status(key: SliceKey, place: Place, holder: Holder | None, *, released: bool) -> SliceStatus:
     return SliceStatus(
         key=key,
         size=place.profile.memory_units,
-        state=SliceState.BUSY if holder else SliceState.IDLE,
+        state=SliceState.RELEASED if released else SliceState.BUSY if holder else SliceState.IDLE,
         mig_uuid="MIG-x",
         holders=(holder,) if holder else (),
     )

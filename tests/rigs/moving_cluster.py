@@ -22,8 +22,6 @@ from tests.rigs.fake_knative import FakeKnative
 from tests.rigs.planner_replica import Clock, Replica
 from tests.rigs.small_cluster import pod
 
-DRAINS_S = 3.0
-
 
 class Killed(BaseException):
     """Not an Exception: nothing between here and the test may go on."""
@@ -74,6 +72,8 @@ class MovingCluster:
     answers_until: float = 0.0  # the older one's requests run for so long
     stays: bool = False  # the Service names the older one in its traffic
     held_in_vain: int = 0  # turns in which requests came to a Revision that had no pod and was to have none
+    drains_s: float = 3.0
+    gives_back: set[str] = field(default_factory=set)  # pods that end without their slices
     gated: bool = True
     starts: bool = True
     least_ready: dict[str, int] = field(default_factory=dict)
@@ -143,6 +143,8 @@ class MovingCluster:
         for each in [*self.cluster.pods.values()]:
             if each.ends_at is not None and each.ends_at <= self.clock.wall():
                 self.agents.end(each)
+            elif each.ends_at is not None and each.name in self.gives_back:
+                self.agents.release(each)
             elif each.node and each.phase is Phase.RUNNING and not each.ready and each.ends_at is None and self.starts:
                 self.cluster.put_pod(replace(each, ready=True))
         for node in [*self.cluster.gpu_nodes.values()]:
@@ -168,7 +170,7 @@ class MovingCluster:
             self.end(each)
 
     def end(self, each: PodFacts) -> None:
-        self.cluster.put_pod(replace(each, ends_at=self.clock.wall() + DRAINS_S, ready=False))
+        self.cluster.put_pod(replace(each, ends_at=self.clock.wall() + self.drains_s, ready=False))
 
     def _evict(self, key: Key, *, uid: str, grace_s: int | None = None) -> None:  # noqa: ARG002 - the cluster's own
         each = self.cluster.pods.get(key)

@@ -12,7 +12,7 @@ from knative_mig.core.cluster.objects import Phase as PodPhase
 from knative_mig.core.floor.values import Revision
 from knative_mig.core.gpu_node import GATE, SliceId
 from knative_mig.core.inventory import Function, GpuUuid, NodeName
-from knative_mig.core.mover.machine import advance, may_evict, wants, wants_room
+from knative_mig.core.mover.machine import advance, may_evict, successor, wants, wants_room
 from knative_mig.core.mover.values import GOES_FIRST, Leg, Move, Over, Patience, PodRef, Sight, SliceSight, Spot, Waits
 from knative_mig.core.profile import ProfileName
 
@@ -43,6 +43,9 @@ class World:
     budget: bool = False  # a disruption budget refuses evictions
     starts: bool = True  # new pods become Ready
     chosen_node: str = ""  # by the function's user, for all its pods
+    relay_answers: bool = True  # or there is none, which is known as soon
+    released: bool = False  # the old pod gives its slice back early
+    handed_over: list[tuple[str, str]] = field(default_factory=list)  # from which pod, and where
     journal: Move | None = None
     over: Over | None = None
     crash_after: int | None = None  # so many writes from now
@@ -143,6 +146,8 @@ class World:
             has_room=self.room
             and self.journal is not None
             and wants_room(self.journal, Sight(asked=LLM in self.floors), self.now, PATIENCE),
+            released=self.released,
+            handed_over=self.relay_answers and self.old in dict(self.handed_over),
         )
 
     def round(self) -> None:
@@ -182,6 +187,10 @@ class World:
             evicted = wanted.evict.uid
             assert [pod for pod in self.ready() if pod.uid != evicted], "the last replica is evicted"
             self._write(lambda: self.end(evicted))
+        if wanted.hand_over and (to := successor(move, sight)):
+            leaving = self.pods.get(wanted.hand_over.uid)
+            assert leaving is None or leaving.ends_at is not None, "it would serve nobody, and stay"
+            self._write(lambda: self.handed_over.append((self.old, to.uid)))
 
     def _mark(self, ref: PodRef, cost: int | None) -> None:
         pod = self.pods.get(ref.uid)

@@ -10,11 +10,13 @@ from knative_mig.core.events import Event
 from knative_mig.core.floor.values import Request, Revision
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.ports.kube import Key, LeaseRecord
+from knative_mig.ports.relays import HandedOver, NotHandedOver, PodAt, Relays
 from reconfigurer.planner.announcing import Announcer
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.condition_writer import ConditionWriter
 from reconfigurer.planner.conditions import Conditions
 from reconfigurer.planner.floor import Floor
+from reconfigurer.planner.hand_overs import HandOvers
 from reconfigurer.planner.leader import Leader
 from reconfigurer.planner.loop import Mirrors, Outcome, PlannerLoop
 from reconfigurer.planner.metering import Metering
@@ -46,6 +48,20 @@ class Clock:
 
 
 @dataclass
+class FakeRelays:
+    """No function has a relay, unless a test says so."""
+
+    answer: HandedOver | NotHandedOver = field(
+        default_factory=lambda: NotHandedOver(why="nobody listens", has_relay=False)
+    )
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def hand_over(self, leaving: PodAt, to: PodAt) -> HandedOver | NotHandedOver:
+        self.asked.append((leaving.uid, to.uid))
+        return self.answer
+
+
+@dataclass
 class Replica:
     cluster: FakeCluster
     clock: Clock
@@ -53,6 +69,7 @@ class Replica:
     settings: PlannerSettings = field(default_factory=PlannerSettings)
     knative: FakeKnative | None = None
     announced: list[Event] = field(default_factory=list)
+    relays: Relays = field(default_factory=lambda: FakeRelays())  # noqa: PLW0108 - it is below
 
     def __post_init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -88,6 +105,7 @@ class Replica:
             resync_s=self.settings.resync_s,
             mirror_age_limit_s=self.settings.mirror_age_limit_s,
         )
+        self.hand_overs = HandOvers(self.relays, wake=lambda: None)
         self.mover = Mover(
             store=self.knative.move_store,
             requests=self.knative.component(COMPONENT),
@@ -96,6 +114,7 @@ class Replica:
             revisions=self.revisions,
             records=lambda: self.floor.records,
             leader=self.leader,
+            hand_overs=self.hand_overs,
             events=self.cluster,
             metrics=MoverMetrics(self.registry),
             settings=self.settings.mover,
@@ -132,6 +151,8 @@ class Replica:
         )
 
     def round(self) -> Outcome:
+        while self.hand_overs.ask_next():
+            pass
         return self.loop.step(self.clock.now())
 
     def write_conditions(self) -> None:

@@ -1,6 +1,6 @@
 """From what the mirrors show to what one move has to know. Called by the planner's leader each round, for each move."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.gpu_node import GpuNode, SliceState
@@ -10,10 +10,14 @@ from knative_mig.core.mover.values import Move, Sight, SliceSight, Spot, Waits
 
 
 def sights(
-    moves: Iterable[Move], seen: Seen, asked: Mapping[Function, float], room_for: frozenset[Function]
+    moves: Iterable[Move],
+    seen: Seen,
+    asked: Mapping[Function, float],
+    room_for: frozenset[Function],
+    handed_over: Collection[str] = (),
 ) -> dict[str, Sight]:
     """By the beneficiary's UID. `asked`: what the floor is asked for in our name; `room_for`: functions for which
-    another slice would be found.
+    another slice would be found; `handed_over`: pods whose relays have been asked for it, by UID.
     """
     return {
         move.beneficiary.uid: Sight(
@@ -25,6 +29,8 @@ def sights(
             beneficiary=_waits(_by_uid(seen, move.function).get(move.beneficiary.uid)),
             asked=move.leg.function in asked,
             has_room=move.leg.function in room_for,
+            released=_is_released(move.leg.source, seen.gpu_nodes.get(move.leg.source.node)),
+            handed_over=move.leg.old.uid in handed_over,
         )
         for move in moves
     }
@@ -38,6 +44,12 @@ def _waits(pod: PodFacts | None) -> Waits:
     if pod is None or pod.ends_at is not None or pod.over:
         return Waits.GONE
     return Waits.YES if pod.node is None else Waits.SERVED
+
+
+def _is_released(spot: Spot, node: GpuNode | None) -> bool:
+    gpus = node.status.gpus if node and node.status else ()
+    slices = (each for gpu in gpus if gpu.uuid == spot.slice.gpu for each in gpu.slices)
+    return any(each.key == spot.slice.key and each.state is SliceState.RELEASED for each in slices)
 
 
 def _at(spot: Spot, node: GpuNode | None) -> SliceSight:

@@ -44,6 +44,7 @@ class Wants:
     mark: PodRef | None = None
     unmark: PodRef | None = None
     evict: PodRef | None = None
+    hand_over: PodRef | None = None
 
 
 def wants(move: Move) -> Wants:
@@ -59,6 +60,8 @@ def wants(move: Move) -> Wants:
             return Wants(mark=leg.old)
         case Phase.EVICTING:
             return Wants(mark=leg.old, evict=leg.old)
+        case Phase.HANDING_OVER:
+            return Wants(hand_over=leg.old)
         case Phase.SWITCHING:
             return Wants(switch=True)
         case Phase.ENDING:
@@ -90,6 +93,12 @@ def newcomers(move: Move, sight: Sight) -> list[PodFacts]:
     return sorted(found, key=lambda pod: (not pod.ready, pod.created, pod.name))
 
 
+def successor(move: Move, sight: Sight) -> PodFacts | None:
+    """Where the old pod's generations can go on: the pod that came for it, else any other that is Ready."""
+    others = (pod for uid, pod in sight.pods.items() if uid != move.leg.old.uid and pod.ready and lives(pod))
+    return min(others, key=lambda pod: (pod.uid in move.known, pod.created, pod.name), default=None)
+
+
 def advance(move: Move, sight: Sight, now: float, patience: Patience) -> Move | Over:
     """One step, or the same move. `now` is the wall clock's: a journal outlives processes."""
     if move.recreates:
@@ -106,6 +115,8 @@ def advance(move: Move, sight: Sight, now: float, patience: Patience) -> Move | 
             return _marking(move, sight, old, now, patience)
         case Phase.LEAVING | Phase.EVICTING:
             return _breaking(move, sight, old, now, patience)
+        case Phase.HANDING_OVER:
+            return _handing_over(move, sight, old, now, patience)
         case Phase.CLEARING:
             return _clearing(move, sight, old, now, patience)
         case Phase.HOLDING:
@@ -120,7 +131,7 @@ def advance(move: Move, sight: Sight, now: float, patience: Patience) -> Move | 
 def _overtaken(move: Move, sight: Sight, old: PodFacts | None, now: float) -> Move | None:
     """What ends a move before anything is broken."""
     if old is None or not lives(old):  # it left by itself, for whatever reason
-        return _enter(move, Phase.CLEARING, now)
+        return _left(move, sight, old, now)
     if sight.beneficiary is not Waits.YES:
         return _abandon(move, f"{move.function} needs the place no more: {sight.beneficiary}", now)
     revision = sight.revision
@@ -183,7 +194,7 @@ def _marking(move: Move, sight: Sight, old: PodFacts | None, now: float, patienc
 
 def _breaking(move: Move, sight: Sight, old: PodFacts | None, now: float, patience: Patience) -> Move:
     if old is None or not lives(old):
-        return _enter(move, Phase.CLEARING, now)
+        return _left(move, sight, old, now)
     if not _another_is_ready(move, sight):
         return _abandon(move, f"{old.name} is the last that is Ready", now)
     if sight.beneficiary is not Waits.YES:
@@ -199,10 +210,23 @@ def _breaking(move: Move, sight: Sight, old: PodFacts | None, now: float, patien
     return move
 
 
+def _left(move: Move, sight: Sight, old: PodFacts | None, now: float) -> Move:
+    """Nothing is asked of its relay before it is told to end: a replica that has handed over serves nobody any more."""
+    hands_over = old is not None and not old.over and successor(move, sight) is not None
+    return _enter(move, Phase.HANDING_OVER if hands_over else Phase.CLEARING, now)
+
+
+def _handing_over(move: Move, sight: Sight, old: PodFacts | None, now: float, patience: Patience) -> Move:
+    nothing_left = old is None or old.over or sight.released or sight.handed_over or successor(move, sight) is None
+    return _enter(move, Phase.CLEARING, now) if nothing_left or now - move.since >= patience.hand_over_s else move
+
+
 def _clearing(move: Move, sight: Sight, old: PodFacts | None, now: float, patience: Patience) -> Move | Over:
     if sight.beneficiary is Waits.GONE:
         return Over(moved=True, why=f"{move.function} needs the place no more: {sight.beneficiary}")
-    if old is not None and not old.over:
+    # Its relay may go on without a slice. The same slice is not made again while it does (decision record 0011).
+    is_free = sight.released and move.leg.source.slice != move.place.slice
+    if old is not None and not old.over and not is_free:
         if now - move.since >= patience.clear_s:
             return Over(moved=False, why=f"{old.name} does not end")
         return move

@@ -24,6 +24,7 @@ class Phase(StrEnum):
     MARKING = "Marking"  # the old pod is to be the one that goes first
     LEAVING = "Leaving"  # the request is withdrawn: the autoscaler is to take one pod away
     EVICTING = "Evicting"  # the function's own demand keeps all pods: the marked one is evicted
+    HANDING_OVER = "HandingOver"  # the old pod is ending: what its relay has under way is to go on in the new one
     CLEARING = "Clearing"  # the old pod is ending
     HOLDING = "Holding"  # all have left: the place is kept for whom it was cleared for
     ABANDONING = "Abandoning"  # what was asked and marked is taken back
@@ -111,7 +112,8 @@ class Waits(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
     """Of the leg under way. `asked`: whether the floor's request stands, `has_room`: whether a slice is there for
-    another pod of the function, looked at only where `wants_room` says so.
+    another pod of the function, looked at only where `wants_room` says so; `released`: the old pod has given its slice
+    back before it ended; `handed_over`: its relay has answered, or there is none.
     """
 
     pods: Mapping[str, PodFacts] = field(default_factory=dict)  # the function's, by UID
@@ -122,6 +124,8 @@ class Sight:
     beneficiary: Waits = Waits.YES
     asked: bool = False
     has_room: bool = False
+    released: bool = False
+    handed_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +137,7 @@ class Patience:
     # wants for as long.
     leave_s: float = 90.0
     evict_s: float = 60.0  # a disruption budget may hold it up
+    hand_over_s: float = 150.0  # a relay waits two minutes for its generations; what is left then ends where it is
     clear_s: float = 900.0  # a pod ends within timeoutSeconds, at most 600 by Knative's default, and what it drains
     hold_s: float = 60.0
     rest_s: float = 300.0  # who was moved in vain is not tried again at once

@@ -13,6 +13,7 @@ from activator_hooks.source.__main__ import command as source
 from knative_mig.core.cluster.leadership import MOST_TOKEN
 from knative_mig.core.events import PENDING
 from knative_mig.core.gpu_node import GATE, LAYOUT_LABEL
+from knative_mig.core.relays import MOVE_PORT, SECRET_NAME
 from reconfigurer.agent.__main__ import command as agent
 from reconfigurer.planner.__main__ import command as planner
 
@@ -32,6 +33,7 @@ MAY = {
         "revisions.serving.knative.dev": "list patch watch",
         "resourcequotas": "list watch",
         "events": "create patch",
+        "secrets knative-mig-relay": "get",
     },
     "Role/planner": {
         "leases.coordination.k8s.io": "create",
@@ -308,6 +310,12 @@ def test_events_that_are_sent_to_the_planner_reach_its_door_and_each_other_repli
     [senders] = [rule["from"] for rule in policy["ingress"] if rule["ports"] == [{"port": "events"}]]
     assert {"podSelector": {}} in senders
     assert [{"port": ports["events"]}] in [rule["ports"] for rule in policy["egress"]]
+
+
+def test_the_planner_may_call_relays_and_read_the_secret_that_they_ask_for() -> None:
+    egress = one("NetworkPolicy", "planner")["spec"]["egress"]
+    assert {"ports": [{"port": MOVE_PORT}]} in egress
+    assert MAY["ClusterRole/knative-mig-planner"][f"secrets {SECRET_NAME}"] == "get"
 
 
 def test_the_source_is_told_nothing_and_sends_to_the_planner() -> None:

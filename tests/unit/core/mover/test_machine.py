@@ -26,7 +26,7 @@ def test_the_new_pod_is_ready_before_the_old_one_goes_and_exactly_the_old_one_go
         least = min(least, len(world.ready()))
     assert least == 1
     assert [pod.name for pod in world.live()] == ["p2"]
-    assert world.told == ["Starting", "Marking", "Leaving", "Clearing", "Holding"]
+    assert world.told == ["Starting", "Marking", "Leaving", "HandingOver", "Clearing", "Holding"]
     world.beneficiary = Waits.SERVED
     world.play(1)
     assert world.over == Over(moved=True)
@@ -268,3 +268,70 @@ def test_a_revision_that_goes_is_not_moved() -> None:
 def test_the_mark_is_below_whatever_people_set() -> None:
     assert -(2**31) <= GOES_FIRST < -1_000
     assert str(spot(4)) == f"gpu-0/3g.20gb/4 on {NodeName('n1')}"
+
+
+class TestHandedOver:
+    """What the old pod's relay has under way goes on in the new pod."""
+
+    def test_it_is_asked_when_the_old_pod_was_told_to_end_and_of_the_pod_that_came_for_it(self) -> None:
+        world = World(demand=3)
+        world.go_on()
+        world.play(60)
+        assert set(world.handed_over) == {("uid-p1", "uid-p4")}
+
+    def test_a_relay_that_does_not_answer_is_passed_over_when_its_time_is_up(self) -> None:
+        world = World(relay_answers=False)
+        world.play(5)
+        world.pods[world.old] = replace(world.pods[world.old], ends_at=10_000.0)  # its clients read on
+        world.play(5)
+        since = world.journal.since if world.journal else 0.0
+        assert phase(world) is Phase.HANDING_OVER
+        world.play(PATIENCE.hand_over_s - (world.now - since) - 1)
+        assert phase(world) is Phase.HANDING_OVER
+        world.play(3)
+        assert phase(world) is Phase.CLEARING
+
+    @pytest.mark.parametrize("what", ["it ends", "the new pod dies", "its slice is back"])
+    def test_there_is_nothing_to_wait_for_when(self, what: str) -> None:
+        world = World(relay_answers=False)
+        world.play(5)
+        world.pods[world.old] = replace(world.pods[world.old], ends_at=10_000.0)
+        world.play(2)
+        assert phase(world) is Phase.HANDING_OVER
+        match what:
+            case "it ends":
+                world.die(world.old)
+            case "the new pod dies":
+                world.die("uid-p2")
+                world.knows = False  # and the autoscaler makes no other
+            case _:
+                world.released = True
+        world.play(2)
+        assert phase(world) in {Phase.CLEARING, Phase.HOLDING}
+
+    def test_a_slice_that_was_given_back_is_free_while_its_pod_goes_on(self) -> None:
+        world = World()
+        world.play(5)
+        world.pods[world.old] = replace(world.pods[world.old], ends_at=10_000.0)
+        world.play(5)
+        assert phase(world) is Phase.CLEARING
+        world.released = True
+        world.play(1)
+        assert phase(world) is Phase.HOLDING
+
+    def test_but_not_for_the_very_same_slice(self) -> None:
+        world = World(released=True)
+        assert world.journal
+        world.journal = replace(world.journal, place=world.journal.leg.source)
+        world.play(5)
+        world.pods[world.old] = replace(world.pods[world.old], ends_at=10_000.0)
+        world.play(60)
+        assert phase(world) is Phase.CLEARING
+
+    def test_a_pod_that_leaves_before_another_is_ready_has_nowhere_to_hand_over_to(self) -> None:
+        world = World(starts=False)
+        world.play(3)
+        world.end(world.old)
+        world.play(2)
+        assert phase(world) is Phase.CLEARING
+        assert world.handed_over == []

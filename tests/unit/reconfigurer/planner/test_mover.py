@@ -14,9 +14,10 @@ from knative_mig.core.events import MIGRATED, PROVISIONED, RELEASED
 from knative_mig.core.inventory import Function
 from knative_mig.core.mover.values import GOES_FIRST, Phase
 from knative_mig.ports.kube import Conflict, Key
+from knative_mig.ports.relays import HandedOver, NotHandedOver
 from tests.rigs.fake_cluster import FakeCluster
 from tests.rigs.moving_cluster import MovingCluster
-from tests.rigs.planner_replica import Clock
+from tests.rigs.planner_replica import Clock, FakeRelays
 from tests.rigs.small_cluster import gpu, gpu_node, node, pod
 
 LLM = Function("team", "llm")
@@ -228,3 +229,53 @@ def test_what_is_asked_stands_again_in_the_next_round_and_soon_where_somebody_in
     replica.round()
     assert world.knative.requests[key] == asked
     assert replica.loop.due_in_s > 1.0
+
+
+def _relays(world: MovingCluster) -> FakeRelays:
+    relays = world.replica.relays
+    assert isinstance(relays, FakeRelays)
+    return relays
+
+
+def test_what_the_old_pod_has_under_way_is_handed_over_to_the_new_one_and_that_is_told(world: MovingCluster) -> None:
+    _relays(world).answer = HandedOver(moved=2, stay=("it asks for several choices",))
+    whole(world)
+    until(world, lambda: world.on("whole") != "")
+    ((leaving, to),) = _relays(world).asked
+    assert leaving == "uid-old"
+    assert [f"uid-{name}" for name in world.ready("llm")] == [to]
+    (text,) = [text for name, reason, text in world.cluster.events if (name, reason) == ("llm", "HandedOver")]
+    assert text == ("2 of 3 generations of pod old go on in another; the others end there: it asks for several choices")
+    assert world.replica.metric("move_generations_total", outcome="moved") == 2
+    assert world.replica.metric("move_generations_total", outcome="stayed") == 1
+    assert world.replica.metric("move_hand_overs_total", outcome="done") == 1
+
+
+@pytest.mark.parametrize("has_relay", [True, False])
+def test_a_move_goes_on_without_a_relay_and_who_has_one_is_told_why(world: MovingCluster, *, has_relay: bool) -> None:
+    _relays(world).answer = NotHandedOver(why="it answers 401", has_relay=has_relay)
+    whole(world)
+    until(world, lambda: world.on("whole") != "")
+    told = [text for name, reason, text in world.cluster.events if (name, reason) == ("llm", "NotHandedOver")]
+    assert told == (["what pod old has under way ends there: it answers 401"] if has_relay else [])
+    assert world.replica.metric("move_hand_overs_total", outcome="failed" if has_relay else "no-relay") == 1
+
+
+def test_a_slice_that_was_given_back_is_cut_anew_while_its_pod_still_relays(world: MovingCluster) -> None:
+    world.drains_s = 100_000.0
+    world.gives_back = {"old"}
+    _relays(world).answer = HandedOver(moved=1)
+    whole(world)
+    until(world, lambda: world.on("whole") != "")
+    assert world.on("whole") == "gpu-a/7g.40gb@0"
+    assert world.cluster.pods[Key("team", "old")].ends_at is not None
+
+
+def test_a_new_leader_asks_the_relay_again(world: MovingCluster) -> None:
+    whole(world)
+    until(world, lambda: phases(world) == [Phase.HANDING_OVER])
+    before = _relays(world)
+    world.fail_over()
+    until(world, lambda: world.on("whole") != "")
+    assert _relays(world) is not before
+    assert dict(_relays(world).asked).keys() == {"uid-old"}

@@ -1,0 +1,38 @@
+"""What the mover asks of the relays that stand before functions' engines.
+
+Called on threads of `reconfigurer.planner.hand_overs`; answered by `adapters.relay_calls`.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from knative_mig.ports.kube import Key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodAt:
+    key: Key
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """`stay`: why each that did not move ends where it is."""
+
+    moved: int = 0
+    stay: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotHandedOver:
+    """`has_relay`: as far as can be seen, something is wrong; else its image is somebody else's, and that is that."""
+
+    why: str
+    has_relay: bool
+
+
+class Relays(Protocol):
+    def hand_over(self, leaving: PodAt, to: PodAt) -> HandedOver | NotHandedOver:
+        """All generations of a pod that ends anyway go on in another of its function. Within a limit, whatever is at
+        the other end.
+        """
