@@ -6,6 +6,7 @@ checked: times are zero in a layer, and without .pyc files each start would comp
 """
 
 import hashlib
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from tests.cluster.testbed.shell import run
 
 # The C++ library is what compiled wheels (numpy, grpcio) are linked against.
 _PACKAGES: Final = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6", "ca-certificates")
-_PYTHON: Final = "/usr/bin/python3.11"
+PYTHON: Final = "/usr/bin/python3.11"
 _SITE: Final = "/usr/local/lib/python3.11/dist-packages"  # on Debian's sys.path
 _PIP: Final = ("-m", "pip", "--quiet", "--disable-pip-version-check")
 # What pip writes about the installation itself: paths and order that differ from one to the next.
@@ -40,11 +41,28 @@ def base(requirements: Path, cache: Cache, *, packages: tuple[str, ...] = ()) ->
     libraries = _site_of_interpreter(cache, system)
     return Image(
         name=f"{REGISTRY}/python-{key}:dev",
-        entrypoint=(_PYTHON,),
+        entrypoint=(PYTHON,),
         trees=(("/", libraries), (_SITE, wheels)),
         environment=(("PYTHONDONTWRITEBYTECODE", "1"), ("PYTHONUNBUFFERED", "1")),
         workdir="/home/nonroot",
     )
+
+
+def chosen(requirements: Path, names: tuple[str, ...], cache: Cache) -> Path:
+    """Of a file of pinned wheels those of these names, in a file of their own: with all they depend on, or an import
+    fails.
+    """
+    entries = re.split(r"^(?=[a-z0-9])", requirements.read_text(), flags=re.MULTILINE)
+    found = [each for each in entries if each.partition("==")[0] in names]
+    if missing := set(names) - {each.partition("==")[0] for each in found}:
+        raise BadInputError(f"{requirements} pins no {', '.join(sorted(missing))}")
+    text = "".join(found)
+    finished = cache.downloads / f"wheels-{hashlib.sha256(text.encode()).hexdigest()[:16]}.txt"
+    if not finished.exists():
+        with scratch(cache.downloads, finished.name) as half_done:
+            (half_done / finished.name).write_text(text)
+            publish(half_done / finished.name, finished)
+    return finished
 
 
 def project(name: str, base_image: Image, source: Path, cache: Cache, *, module: str | None = None) -> Image:
@@ -62,7 +80,7 @@ def project(name: str, base_image: Image, source: Path, cache: Cache, *, module:
         site = _site(cache, f"project-{key}", system, install)
     return Image(
         name=name,
-        entrypoint=(_PYTHON, "-m", module) if module else (_PYTHON,),
+        entrypoint=(PYTHON, "-m", module) if module else (PYTHON,),
         trees=((_SITE, site),),
         workdir=base_image.workdir,
         base=base_image,
@@ -114,7 +132,7 @@ def _compile(folder: Path, place: str, system: Path) -> None:
     """Compiles with the image's own interpreter: byte code is good for one version of Python only."""
     loader, libraries = system / "lib64" / "ld-linux-x86-64.so.2", system / "lib" / "x86_64-linux-gnu"
     search = f"{libraries}:{system}/usr/lib/x86_64-linux-gnu"
-    python = [str(loader.resolve()), "--library-path", search, f"{system}{_PYTHON}"]
+    python = [str(loader.resolve()), "--library-path", search, f"{system}{PYTHON}"]
     flags = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", place]
     # Hash randomisation would order sets in byte code differently each time.
     run([*python, *flags, str(folder)], env={"PYTHONHASHSEED": "0", "PYTHONHOME": f"{system}/usr"})
