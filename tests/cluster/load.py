@@ -60,8 +60,8 @@ class Load:
 
 
 @contextmanager
-def load(function: Function, clients: int) -> Iterator[Load]:
-    running = Load(function)
+def load(function: Function, clients: int, *, path: str = "/") -> Iterator[Load]:
+    running = Load(function, path)
     running.start(clients)
     try:
         yield running

@@ -34,6 +34,7 @@ from tests.cluster.waits import eventually, until
 pytestmark = [pytest.mark.testbed_only, pytest.mark.usefixtures("deployed")]
 
 _GPU = "GPU-00000000-0000-0000-0000-00000000000"
+_SECRET = Kind("v1", "secrets")
 _POLICY = Kind("admissionregistration.k8s.io/v1", "validatingadmissionpolicies", namespaced=False)
 
 
@@ -157,7 +158,7 @@ def test_the_policies_are_understood_by_the_api_server(api: Api) -> None:
     """An expression that names no field that there is would only show when it is asked."""
     planners = ("gates", "conditions", "gpunodes", "evictions", "floor")
     agents = ("own-objects", "new-gpunodes", "own-node", "own-pods", "evictions")
-    for name in (*(f"planner-{each}" for each in planners), *(f"agent-{each}" for each in agents)):
+    for name in (*(f"planner-{each}" for each in planners), *(f"agent-{each}" for each in agents), "webhook-secrets"):
         until(
             api, _POLICY.named(f"knative-mig-{name}"), "has been type checked",
             lambda item: item.get("status", {}).get("observedGeneration") == item["metadata"]["generation"],
@@ -442,3 +443,39 @@ def test_the_planner_writes_the_floor_of_a_revision_and_changes_nothing_else_of_
             tried({"spec": each})
     with forbidden():
         planner.delete(REVISION, revision, namespace)
+
+
+def test_the_webhook_makes_one_secret_in_a_namespace_reads_none_and_makes_no_credentials(
+    cluster: Cluster, api: Api, namespace: str
+) -> None:
+    token = cluster.kubectl("create", "token", "webhook", f"--namespace={PLANNER_NAMESPACE}").strip()
+    webhook = Api.of_kubeconfig(cluster.kubeconfig, token=token)
+    secret: Object = {
+        "metadata": {"name": "knative-mig-relay"}, "type": "Opaque", "immutable": True, "data": {"secret": "eA=="},
+    }  # fmt: skip
+    account = {"kubernetes.io/service-account.name": "default"}
+    for wrong, why in (
+        ({**secret, "metadata": {"name": "other"}}, "and no other"),
+        ({**secret, "immutable": False}, "means nothing to Kubernetes"),
+        ({**secret, "data": {"secret": "eA==", "token": "eA=="}}, "means nothing to Kubernetes"),
+        ({**secret, "metadata": {"name": "knative-mig-relay", "annotations": account}}, "means nothing to Kubernetes"),
+        (
+            {
+                "metadata": {"name": "knative-mig-relay", "annotations": account},
+                "type": "kubernetes.io/service-account-token",
+            },
+            "means nothing to Kubernetes",
+        ),
+    ):
+        with forbidden(why):
+            webhook.create(_SECRET, wrong, namespace)
+    webhook.create(_SECRET, secret, namespace)
+    with forbidden():
+        webhook.get(_SECRET, "knative-mig-relay", namespace)
+    planner = cluster.kubectl("create", "token", "planner", f"--namespace={PLANNER_NAMESPACE}").strip()
+    assert Api.of_kubeconfig(cluster.kubeconfig, token=planner).get(_SECRET, "knative-mig-relay", namespace)[
+        "immutable"
+    ]
+    api.create(_SECRET, {"metadata": {"name": "other"}}, namespace)
+    with forbidden():
+        Api.of_kubeconfig(cluster.kubeconfig, token=planner).get(_SECRET, "other", namespace)
