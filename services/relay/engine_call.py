@@ -18,6 +18,7 @@ from services.relay.stream_events import EngineStream, Piece
 SENT_ON: Final = "Knative-Mig-Sent-On"  # set on what a relay asks elsewhere, so that nobody sends it on again
 _CONNECTS_WITHIN_S: Final = 5.0
 _PIECE: Final = 64 * 1024
+_HTTP: Final = 80
 # They are about one connection, and this is another; and an answer that is packed could not be read.
 _NOT_PASSED: Final = frozenset({
     "host", "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
@@ -53,10 +54,15 @@ class Address:
             host, port = None, None
         if not host or parts.scheme != "http" or parts.query or parts.fragment:
             raise BadInput(f"{url[:128]!r} is no address like http://name:8080")
-        return cls(host=host, port=port or 80, path=parts.path.rstrip("/"))
+        return cls(host=host, port=port or _HTTP, path=parts.path.rstrip("/"))
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+    @property
+    def authority(self) -> str:
+        """As browsers and curl write it: a gateway need not know its hosts with a port."""
+        return self.host if self.port == _HTTP else str(self)
 
     def connect(self) -> socket.socket:
         """OSError."""
@@ -70,7 +76,7 @@ def request_bytes(
 ) -> bytes:
     """Of one request on a connection of its own."""
     passed = [(name, value) for name, value in headers if name.lower() not in _NOT_PASSED]
-    lines = [f"{method} {address.path}{path} HTTP/1.1", f"Host: {address}", "Connection: close"]
+    lines = [f"{method} {address.path}{path} HTTP/1.1", f"Host: {address.authority}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in passed]
     if body or method not in {"GET", "HEAD"}:
         lines.append(f"Content-Length: {len(body)}")

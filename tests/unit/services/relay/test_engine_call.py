@@ -24,6 +24,12 @@ def test_tokens_follow_those_that_the_asking_relay_had_already() -> None:
     }
 
 
+def test_a_functions_own_url_is_asked_for_by_its_bare_name() -> None:
+    asked = request_bytes("GET", Address.of("http://chat.team.svc"), "/health", [], b"", sent_on=True).decode()
+    assert asked.splitlines()[1] == "Host: chat.team.svc"
+    assert "Knative-Mig-Sent-On: 1" in asked.splitlines()
+
+
 def test_headers_are_passed_but_for_those_of_one_connection() -> None:
     headers = [("Host", "x"), ("Connection", "keep-alive"), ("Accept-Encoding", "gzip"), ("traceparent", "00-1")]
     request = request_bytes("POST", ENGINE, "/v1/x?y=1", headers, b"{}", sent_on=True)
