@@ -201,7 +201,7 @@ def _relays(count: int, engine: tuple[str, ...]) -> Iterator[list[_Relay]]:
             sys.executable, "-m", "services.relay", "--host", "127.0.0.1", "--port", "0", "--move-port", "0",
             "--secret-file", str(folder / "secret"), "--slice-dir", str(folder / "none"), "--", *engine,
         ]  # fmt: skip
-        started = [_Relay(process=stack.enter_context(_running(command))) for _ in range(count)]
+        started = [_Relay(process=stack.enter_context(running(command))) for _ in range(count)]
         for each in started:
             assert each.process.stderr is not None
             said: list[str] = []
@@ -216,14 +216,14 @@ def _relays(count: int, engine: tuple[str, ...]) -> Iterator[list[_Relay]]:
 @contextmanager
 def _alone() -> Iterator[int]:
     port = free_port()
-    with _running(list(_STAMPING), PORT=str(port)):
+    with running(list(_STAMPING), PORT=str(port)):
         while not answers(port):
             time.sleep(0.01)
         yield port
 
 
 @contextmanager
-def _running(command: list[str], **environment: str) -> Iterator["subprocess.Popen[str]"]:
+def running(command: list[str], **environment: str) -> Iterator["subprocess.Popen[str]"]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KNATIVE_MIG_")}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**kept, **environment})
     assert process.stderr is not None

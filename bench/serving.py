@@ -20,6 +20,7 @@ from typing import Any, Final
 import click
 
 from bench.moves import MoveTimes, fitted, holds_ms, moved, overhead, p99
+from bench.releases import early_release_s
 from bench.report import Goal, flags, print_goals, print_json, print_table
 from services.tiny_llm.engine import Engine
 from services.tiny_llm.generation import Asked
@@ -31,12 +32,13 @@ from services.tiny_llm.weights import Weights
 
 KEYS: Final = (
     "ready_s", "tokens_per_s_b1", "tokens_per_s_b16", "relay_ms_p50", "move_hold_ms_p99", "move_hold_ms_max",
-    "migration_gap_over_goal",
+    "migration_gap_over_goal", "early_release_s",
 )  # fmt: skip
 BATCHES: Final = (1, 2, 4, 8, 16, 32)
 READY_AT_MOST_S: Final = 1.5
 RELAY_AT_MOST_MS: Final = 0.3
 FIT_OF_AT_LEAST: Final = 10  # moves: three lie on any law
+RELEASE_AT_MOST_S: Final = 1.0
 HOLD_AT_MOST_MS: Final = (5.0, 50.0)  # p99, and the longest
 PROMPT: Final = "Once there was a little fox named Mia."
 _PATIENCE_S: Final = 60.0
@@ -71,6 +73,7 @@ def main(*, quick: bool, as_json: bool, seed: int) -> None:
     holds = holds_ms(*((1, 200) if quick else (5, 400)))
     moves = moved(3 if quick else 20, seed)
     gap = sorted(each.over_goal for each in moves)[max(0, len(moves) * 19 // 20 - 1)]
+    releases = sorted(early_release_s() for _ in range(starts))
     print_table(
         "From the engine to the client, ms a token",
         ("", "median", "p99", "worst"),
@@ -79,18 +82,24 @@ def main(*, quick: bool, as_json: bool, seed: int) -> None:
         ("relayed, moved in the middle", f"{median(holds):.2f}", f"{p99(holds):.2f}", f"{max(holds):.2f}"),
     )
     _print_moves(moves)
+    print_table(
+        f"From the word that an idle replica's pod was deleted until its slice is given back, {starts} times",
+        ("", "median", "worst"),
+        ("s", f"{median(releases):.2f}", f"{releases[-1]:.2f}"),
+    )
     print_goals(
         [
             Goal(what="process start to first token, s", value=median(ready), at_most=READY_AT_MOST_S),
             Goal(what="the relay's part of a token, ms, median", value=relay.added, at_most=RELAY_AT_MOST_MS),
             Goal(what="engine to client around a move, ms, p99", value=p99(holds), at_most=HOLD_AT_MOST_MS[0]),
             Goal(what="engine to client around a move, ms, worst", value=max(holds), at_most=HOLD_AT_MOST_MS[1]),
+            Goal(what="a deleted pod's slice given back, s, worst", value=releases[-1], at_most=RELEASE_AT_MOST_S),
             Goal(what="longest gap of a move / (2 tokens + 100 ms), 19 of 20", value=gap, at_most=1.0),
         ]
     )
     if as_json:
         rates = (median(engine[1]), median(engine[16]))
-        figures = (median(ready), *rates, relay.added, p99(holds), max(holds), gap)
+        figures = (median(ready), *rates, relay.added, p99(holds), max(holds), gap, releases[-1])
         print_json(dict(zip(KEYS, figures, strict=True)))
 
 
