@@ -34,7 +34,7 @@ def _relays() -> SlowRelays:
 def test_it_is_asked_once_and_its_answer_wakes_who_asked(relays: SlowRelays) -> None:
     woken, stop = threading.Event(), threading.Event()
     hand_overs = HandOvers(relays, wake=woken.set)
-    thread = threading.Thread(target=hand_overs.run, args=(stop,))
+    thread = threading.Thread(target=hand_overs.run, args=(stop,), daemon=True)
     thread.start()
     hand_overs.begin(OLD, TO)
     hand_overs.begin(OLD, TO)
@@ -67,7 +67,7 @@ def test_what_was_forgotten_is_asked_no_more_and_may_be_begun_anew(relays: SlowR
 def test_an_answer_that_comes_when_nobody_wants_it_is_nobodys(relays: SlowRelays) -> None:
     hand_overs = HandOvers(relays, wake=lambda: None)
     hand_overs.begin(OLD, TO)
-    thread = threading.Thread(target=hand_overs.ask_next)
+    thread = threading.Thread(target=hand_overs.ask_next, daemon=True)
     thread.start()
     assert relays.is_asked.acquire(timeout=30)
     hand_overs.forget_but(())
