@@ -119,10 +119,10 @@ def relays(folder: Path, count: int = 2, *arguments: str, function_url: str = ""
 class Reader:
     """A client that reads a stream to its end, on a thread of its own."""
 
-    def __init__(self, port: int, path: str, body: dict[str, Any]) -> None:
+    def __init__(self, port: int, path: str, body: dict[str, Any], *, host: str = "127.0.0.1") -> None:
         self.chunks: list[Any] = []
         self.is_done = False  # [DONE] has come
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+        self._connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
         self._connection.request("POST", path, json.dumps({**body, "stream": True}))
         self._answer = self._connection.getresponse()
         self.status = self._answer.status
