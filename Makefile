@@ -41,6 +41,8 @@ format: $(READY) ## rewrite the code in the project's format
 bench: $(READY) ## every benchmark, with the figures that docs/benchmarks.md quotes; the last one boots the test cluster (root, Go)
 	$(PY) -m bench.planner
 	$(PY) -m bench.reconfigure
+	$(PY) -m bench.planner_process
+	$(PY) -m bench.serving
 	$(PY) -m bench.coldstart
 
 gpu-check: $(READY) ## read this machine's GPUs over NVML, check what was read and keep a capture; changes nothing
