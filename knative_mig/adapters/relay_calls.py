@@ -113,7 +113,7 @@ def _read(answer: bytes) -> HandedOver:
     try:
         response.begin()
         body = response.read()
-    except (http.client.HTTPException, ValueError) as error:
+    except (http.client.HTTPException, ValueError, OverflowError) as error:  # the last: a length of thirty digits
         raise _CallFailed(f"its relay answers in no HTTP: {type(error).__name__}") from error
     if response.status != HTTPStatus.OK:
         raise _CallFailed(

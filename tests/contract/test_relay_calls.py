@@ -105,9 +105,14 @@ def test_a_relay_is_asked_with_its_namespaces_secret_for_the_new_pods_relay(api:
         (ok(b"[" * 100_000), "does not say what became"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "in no HTTP"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500_000, "has no end"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n", "in no HTTP"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"F" * 30 + b"\r\n", "in no HTTP"),
     ],
-    ids=["nothing", "no HTTP", "no", "elsewhere", "a list", "half", "broken", "nested", "cut off", "without an end"],
-)
+    ids=[
+        "nothing", "no HTTP", "no", "elsewhere", "a list", "half", "broken", "nested", "cut off", "without an end",
+        "longer than can be counted", "a piece that is",
+    ],
+)  # fmt: skip
 def test_whatever_else_it_answers_is_told_and_nothing_more(api: FakeApi, says: bytes, why: str) -> None:
     outcome, _ = called(api, says)
     assert isinstance(outcome, NotHandedOver)
