@@ -19,6 +19,7 @@ from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.adapters.kube.kinds import POD
 from knative_mig.adapters.kube.relay_secrets import KubeRelaySecrets
+from knative_mig.core.cluster.objects import Phase
 from knative_mig.core.errors import BadInput, KnativeMigError
 from knative_mig.core.events import shown
 from knative_mig.core.relays import MOVE_PORT
@@ -56,12 +57,14 @@ class RelayCalls:
             return NotHandedOver(why=f"port {self._port} cannot be reached: {error}", has_relay=False)
 
     def _address(self, pod: PodAt) -> str:
-        """ClusterError; ObjectNotFound: there is no such pod any more."""
+        """ClusterError; ObjectNotFound: there is no such pod any more, or somebody else may be at its address."""
         body = Fields(self._client.get(POD, pod.key))
         if body.child("metadata").text("uid") != pod.uid:
             raise ObjectNotFound(f"pod {pod.key.namespace}/{pod.key.name} is another one by now")
-        if not (found := body.child("status").text("podIP")):
-            raise ObjectNotFound(f"pod {pod.key.namespace}/{pod.key.name} has no address")
+        # One that is over keeps its address in its status, and the network gives it to whose pod it likes.
+        runs = body.child("status").text("phase") == Phase.RUNNING
+        if not runs or body.child("spec").flag("hostNetwork") or not (found := body.child("status").text("podIP")):
+            raise ObjectNotFound(f"pod {pod.key.namespace}/{pod.key.name} has no address of its own")
         return found
 
 

@@ -35,10 +35,13 @@ def _api() -> Iterator[FakeApi]:
         yield api
 
 
-def put_pod(api: FakeApi, name: str, address: str, uid: str = "") -> None:
+def put_pod(
+    api: FakeApi, name: str, address: str, uid: str = "", *, phase: str = "Running", of_its_node: bool = False
+) -> None:
     about = {"namespace": "team", "name": name, "uid": uid or f"uid-{name}"}
-    status = {"podIP": address} if address else {}
-    api.put_object({"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": {}, "status": status})
+    spec = {"hostNetwork": True} if of_its_node else {}
+    status = {"phase": phase, "podIP": address} if address else {"phase": phase}
+    api.put_object({"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec, "status": status})
 
 
 def ok(body: bytes) -> bytes:
@@ -126,6 +129,25 @@ def test_one_that_never_comes_to_an_end_has_its_time(api: FakeApi, says: bytes) 
     outcome, _ = called(api, says, hangs=True, within_s=0.2)
     assert isinstance(outcome, NotHandedOver)
     assert outcome.has_relay
+
+
+@pytest.mark.parametrize("pod", ["old", "new"])
+@pytest.mark.parametrize("what", ["it has ended", "it has failed", "it shares its node's"])
+def test_an_address_that_may_be_a_strangers_is_told_no_secret(api: FakeApi, pod: str, what: str) -> None:
+    """A pod that is over keeps its address in its status, while the network gives it to the next pod, of anybody."""
+    listener = Listener(ok(EMPTY))
+    phase = {"it has ended": "Succeeded", "it has failed": "Failed"}.get(what, "Running")
+    address = OLD_IP if pod == "old" else NEW_IP
+    put_pod(api, pod, address, phase=phase, of_its_node=what == "it shares its node's")
+    try:
+        outcome = RelayCalls(api.client(), within_s=30.0, port=listener.port).hand_over(OLD, NEW)
+        with socket.create_connection((OLD_IP, listener.port)) as first_who_comes:
+            first_who_comes.sendall(b'"}')
+    finally:
+        listener.end()
+    assert listener.heard == b'"}'
+    assert isinstance(outcome, NotHandedOver)
+    assert not outcome.has_relay
 
 
 @pytest.mark.parametrize("what", ["nobody", "no secret", "gone", "another", "no address"])
