@@ -83,9 +83,12 @@ def _asked(host: str, port: int, secret: str, to: str, deadline: float) -> bytes
     with socket.create_connection((host, port), timeout=_CONNECTS_WITHIN_S) as connection:
         try:
             connection.sendall("\r\n".join(head).encode("latin-1") + body)
-            return _all_of(connection, deadline)
+            answer = _all_of(connection, deadline)
         except OSError as error:
             raise _CallFailed(f"its relay gives no answer: {error}") from error
+    if secret.encode() in answer:  # some servers say back what they hear, and of this an Event would tell
+        raise _CallFailed("what answers is no relay: it says the secret back")
+    return answer
 
 
 def _all_of(connection: socket.socket, deadline: float) -> bytes:

@@ -4,9 +4,11 @@ Called on threads of `reconfigurer.planner.hand_overs`; answered by `adapters.re
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from knative_mig.ports.kube import Key
+
+_REASONS_TOLD: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,14 @@ class HandedOver:
     moved: int = 0
     stay: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return f"{self.moved} moved, {len(self.stay)} stay{f': {self.why}' if self.stay else ''}"
+
+    @property
+    def why(self) -> str:
+        """A few of the reasons: a relay may say as many as it likes."""
+        return ", ".join(sorted(set(self.stay))[:_REASONS_TOLD])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotHandedOver:
@@ -29,6 +39,9 @@ class NotHandedOver:
 
     why: str
     has_relay: bool
+
+    def __str__(self) -> str:
+        return self.why
 
 
 class Relays(Protocol):

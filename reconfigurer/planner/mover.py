@@ -55,7 +55,6 @@ _log = logging.getLogger(__name__)
 COMPONENT: Final = "move"
 # A write that the mirror has not shown for so long is done again.
 _SEEN_WITHIN_S: Final = 5.0
-_REASONS_TOLD: Final = 3
 
 
 class Mover:
@@ -411,8 +410,7 @@ class Mover:
         self._metrics.generations.labels("stayed").inc(len(outcome.stay))
         if outcome.moved or outcome.stay:
             whole = f"{outcome.moved} of {outcome.moved + len(outcome.stay)} generations of pod {leg.old.name} go on"
-            why = ", ".join(sorted(set(outcome.stay))[:_REASONS_TOLD])
-            text = f"{whole} in another; the others end there: {why}" if outcome.stay else f"{whole} in another"
+            text = f"{whole} in another; the others end there: {outcome.why}" if outcome.stay else f"{whole} in another"
             self._tell(leg.function, EventType.NORMAL, "HandedOver", text)
 
     def _tell_over(self, move: Move, over: Over) -> None:

@@ -124,6 +124,14 @@ def test_whatever_else_it_answers_is_told_and_nothing_more(api: FakeApi, says: b
     assert len(outcome.why) < 200
 
 
+def test_one_that_says_back_what_it_hears_has_no_secret_told_in_events_and_logs(api: FakeApi) -> None:
+    secret = KubeRelaySecrets(api.client()).read("team").encode()
+    for says in (b"HTTP/1.1 404 Not Found\r\n\r\nBearer %b", ok(b'{"generations": [{"moved": false, "why": "%b"}]}')):
+        outcome, _ = called(api, says.replace(b"%b", secret))
+        assert isinstance(outcome, NotHandedOver)
+        assert secret.decode()[:8] not in outcome.why
+
+
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 200 OK\r\n"])
 def test_one_that_never_comes_to_an_end_has_its_time(api: FakeApi, says: bytes) -> None:
     outcome, _ = called(api, says, hangs=True, within_s=0.2)

@@ -1,5 +1,6 @@
 """Hand-overs that take their time, seen from rounds that do not wait for them."""
 
+import logging
 import threading
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from knative_mig.ports.kube import Key
 from knative_mig.ports.relays import HandedOver, PodAt
 from reconfigurer.planner.hand_overs import HandOvers
+from tests.rigs.planner_replica import FakeRelays
 
 TO = PodAt(key=Key("team", "new"), uid="uid-new")
 OLD, OTHER = (PodAt(key=Key("team", name), uid=f"uid-{name}") for name in ("old", "other"))
@@ -74,3 +76,12 @@ def test_an_answer_that_comes_when_nobody_wants_it_is_nobodys(relays: SlowRelays
     relays.gate.set()
     thread.join(30)
     assert not hand_overs.over()
+
+
+def test_a_relay_that_says_a_lot_has_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    hand_overs = HandOvers(FakeRelays(answer=HandedOver(moved=1, stay=("it is mine",) * 40_000)), wake=lambda: None)
+    hand_overs.begin(OLD, TO)
+    assert hand_overs.ask_next()
+    assert "1 moved, 40000 stay: it is mine" in caplog.text
+    assert len(caplog.text) < 500
