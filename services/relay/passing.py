@@ -6,12 +6,14 @@ either side, so that the engine works for nobody.
 
 import select
 import socket
+from enum import Enum
 from typing import Final
 
 from knative_mig.adapters.bounded_http import READ_WITHIN_S, BoundedHandler
 from services.relay.engine_call import Address
 from services.relay.http_answer import AnswerBroken, Head, HttpAnswer
 
+LEAVING: Final = "Knative-Mig-Leaving"  # set on what a relay that leaves answers to another's request
 _PIECE: Final = 64 * 1024
 # Of one connection, or told anew for this one.
 _NOT_PASSED: Final = frozenset({
@@ -19,21 +21,31 @@ _NOT_PASSED: Final = frozenset({
 })  # fmt: skip
 
 
-def pass_on(handler: BoundedHandler, address: Address, request: bytes) -> bool:
-    """False: nobody answered, and the client has got nothing yet. OSError: the client is gone."""
+class Passed(Enum):
+    """Where it is not answered the client has got nothing yet."""
+
+    ANSWERED = "answered"
+    TO_NOBODY = "to nobody"
+    BACK = "back: to a relay that leaves, and has not asked its engine"
+
+
+def pass_on(handler: BoundedHandler, address: Address, request: bytes) -> Passed:
+    """OSError: the client is gone."""
     try:
         connection = address.connect()
     except OSError:
-        return False
+        return Passed.TO_NOBODY
     with connection:
         answer = HttpAnswer()
         try:
             connection.sendall(request)
             body = _until_head(handler.connection, connection, answer)
         except _ServerGone:
-            return False
+            return Passed.TO_NOBODY
+        if answer.head is not None and answer.head.get(LEAVING.lower()):
+            return Passed.BACK
         hand_back(handler, connection, answer, body)
-        return True
+        return Passed.ANSWERED
 
 
 def hand_back(handler: BoundedHandler, connection: socket.socket, answer: HttpAnswer, body: bytes) -> None:

@@ -6,6 +6,7 @@ anything else is passed on as it is, and stays with its engine.
 
 import json
 import secrets
+import time
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -14,12 +15,14 @@ from services.relay.client_end import ClientEnd
 from services.relay.conversation import Asked, Conversation
 from services.relay.desk import Desk, Guest
 from services.relay.engine_call import SENT_ON, Address, request_bytes
-from services.relay.passing import hand_back, pass_on
+from services.relay.passing import LEAVING, Passed, hand_back, pass_on
 from services.relay.replica import Where
 from services.relay.resumable import PATHS, judged, seeded
 
 _LARGEST: Final = 32 * 1024 * 1024  # bytes of a body; a picture as text is some megabytes
 _LARGEST_MOVED: Final = 4 * 1024 * 1024  # bytes of a body that goes over a link
+_KNOWN_WITHIN_S: Final = 10.0  # that a replica leaves, by all who route to it
+_ASKS_AGAIN_S: Final = 0.1
 
 
 class UserPort(BoundedServer):
@@ -43,10 +46,9 @@ class _Handler(BoundedHandler):
                     self._here(guest, body, asked)
             case Where.ELSEWHERE:
                 assert desk.elsewhere is not None
-                if not pass_on(self, desk.elsewhere, self._request(desk.elsewhere, body, sent_on=True)):
-                    self._refuse_for_now("no other replica answers")
+                self._elsewhere(desk.elsewhere, body)
             case Where.NOWHERE:
-                self._refuse_for_now("this replica is leaving")
+                self._refuse_for_now("this replica is leaving", leaving=SENT_ON in self.headers)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _relay  # noqa: N815
 
@@ -54,7 +56,7 @@ class _Handler(BoundedHandler):
         desk = self.server.desk
         if not isinstance(asked, Asked):
             guest.why_not = asked
-            if not pass_on(self, desk.engine, self._request(desk.engine, body)):
+            if pass_on(self, desk.engine, self._request(desk.engine, body)) is not Passed.ANSWERED:
                 self._refuse_for_now("the engine does not answer")
             return
         keeps = not (self.close_connection or self.server.is_crowded)
@@ -78,6 +80,15 @@ class _Handler(BoundedHandler):
         elif not has_all:
             self.close_connection = True
 
+    def _elsewhere(self, address: Address, body: bytes) -> None:
+        """Who routes may know later than this replica that it leaves, and sends it back here for a moment."""
+        request = self._request(address, body, sent_on=True)
+        deadline = time.monotonic() + _KNOWN_WITHIN_S
+        while (passed := pass_on(self, address, request)) is Passed.BACK and time.monotonic() < deadline:
+            time.sleep(_ASKS_AGAIN_S)
+        if passed is not Passed.ANSWERED:
+            self._refuse_for_now("no other replica answers")
+
     def _asked(self, body: bytes) -> Asked | str:
         """Or why it stays with its engine, whatever that makes of it."""
         path = self.path.partition("?")[0]
@@ -98,13 +109,15 @@ class _Handler(BoundedHandler):
     def _request(self, address: Address, body: bytes, *, sent_on: bool = False) -> bytes:
         return request_bytes(self.command, address, self.path, self.headers.items(), body, sent_on=sent_on)
 
-    def _refuse_for_now(self, why: str) -> None:
+    def _refuse_for_now(self, why: str, *, leaving: bool = False) -> None:
         error = {"message": f"The server is not there for this: {why}.", "type": "server_error"}
         body = json.dumps({"error": {**error, "param": None, "code": None}}).encode()
         self.connection.settimeout(READ_WITHIN_S)
         self.request_version = self.protocol_version
         self.send_response(HTTPStatus.SERVICE_UNAVAILABLE)
         self.send_header("Retry-After", "1")
+        if leaving:
+            self.send_header(LEAVING, "1")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         if self.close_connection:

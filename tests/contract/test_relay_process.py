@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from services.relay.child import free_port
 from tests.rigs.relay_processes import SECRET, Reader, RelayProcess, asked, relays, until
 from tests.rigs.tiny_server import PATIENCE_S, asks, chats, served
 
@@ -107,6 +108,43 @@ def test_in_a_pod_that_is_deleted_the_engine_ends_with_its_last_request_and_what
         assert relay.ask("POST", COMPLETIONS, asks())[1]["usage"]["completion_tokens"] == 8
         relay.process.send_signal(signal.SIGTERM)
         assert relay.process.wait(PATIENCE_S) == 0
+
+
+@contextmanager
+def router(*routes: int) -> Iterator[tuple[str, list[int]]]:
+    """A function's URL, and where it has sent: to a port for each request, in turn."""
+    sent: list[int] = []
+
+    def serve() -> None:
+        for port in routes:
+            client, _ = listener.accept()
+            sent.append(port)
+            with client, socket.create_connection(("127.0.0.1", port)) as server:
+                server.sendall(client.recv(65536))
+                while data := server.recv(65536):
+                    client.sendall(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", sent
+        thread.join(PATIENCE_S)
+
+
+def test_what_is_late_is_not_lost_where_who_routes_knows_later_than_the_pod_that_it_was_deleted(tmp_path: Path) -> None:
+    slice_dir = tmp_path / "slice"
+    slice_dir.mkdir()
+    port = free_port()
+    with (
+        served(tmp_path) as third,
+        router(port, port, third.http.port) as (url, sent),
+        relays(tmp_path, 1, "--slice-dir", str(slice_dir), "--port", str(port), function_url=url) as (relay,),
+        agent_in(slice_dir) as agent_heard,
+    ):
+        (slice_dir / "deleted").touch()
+        until(lambda: len(agent_heard) == 2, "the slice's release")
+        assert relay.ask("POST", COMPLETIONS, asks())[0] == 200
+        assert sent == [port, port, third.http.port]
 
 
 def test_an_idle_pod_that_is_deleted_gives_its_slice_back_at_once(tmp_path: Path) -> None:
