@@ -50,9 +50,10 @@ class Address:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
+            (host or "").encode("idna")  # as a socket will, whose error for a name that is none is no OSError
         except ValueError:
             host, port = None, None
-        if not host or parts.scheme != "http" or parts.query or parts.fragment:
+        if not host or not parts.path.isascii() or parts.scheme != "http" or parts.query or parts.fragment:
             raise BadInput(f"{url[:128]!r} is no address like http://name:8080")
         return cls(host=host, port=port or _HTTP, path=parts.path.rstrip("/"))
 

@@ -49,6 +49,7 @@ def test_headers_are_passed_but_for_those_of_one_connection() -> None:
 def test_an_address_is_plain_http() -> None:
     assert Address.of("http://fn.ns.svc.cluster.local") == Address(host="fn.ns.svc.cluster.local", port=80)
     assert Address.of("http://10.0.0.1:8019/below/") == Address(host="10.0.0.1", port=8019, path="/below")
-    for wrong in ("", "10.0.0.1:80", "https://x", "http://x:port", "http://x?y", "http://[x"):
+    unspeakable = (f"http://{'a' * 64}", "http://x..y", "http://x/\u00e9\u044b")
+    for wrong in ("", "10.0.0.1:80", "https://x", "http://x:port", "http://x?y", "http://[x", *unspeakable):
         with pytest.raises(BadInput):
             Address.of(wrong)
