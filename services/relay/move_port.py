@@ -9,6 +9,7 @@ away.
 import hmac
 import json
 import socket
+import threading
 import time
 from http import HTTPStatus
 from queue import Empty
@@ -37,6 +38,7 @@ class MovePort(BoundedServer):
         super().__init__(host, port, _Handler, at_most=at_most)
         self.desk = desk
         self.secret = secret
+        self.moving = threading.Lock()  # one mover after the other: a new leader asks what the old one has asked
 
 
 class _Handler(BoundedHandler):
@@ -54,7 +56,8 @@ class _Handler(BoundedHandler):
             self.refuse(body.status, body.reason)
         elif self._is_known() and self._is_at("/generations", "/migrate"):
             if self.path == "/migrate":
-                self._migrate(body)
+                with self.server.moving:
+                    self._migrate(body)
             else:
                 self._arrive()
 

@@ -187,6 +187,24 @@ def test_a_source_relay_that_dies_leaves_a_broken_stream_and_nobody_at_work(tmp_
         until(lambda: target.running() == 0, "an idle target")
 
 
+def test_whoever_asks_a_second_time_while_a_move_is_under_way_hears_what_became_of_it(tmp_path: Path) -> None:
+    with relays(tmp_path) as (source, target):
+        reader = Reader(source.port, COMPLETIONS, LONG)
+        reader.read_until(40)
+        target.signal_engine(signal.SIGSTOP)
+        first, answers = moving(source, target)
+        reader.read_until(60)
+        second, others = moving(source, target)
+        reader.read_until(120)
+        target.signal_engine(signal.SIGCONT)
+        for thread in (first, second):
+            thread.join(PATIENCE_S)
+        for status, answer in (*answers, *others):
+            assert (status, [each["moved"] for each in answer["generations"]]) == (200, [True]), answer
+        assert len(answers + others) == 2
+        assert reader.read_all().is_done
+
+
 def test_a_target_that_dies_before_it_has_begun_costs_nothing(tmp_path: Path) -> None:
     with relays(tmp_path) as (source, target):
         whole = unmoved(source, COMPLETIONS, LONG)
