@@ -1,6 +1,7 @@
 """`python -m services.relay` before the tiny model: a stream that moves between two, and who may die meanwhile."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -362,14 +363,18 @@ def test_where_no_secret_was_made_nothing_moves_and_all_else_is_served(tmp_path:
     process = subprocess.Popen(
         [
             sys.executable, "-m", "services.relay", "--host", "127.0.0.1", "--port", "0", "--secret-file",
-            str(tmp_path / "none"), "--", "sleep", "60",
+            str(tmp_path / "none"), "--", sys.executable, "-m", "services.tiny_llm",
         ],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
     with process, process.stderr:
-        assert "nothing moves" in process.stderr.readline()
-        process.terminate()
+        try:
+            assert "nothing moves" in process.stderr.readline()
+            port = next(int(found[1]) for line in process.stderr if (found := re.search(r"port (\d+), no moves", line)))
+            assert asked(port, "POST", COMPLETIONS, asks())[0] == 200
+        finally:
+            process.terminate()
 
 
 def test_told_to_end_it_finishes_what_it_has_begun(tmp_path: Path) -> None:
