@@ -161,7 +161,7 @@ class _NoKnative:
     def evict(self, key: Key, *, uid: str) -> None:
         raise NotImplementedError
 
-    def hand_over(self, leaving: PodAt, to: PodAt) -> HandedOver:
+    def hand_over(self, leaving: PodAt, to: PodAt, *, is_wanted: Callable[[], bool]) -> HandedOver:
         raise NotImplementedError
 
 

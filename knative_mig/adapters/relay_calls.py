@@ -6,12 +6,15 @@ given so long and no longer, and no more than so much of an answer is read. Noth
 pod is ending anyway.
 """
 
+import contextlib
 import http.client
 import io
 import json
 import logging
 import socket
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -28,11 +31,23 @@ from knative_mig.ports.relays import HandedOver, NotHandedOver, PodAt
 
 _log = logging.getLogger(__name__)
 _CONNECTS_WITHIN_S: Final = 2.0
+_LOOKS_EACH_S: Final = 0.2
 _LARGEST: Final = 1024 * 1024  # bytes of an answer: two hundred for each of a replica's generations
 
 
 class _CallFailed(KnativeMigError):
     reason = "CallFailed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    until: float
+    is_wanted: Callable[[], bool]
+
+    def why_no_more(self) -> str:
+        if time.monotonic() >= self.until:
+            return "it takes too long"
+        return "" if self.is_wanted() else "nobody waits for it any more"
 
 
 class RelayCalls:
@@ -42,12 +57,12 @@ class RelayCalls:
         self._within_s = within_s
         self._port = port
 
-    def hand_over(self, leaving: PodAt, to: PodAt) -> HandedOver | NotHandedOver:
-        deadline = time.monotonic() + self._within_s
+    def hand_over(self, leaving: PodAt, to: PodAt, *, is_wanted: Callable[[], bool]) -> HandedOver | NotHandedOver:
+        waiting = _Waiting(until=time.monotonic() + self._within_s, is_wanted=is_wanted)
         try:
             secret = self._secrets.read(leaving.key.namespace)
             source, target = self._address(leaving), self._address(to)
-            return _read(_asked(source, self._port, secret, _url(target, self._port), deadline))
+            return _read(_asked(source, self._port, secret, _url(target, self._port), waiting))
         except ObjectNotFound as error:
             return NotHandedOver(why=str(error), has_relay=False)
         except (BadInput, ClusterError, _CallFailed) as error:
@@ -72,7 +87,7 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _asked(host: str, port: int, secret: str, to: str, deadline: float) -> bytes:
+def _asked(host: str, port: int, secret: str, to: str, waiting: _Waiting) -> bytes:
     """The whole answer, as it came. OSError: there is nobody. _CallFailed: there is, and it gives none."""
     body = json.dumps({"to": to}).encode()
     at = _url(host, port).removeprefix("http://")
@@ -83,7 +98,7 @@ def _asked(host: str, port: int, secret: str, to: str, deadline: float) -> bytes
     with socket.create_connection((host, port), timeout=_CONNECTS_WITHIN_S) as connection:
         try:
             connection.sendall("\r\n".join(head).encode("latin-1") + body)
-            answer = _all_of(connection, deadline)
+            answer = _all_of(connection, waiting)
         except OSError as error:
             raise _CallFailed(f"its relay gives no answer: {error}") from error
     if secret.encode() in answer:  # some servers say back what they hear, and of this an Event would tell
@@ -91,16 +106,17 @@ def _asked(host: str, port: int, secret: str, to: str, deadline: float) -> bytes
     return answer
 
 
-def _all_of(connection: socket.socket, deadline: float) -> bytes:
+def _all_of(connection: socket.socket, waiting: _Waiting) -> bytes:
     found = bytearray()
-    while (left_s := deadline - time.monotonic()) > 0:
-        connection.settimeout(left_s)
-        if not (piece := connection.recv(64 * 1024)):
-            return bytes(found)
-        found += piece
+    while not (why_not := waiting.why_no_more()):
+        connection.settimeout(_LOOKS_EACH_S)
+        with contextlib.suppress(TimeoutError):
+            if not (piece := connection.recv(64 * 1024)):
+                return bytes(found)
+            found += piece
         if len(found) > _LARGEST:
             raise _CallFailed("its relay's answer has no end")
-    raise TimeoutError("it takes too long")
+    raise TimeoutError(why_not)
 
 
 class _Heard:

@@ -3,6 +3,7 @@
 Called on threads of `reconfigurer.planner.hand_overs`; answered by `adapters.relay_calls`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -45,7 +46,7 @@ class NotHandedOver:
 
 
 class Relays(Protocol):
-    def hand_over(self, leaving: PodAt, to: PodAt) -> HandedOver | NotHandedOver:
+    def hand_over(self, leaving: PodAt, to: PodAt, *, is_wanted: Callable[[], bool]) -> HandedOver | NotHandedOver:
         """All generations of a pod that ends anyway go on in another of its function. Within a limit, whatever is at
-        the other end.
+        the other end, and a second after `is_wanted` says no.
         """

@@ -57,7 +57,8 @@ class HandOvers:
             leaving, to = self._queue.popleft()
             if leaving.uid not in self._asked:  # its move is over, or another one leads
                 return True
-        outcome = self._relays.hand_over(leaving, to)
+        # One that never answers, in a pod that is gone, would keep this thread from other functions' pods.
+        outcome = self._relays.hand_over(leaving, to, is_wanted=lambda: leaving.uid in self._asked)
         _log.info("pod %s hands over to %s: %s", leaving.key.name, to.key.name, outcome)
         with self._lock:
             if leaving.uid in self._asked:

@@ -81,7 +81,9 @@ class Listener:
 def called(api: FakeApi, says: bytes, *, hangs: bool = False, within_s: float = 30.0) -> tuple[Any, bytes]:
     listener = Listener(says, hangs=hangs)
     try:
-        return RelayCalls(api.client(), within_s=within_s, port=listener.port).hand_over(OLD, NEW), listener.heard
+        return RelayCalls(api.client(), within_s=within_s, port=listener.port).hand_over(
+            OLD, NEW, is_wanted=lambda: True
+        ), listener.heard
     finally:
         listener.end()
 
@@ -139,6 +141,16 @@ def test_one_that_never_comes_to_an_end_has_its_time(api: FakeApi, says: bytes) 
     assert outcome.has_relay
 
 
+def test_one_that_says_nothing_is_left_when_nobody_wants_its_answer_any_more(api: FakeApi) -> None:
+    listener = Listener(b"", hangs=True)
+    try:
+        calls = RelayCalls(api.client(), within_s=PATIENCE_S, port=listener.port)
+        outcome = calls.hand_over(OLD, NEW, is_wanted=lambda: not listener.heard)
+    finally:
+        listener.end()
+    assert outcome == NotHandedOver(why="its relay gives no answer: nobody waits for it any more", has_relay=True)
+
+
 @pytest.mark.parametrize("pod", ["old", "new"])
 @pytest.mark.parametrize("what", ["it has ended", "it has failed", "it shares its node's"])
 def test_an_address_that_may_be_a_strangers_is_told_no_secret(api: FakeApi, pod: str, what: str) -> None:
@@ -148,7 +160,9 @@ def test_an_address_that_may_be_a_strangers_is_told_no_secret(api: FakeApi, pod:
     address = OLD_IP if pod == "old" else NEW_IP
     put_pod(api, pod, address, phase=phase, of_its_node=what == "it shares its node's")
     try:
-        outcome = RelayCalls(api.client(), within_s=30.0, port=listener.port).hand_over(OLD, NEW)
+        outcome = RelayCalls(api.client(), within_s=30.0, port=listener.port).hand_over(
+            OLD, NEW, is_wanted=lambda: True
+        )
         with socket.create_connection((OLD_IP, listener.port)) as first_who_comes:
             first_who_comes.sendall(b'"}')
     finally:
@@ -172,7 +186,7 @@ def test_a_pod_without_a_relay_is_passed_over(api: FakeApi, what: str) -> None:
             put_pod(api, "new", "")
         case _:
             pass
-    outcome = RelayCalls(api.client(), within_s=30.0, port=free_port()).hand_over(OLD, NEW)
+    outcome = RelayCalls(api.client(), within_s=30.0, port=free_port()).hand_over(OLD, NEW, is_wanted=lambda: True)
     assert isinstance(outcome, NotHandedOver)
     assert not outcome.has_relay
 
@@ -191,7 +205,9 @@ def test_a_real_relays_generation_goes_on_in_the_new_pod(api: FakeApi, tmp_path:
         whole = Reader(started[0].port, "/v1/completions", long).read_all()
         reader = Reader(started[0].port, "/v1/completions", long)
         reader.read_until(40)
-        assert RelayCalls(api.client(), within_s=60.0, port=port).hand_over(OLD, NEW) == HandedOver(moved=1)
+        assert RelayCalls(api.client(), within_s=60.0, port=port).hand_over(
+            OLD, NEW, is_wanted=lambda: True
+        ) == HandedOver(moved=1)
         assert reader.read_all().is_done
         assert reader.told == whole.told
         until(lambda: not started[0].engine_lives, "the end of its engine")

@@ -1,5 +1,6 @@
 """A planner replica on a cluster in memory, with clocks that tests turn."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
@@ -56,7 +57,8 @@ class FakeRelays:
     )
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    def hand_over(self, leaving: PodAt, to: PodAt) -> HandedOver | NotHandedOver:
+    def hand_over(self, leaving: PodAt, to: PodAt, *, is_wanted: Callable[[], bool]) -> HandedOver | NotHandedOver:
+        assert is_wanted()
         self.asked.append((leaving.uid, to.uid))
         return self.answer
 
