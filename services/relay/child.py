@@ -1,9 +1,13 @@
 """The engine's process, with all that it starts: begun with the relay, and ended when nobody needs it any more.
 
-Made by `process`, which waits for it on a thread. It is a group of its own, as an engine may start more processes: the
-slice is not free before the last of them is gone.
+Made by `process`, which waits for it on a thread. It is a group of its own, as an engine may start more processes, and
+those may be in sessions of their own, as behind the launcher of vLLM: the slice is not free before the last of them is
+gone. The subtle thing is who has lost its parent: it falls to this process, where that has said that it takes them.
 """
 
+import ctypes
+import http.client
+import json
 import os
 import select
 import signal
@@ -12,16 +16,22 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 _ENDS_WITHIN_S: Final = 2.0  # nothing of it is worth waiting for any more
 _GONE_WITHIN_S: Final = 5.0  # killed: what is left then waits in a driver
 _LOOKS_EACH_S: Final = 0.01
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_TELLS_WITHIN_S: Final = 10.0
+_MOST_MODELS: Final = 1024 * 1024  # bytes of a list of models
 
 
 class Child:
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """OSError: there is no such program."""
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, all_are_its: bool = False) -> None:
+        """`all_are_its`: this process has no other children, and takes orphans. OSError: there is no such program."""
+        self._root = os.getpid() if all_are_its else None
         self._process = subprocess.Popen(  # noqa: S603 - what the image says is its engine
             command, env=environment, start_new_session=True
         )
@@ -52,10 +62,19 @@ class Child:
         finally:
             os.close(ended)
         deadline = time.monotonic() + _GONE_WITHIN_S
-        while self._signal(signal.SIGKILL) and time.monotonic() < deadline:
+        while self._kill_all() and time.monotonic() < deadline:
             self._reap()
             time.sleep(_LOOKS_EACH_S)
+        self._reap()
         return self._process.wait()
+
+    def _kill_all(self) -> bool:
+        """Whether there was anybody. Who descends is looked for first, as the dead have no descendants."""
+        left = descendants(self._root or self._process.pid)
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return self._signal(signal.SIGKILL) or bool(left)
 
     def _signal(self, number: int) -> bool:
         """Whether there was anybody."""
@@ -66,13 +85,39 @@ class Child:
         return True
 
     def _reap(self) -> None:
-        """Orphans of the group too, which fall to this process where it is the container's first."""
+        """Orphans too, which fall to this process where it is the container's first, or takes them."""
         self._process.poll()
+        orphans = -1 if self._root and self._process.returncode is not None else -self._process.pid
         try:
-            while os.waitpid(-self._process.pid, os.WNOHANG)[0]:
+            while os.waitpid(orphans, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
+
+
+def take_orphans() -> None:
+    """From now on, whoever descends from this process and loses its parent falls to it."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def descendants(ancestor: int) -> frozenset[int]:
+    """Those that live: who has ended, and is not waited for yet, is none."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state, parent = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
+            except (OSError, ValueError):
+                continue
+            if state not in {"Z", "X"}:
+                children.setdefault(int(parent), []).append(int(entry.name))
+    found: set[int] = set()
+    unseen = [ancestor]
+    while unseen:
+        new = children.get(unseen.pop(), [])
+        found.update(new)
+        unseen += new
+    return frozenset(found)
 
 
 def free_port() -> int:
@@ -86,3 +131,17 @@ def answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def longest(port: int) -> int | None:
+    """The tokens that the engine takes, prompt and answer together, as vLLM lists them; None: it does not tell."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TELLS_WITHIN_S)
+    try:
+        connection.request("GET", "/v1/models")
+        models = json.loads(connection.getresponse().read(_MOST_MODELS))["data"]
+        told = [model["max_model_len"] for model in models]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return None
+    finally:
+        connection.close()
+    return min(told) if told and all(isinstance(each, int) for each in told) else None

@@ -17,6 +17,8 @@ STUBBORN = """
 import os, pathlib, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 name = "second" if os.fork() == 0 else "first"
+if name == "second" and sys.argv[2:] == ["apart"]:
+    os.setsid()
 pathlib.Path(sys.argv[1], name).write_text(str(os.getpid()))
 time.sleep(600)
 """
@@ -51,6 +53,15 @@ def test_nothing_is_left_of_an_engine_whoever_ends_it(tmp_path: Path, by: str) -
     assert waited_for(child) == -9
     assert not any(map(lives, pids))
     child.end()  # late, and nobody is there
+
+
+def test_nor_of_what_has_a_session_of_its_own(tmp_path: Path) -> None:
+    child = Child([sys.executable, "-c", STUBBORN, str(tmp_path), "apart"], os.environ)
+    pids = [tmp_path / "first", tmp_path / "second"]
+    until(lambda: all(path.exists() and path.read_text() for path in pids), "both processes")
+    child.end()
+    assert waited_for(child) == -9
+    until(lambda: not any(map(lives, pids)), "the end of both, of which one is another's to wait for")
 
 
 def test_an_engine_that_ends_as_it_is_told_is_not_waited_for() -> None:
