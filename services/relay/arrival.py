@@ -6,11 +6,11 @@ decided by `TargetSide`; here it is done.
 
 import socket
 import time
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from services.relay.engine_call import Address, CallFailed, EngineCall, NotAStream, gone_on, request_bytes
-from services.relay.link_messages import Go, Leave, Message, Misunderstood, Open, Tokens
+from services.relay.dialect import question
+from services.relay.engine_call import Address, CallFailed, EngineCall, NotAStream, request_bytes
+from services.relay.link_messages import Go, Leave, Message, Misunderstood, Open, Prompt, Tokens
 from services.relay.resumable import Traits
 from services.relay.stream_events import Piece, StreamBroken
 from services.relay.target_side import (
@@ -38,6 +38,7 @@ class Arrival:
         self._link = RelayLink(connection, time.monotonic())
         self._side = TargetSide(traits)
         self._engine = engine
+        self._traits = traits
         self._run: int | None = None
         self._call: EngineCall | None = None
         self._only_warms = False
@@ -83,7 +84,7 @@ class Arrival:
 
     def _event(self, run: int, piece: Piece) -> Event | None:
         if not self._only_warms:
-            return Spoke(run=run, ids=piece.ids, chunks=piece.chunks, last=piece.last)
+            return Spoke(run=run, ids=piece.ids, chunks=piece.chunks, last=piece.last, whole=piece.whole)
         return Warmed(run=run) if piece.last else None
 
     def _take(self, event: Event) -> None:
@@ -92,10 +93,10 @@ class Arrival:
 
     def _do(self, action: Action) -> None:
         match action:
-            case Ask(run=run, path=path, body=body, ids=ids, only_warms=only_warms):
+            case Ask():
                 self._stop()
-                self._only_warms = only_warms
-                self._ask(run, path, body, gone_on(body, ids, only_warms=only_warms))
+                self._only_warms = action.only_warms
+                self._ask(action)
             case StopAsking():
                 self._stop()
             case Say(message=message):
@@ -103,13 +104,13 @@ class Arrival:
             case HangUp():
                 pass  # `run` ends, when what was said has gone out
 
-    def _ask(self, run: int, path: str, body: Mapping[str, Any], asked: bytes) -> None:
-        request = request_bytes("POST", self._engine, path, _HEADERS, asked)
-        wants_tokens = body.get("return_token_ids") is True
+    def _ask(self, ask: Ask) -> None:
+        what = question(ask.path, ask.body, ask.ids, self._traits, prompt=ask.prompt, only_warms=ask.only_warms)
+        request = request_bytes("POST", self._engine, what.path, _HEADERS, what.body)
         try:
-            self._run, self._call = run, EngineCall(self._engine, request, client_wants_tokens=wants_tokens)
+            self._run, self._call = ask.run, EngineCall(self._engine, request, what.reading)
         except OSError as error:
-            self._take(Failed(run=run, why=str(error)))
+            self._take(Failed(run=ask.run, why=str(error)))
 
     def _stop(self) -> None:
         if self._call is not None:
@@ -119,6 +120,6 @@ class Arrival:
 
 def _from_source(message: Message) -> Came:
     """Misunderstood."""
-    if isinstance(message, Open | Tokens | Go | Leave):
+    if isinstance(message, Open | Prompt | Tokens | Go | Leave):
         return Came(message=message)
     raise Misunderstood("a source says what only a target says")

@@ -15,9 +15,10 @@ from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
 from services.relay.client_end import ClientEnd
-from services.relay.engine_call import Address, CallFailed, EngineCall, NotAStream, gone_on, request_bytes
+from services.relay.dialect import question
+from services.relay.engine_call import Address, CallFailed, EngineCall, NotAStream, request_bytes
 from services.relay.link_messages import FromTarget, Go, Message, Misunderstood, Refuse, Said, Warm
-from services.relay.resumable import Verdict
+from services.relay.resumable import Traits, Verdict
 from services.relay.source_side import (
     Action,
     Break,
@@ -38,8 +39,10 @@ from services.relay.source_side import (
     Silence,
     SourceSide,
     Spoke,
+    Stuck,
+    Tokenized,
 )
-from services.relay.stream_events import Envelope, StreamBroken, envelope_of, in_envelope
+from services.relay.stream_events import EngineStream, Envelope, StreamBroken, envelope_of, in_envelope
 from services.relay.wire import RelayLink, Waited, wait
 
 _TICK_S: Final = 0.5
@@ -78,6 +81,7 @@ class Conversation:
         client: ClientEnd,
         *,
         engine: Address,
+        traits: Traits,
         elsewhere: Address | None,
         needs_engine: NeedsEngine,
     ) -> None:
@@ -90,6 +94,7 @@ class Conversation:
         self._client_left = False
         self._client = client
         self._engine = engine
+        self._traits = traits
         self._elsewhere = elsewhere
         self._tell_need = needs_engine
         self._needed = True
@@ -124,7 +129,7 @@ class Conversation:
     def run(self) -> bool:
         """Whether the client has all of it, and its connection may go on."""
         try:
-            self._resume(0, Kind.OWN, ())
+            self._resume(self.side.begins)
             while not (self.side.is_over or self.not_a_stream):
                 self._step()
         except OSError:  # of the client's connection: the others' are heard of as failures
@@ -167,15 +172,23 @@ class Conversation:
             return
         if call.answer.head is not None:
             self._client.begin()
-        if self.input_tokens is None:
-            self.input_tokens = call.stream.prompt_tokens
+        self._take_what_it_tells(call.stream)
         for piece in pieces:
             if voice not in self._calls:
                 return
             if self._envelope is None:
                 self._envelope, self._envelope_of = call.stream.envelope, voice
             chunks = self._enveloped(piece.chunks, voice)
-            self._take(Spoke(voice=voice, ids=piece.ids, chunks=chunks, last=piece.last))
+            self._take(Spoke(voice=voice, ids=piece.ids, chunks=chunks, last=piece.last, whole=piece.whole))
+
+    def _take_what_it_tells(self, stream: EngineStream) -> None:
+        """The first that tells its prompt was asked from the beginning, as nobody goes on without."""
+        if self.input_tokens is None and stream.prompt is not None:
+            self.input_tokens = len(stream.prompt)
+            if self._traits.goes_on_by_prompt:
+                self._take(Tokenized(ids=stream.prompt))
+        if stream.stuck:
+            self._take(Stuck(why=stream.stuck))
 
     def _read_link(self, voice: int, link: RelayLink, now: float, *, has_something: bool) -> None:
         why, heard = "", []
@@ -236,8 +249,8 @@ class Conversation:
                 self._links[voice] = RelayLink(self._order.link, time.monotonic(), self._order.unread)
             case Send(voice=voice, message=message):
                 self._say(voice, message)
-            case Resume(voice=voice, kind=kind, ids=ids):
-                self._resume(voice, kind, ids)
+            case Resume():
+                self._resume(action)
             case Silence(voice=voice):
                 if (call := self._calls.pop(voice, None)) is not None:
                     call.close()
@@ -267,20 +280,18 @@ class Conversation:
     def _has_link_of(self, order: Order) -> bool:
         return any(link.wire.socket is order.link for link in self._links.values())
 
-    def _resume(self, voice: int, kind: Kind, ids: tuple[int, ...]) -> None:
-        address = self._engine if kind is Kind.OWN else self._elsewhere
+    def _resume(self, how: Resume) -> None:
+        address = self._engine if how.kind is Kind.OWN else self._elsewhere
         if address is None:
-            self._take(Failed(voice=voice, why="no other replica is known"))
+            self._take(Failed(voice=how.voice, why="no other replica is known"))
             return
-        body = gone_on(self.asked.body, ids)
-        request = request_bytes(
-            "POST", address, self.asked.path, self.asked.headers, body, sent_on=kind is Kind.ELSEWHERE
-        )
-        wants_tokens = self.asked.body.get("return_token_ids") is True
+        what = question(how.path, how.body, how.ids, self._traits, prompt=how.prompt)
+        sent_on = how.kind is Kind.ELSEWHERE
+        request = request_bytes("POST", address, what.path, self.asked.headers, what.body, sent_on=sent_on)
         try:
-            self._calls[voice] = EngineCall(address, request, client_wants_tokens=wants_tokens)
+            self._calls[how.voice] = EngineCall(address, request, what.reading)
         except OSError as error:
-            self._take(Failed(voice=voice, why=str(error)))
+            self._take(Failed(voice=how.voice, why=str(error)))
 
     def _enveloped(self, chunks: tuple[str, ...], speaker: int) -> tuple[str, ...]:
         """All chunks of an answer have one id, whoever said them. StreamBroken: they are none."""

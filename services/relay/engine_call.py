@@ -3,17 +3,16 @@
 Made by `conversation`, `arrival` and `passing`, and read by the same thread whenever its socket has something.
 """
 
-import json
 import select
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from knative_mig.core.errors import BadInput, KnativeMigError
 from services.relay.http_answer import AnswerBroken, HttpAnswer
-from services.relay.stream_events import EngineStream, Piece
+from services.relay.stream_events import EngineStream, Piece, Reading
 
 SENT_ON: Final = "Knative-Mig-Sent-On"  # set on what a relay asks elsewhere, so that nobody sends it on again
 _CONNECTS_WITHIN_S: Final = 5.0
@@ -86,24 +85,13 @@ def request_bytes(
     return "\r\n".join((*lines, "", "")).encode("latin-1") + body
 
 
-def gone_on(body: Mapping[str, Any], ids: tuple[int, ...], *, only_warms: bool = False) -> bytes:
-    """What was asked, to be gone on with from these tokens. Without any it is asked from its beginning."""
-    before = body.get("resume_token_ids") or ()  # of who has sent it on to here
-    asked = {**body, "stream": True, "return_token_ids": True}
-    if said := [*before, *ids]:
-        asked["resume_token_ids"] = said
-    if only_warms:
-        asked["only_warms"] = True
-    return json.dumps(asked).encode()
-
-
 class EngineCall:
     awaits = select.POLLIN
 
-    def __init__(self, address: Address, request: bytes, *, client_wants_tokens: bool = False) -> None:
+    def __init__(self, address: Address, request: bytes, reading: Reading | None = None) -> None:
         """OSError: nobody takes it."""
         self.answer = HttpAnswer()
-        self.stream = EngineStream(client_wants_tokens=client_wants_tokens)
+        self.stream = EngineStream(reading)
         self.body = b""  # of what is no stream
         self.socket = address.connect()
         try:

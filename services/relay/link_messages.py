@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from knative_mig.core.errors import KnativeMigError
 
-VERSION: Final = 1
+VERSION: Final = 2
 LONGEST_LINE: Final = 8 * 1024 * 1024  # bytes; a request is half of that at most
 _MOST_TOKENS: Final = 1 << 20
 _TOKEN: Final = 1 << 32
@@ -28,6 +28,13 @@ class Open:
 
     path: str
     body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """Source: the tokens of what was asked, for an engine that goes on from a prompt."""
+
+    ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +67,13 @@ class Warm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """Target: the next tokens, and what the client gets for them."""
+    """Target: the next tokens, and what the client gets for them. Not `whole`: half a character is still to come."""
 
     at: int
     ids: tuple[int, ...]
     chunks: tuple[str, ...]
     last: bool = False
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +88,7 @@ class Alive:
     """Either: there is nothing to say, and this end is there."""
 
 
-FromSource = Open | Tokens | Go | Leave
+FromSource = Open | Prompt | Tokens | Go | Leave
 FromTarget = Warm | Said | Refuse
 Message = FromSource | FromTarget | Alive
 
@@ -156,11 +164,12 @@ def _flag(value: object) -> bool:
 
 _KINDS: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "open": (Open, {"path": _text, "body": _object}),
+    "prompt": (Prompt, {"ids": _ids}),
     "tokens": (Tokens, {"at": _count, "ids": _ids}),
     "go": (Go, {"at": _count, "ids": _ids}),
     "leave": (Leave, {}),
     "warm": (Warm, {"count": _count}),
-    "said": (Said, {"at": _count, "ids": _ids, "chunks": _texts, "last": _flag}),
+    "said": (Said, {"at": _count, "ids": _ids, "chunks": _texts, "last": _flag, "whole": _flag}),
     "refuse": (Refuse, {"why": _text}),
     "alive": (Alive, {}),
 }

@@ -14,17 +14,19 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import Final
 
 from knative_mig.adapters.program import wait_until_told
 from knative_mig.adapters.threads import Threads
 from knative_mig.core.errors import BadInput
-from services.relay.child import Child, answers, free_port
+from services.relay.child import Child, answers, free_port, longest, take_orphans
 from services.relay.desk import Desk
 from services.relay.engine_call import Address
 from services.relay.move_port import MovePort
 from services.relay.release import is_deleted, why_not_released
 from services.relay.replica import Answered, Do, EngineEnded, Leave
+from services.relay.resumable import Traits
 from services.relay.settings import ENGINES, Settings
 from services.relay.user_port import UserPort
 
@@ -43,6 +45,7 @@ def run(settings: Settings) -> int:
     # Two connections for each client's, and its bell; many a container begins with 1,024 where it may have more.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    take_orphans()
     relay = Relay(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relay.stop.set())
@@ -58,7 +61,8 @@ class Relay:
         elsewhere = Address.of(settings.function_url) if settings.function_url else None
         port = settings.engine_port or free_port()
         kept = {name: value for name, value in os.environ.items() if name != "KNATIVE_MIG_PORT"}
-        self._child = Child(settings.command, {**kept, "PORT": str(port), "KNATIVE_MIG_HOST": "127.0.0.1"})
+        environment = {**kept, "PORT": str(port), "KNATIVE_MIG_HOST": "127.0.0.1"}
+        self._child = Child(settings.command, environment, all_are_its=True)
         self._desk = Desk(
             engine=Address(host="127.0.0.1", port=port),
             traits=ENGINES[settings.engine],
@@ -74,6 +78,7 @@ class Relay:
         while not (answers(self._desk.engine.port) or self.stop.wait(_LOOKS_EACH_S)):
             pass
         if not self.stop.is_set():
+            self._desk.traits = _told_of(self._desk.traits, self._desk.engine.port)
             self._serve()
         self._desk.take(Leave(for_good=True))
         self._threads.join("engine", time.monotonic() + _ENDS_WITHIN_S)
@@ -120,6 +125,11 @@ class Relay:
             do = self._desk.take(Answered(released=not why))
         if do is None:
             _log.info("the engine has ended, and its slice is given back")
+
+
+def _told_of(traits: Traits, port: int) -> Traits:
+    """With what the engine tells of itself, where its kind is one that is asked."""
+    return replace(traits, longest=longest(port)) if traits.goes_on_by_prompt else traits
 
 
 def _secret(settings: Settings) -> str:

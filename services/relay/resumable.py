@@ -2,21 +2,40 @@
 
 Called when a request comes in, before its engine is asked. The engine is known by its traits only. One that resumes
 natively takes the tokens said so far as its own, so that what it counts (the seed's step, penalties, stop strings,
-max_tokens, usage) goes on; one that does not takes them as part of a longer prompt. The subtle thing is what the
-client cannot know: where it gave no seed, any draw is right, so the relay gives one itself and can then compare.
+max_tokens, usage) goes on; one that does not takes them as part of a longer prompt, so what nobody here knows of a
+request keeps it where it is. The subtle thing is what the client cannot know: where it gave no seed, any draw is right,
+so the relay gives one itself and can then compare.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-PATHS: Final = frozenset({"/v1/completions", "/v1/chat/completions"})
+COMPLETIONS: Final = "/v1/completions"
+CHAT: Final = "/v1/chat/completions"
+PATHS: Final = frozenset({COMPLETIONS, CHAT})
+_MOST_BY_DEFAULT: Final = 16  # tokens of a completion
+_EACH_TIME: Final = "continuous_usage_stats"
 _COLD: Final = 1e-5  # a temperature below is none, as for vLLM
 _GUIDED: Final = (
     "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "guided_decoding_backend",
 )  # fmt: skip
 # The repetition penalty is none of these: it counts the prompt too.
-_COUNTS_WHAT_WAS_SAID: Final = ("presence_penalty", "frequency_penalty", "min_tokens")
+_COUNTS_WHAT_WAS_SAID: Final = ("presence_penalty", "frequency_penalty", "min_tokens", "bad_words")
+# Of vLLM's, asked again as they are when the prompt has become longer.
+GO_ON: Final = frozenset({
+    "model", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "ignore_eos", "stop_token_ids",
+    "include_stop_str_in_output", "skip_special_tokens", "spaces_between_special_tokens", "logit_bias",
+    "allowed_token_ids", "priority", "cache_salt", "user", "stream_options",
+})  # fmt: skip
+# And those that have done their part when the prompt's tokens are known, or that are looked at above or below.
+_ARE_DONE: Final = frozenset({
+    "prompt", "messages", "add_special_tokens", "chat_template", "chat_template_kwargs", "add_generation_prompt",
+    "continue_final_message", "documents", "tools", "tool_choice", "parallel_tool_calls", "truncate_prompt_tokens",
+    "truncation_side", "response_format", "n", "best_of", "stop", "echo", "logprobs", "top_logprobs", "stream",
+    "max_tokens", "max_completion_tokens", "return_token_ids", "request_id", "metadata", *_GUIDED,
+    *_COUNTS_WHAT_WAS_SAID,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +44,12 @@ class Traits:
 
     tells_tokens: bool  # `return_token_ids`: each chunk says which tokens it is made of
     resumes: bool  # `resume_token_ids`: those are taken as said
+    longest: int | None = None  # tokens that it takes, prompt and answer together, where it has told
+
+    @property
+    def goes_on_by_prompt(self) -> bool:
+        """In the way of vLLM: what was said is given to it as the end of a prompt of tokens."""
+        return self.tells_tokens and not self.resumes
 
 
 TINY_LLM: Final = Traits(tells_tokens=True, resumes=True)
@@ -68,10 +93,10 @@ def _why_not(path: str, given: Mapping[str, Any], engine: Traits) -> str:
         return "its decoding is guided, and how far the grammar is cannot be told to another engine"
     if _has_logprobs(given) and not _is_greedy(given) and given.get("seed") is None:
         return "it wants log probabilities of an unseeded draw"
-    return "" if engine.resumes else _why_not_as_prompt(given)
+    return "" if engine.resumes else _why_not_as_prompt(path, given, engine)
 
 
-def _why_not_as_prompt(given: Mapping[str, Any]) -> str:
+def _why_not_as_prompt(path: str, given: Mapping[str, Any], engine: Traits) -> str:
     if given.get("seed") is not None and not _is_greedy(given):
         return "its seed's step cannot be told to the engine"
     if _has_logprobs(given):
@@ -79,9 +104,35 @@ def _why_not_as_prompt(given: Mapping[str, Any]) -> str:
     if given.get("stop") or given.get("echo"):
         return "what the engine holds back, or repeats, is cut at its prompt's end"
     for name in _COUNTS_WHAT_WAS_SAID:
-        if given.get(name, 0) != 0:
+        if given.get(name, 0) not in (0, []):
             return f"{name} counts what was said, and a prompt is not said"
+    if unknown := sorted(given.keys() - GO_ON - _ARE_DONE):
+        return f"what {unknown[0][:64]} asks for may not go on"
+    if path == CHAT and not _is_text(given.get("messages")):
+        return "there is more in it than text, and its prompt's tokens are not all of that"
+    if path == CHAT and limit_of(path, given) is None and engine.longest is None:
+        return "it may become as long as the context, and the engine does not tell how long that is"
+    if path == CHAT and isinstance(options := given.get("stream_options"), dict) and options.get(_EACH_TIME):
+        return "a chat's usage is told in each chunk, in another form than a completion's"
+    if given.get("return_token_ids") and not _is_greedy(given):
+        return "its client is told its tokens, and of a character that was half drawn they are drawn again"
     return ""
+
+
+def limit_of(path: str, body: Mapping[str, Any]) -> int | None:
+    """Of the answer's tokens, as vLLM takes it; None: the context is the limit."""
+    if path == CHAT:
+        limit = body.get("max_completion_tokens")
+        return limit if isinstance(limit, int) else body.get("max_tokens")
+    limit = body.get("max_tokens", _MOST_BY_DEFAULT)
+    return limit if isinstance(limit, int) else _MOST_BY_DEFAULT
+
+
+def _is_text(messages: object) -> bool:
+    """Pictures and sounds are no tokens of the prompt."""
+    parts = [each.get("content") for each in messages if isinstance(each, dict)] if isinstance(messages, list) else []
+    inner = [piece for part in parts if isinstance(part, list) for piece in part]
+    return all(isinstance(piece, str) or (isinstance(piece, dict) and piece.get("type") == "text") for piece in inner)
 
 
 def _is_greedy(given: Mapping[str, Any]) -> bool:

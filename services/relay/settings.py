@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from knative_mig.core.relays import MOVE_PORT
-from services.relay.resumable import OPENAI, TINY_LLM, Traits
+from services.relay.resumable import OPENAI, TINY_LLM, VLLM, Traits
 
-ENGINES: Final[dict[str, Traits]] = {"tiny-llm": TINY_LLM, "openai": OPENAI}
+ENGINES: Final[dict[str, Traits]] = {"tiny-llm": TINY_LLM, "vllm": VLLM, "openai": OPENAI}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,17 @@ Voices say tokens: the own engine, the target of a move, and in need any replica
 has its place, and the client gets each place once, whoever says it first; where a second voice says another token than
 the client has, that voice is not believed. The subtle thing is when the own engine stops: not before the target has
 said its first token, so that a target which dies on the way costs nothing, and what both have said is compared.
+
+Whoever goes on does so from where the text was last whole. With an engine that takes tokens as said, that is behind the
+last token; with another, a character that is half said is said again, by the same tokens where it can be compared, and
+else by a new draw, as the client has seen nothing of it.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from services.relay.link_messages import FromSource, FromTarget, Go, Leave, Open, Refuse, Said, Tokens, Warm
+from services.relay.link_messages import FromSource, FromTarget, Go, Leave, Open, Prompt, Refuse, Said, Tokens, Warm
 from services.relay.resumable import Verdict
 
 NEAR: Final = 20  # tokens behind that are computed at once, as in ServerlessLLM
@@ -43,6 +47,21 @@ class Spoke:
     ids: tuple[int, ...]
     chunks: tuple[str, ...]
     last: bool = False
+    whole: bool = True  # no half of a character is held back behind these
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenized:
+    """The engine has told the tokens of what it was asked, and wants them to go on with."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck:
+    """What the engine says is of a kind that nobody could go on with."""
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +85,7 @@ class ClientLeft:
     pass
 
 
-Event = Move | Spoke | Heard | Failed | ClientLeft
+Event = Move | Spoke | Tokenized | Stuck | Heard | Failed | ClientLeft
 
 
 # -- what is to be done ------------------------------------------------------------------------------------------------
@@ -93,6 +112,7 @@ class Resume:
     kind: Kind
     path: str
     body: dict[str, Any]
+    prompt: tuple[int, ...] | None
     ids: tuple[int, ...]
 
 
@@ -157,7 +177,10 @@ class SourceSide:
         self.is_over = False
         self._path = path
         self._body = body
-        self._verdict = verdict
+        self._repeats = verdict.repeats
+        self._why_not = verdict.why_not
+        self._prompt: tuple[int, ...] | None = None
+        self._whole = 0  # the place behind the last token whose text was whole
         self._voices = {0: _Voice(Kind.OWN, 0)}
         self._voices_so_far = 1
         self._has_emitted = False
@@ -171,6 +194,11 @@ class SourceSide:
     def needs_engine(self) -> bool:
         return not self.is_over and self._voice_of(Kind.OWN) is not None
 
+    @property
+    def begins(self) -> Resume:
+        """What the voice 0 is asked."""
+        return self._resume(0, Kind.OWN)
+
     def take(self, event: Event) -> tuple[Action, ...]:
         """What is late (of a voice that was silenced, of a generation that is over) changes nothing."""
         if self.is_over:
@@ -180,8 +208,12 @@ class SourceSide:
                 return self._move()
             case ClientLeft():
                 return self._over()
-            case Spoke(voice=voice, ids=ids, chunks=chunks, last=last) if voice in self._voices:
-                return self._spoke(voice, ids, chunks, last=last)
+            case Tokenized(ids=ids):
+                return self._tokenized(ids)
+            case Stuck(why=why):
+                return self._stuck(why)
+            case Spoke(voice=voice) if voice in self._voices:
+                return self._spoke(event)
             case Heard(voice=voice, message=message) if voice in self._voices:
                 return self._heard(voice, message)
             case Failed(voice=voice, why=why) if voice in self._voices:
@@ -191,20 +223,36 @@ class SourceSide:
     # -- the way there -------------------------------------------------------------------------------------------------
 
     def _move(self) -> tuple[Action, ...]:
-        if self._verdict.why_not:
-            return (NotMoved(why=self._verdict.why_not),)
+        if self._why_not:
+            return (NotMoved(why=self._why_not),)
         if self.phase is not Phase.STAYS:
             return ()
         if not self.needs_engine:
             return (Moved(),)
         voice = self._new_voice(Kind.TARGET)
-        self.phase, self._rounds, self._sent = Phase.WARMS, 1, len(self.said)
-        self._behind = len(self.said)
+        self.phase, self._rounds, self._sent = Phase.WARMS, 1, self._whole
+        self._behind = self._whole
+        prompt = () if self._prompt is None else (Send(voice=voice, message=Prompt(ids=self._prompt)),)
         return (
             Link(voice=voice),
             Send(voice=voice, message=Open(path=self._path, body=self._body)),
-            Send(voice=voice, message=Tokens(at=0, ids=tuple(self.said))),
+            *prompt,
+            Send(voice=voice, message=Tokens(at=0, ids=tuple(self.said[: self._whole]))),
         )
+
+    def _tokenized(self, ids: tuple[int, ...]) -> tuple[Action, ...]:
+        """It comes before any token, so a target that was opened without has been sent none yet."""
+        self._prompt = ids
+        target = self._voice_of(Kind.TARGET)
+        return () if target is None else (Send(voice=target, message=Prompt(ids=ids)),)
+
+    def _stuck(self, why: str) -> tuple[Action, ...]:
+        """Seen in what the own engine says, so that one speaks still."""
+        self._why_not = self._why_not or why
+        if self.phase not in {Phase.WARMS, Phase.GOES}:
+            return ()
+        self.phase = Phase.STAYS
+        return (*self._silence(Kind.TARGET), NotMoved(why=why))
 
     def _heard(self, voice: int, message: FromTarget) -> tuple[Action, ...]:
         match message:
@@ -216,11 +264,11 @@ class SourceSide:
                 return ()
             case Said(at=at, ids=ids, chunks=chunks, last=last) if self.phase in {Phase.GOES, Phase.MOVED}:
                 if at == self._voices[voice].at:
-                    return self._spoke(voice, ids, chunks, last=last)
+                    return self._spoke(Spoke(voice=voice, ids=ids, chunks=chunks, last=last, whole=message.whole))
         return self._failed(voice, "it says what it cannot say now")
 
     def _next_round(self, voice: int) -> tuple[Action, ...]:
-        behind = len(self.said) - self._sent
+        behind = self._whole - self._sent
         # A round that brought it no nearer was computed from the beginning, and so would be the next.
         if behind <= NEAR or self._rounds >= MOST_ROUNDS or (self._rounds > 1 and behind >= self._behind):
             return self._go(voice)
@@ -229,33 +277,41 @@ class SourceSide:
         return self._send_rest(voice)
 
     def _send_rest(self, voice: int) -> tuple[Action, ...]:
-        at, self._sent = self._sent, len(self.said)
-        return (Send(voice=voice, message=Tokens(at=at, ids=tuple(self.said[at:]))),)
+        at, self._sent = self._sent, self._whole
+        return (Send(voice=voice, message=Tokens(at=at, ids=tuple(self.said[at : self._whole]))),)
 
     def _go(self, voice: int) -> tuple[Action, ...]:
         self.phase = Phase.GOES
-        self._voices[voice].at = len(self.said)
-        at, self._sent = self._sent, len(self.said)
-        actions: list[Action] = [Send(voice=voice, message=Go(at=at, ids=tuple(self.said[at:])))]
-        if not self._verdict.repeats:  # what two engines draw cannot be compared, so only one may draw
+        at, self._sent = self._sent, self._begin_behind_whole(voice)
+        actions: list[Action] = [Send(voice=voice, message=Go(at=at, ids=tuple(self.said[at : self._whole])))]
+        if not self._repeats:  # what two engines draw cannot be compared, so only one may draw
             actions += self._silence(Kind.OWN)
         return tuple(actions)
 
+    def _begin_behind_whole(self, voice: int) -> int:
+        """The place from which this voice goes on."""
+        if not self._repeats:
+            del self.said[self._whole :]
+        self._voices[voice].at = self._whole
+        return self._whole
+
     # -- tokens --------------------------------------------------------------------------------------------------------
 
-    def _spoke(self, number: int, ids: tuple[int, ...], chunks: tuple[str, ...], *, last: bool) -> tuple[Action, ...]:
-        voice = self._voices[number]
-        if not ids and not last:
-            return self._opened(number, chunks)
+    def _spoke(self, event: Spoke) -> tuple[Action, ...]:
+        number, voice = event.voice, self._voices[event.voice]
+        if not event.ids and not event.last:
+            return self._opened(number, event.chunks)
         if voice.at < len(self.said):
-            return self._said_again(number, ids, last=last)
-        if voice.kind is Kind.TARGET and self.phase is Phase.GOES and not ids:
+            return self._said_again(number, event.ids, last=event.last)
+        if voice.kind is Kind.TARGET and self.phase is Phase.GOES and not event.ids:
             return self._failed(number, "it ends without a token")
         actions = list(self._switched() if voice.kind is Kind.TARGET else ())
-        voice.at += len(ids)
-        self.said += ids
-        actions += self._emit(chunks)
-        if last:
+        voice.at += len(event.ids)
+        self.said += event.ids
+        if event.whole:
+            self._whole = len(self.said)
+        actions += self._emit(event.chunks)
+        if event.last:
             actions += [*self._over(), Finish()]
         return tuple(actions)
 
@@ -304,7 +360,7 @@ class SourceSide:
 
     def _in_need(self, after: Kind, why: str) -> tuple[Action, ...]:
         """Nobody speaks for the client: who else can? Each kind is asked once, so this comes to an end."""
-        may_repeat = not self._verdict.why_not or not self._has_emitted
+        may_repeat = not self._why_not or not self._has_emitted
         if after is Kind.TARGET and not self._own_died:
             kind = Kind.OWN
         elif after is not Kind.ELSEWHERE and may_repeat:
@@ -313,8 +369,12 @@ class SourceSide:
             self.is_over = True
             return (Break(why=f"{after.value}: {why}"),)
         voice = self._new_voice(kind)
-        self._voices[voice].at = len(self.said)
-        return (Resume(voice=voice, kind=kind, path=self._path, body=self._body, ids=tuple(self.said)),)
+        self._begin_behind_whole(voice)
+        return (self._resume(voice, kind),)
+
+    def _resume(self, voice: int, kind: Kind) -> Resume:
+        ids = tuple(self.said[: self._whole])
+        return Resume(voice=voice, kind=kind, path=self._path, body=self._body, prompt=self._prompt, ids=ids)
 
     def _over(self) -> tuple[Action, ...]:
         self.is_over = True

@@ -3,7 +3,8 @@
 Called for each piece that comes from an engine, on the thread that serves the client; one `EngineStream` for each
 answer. The engine was asked to tell its tokens, the client perhaps not: what only tells tokens is taken out again. The
 subtle thing is the end: from the chunk that says why it finished on, all is held until `[DONE]`, so that an end comes
-whole or not at all, and an engine that dies in between has not said its last token yet.
+whole or not at all, and an engine that dies in between has not said its last token yet. Of an engine that cannot take
+tokens as said, the answer is also looked at for what nobody could go on with: `stuck`.
 """
 
 import json
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from knative_mig.core.errors import KnativeMigError
+from services.relay.chunk_forms import as_of_a_chat, count_as_said, shows, shows_null, text_of, why_stuck
 
 _MOST_HELD: Final = 8 * 1024 * 1024  # bytes of one event
 DONE: Final = b"data: [DONE]\n\n"
@@ -25,11 +27,25 @@ class StreamBroken(KnativeMigError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """What comes at once: tokens, and the chunks that a client gets for them."""
+    """What comes at once: tokens, and the chunks that a client gets for them.
+
+    Not `whole`: the tokens may be half a character, or more than half, whose text is still to come.
+    """
 
     ids: tuple[int, ...]
     chunks: tuple[str, ...]
     last: bool = False
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How an engine's chunks become chunks of the answer to what the client asked."""
+
+    keeps_tokens: bool = False  # the client has asked for them itself
+    has_nulls: bool = False  # what it did not ask for is there all the same, and null; and so is a token without a text
+    said_before: int = 0  # tokens of the answer, which the engine counts as its prompt's
+    as_chat: bool = False  # the engine was asked for a completion, and the client for a chat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +62,11 @@ class Envelope:
 
 
 class EngineStream:
-    def __init__(self, *, client_wants_tokens: bool = False) -> None:
+    def __init__(self, reading: Reading | None = None) -> None:
         self.envelope: Envelope | None = None  # of the first chunk
-        self.prompt_tokens: int | None = None  # where the engine tells them
-        self._keeps_tokens = client_wants_tokens
+        self.prompt: tuple[int, ...] | None = None  # its tokens, where the engine tells them
+        self.stuck = ""  # why nobody could go on with it
+        self._reading = reading or Reading()
         self._unread = b""
         self._closing: list[str] = []
         self._closing_ids: tuple[int, ...] = ()
@@ -76,8 +93,15 @@ class EngineStream:
             return Piece(ids=self._closing_ids, chunks=tuple(self._closing), last=True)
         chunk = _object(data)
         ids = self._taken_out(chunk)
+        reading = self._reading
+        if reading.has_nulls and not reading.said_before:
+            self.stuck = self.stuck or why_stuck(chunk, ids, knows_prompt=self.prompt is not None)
+        if reading.said_before:
+            count_as_said(chunk, reading.said_before)
+        if reading.as_chat:
+            chunk = as_of_a_chat(chunk)
         choices = chunk["choices"]
-        says = self._keeps_tokens or not ids or any(map(_says_something, choices))
+        says = not ids or reading.keeps_tokens or any(map(shows_null if reading.has_nulls else shows, choices))
         text = (written(chunk, like=data),) if says else ()
         if any(choice.get("finish_reason") for choice in choices):
             self._finished = True
@@ -85,7 +109,7 @@ class EngineStream:
             self._closing += text
             self._closing_ids += ids
             return None
-        return Piece(ids=ids, chunks=text)
+        return Piece(ids=ids, chunks=text, whole=not reading.has_nulls or any(map(text_of, choices)))
 
     def _taken_out(self, chunk: dict[str, Any]) -> tuple[int, ...]:
         """The tokens, and out of the chunk where the client has not asked for them."""
@@ -94,13 +118,21 @@ class EngineStream:
         ids: tuple[int, ...] = ()
         for holder in (chunk, *chunk["choices"]):
             if isinstance(prompt := holder.get("prompt_token_ids"), list):
-                self.prompt_tokens = len(prompt)
+                self.prompt = tuple(prompt)
+                if self._reading.said_before:
+                    holder["prompt_token_ids"] = None  # the client was told its own before
             if isinstance(tokens := holder.get("token_ids"), list):
                 ids += tuple(tokens)
-            if not self._keeps_tokens:
-                holder.pop("prompt_token_ids", None)
-                holder.pop("token_ids", None)
+            if not self._reading.keeps_tokens:
+                self._leave_out(holder)
         return ids
+
+    def _leave_out(self, holder: dict[str, Any]) -> None:
+        for name in ("prompt_token_ids", "token_ids"):
+            if self._reading.has_nulls and name in holder:
+                holder[name] = None
+            else:
+                holder.pop(name, None)
 
 
 def _object(data: bytes) -> dict[str, Any]:
@@ -117,12 +149,6 @@ def _object(data: bytes) -> dict[str, Any]:
     ):
         raise StreamBroken("the engine sent an event that is no chunk")
     return chunk
-
-
-def _says_something(choice: dict[str, Any]) -> bool:
-    delta = choice.get("delta")
-    told = {name: value for name, value in delta.items() if value not in ("", None)} if isinstance(delta, dict) else {}
-    return bool(told or choice.get("text") or choice.get("logprobs") or choice.get("finish_reason"))
 
 
 def written(chunk: dict[str, Any], *, like: bytes) -> str:

@@ -9,7 +9,7 @@ It keeps nothing that outlives the link: without it nobody is there to hear.
 from dataclasses import dataclass
 from typing import Any
 
-from services.relay.link_messages import FromSource, FromTarget, Go, Leave, Open, Refuse, Said, Tokens, Warm
+from services.relay.link_messages import FromSource, FromTarget, Go, Leave, Open, Prompt, Refuse, Said, Tokens, Warm
 from services.relay.resumable import Traits, judged
 
 # -- what happens ------------------------------------------------------------------------------------------------------
@@ -40,6 +40,7 @@ class Spoke:
     ids: tuple[int, ...]
     chunks: tuple[str, ...]
     last: bool = False
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class Ask:
     run: int
     path: str
     body: dict[str, Any]
+    prompt: tuple[int, ...] | None
     ids: tuple[int, ...]
     only_warms: bool
 
@@ -88,6 +90,7 @@ class TargetSide:
         self.is_over = False
         self._engine = engine
         self._asked: Open | None = None
+        self._prompt: tuple[int, ...] | None = None
         self._tokens: list[int] = []
         self._runs = 0
         self._running: int | None = None
@@ -107,7 +110,7 @@ class TargetSide:
                 warm = Say(message=Warm(count=self._warming_to))
                 return (warm, *self._warm()) if self._warming_to < len(self._tokens) else (warm,)
             case Spoke(run=run, ids=ids, chunks=chunks, last=last) if run == self._running and self._at is not None:
-                said = Say(message=Said(at=self._at, ids=ids, chunks=chunks, last=last))
+                said = Say(message=Said(at=self._at, ids=ids, chunks=chunks, last=last, whole=event.whole))
                 self._at += len(ids)
                 if last:
                     self._running = None
@@ -126,6 +129,11 @@ class TargetSide:
                 self._asked = message
                 why = judged(message.path, message.body, self._engine).why_not
                 return self._refuse(why) if why else ()
+            case Prompt(ids=ids) if self._asked and self._prompt is None and not self._tokens and self._at is None:
+                self._prompt = ids
+                return ()
+            case Tokens(ids=ids) | Go(ids=ids) if ids and self._engine.goes_on_by_prompt and self._prompt is None:
+                return self._refuse("the source does not say its prompt")
             case Tokens(at=at, ids=ids) if self._asked and self._at is None and at == len(self._tokens):
                 self._tokens += ids
                 return self._warm() if self._running is None else ()
@@ -147,6 +155,7 @@ class TargetSide:
             run=self._runs,
             path=self._asked.path,
             body=self._asked.body,
+            prompt=self._prompt,
             ids=tuple(self._tokens),
             only_warms=only_warms,
         )

@@ -65,6 +65,7 @@ class _Handler(BoundedHandler):
             asked,
             client,
             engine=desk.engine,
+            traits=desk.traits,
             elsewhere=desk.elsewhere,
             needs_engine=lambda *, need: desk.need(guest, need=need),
         )

@@ -1,4 +1,4 @@
-"""Relays as processes, each with the tiny model behind it as a process, and a client that reads a stream of theirs."""
+"""Relays as processes, each with an engine behind it as a process, and a client that reads a stream of theirs."""
 
 import http.client
 import json
@@ -10,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from services.relay.child import descendants
 from services.tiny_llm import safetensors
 from tests.rigs.tiny_models import SMALL, random_parameters
 from tests.rigs.tiny_server import PATIENCE_S
@@ -33,18 +34,23 @@ def until(is_so: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
+def tiny_llm(folder: Path) -> list[str]:
+    weights = folder / "small.safetensors"
+    if not weights.exists():
+        safetensors.write(weights, random_parameters(), SMALL.metadata())
+    return [sys.executable, "-m", "services.tiny_llm", "--weights", str(weights), *PACED]
+
+
 class RelayProcess:
-    def __init__(self, folder: Path, *arguments: str, function_url: str = "") -> None:
-        weights = folder / "small.safetensors"
-        if not weights.exists():
-            safetensors.write(weights, random_parameters(), SMALL.metadata())
+    def __init__(
+        self, folder: Path, *arguments: str, function_url: str = "", engine: Sequence[str] | None = None
+    ) -> None:
         (folder / "secret").write_text(f"{SECRET}\n")
-        engine = [sys.executable, "-m", "services.tiny_llm", "--weights", str(weights), *PACED]
         own = [
             "--host", "127.0.0.1", "--port", "0", "--move-port", "0", "--secret-file", str(folder / "secret"),
             "--slice-dir", str(folder / "no slice"), "--function-url", function_url,
         ]  # fmt: skip
-        command = [sys.executable, "-m", "services.relay", *own, *arguments, "--", *engine]
+        command = [sys.executable, "-m", "services.relay", *own, *arguments, "--", *(engine or tiny_llm(folder))]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.port = self.move_port = self.engine = 0
         self.lines: list[str] = []
@@ -65,7 +71,10 @@ class RelayProcess:
         return Path(f"/proc/{self.engine}").exists()
 
     def signal_engine(self, number: signal.Signals) -> None:
-        os.killpg(self.engine, number)
+        """With all that it has started."""
+        for pid in (self.engine, *descendants(self.engine)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def kill(self) -> None:
         """The relay, and not its engine."""
@@ -73,9 +82,11 @@ class RelayProcess:
         self.process.wait(PATIENCE_S)
 
     def end(self) -> None:
+        engine = (self.engine, *descendants(self.engine)) if self.engine_lives else ()
         self.kill()
-        if self.engine_lives:
-            self.signal_engine(signal.SIGKILL)
+        for pid in engine:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         assert self.process.stderr is not None
         self.process.stderr.close()
 
@@ -105,8 +116,10 @@ def asked(port: int, method: str, path: str, body: object = None, **headers: str
 
 
 @contextmanager
-def relays(folder: Path, count: int = 2, *arguments: str, function_url: str = "") -> Iterator[list[RelayProcess]]:
-    started = [RelayProcess(folder, *arguments, function_url=function_url) for _ in range(count)]
+def relays(
+    folder: Path, count: int = 2, *arguments: str, function_url: str = "", engine: Sequence[str] | None = None
+) -> Iterator[list[RelayProcess]]:
+    started = [RelayProcess(folder, *arguments, function_url=function_url, engine=engine) for _ in range(count)]
     try:
         for each in started:
             each.wait_until_ready()

@@ -6,18 +6,25 @@ its tokens, so that who goes on from the wrong place says something else.
 """
 
 import hashlib
+import json
 from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final, Protocol
 
 from services.relay import source_side, target_side
+from services.relay.dialect import question
 from services.relay.link_messages import FromSource, FromTarget, Misunderstood, Said, Warm, line_of, message_of
-from services.relay.resumable import Traits, Verdict
+from services.relay.resumable import Traits, Verdict, judged
 from services.relay.source_side import Kind, Phase, SourceSide
+from services.relay.stream_events import EngineStream, Envelope, Piece, in_envelope
 from services.relay.target_side import TargetSide
+from tests.rigs import vllm_model
 
 CHAT = "/v1/chat/completions"
 FULL = Traits(tells_tokens=True, resumes=True)
+BY_PROMPT: Final = Traits(tells_tokens=True, resumes=False, longest=vllm_model.LONGEST)
+ENVELOPE: Final = Envelope(id="the-first", created=5, model="m")
 CACHED_A_STEP = 8  # tokens that an engine computes while it could say one
 
 
@@ -65,9 +72,39 @@ class Run:
     is_closing: bool = False
 
 
+class Teller(Protocol):
+    """An engine."""
+
+    dead: bool
+
+    @property
+    def runs(self) -> Mapping[int, Any]:
+        """By the number that they were asked by."""
+
+    def ask(
+        self,
+        number: int,
+        path: str,
+        body: dict[str, Any],
+        tokens: tuple[int, ...],
+        *,
+        prompt: tuple[int, ...] | None,
+        only_warms: bool = False,
+    ) -> bool:
+        """Whether it takes that."""
+
+    def step(self, number: int) -> Piece | None:
+        """None: it is computing."""
+
+    def prompt_of(self, number: int) -> tuple[int, ...] | None:
+        """Where it tells that, and has."""
+
+    def stop(self, number: int) -> None: ...
+
+
 @dataclass(slots=True)
 class StoryTeller:
-    """An engine. `luck` other than 0: it draws by chance, and no other engine draws the same."""
+    """`luck` other than 0: it draws by chance, and no other engine draws the same."""
 
     luck: int = 0
     caches: bool = True
@@ -76,7 +113,17 @@ class StoryTeller:
     runs: dict[int, Run] = field(default_factory=dict)
     known: set[tuple[int, ...]] = field(default_factory=set)  # what it has keys and values of
 
-    def ask(self, number: int, body: dict[str, Any], tokens: tuple[int, ...], *, only_warms: bool = False) -> bool:
+    def ask(
+        self,
+        number: int,
+        path: str,
+        body: dict[str, Any],
+        tokens: tuple[int, ...],
+        *,
+        prompt: tuple[int, ...] | None,
+        only_warms: bool = False,
+    ) -> bool:
+        assert (path, prompt) == (CHAT, None)
         if self.dead or is_complete(body, tokens):
             return False
         cached = max((n for n in range(len(tokens), 0, -1) if tokens[:n] in self.known), default=0)
@@ -84,8 +131,7 @@ class StoryTeller:
         self.runs[number] = Run(body, tokens, opens=not tokens, uncached=uncached, only_warms=only_warms)
         return True
 
-    def step(self, number: int) -> tuple[tuple[int, ...], tuple[str, ...], bool] | None:
-        """Tokens, text, and whether that was the last; None: it is computing."""
+    def step(self, number: int) -> Piece | None:
         run = self.runs[number]
         if run.uncached > CACHED_A_STEP:
             run.uncached -= CACHED_A_STEP
@@ -95,26 +141,86 @@ class StoryTeller:
         run.uncached = 0
         if run.opens and not run.only_warms:
             run.opens = False
-            return (), ("role",), False
+            return Piece(ids=(), chunks=("role",))
         if run.is_closing:
             del self.runs[number]
-            return (), (closing_of(run.tokens),), True
+            return Piece(ids=(), chunks=(closing_of(run.tokens),), last=True)
         luck = self.luck and _number(self.luck, run.tokens)
         run.tokens = (*run.tokens, token_after(run.body, run.tokens, luck))
         text = text_of(run.tokens)
         last = is_complete(run.body, run.tokens) or run.only_warms
         if last and self.ends_apart and not run.only_warms:
             run.is_closing = True
-            return run.tokens[-1:], text, False
+            return Piece(ids=run.tokens[-1:], chunks=text)
         if last:
             del self.runs[number]
-            return run.tokens[-1:], (*text, closing_of(run.tokens)), True
-        return run.tokens[-1:], text, False
+            return Piece(ids=run.tokens[-1:], chunks=(*text, closing_of(run.tokens)), last=True)
+        return Piece(ids=run.tokens[-1:], chunks=text)
 
-    def die(self) -> tuple[int, ...]:
-        self.dead = True
-        died, self.runs = tuple(self.runs), {}
-        return died
+    def prompt_of(self, number: int) -> tuple[int, ...] | None:
+        del number
+        return None
+
+    def stop(self, number: int) -> None:
+        self.runs.pop(number, None)
+
+
+@dataclass(slots=True)
+class VllmRun:
+    events: Iterator[str]
+    stream: EngineStream
+    only_warms: bool
+
+
+@dataclass(slots=True)
+class VllmTeller:
+    """What is asked of it and what it answers goes through the relay's own words for it, chunk by chunk."""
+
+    luck: int = 0
+    dead: bool = False
+    runs: dict[int, VllmRun] = field(default_factory=dict)
+
+    def ask(
+        self,
+        number: int,
+        path: str,
+        body: dict[str, Any],
+        tokens: tuple[int, ...],
+        *,
+        prompt: tuple[int, ...] | None,
+        only_warms: bool = False,
+    ) -> bool:
+        what = question(path, body, tokens, BY_PROMPT, prompt=prompt, only_warms=only_warms)
+        try:
+            saying = vllm_model.Saying.of(
+                what.path, json.loads(what.body), luck=self.luck and _number(self.luck, number), number=number
+            )
+        except vllm_model.Refused:
+            return False
+        if not self.dead:
+            self.runs[number] = VllmRun(saying.events(), EngineStream(what.reading), only_warms)
+        return not self.dead
+
+    def step(self, number: int) -> Piece | None:
+        run = self.runs[number]
+        found = run.stream.feed(f"data: {next(run.events)}\n\n".encode())
+        if run.stream.is_done:
+            del self.runs[number]
+        assert not run.stream.stuck
+        for piece in found:
+            return replace(piece, chunks=tuple(in_envelope(chunk, ENVELOPE) for chunk in piece.chunks))
+        return None
+
+    def prompt_of(self, number: int) -> tuple[int, ...] | None:
+        return self.runs[number].stream.prompt if number in self.runs else None
+
+    def stop(self, number: int) -> None:
+        self.runs.pop(number, None)
+
+
+def vllm_story_of(path: str, body: dict[str, Any]) -> tuple[str, ...]:
+    """What the client of a vLLM that nothing happens to gets, with no relay before it."""
+    return tuple(in_envelope(each, ENVELOPE) for each in vllm_model.Saying.of(path, body).events() if each != "[DONE]")
 
 
 @dataclass(slots=True)
@@ -134,14 +240,14 @@ class SimLink:
 
 
 class World:
-    def __init__(self, body: dict[str, Any], *, repeats: bool, caches: bool, ends_apart: bool) -> None:
+    def __init__(
+        self, path: str, body: dict[str, Any], verdict: Verdict, engines: Mapping[Kind, Teller], traits: Traits
+    ) -> None:
         self.body = body
-        self.repeats = repeats
-        self.engines = {
-            kind: StoryTeller(luck=0 if repeats else n, caches=caches, ends_apart=ends_apart)
-            for n, kind in enumerate(Kind, start=1)
-        }
-        self.source = SourceSide(CHAT, body, Verdict(repeats=repeats))
+        self.repeats = verdict.repeats
+        self.engines = engines
+        self.traits = traits
+        self.source = SourceSide(path, body, verdict)
         self.source_is_up = True
         self.target_is_up = True
         self.inbox: deque[source_side.Event] = deque()
@@ -151,8 +257,10 @@ class World:
         self.reports: list[source_side.Moved | source_side.NotMoved] = []
         self.lie = 0
         self._runs = 0
+        self._knows_prompt = False
+        self.asked: list[tuple[Kind, tuple[int, ...]]] = []  # to go on from where
         self._voice_of_run: dict[tuple[Kind, int], int] = {}
-        self._resume(0, Kind.OWN, ())
+        self._resume(self.source.begins)
 
     # -- who acts ------------------------------------------------------------------------------------------------------
 
@@ -189,7 +297,7 @@ class World:
                 self._engine_dies(Kind.TARGET)
             case "target dies":
                 self.target_is_up = False
-                self.engines[Kind.TARGET].die()
+                _killed(self.engines[Kind.TARGET])
                 self._cut(target_hears=False)
             case "link is cut":
                 self._cut()
@@ -198,8 +306,9 @@ class World:
             case "source dies":
                 self.source_is_up = False
                 self.outcome = self.outcome or "broken"  # the connection was its own
-                self.engines[Kind.OWN].die()
-                self.engines[Kind.ELSEWHERE].runs.clear()
+                _killed(self.engines[Kind.OWN])
+                for run in tuple(self.engines[Kind.ELSEWHERE].runs):
+                    self.engines[Kind.ELSEWHERE].stop(run)
                 self._cut(source_hears=False)
             case "target lies":
                 self.lie += 1
@@ -220,13 +329,13 @@ class World:
                     self.outcome = "broken"
                 case source_side.Moved() | source_side.NotMoved():
                     self.reports.append(action)
-                case source_side.Resume(voice=voice, kind=kind, ids=ids):
-                    self._resume(voice, kind, ids)
+                case source_side.Resume():
+                    self._resume(action)
                 case source_side.Silence(voice=voice):
                     self._silence(voice)
                 case source_side.Link(voice=voice):
                     if self.target_is_up:
-                        self.links[voice] = SimLink(voice, TargetSide(FULL))
+                        self.links[voice] = SimLink(voice, TargetSide(self.traits))
                     else:
                         self.inbox.append(source_side.Failed(voice=voice, why="refused"))
                 case source_side.Send(voice=voice, message=message):
@@ -234,17 +343,18 @@ class World:
                     if link and not (link.source_hung_up or link.target_knows):
                         link.to_target.append(line_of(message))
 
-    def _resume(self, voice: int, kind: Kind, ids: tuple[int, ...]) -> None:
+    def _resume(self, how: source_side.Resume) -> None:
         self._runs += 1
-        if self.engines[kind].ask(self._runs, self.body, ids):
-            self._voice_of_run[kind, self._runs] = voice
+        self.asked.append((how.kind, how.ids))
+        if self.engines[how.kind].ask(self._runs, how.path, how.body, how.ids, prompt=how.prompt):
+            self._voice_of_run[how.kind, self._runs] = how.voice
         else:
-            self.inbox.append(source_side.Failed(voice=voice, why="refused"))
+            self.inbox.append(source_side.Failed(voice=how.voice, why="refused"))
 
     def _silence(self, voice: int) -> None:
         for (kind, run), owner in self._voice_of_run.items():
             if owner == voice:
-                self.engines[kind].runs.pop(run, None)
+                self.engines[kind].stop(run)
         if link := self.links.get(voice):
             link.source_hung_up = True
 
@@ -252,15 +362,19 @@ class World:
         engine = self.engines[kind]
         for run in tuple(engine.runs):
             said = engine.step(run)
+            if (prompt := engine.prompt_of(run)) is not None and not self._knows_prompt:
+                self._knows_prompt = True
+                self.inbox.append(source_side.Tokenized(ids=prompt))
             if said:
-                ids, chunks, last = said
                 voice = self._voice_of_run[kind, run]
-                self.inbox.append(source_side.Spoke(voice=voice, ids=ids, chunks=chunks, last=last))
+                self.inbox.append(
+                    source_side.Spoke(voice=voice, ids=said.ids, chunks=said.chunks, last=said.last, whole=said.whole)
+                )
             return True
         return False
 
     def _engine_dies(self, kind: Kind) -> None:
-        died = self.engines[kind].die()
+        died = _killed(self.engines[kind])
         for run in died:
             if kind is not Kind.TARGET:
                 self.inbox.append(source_side.Failed(voice=self._voice_of_run[kind, run], why="it died"))
@@ -340,14 +454,21 @@ class World:
                         link.to_source.append(line_of(message))
                 case target_side.HangUp():
                     link.target_hung_up = True
-                case target_side.Ask(run=run, body=body, ids=ids, only_warms=only_warms):
+                case target_side.Ask():
                     self._runs += 1
-                    if self.engines[Kind.TARGET].ask(self._runs, body, ids, only_warms=only_warms):
-                        link.runs[run] = self._runs
+                    if self.engines[Kind.TARGET].ask(
+                        self._runs,
+                        action.path,
+                        action.body,
+                        action.ids,
+                        prompt=action.prompt,
+                        only_warms=action.only_warms,
+                    ):
+                        link.runs[action.run] = self._runs
                     else:
-                        link.inbox.append(target_side.Failed(run=run, why="refused"))
+                        link.inbox.append(target_side.Failed(run=action.run, why="refused"))
                 case target_side.StopAsking(run=run):
-                    self.engines[Kind.TARGET].runs.pop(link.runs.get(run, 0), None)  # one that refused it has none
+                    self.engines[Kind.TARGET].stop(link.runs.get(run, 0))  # one that refused it has none
         return True
 
     def _target_speaks(self) -> bool:
@@ -357,10 +478,37 @@ class World:
             link, own = owners[run]
             warms = engine.runs[run].only_warms
             said = engine.step(run)
-            if said and warms:
+            if said and said.last and warms:
                 link.inbox.append(target_side.Warmed(run=own))
-            elif said:
-                ids, chunks, last = said
-                link.inbox.append(target_side.Spoke(run=own, ids=ids, chunks=chunks, last=last))
+            elif said and not warms:
+                link.inbox.append(
+                    target_side.Spoke(run=own, ids=said.ids, chunks=said.chunks, last=said.last, whole=said.whole)
+                )
             return True
         return False
+
+
+def _killed(engine: Teller) -> tuple[int, ...]:
+    """What it was at."""
+    engine.dead = True
+    died = tuple(engine.runs)
+    for run in died:
+        engine.stop(run)
+    return died
+
+
+def story_world(body: dict[str, Any], *, repeats: bool, caches: bool, ends_apart: bool) -> World:
+    """Of engines that take tokens as said."""
+    engines = {
+        kind: StoryTeller(luck=0 if repeats else n, caches=caches, ends_apart=ends_apart)
+        for n, kind in enumerate(Kind, start=1)
+    }
+    return World(CHAT, body, Verdict(repeats=repeats), engines, FULL)
+
+
+def vllm_world(path: str, body: dict[str, Any]) -> World:
+    """Of engines that take them as a prompt's."""
+    verdict = judged(path, body, BY_PROMPT)
+    assert not verdict.why_not, verdict
+    engines = {kind: VllmTeller(luck=n) for n, kind in enumerate(Kind, start=1)}
+    return World(path, body, verdict, engines, BY_PROMPT)

@@ -1,13 +1,15 @@
-"""`vllm serve` from outside: the pinned release's options, its health, models and metrics, and how it fails.
+"""`vllm serve` from outside: the pinned release's options, its health, models, metrics and streams, and how it fails.
 
     python tests/rigs/vllm_stub.py serve MODEL ...
 
 What it takes is what `tests/data/vllm_release.json` says, and nothing else. STUB_FAILS names a way to fail,
 STUB_HEALTHY_AFTER_S is how long it loads, STUB_CHILD a file that it writes the process id of its engine into,
-and STUB_SEEN one that it writes its own, its arguments and its environment into.
+and STUB_SEEN one that it writes its own, its arguments and its environment into. What it streams is of `vllm_model`,
+a token each STUB_TOKEN_S.
 """
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -19,6 +21,10 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
+
+if __name__ == "__main__":  # a process of its own finds what lies beside it
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.rigs.vllm_model import LONGEST, Refused, Saying
 
 RELEASE: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "data" / "vllm_release.json").read_text())
 _HUMAN: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -110,16 +116,47 @@ def metrics(model: str) -> str:
 
 
 def _handler(model: str, healthy_at: float) -> type[BaseHTTPRequestHandler]:
+    token_s = float(os.environ.get("STUB_TOKEN_S", "0"))
+    numbers = itertools.count(os.getpid() * 1000)
+
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            number = next(numbers)
+            try:
+                saying = Saying.of(self.path, body, luck=number, number=number)
+            except (Refused, KeyError) as refused:
+                self._answer(400, json.dumps({"error": {"message": str(refused), "type": "BadRequestError"}}))
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            try:
+                for data in saying.events():
+                    event = f"data: {data}\n\n".encode()
+                    self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
+                    time.sleep(token_s)
+                self.wfile.write(b"0\r\n\r\n")
+            except OSError:
+                self.close_connection = True
+
         def do_GET(self) -> None:
             answers = {
                 "/health": "",
                 "/metrics": metrics(model),
                 "/version": json.dumps({"version": RELEASE["version"]}),
-                "/v1/models": json.dumps({"object": "list", "data": [{"id": model, "object": "model"}]}),
+                "/v1/models": json.dumps(
+                    {"object": "list", "data": [{"id": model, "object": "model", "max_model_len": LONGEST}]}
+                ),
             }
             status = 404 if self.path not in answers else 200 if time.monotonic() >= healthy_at else 503
-            body = answers.get(self.path, "").encode()
+            self._answer(status, answers.get(self.path, ""))
+
+        def _answer(self, status: int, text: str) -> None:
+            body = text.encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

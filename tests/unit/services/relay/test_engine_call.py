@@ -1,27 +1,11 @@
-"""What an engine is asked: on this connection, in the client's words, and from the right place on."""
-
-import json
+"""How an engine is asked: on this connection, and with the client's headers."""
 
 import pytest
 
 from knative_mig.core.errors import BadInput
-from services.relay.engine_call import Address, gone_on, request_bytes
+from services.relay.engine_call import Address, request_bytes
 
 ENGINE = Address(host="127.0.0.1", port=81)
-
-
-def test_without_tokens_it_is_asked_from_its_beginning() -> None:
-    assert json.loads(gone_on({"prompt": "a"}, ())) == {"prompt": "a", "stream": True, "return_token_ids": True}
-
-
-def test_tokens_follow_those_that_the_asking_relay_had_already() -> None:
-    assert json.loads(gone_on({"resume_token_ids": [1, 2]}, (3,)))["resume_token_ids"] == [1, 2, 3]
-    assert json.loads(gone_on({"resume_token_ids": None}, (3,), only_warms=True)) == {
-        "resume_token_ids": [3],
-        "stream": True,
-        "return_token_ids": True,
-        "only_warms": True,
-    }
 
 
 def test_a_functions_own_url_is_asked_for_by_its_bare_name() -> None:

@@ -14,6 +14,7 @@ from services.relay.link_messages import (
     Message,
     Misunderstood,
     Open,
+    Prompt,
     Refuse,
     Said,
     Tokens,
@@ -26,11 +27,12 @@ ids = st.lists(st.integers(0, 200_000)).map(tuple)
 counts = st.integers(0, 1 << 20)
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Open, path=st.text(), body=st.dictionaries(st.text(), st.text() | st.integers() | st.none())),
+    st.builds(Prompt, ids=ids),
     st.builds(Tokens, at=counts, ids=ids),
     st.builds(Go, at=counts, ids=ids),
     st.just(Leave()),
     st.builds(Warm, count=counts),
-    st.builds(Said, at=counts, ids=ids, chunks=st.lists(st.text()).map(tuple), last=st.booleans()),
+    st.builds(Said, at=counts, ids=ids, chunks=st.lists(st.text()).map(tuple), last=st.booleans(), whole=st.booleans()),
     st.builds(Refuse, why=st.text()),
     st.just(Alive()),
 )
@@ -78,7 +80,7 @@ def test_a_message_with_one_field_changed_is_understood_or_refused(message: Mess
         b'{"tokens": {"at": 0, "ids": [1, "2"]}}',
         b'{"tokens": {"at": 0, "ids": [-1]}}',
         b'{"open": {"path": "/", "body": {}}}',
-        b'{"open": {"path": "/", "body": {}, "version": 2}}',
+        b'{"open": {"path": "/", "body": {}, "version": 1}}',
         b'{"fly": {}}',
         b"[" * 100_000,
     ],
@@ -89,5 +91,5 @@ def test_what_is_no_message_is_refused(line: bytes) -> None:
 
 
 def test_a_message_of_json_by_hand() -> None:
-    value: dict[str, Any] = {"said": {"at": 2, "ids": [7], "chunks": ["{}"], "last": False}}
+    value: dict[str, Any] = {"said": {"at": 2, "ids": [7], "chunks": ["{}"], "last": False, "whole": True}}
     assert message_of(json.dumps(value).encode()) == Said(at=2, ids=(7,), chunks=("{}",))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.relay.resumable import OPENAI, TINY_LLM, VLLM, judged, seeded
+from services.relay.resumable import OPENAI, TINY_LLM, VLLM, Traits, judged, seeded
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 
@@ -68,6 +68,10 @@ def test_what_is_no_generation_stays() -> None:
         asks(echo=True),
         asks(frequency_penalty=0.5),
         asks(min_tokens=4),
+        asks(bad_words=["x"]),
+        asks(thinking_token_budget=9),
+        asks(stream_interval=4),
+        asks(return_token_ids=True),
     ],
 )
 def test_where_tokens_come_back_as_a_prompt_what_counts_what_was_said_stays(body: dict[str, Any]) -> None:
@@ -75,8 +79,31 @@ def test_where_tokens_come_back_as_a_prompt_what_counts_what_was_said_stays(body
     assert judged(COMPLETIONS, body, VLLM).why_not
 
 
+LONG = Traits(tells_tokens=True, resumes=False, longest=4096)
+PICTURE = {"role": "user", "content": [{"type": "text", "text": "see"}, {"type": "image_url", "image_url": {}}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"messages": [PICTURE], "max_tokens": 5}, "more in it than text"),
+        ({"stream_options": {"include_usage": True, "continuous_usage_stats": True}}, "usage"),
+        ({"mm_processor_kwargs": {}}, "mm_processor_kwargs"),
+    ],
+)
+def test_there_a_chat_stays_that_a_completion_is_not(body: dict[str, Any], why: str) -> None:
+    assert why in judged(CHAT, {"messages": [], "stream": True, **body}, LONG).why_not
+
+
+def test_there_a_chat_without_a_limit_moves_where_the_engine_tells_how_long_it_may_become() -> None:
+    chat = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "stream": True}
+    assert "context" in judged(CHAT, chat, VLLM).why_not
+    for least, engine in (({}, LONG), ({"max_tokens": 5}, VLLM), ({"max_completion_tokens": 5}, VLLM)):
+        assert judged(CHAT, {**chat, **least}, engine).why_not == ""
+
+
 def test_there_an_unseeded_draw_goes_on_but_is_not_compared_and_a_greedy_one_is() -> None:
-    drawn, greedy = judged(CHAT, asks(), VLLM), judged(CHAT, asks(temperature=0), VLLM)
+    drawn, greedy = judged(CHAT, asks(max_tokens=9), VLLM), judged(CHAT, asks(temperature=0, max_tokens=9), VLLM)
     assert not drawn.why_not
     assert not greedy.why_not
     assert not drawn.repeats

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.relay.link_messages import FromTarget, Go, Leave, Open, Refuse, Said, Tokens, Warm
+from services.relay.link_messages import FromTarget, Go, Leave, Open, Prompt, Refuse, Said, Tokens, Warm
 from services.relay.resumable import Verdict
 from services.relay.source_side import (
     MOST_ROUNDS,
@@ -23,6 +23,8 @@ from services.relay.source_side import (
     Silence,
     SourceSide,
     Spoke,
+    Stuck,
+    Tokenized,
 )
 
 PATH, BODY = "/v1/completions", {"prompt": "Once"}
@@ -130,9 +132,9 @@ def test_a_target_that_dies_before_its_first_token_costs_nothing() -> None:
 def test_a_target_that_dies_later_is_gone_on_from_by_the_own_engine_and_else_by_anybody() -> None:
     side = on_its_way()
     target(side, said(3, 3))
-    back = Resume(voice=2, kind=Kind.OWN, path=PATH, body=BODY, ids=(0, 1, 2, 3))
+    back = Resume(voice=2, kind=Kind.OWN, path=PATH, body=BODY, prompt=None, ids=(0, 1, 2, 3))
     assert side.take(Failed(voice=TARGET, why="gone")) == (Silence(voice=TARGET), back)
-    away = Resume(voice=3, kind=Kind.ELSEWHERE, path=PATH, body=BODY, ids=(0, 1, 2, 3))
+    away = Resume(voice=3, kind=Kind.ELSEWHERE, path=PATH, body=BODY, prompt=None, ids=(0, 1, 2, 3))
     assert side.take(Failed(voice=2, why="has ended")) == (Silence(voice=2), away)
     assert side.take(Spoke(voice=3, ids=(4,), chunks=("t4",))) == (Emit(chunks=("t4",)),)
     assert isinstance(side.take(Failed(voice=3, why="gone"))[-1], Break)
@@ -204,6 +206,64 @@ def test_an_opening_comes_once_whoever_has_it() -> None:
     target(side, Warm(count=0))
     assert target(side, Said(at=0, ids=(), chunks=("role",))) == ()
     assert own(side, 0) == (Emit(chunks=("t0",)),), "an opening is no token: the own engine is still asked"
+
+
+def half(side: SourceSide, *ids: int) -> tuple[Action, ...]:
+    """A part of a character, of which the client sees nothing."""
+    return side.take(Spoke(voice=OWN, ids=ids, chunks=("",), whole=False))
+
+
+def test_a_target_that_needs_the_prompt_is_told_it_before_any_token() -> None:
+    side = a_side()
+    assert side.take(Tokenized(ids=(9,))) == ()
+    own(side, 0)
+    assert [each.message for each in side.take(Move()) if isinstance(each, Send)] == [
+        Open(path=PATH, body=BODY),
+        Prompt(ids=(9,)),
+        Tokens(at=0, ids=(0,)),
+    ]
+    early = a_side()
+    early.take(Move())
+    assert early.take(Tokenized(ids=(9,))) == (Send(voice=TARGET, message=Prompt(ids=(9,))),)
+
+
+def test_half_a_character_is_said_again_by_the_target_and_compared() -> None:
+    side = a_side()
+    own(side, 0)
+    side.take(Move())
+    half(side, 1)
+    assert target(side, Warm(count=1)) == (Send(voice=TARGET, message=Go(at=1, ids=())),)
+    assert target(side, Said(at=1, ids=(1,), chunks=("",), whole=False)) == (Silence(voice=OWN), Moved())
+    assert target(side, said(2, 2)) == (Emit(chunks=("t2",)),)
+
+
+def test_where_it_cannot_be_compared_it_is_drawn_again() -> None:
+    side = a_side(repeats=False)
+    own(side, 0)
+    half(side, 1)
+    side.take(Move())
+    assert target(side, Warm(count=1))[0] == Send(voice=TARGET, message=Go(at=1, ids=()))
+    assert target(side, said(1, 7)) == (Moved(), Emit(chunks=("t7",)))
+    assert side.said == [0, 7]
+
+
+def test_whoever_goes_on_in_need_does_so_from_whole_text() -> None:
+    side = a_side()
+    side.take(Tokenized(ids=(9,)))
+    own(side, 0)
+    half(side, 1)
+    *_, away = side.take(Failed(voice=OWN, why="killed"))
+    assert away == Resume(voice=1, kind=Kind.ELSEWHERE, path=PATH, body=BODY, prompt=(9,), ids=(0,))
+
+
+def test_what_turns_out_to_be_stuck_stays_from_then_on() -> None:
+    side = a_side()
+    own(side, 0)
+    side.take(Move())
+    assert side.take(Stuck(why="it thinks")) == (Silence(voice=TARGET), NotMoved(why="it thinks"))
+    assert own(side, 1) == (Emit(chunks=("t1",)),)
+    assert side.take(Move()) == (NotMoved(why="it thinks"),)
+    assert isinstance(side.take(Failed(voice=OWN, why="killed"))[-1], Break)
 
 
 def test_a_client_that_leaves_leaves_nobody_at_work() -> None:

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.relay.stream_events import DONE, EngineStream, Envelope, Piece, StreamBroken, event_of, in_envelope
+from services.relay.stream_events import (
+    DONE,
+    EngineStream,
+    Envelope,
+    Piece,
+    Reading,
+    StreamBroken,
+    event_of,
+    in_envelope,
+)
 
 HEAD = {"id": "cmpl-1", "object": "text_completion", "created": 5, "model": "m"}
 
@@ -22,7 +31,7 @@ def event(value: dict[str, Any]) -> bytes:
 
 
 def read(*events: bytes, wants: bool = False) -> list[Piece]:
-    return EngineStream(client_wants_tokens=wants).feed(b"".join(events))
+    return EngineStream(Reading(keeps_tokens=wants)).feed(b"".join(events))
 
 
 def test_tokens_come_out_and_the_client_sees_what_it_would_have_seen() -> None:
@@ -55,8 +64,57 @@ def test_an_end_comes_whole_or_not_at_all() -> None:
 def test_the_prompt_is_counted_where_the_engine_tells_it() -> None:
     stream = EngineStream()
     (piece,) = stream.feed(event(chunk("a", [1], prompt_token_ids=[1, 2, 3])))
-    assert stream.prompt_tokens == 3
+    assert stream.prompt == (1, 2, 3)
     assert piece.chunks == (json.dumps(chunk("a")),)
+
+
+def vllm(text: str, ids: list[int] | None, prompt: list[int] | None = None, **more: Any) -> dict[str, Any]:
+    choice = {"index": 0, "text": text, "finish_reason": None, "prompt_token_ids": prompt, "token_ids": ids, **more}
+    return {**HEAD, "choices": [choice]}
+
+
+def test_where_an_engine_writes_nulls_what_was_not_asked_for_is_null_and_each_token_has_its_chunk() -> None:
+    stream = EngineStream(Reading(has_nulls=True))
+    half, whole = stream.feed(event(vllm("", [7], [1, 2])) + event(vllm("é", [8])))
+    assert half == Piece(ids=(7,), chunks=(json.dumps(vllm("", None)),), whole=False)
+    assert whole == Piece(ids=(8,), chunks=(json.dumps(vllm("é", None)),))
+    assert (stream.prompt, stream.stuck) == ((1, 2), "")
+
+
+def test_a_client_that_asked_for_tokens_is_told_its_prompts_once() -> None:
+    reading = Reading(keeps_tokens=True, has_nulls=True, said_before=2)
+    (piece,) = EngineStream(reading).feed(event(vllm("a", [7], [1, 5, 6])))
+    assert piece.chunks == (json.dumps(vllm("a", [7])),)
+
+
+def chat(delta: dict[str, Any], ids: list[int] | None, **more: Any) -> dict[str, Any]:
+    return {**HEAD, "choices": [{"index": 0, "delta": delta, "token_ids": ids, "finish_reason": None}], **more}
+
+
+OPENING = {**HEAD, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}], "prompt_token_ids": [1]}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "why"),
+    [
+        ((OPENING, chat({"content": "a"}, [2])), ""),
+        ((OPENING, chat({"reasoning": "a"}, [2])), "more out of its text"),
+        ((OPENING, chat({}, [2])), "more out of its text"),
+        ((OPENING, chat({"content": "a"}, None)), "the tokens of its text"),
+        ((chat({"content": "a"}, [2]),), "its prompt's tokens"),
+        ((OPENING, chat({"content": "a"}, [2], usage={"prompt_tokens": 1})), "usage"),
+    ],
+)
+def test_a_chat_that_a_completion_could_not_go_on_with_is_stuck(chunks: tuple[dict[str, Any], ...], why: str) -> None:
+    stream = EngineStream(Reading(has_nulls=True))
+    stream.feed(b"".join(map(event, chunks)))
+    assert why in stream.stuck
+    assert bool(why) == bool(stream.stuck)
+
+
+def test_what_a_parser_holds_back_is_told_without_a_word() -> None:
+    _, piece = EngineStream(Reading(has_nulls=True)).feed(event(OPENING) + event(chat({}, [2])))
+    assert (piece.ids, piece.chunks) == ((2,), ())
 
 
 @given(

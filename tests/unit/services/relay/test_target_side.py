@@ -1,7 +1,7 @@
 """A move as its target lives it: it warms up, goes on when told, and works for nobody who is gone."""
 
-from services.relay.link_messages import FromSource, Go, Leave, Open, Refuse, Said, Tokens, Warm
-from services.relay.resumable import TINY_LLM
+from services.relay.link_messages import FromSource, Go, Leave, Open, Prompt, Refuse, Said, Tokens, Warm
+from services.relay.resumable import TINY_LLM, VLLM, Traits
 from services.relay.target_side import (
     Action,
     Ask,
@@ -20,16 +20,16 @@ PATH = "/v1/completions"
 BODY = {"prompt": "Once", "stream": True}
 
 
-def ask(run: int, *ids: int, only_warms: bool) -> Ask:
-    return Ask(run=run, path=PATH, body=BODY, ids=ids, only_warms=only_warms)
+def ask(run: int, *ids: int, only_warms: bool, prompt: tuple[int, ...] | None = None) -> Ask:
+    return Ask(run=run, path=PATH, body=BODY, prompt=prompt, ids=ids, only_warms=only_warms)
 
 
 def came(side: TargetSide, message: FromSource) -> tuple[Action, ...]:
     return side.take(Came(message=message))
 
 
-def opened() -> TargetSide:
-    side = TargetSide(TINY_LLM)
+def opened(engine: Traits = TINY_LLM) -> TargetSide:
+    side = TargetSide(engine)
     assert came(side, Open(path=PATH, body=BODY)) == ()
     return side
 
@@ -52,6 +52,27 @@ def test_from_the_first_round_to_the_last_token() -> None:
         HangUp(),
     )
     assert side.is_over
+
+
+def test_an_engine_that_goes_on_from_a_prompt_is_given_the_sources() -> None:
+    side = opened(VLLM)
+    assert came(side, Tokens(at=0, ids=())) == (ask(1, only_warms=True),)
+    assert came(side, Prompt(ids=(9, 8))) == ()
+    side.take(Warmed(run=1))
+    assert came(side, Go(at=0, ids=(4,))) == (ask(2, 4, only_warms=False, prompt=(9, 8)),)
+    half = side.take(Spoke(run=2, ids=(5,), chunks=("",), whole=False))
+    assert half == (Say(message=Said(at=1, ids=(5,), chunks=("",), whole=False)),)
+
+
+def test_without_it_or_with_another_one_later_it_refuses() -> None:
+    assert refused(came(opened(VLLM), Tokens(at=0, ids=(1,))))
+    assert refused(came(opened(VLLM), Go(at=0, ids=(1,))))
+    side = opened(VLLM)
+    came(side, Prompt(ids=(9,)))
+    assert refused(came(side, Prompt(ids=(8,))))
+    side = opened()
+    came(side, Tokens(at=0, ids=(1,)))
+    assert refused(came(side, Prompt(ids=(9,))))
 
 
 def test_what_came_while_it_warmed_up_is_warmed_next() -> None:
