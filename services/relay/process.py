@@ -71,6 +71,7 @@ class Relay:
         )
         self._threads = Threads(self.stop)
         self._code = 0
+        self._serves = False
 
     def run(self) -> int:
         self._threads.run("engine", lambda _: self._watch_engine())
@@ -78,6 +79,7 @@ class Relay:
         while not (answers(self._desk.engine.port) or self.stop.wait(_LOOKS_EACH_S)):
             pass
         if not self.stop.is_set():
+            self._serves = True
             self._desk.traits = _told_of(self._desk.traits, self._desk.engine.port)
             self._serve()
         self._desk.take(Leave(for_good=True))
@@ -112,7 +114,8 @@ class Relay:
         code = self._child.wait()
         do = self._desk.take(EngineEnded())
         if do is Do.EXIT:
-            _log.warning("the engine ended by itself, with code %d: so does the relay", code)
+            if self._serves:  # else the last line is the engine's, which says why it did not start
+                _log.warning("the engine ended by itself, with code %d: so does the relay", code)
             self._code = code if code > 0 else 1
             self.stop.set()
         why = ""

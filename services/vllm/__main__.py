@@ -29,6 +29,7 @@ _log = logging.getLogger("services.vllm")
 @click.option("--engine", default="vllm", show_default=True, help="The command before `serve`.")
 @click.option("--port", envvar=["KNATIVE_MIG_PORT", "PORT"], type=click.IntRange(1, 65535), default=8080,
               show_default=True)  # fmt: skip
+@click.option("--host", default="0.0.0.0", show_default=True)  # noqa: S104 - as for any server of a pod
 @click.option("--memory-mib", type=click.IntRange(1), default=None, help="Of the slice.")
 @click.option("--compute-share", default="1", show_default=True, help="Of its GPU, as 3/7.")
 @click.option("--annotations", "annotations_file", type=click.Path(path_type=Path), default="/etc/podinfo/annotations",
@@ -42,6 +43,7 @@ def command(
     flags: tuple[str, ...],
     engine: str,
     port: int,
+    host: str,
     memory_mib: int | None,
     compute_share: str,
     annotations_file: Path,
@@ -52,7 +54,7 @@ def command(
 
     def body() -> int:
         slice_ = Slice.of(memory_mib=memory_mib, compute_share=compute_share)
-        wanted = Wanted(model=model, port=port, lengths=annotations.read(annotations_file), own=flags)
+        wanted = Wanted(model=model, port=port, host=host, lengths=annotations.read(annotations_file), own=flags)
         try:
             return _launch(shlex.split(engine), slice_, wanted, within_s=healthy_within_s)
         except NotStarted as refused:

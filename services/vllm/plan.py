@@ -7,6 +7,7 @@ is that of `core.performance`, so that a function fits here where it was said to
 is left to them.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -20,6 +21,7 @@ from services.vllm.model_facts import ModelFacts
 
 _MIB: Final = 1024 * 1024
 _GB: Final = 1e9
+_NO_LIMIT: Final = '{"max_new_tokens": null}'  # of the model's generation_config.json
 BLOCK: Final = 16  # tokens that vLLM keeps together
 _SEQUENCES: Final = 512  # at once on a whole GPU: beyond, a token takes longer than readers wait
 _BATCHED: Final = 8192  # tokens in a step of a whole GPU: more prefill at once holds up those that decode
@@ -63,6 +65,7 @@ class Slice:
 class Wanted:
     model: str
     port: int
+    host: str = "0.0.0.0"  # noqa: S104 - queue-proxy and probes come from outside, where no relay is before it
     lengths: Lengths = field(default_factory=Lengths)
     own: tuple[str, ...] = ()  # flags of vLLM's that the function sets itself
 
@@ -83,8 +86,14 @@ class Plan:
 def plan(slice_: Slice, facts: ModelFacts | None, wanted: Wanted) -> Plan:
     """NotStarted: the model does not fit on the slice, with what would."""
     flags = [
+        Flag(name="--host", value=wanted.host, why="where it is asked: by anybody, or by the relay before it"),
         Flag(name="--port", value=str(wanted.port), why="the one that Knative tells"),
         Flag(name="--shutdown-timeout", value=str(_DRAIN_S), why="what is in flight is finished"),
+        Flag(
+            name="--override-generation-config",
+            value=_NO_LIMIT,
+            why="a chat that sets no limit has the context's, which another replica that goes on with it knows too",
+        ),
         Flag(name="--gpu-memory-utilization", value=f"{LAW.usable_memory:.2f}", why="of the slice; the rest is CUDA's"),
     ]
     most = max(1, round(_SEQUENCES * slice_.compute_share))
@@ -160,6 +169,6 @@ def _length(lengths: Lengths) -> int:
 
 
 def _named(own: Sequence[str]) -> frozenset[str]:
-    """With `-` for `_`: both are legal."""
-    names = (each.partition("=")[0].replace("_", "-") for each in own if each.startswith("-"))
+    """With `-` for `_`: both are legal. Of `--speculative-config.model` it is the option before the point."""
+    names = (re.split("[=.]", each)[0].replace("_", "-") for each in own if each.startswith("-"))
     return frozenset(ALSO.get(name, name) for name in names)

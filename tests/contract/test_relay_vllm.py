@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from services.relay.resumable import CHAT, COMPLETIONS
 from tests.rigs import vllm_stub
 from tests.rigs.relay_processes import SECRET, Reader, RelayProcess, relays, until
 from tests.rigs.relay_processes import asked as asked_by
+from tests.rigs.tiny_server import PATIENCE_S
 from tests.rigs.vllm_model import Saying
 
 STUB = shlex.join([sys.executable, vllm_stub.__file__])
@@ -144,3 +146,13 @@ def test_what_cannot_be_a_longer_prompt_is_finished_where_it_is(
         assert not told["moved"]
         assert why in told["why"]
         assert reader.read_all().is_done
+
+
+def test_a_start_that_fails_ends_the_relay_with_the_launchers_code_and_its_last_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "services.relay", "--engine", "vllm", "--host", "127.0.0.1", "--port", "0", "--"]
+    failing = {**os.environ, "STUB_FAILS": "memory", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [*command, *ENGINE], check=False, env=failing, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].startswith("vllm: does not fit")

@@ -1,5 +1,6 @@
 """docs/vllm.md says what the launcher of vLLM takes, sets and answers; its image is of the release that it knows."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from services.relay.__main__ import command as relay_command
 from services.vllm.__main__ import command
 from services.vllm.failures import WORDS, Ending
 from services.vllm.model_facts import ModelFacts
@@ -43,12 +45,22 @@ def test_page_image_and_table_are_of_one_release() -> None:
     assert re.findall(r"vllm-openai:v(\S+)", DOCKERFILE) == [version]
 
 
-def test_the_image_runs_without_root_and_holds_all_that_the_launcher_imports() -> None:
+def test_the_image_runs_without_root_and_holds_all_that_the_relay_and_the_launcher_import() -> None:
     assert re.findall(r"^USER (\S+)", DOCKERFILE, re.MULTILINE) == ["2000:0"]
     [taken] = re.findall(r"keep = /\^([a-z]+)==/", DOCKERFILE)
     assert re.search(rf"^{taken}==", (ROOT / "requirements" / "runtime.txt").read_text(), re.MULTILINE)
-    imports = "import sys; old = set(sys.modules); import services.vllm.__main__; print(*set(sys.modules) - old)"
+    mains = "services.relay.__main__, services.vllm.__main__"
+    imports = f"import sys; old = set(sys.modules); import {mains}; print(*set(sys.modules) - old)"
     done = subprocess.run([sys.executable, "-c", imports], cwd=ROOT, check=True, capture_output=True, text=True)
     packages = {name.partition(".")[0] for name in done.stdout.split()} - set(sys.stdlib_module_names)
     copied = set(re.findall(r"^COPY (\w+)/ \1/$", DOCKERFILE, re.MULTILINE))
     assert packages == {taken} | copied
+
+
+def test_the_image_starts_the_relay_as_before_vllm() -> None:
+    [entrypoint] = re.findall(r"^ENTRYPOINT (\[.*\])$", DOCKERFILE.replace("\\\n", ""), re.MULTILINE)
+    python, *relay = json.loads(entrypoint)
+    assert relay[:2] == ["-m", "services.relay"]
+    context = relay_command.make_context("relay", [*relay[2:], "/models/it", "--", "--dtype", "half"])
+    assert context.params["engine"] == "vllm"
+    assert context.params["command"] == (python, "-m", "services.vllm", "/models/it", "--", "--dtype", "half")

@@ -16,7 +16,7 @@ from tests.rigs.vllm_stub import RELEASE, parser
 LLAMA_3 = ModelFacts(weights_bytes=16_060_000_000, kv_bytes_per_token=131_072, context=8192)
 LLAMA_2 = ModelFacts(weights_bytes=13_480_000_000, kv_bytes_per_token=524_288, context=4096)
 OPT = ModelFacts(weights_bytes=2_620_000_000, kv_bytes_per_token=196_608, context=2048)
-WANTED = Wanted(model="/models/it", port=8080)
+WANTED = Wanted(model="/models/it", port=8080, host="127.0.0.1")
 
 # Of an A100-80GB.
 ONE_10 = Slice(memory_mib=9728, compute_share=Fraction(1, 7))
@@ -62,7 +62,9 @@ def test_the_memory_left_beside_the_weights_decides(
     tokens, context, sequences, batched = expected
     planned = plan(slice_, facts, replace(WANTED, lengths=lengths))
     assert values(planned) == {
+        "host": "127.0.0.1",
         "port": "8080",
+        "override-generation-config": '{"max_new_tokens": null}',
         "shutdown-timeout": "300",
         "gpu-memory-utilization": "0.90",
         "kv-cache-memory-bytes": str(tokens * facts.kv_bytes_per_token),
@@ -113,6 +115,7 @@ def test_where_the_arithmetic_cannot_be_done_vllm_measures(slice_: Slice, facts:
         (("--max-num-seqs", "5"), {"max-num-seqs"}),
         (("--max-num-seqs=5",), {"max-num-seqs"}),
         (("--max_num_seqs", "5"), {"max-num-seqs"}),
+        (("--override-generation-config.top_p", "0.9"), {"override-generation-config"}),
         (("--max-model-len", "2K"), {"max-model-len"}),
         (("--dtype", "half"), set[str]()),
         (("--gpu-memory-utilization", "0.5"), {"gpu-memory-utilization", "kv-cache-memory-bytes", "max-model-len"}),
@@ -124,6 +127,7 @@ def test_where_the_arithmetic_cannot_be_done_vllm_measures(slice_: Slice, facts:
         "a value",
         "with =",
         "with _",
+        "a part of it",
         "a context",
         "something else",
         "of memory",
