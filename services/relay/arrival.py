@@ -8,9 +8,9 @@ import socket
 import time
 from typing import Final
 
-from services.relay.dialect import question
+from services.relay.dialect import question, told
 from services.relay.engine_call import Address, CallFailed, EngineCall, NotAStream, request_bytes
-from services.relay.link_messages import Go, Leave, Message, Misunderstood, Open, Prompt, Tokens
+from services.relay.link_messages import Go, Leave, Message, Misunderstood, Open, Prompt, Stuck, Tokens
 from services.relay.resumable import Traits
 from services.relay.stream_events import Piece, StreamBroken
 from services.relay.target_side import (
@@ -25,6 +25,7 @@ from services.relay.target_side import (
     Spoke,
     StopAsking,
     TargetSide,
+    Told,
     Warmed,
 )
 from services.relay.wire import RelayLink, wait
@@ -42,6 +43,7 @@ class Arrival:
         self._run: int | None = None
         self._call: EngineCall | None = None
         self._only_warms = False
+        self._told: list[Prompt | Stuck] = []  # of this call
 
     def run(self) -> None:
         """Until it is over, or the link is. OSError: that broke."""
@@ -78,6 +80,10 @@ class Arrival:
         except (CallFailed, NotAStream, StreamBroken) as error:
             self._take(Failed(run=run, why=str(error)))
             return
+        for message in told(call.stream, self._traits):
+            if message not in self._told:
+                self._told.append(message)
+                self._take(Told(run=run, message=message))
         for piece in pieces:
             if (event := self._event(run, piece)) is not None:
                 self._take(event)
@@ -105,6 +111,7 @@ class Arrival:
                 pass  # `run` ends, when what was said has gone out
 
     def _ask(self, ask: Ask) -> None:
+        self._told = []
         what = question(ask.path, ask.body, ask.ids, self._traits, prompt=ask.prompt, only_warms=ask.only_warms)
         request = request_bytes("POST", self._engine, what.path, _HEADERS, what.body)
         try:

@@ -17,7 +17,8 @@ from typing import Any, Final, Protocol
 from services.relay.client_end import ClientEnd
 from services.relay.dialect import question
 from services.relay.engine_call import Address, CallFailed, EngineCall, NotAStream, request_bytes
-from services.relay.link_messages import FromTarget, Go, Message, Misunderstood, Refuse, Said, Warm
+from services.relay.link_messages import FromTarget, Go, Message, Misunderstood, Prompt, Refuse, Said, Warm
+from services.relay.link_messages import Stuck as StuckThere
 from services.relay.resumable import Traits, Verdict
 from services.relay.source_side import (
     Action,
@@ -210,7 +211,9 @@ class Conversation:
         if isinstance(message, Said):
             self._said_at = now
             return replace(message, chunks=self._enveloped(message.chunks, voice))
-        if isinstance(message, Warm | Refuse):
+        if isinstance(message, Prompt) and self.input_tokens is None:
+            self.input_tokens = len(message.ids)
+        if isinstance(message, Warm | Prompt | StuckThere | Refuse):
             return message
         raise Misunderstood("a target says what only a source says")
 

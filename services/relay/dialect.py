@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from services.relay.link_messages import Prompt, Stuck
 from services.relay.resumable import CHAT, COMPLETIONS, GO_ON, Traits, limit_of
-from services.relay.stream_events import Reading
+from services.relay.stream_events import EngineStream, Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +41,12 @@ def question(
         return Question(path=path, body=_resumed(body, ids, only_warms=only_warms), reading=Reading(keeps_tokens=keeps))
     given: dict[str, Any] = {**body, "stream": True, "return_token_ids": True}
     limits = {"max_tokens": 1} if only_warms else {}
-    if not ids or prompt is None:
+    if not ids:
         given = {**given, **limits}
         if only_warms:
             given.pop("max_completion_tokens", None)
         return Question(path=path, body=_written(given), reading=Reading(keeps_tokens=keeps, has_nulls=True))
+    assert prompt is not None, "told with the first token, or it is stuck"
     kept = {name: value for name, value in given.items() if name in GO_ON and value is not None}
     longer = {"prompt": [*prompt, *ids], "max_tokens": _left(path, body, engine, len(prompt), len(ids)), **limits}
     reading = Reading(keeps_tokens=keeps, has_nulls=True, said_before=len(ids), as_chat=path == CHAT)
@@ -53,6 +55,14 @@ def question(
         body=_written({**kept, **longer, "stream": True, "return_token_ids": True}),
         reading=reading,
     )
+
+
+def told(stream: EngineStream, engine: Traits) -> tuple[Prompt | Stuck, ...]:
+    """Of an answer from the beginning: what whoever goes on with it has to know."""
+    if not engine.goes_on_by_prompt:
+        return ()
+    prompt = () if stream.prompt is None else (Prompt(ids=stream.prompt),)
+    return (*prompt, *((Stuck(why=stream.stuck),) if stream.stuck else ()))
 
 
 def _left(path: str, body: Mapping[str, Any], engine: Traits, prompt: int, said: int) -> int:

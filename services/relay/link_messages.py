@@ -32,7 +32,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """Source: the tokens of what was asked, for an engine that goes on from a prompt."""
+    """Either: the tokens of what was asked, for an engine that goes on from a prompt."""
 
     ids: tuple[int, ...]
 
@@ -77,6 +77,13 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck:
+    """Target: what it says is of a kind that nobody could go on with."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
     """Target: not here, or no further."""
 
@@ -89,7 +96,7 @@ class Alive:
 
 
 FromSource = Open | Prompt | Tokens | Go | Leave
-FromTarget = Warm | Said | Refuse
+FromTarget = Warm | Prompt | Stuck | Said | Refuse
 Message = FromSource | FromTarget | Alive
 
 
@@ -170,6 +177,7 @@ _KINDS: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "leave": (Leave, {}),
     "warm": (Warm, {"count": _count}),
     "said": (Said, {"at": _count, "ids": _ids, "chunks": _texts, "last": _flag, "whole": _flag}),
+    "stuck": (Stuck, {"why": _text}),
     "refuse": (Refuse, {"why": _text}),
     "alive": (Alive, {}),
 }

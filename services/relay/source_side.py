@@ -19,6 +19,7 @@ from enum import Enum
 from typing import Any, Final
 
 from services.relay.link_messages import FromSource, FromTarget, Go, Leave, Open, Prompt, Refuse, Said, Tokens, Warm
+from services.relay.link_messages import Stuck as StuckThere
 from services.relay.resumable import Verdict
 
 NEAR: Final = 20  # tokens behind that are computed at once, as in ServerlessLLM
@@ -242,8 +243,10 @@ class SourceSide:
 
     def _tokenized(self, ids: tuple[int, ...]) -> tuple[Action, ...]:
         """It comes before any token, so a target that was opened without has been sent none yet."""
+        if self._prompt is not None:
+            return ()
         self._prompt = ids
-        target = self._voice_of(Kind.TARGET)
+        target = self._voice_of(Kind.TARGET) if self.phase is Phase.WARMS else None
         return () if target is None else (Send(voice=target, message=Prompt(ids=ids)),)
 
     def _stuck(self, why: str) -> tuple[Action, ...]:
@@ -261,6 +264,11 @@ class SourceSide:
             case Warm(count=count) if self.phase is Phase.WARMS and count == self._sent:
                 return self._next_round(voice)
             case Warm() if self.phase is Phase.GOES:  # crossed with a go that could not wait
+                return ()
+            case Prompt(ids=ids) if self.phase in {Phase.GOES, Phase.MOVED}:
+                return self._tokenized(ids)
+            case StuckThere(why=why) if self.phase in {Phase.GOES, Phase.MOVED}:
+                self._why_not = self._why_not or why
                 return ()
             case Said(at=at, ids=ids, chunks=chunks, last=last) if self.phase in {Phase.GOES, Phase.MOVED}:
                 if at == self._voices[voice].at:
@@ -361,13 +369,10 @@ class SourceSide:
     def _in_need(self, after: Kind, why: str) -> tuple[Action, ...]:
         """Nobody speaks for the client: who else can? Each kind is asked once, so this comes to an end."""
         may_repeat = not self._why_not or not self._has_emitted
-        if after is Kind.TARGET and not self._own_died:
-            kind = Kind.OWN
-        elif after is not Kind.ELSEWHERE and may_repeat:
-            kind = Kind.ELSEWHERE
-        else:
+        if after is Kind.ELSEWHERE or not may_repeat:
             self.is_over = True
             return (Break(why=f"{after.value}: {why}"),)
+        kind = Kind.OWN if after is Kind.TARGET and not self._own_died else Kind.ELSEWHERE
         voice = self._new_voice(kind)
         self._begin_behind_whole(voice)
         return (self._resume(voice, kind),)

@@ -9,7 +9,19 @@ It keeps nothing that outlives the link: without it nobody is there to hear.
 from dataclasses import dataclass
 from typing import Any
 
-from services.relay.link_messages import FromSource, FromTarget, Go, Leave, Open, Prompt, Refuse, Said, Tokens, Warm
+from services.relay.link_messages import (
+    FromSource,
+    FromTarget,
+    Go,
+    Leave,
+    Open,
+    Prompt,
+    Refuse,
+    Said,
+    Stuck,
+    Tokens,
+    Warm,
+)
 from services.relay.resumable import Traits, judged
 
 # -- what happens ------------------------------------------------------------------------------------------------------
@@ -44,12 +56,20 @@ class Spoke:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the own engine tells when it is asked from the beginning: the prompt's tokens, or why nobody could go on."""
+
+    run: int
+    message: Prompt | Stuck
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     run: int
     why: str
 
 
-Event = Came | LinkLost | Warmed | Spoke | Failed
+Event = Came | LinkLost | Warmed | Spoke | Told | Failed
 
 
 # -- what is to be done ------------------------------------------------------------------------------------------------
@@ -116,6 +136,8 @@ class TargetSide:
                     self._running = None
                     return (said, *self._end())
                 return (said,)
+            case Told(run=run, message=message) if run == self._running and self._at == 0 and self._prompt is None:
+                return (Say(message=message),)
             case Failed(run=run, why=why) if run == self._running:
                 self._running = None
                 return self._refuse(why)

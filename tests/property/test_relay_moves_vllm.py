@@ -133,3 +133,24 @@ def test_what_is_drawn_is_one_text_whoever_draws_it(
         usage = json.loads(world.got[-1]).get("usage")
         assert usage is None or usage["completion_tokens"] == len(world.source.said)
     check_broken(world, [harm for _, harm in harms])
+
+
+@settings(max_examples=60, deadline=None)
+@given(asked=ASKED, drawn=st.booleans(), steps=st.integers(1, 30))
+def test_a_target_that_was_asked_before_the_own_engine_spoke_is_gone_on_from_too(
+    *, asked: tuple[str, dict[str, Any]], drawn: bool, steps: int
+) -> None:
+    path, body = asked
+    body = {**body, "temperature": 1.0, "return_token_ids": False} if drawn else body
+    world = vllm_world(path, body)
+    world.act("move")
+    acts = ("source takes", "to target", "target takes", "target speaks", "to source")
+    play(world, [(act, 1) for _ in range(20 + steps) for act in acts])
+    world.harm("target dies")
+    play_out(world)
+    assert world.outcome == "finished"
+    if drawn:
+        told = vllm_model.Text(vllm_model.Saying.of(path, body).prompt)
+        assert text_of(world.got) == "".join([told.step(token) for token in world.source.said])
+    else:
+        assert tuple(world.got) == vllm_story_of(path, body)

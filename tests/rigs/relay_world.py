@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from services.relay import source_side, target_side
 from services.relay.dialect import question
-from services.relay.link_messages import FromSource, FromTarget, Misunderstood, Said, Warm, line_of, message_of
+from services.relay.link_messages import FromSource, FromTarget, Misunderstood, Prompt, Said, Warm, line_of, message_of
 from services.relay.resumable import Traits, Verdict, judged
 from services.relay.source_side import Kind, Phase, SourceSide
 from services.relay.stream_events import EngineStream, Envelope, Piece, in_envelope
@@ -258,6 +258,7 @@ class World:
         self.lie = 0
         self._runs = 0
         self._knows_prompt = False
+        self._told: set[int] = set()  # runs of targets that have told their prompt
         self.asked: list[tuple[Kind, tuple[int, ...]]] = []  # to go on from where
         self._voice_of_run: dict[tuple[Kind, int], int] = {}
         self._resume(self.source.begins)
@@ -478,6 +479,9 @@ class World:
             link, own = owners[run]
             warms = engine.runs[run].only_warms
             said = engine.step(run)
+            if (prompt := engine.prompt_of(run)) is not None and run not in self._told:
+                self._told.add(run)
+                link.inbox.append(target_side.Told(run=own, message=Prompt(ids=prompt)))
             if said and said.last and warms:
                 link.inbox.append(target_side.Warmed(run=own))
             elif said and not warms:

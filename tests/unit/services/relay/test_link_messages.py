@@ -17,6 +17,7 @@ from services.relay.link_messages import (
     Prompt,
     Refuse,
     Said,
+    Stuck,
     Tokens,
     Warm,
     line_of,
@@ -33,6 +34,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.just(Leave()),
     st.builds(Warm, count=counts),
     st.builds(Said, at=counts, ids=ids, chunks=st.lists(st.text()).map(tuple), last=st.booleans(), whole=st.booleans()),
+    st.builds(Stuck, why=st.text()),
     st.builds(Refuse, why=st.text()),
     st.just(Alive()),
 )

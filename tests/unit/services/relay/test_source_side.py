@@ -3,6 +3,7 @@
 from typing import Any
 
 from services.relay.link_messages import FromTarget, Go, Leave, Open, Prompt, Refuse, Said, Tokens, Warm
+from services.relay.link_messages import Stuck as StuckThere
 from services.relay.resumable import Verdict
 from services.relay.source_side import (
     MOST_ROUNDS,
@@ -225,6 +226,19 @@ def test_a_target_that_needs_the_prompt_is_told_it_before_any_token() -> None:
     early = a_side()
     early.take(Move())
     assert early.take(Tokenized(ids=(9,))) == (Send(voice=TARGET, message=Prompt(ids=(9,))),)
+
+
+def test_a_target_that_was_asked_from_the_beginning_tells_the_prompt_or_that_nobody_could_go_on() -> None:
+    side = on_its_way(0)
+    assert target(side, Prompt(ids=(9,))) == ()
+    target(side, said(0, 0))
+    assert target(side, StuckThere(why="it thinks")) == (), "it speaks on"
+    assert isinstance(side.take(Failed(voice=TARGET, why="gone"))[-1], Break)
+    side = on_its_way(0)
+    target(side, Prompt(ids=(9,)))
+    target(side, said(0, 0))
+    *_, back = side.take(Failed(voice=TARGET, why="gone"))
+    assert back == Resume(voice=2, kind=Kind.OWN, path=PATH, body=BODY, prompt=(9,), ids=(0,))
 
 
 def test_half_a_character_is_said_again_by_the_target_and_compared() -> None:

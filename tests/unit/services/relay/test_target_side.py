@@ -1,6 +1,6 @@
 """A move as its target lives it: it warms up, goes on when told, and works for nobody who is gone."""
 
-from services.relay.link_messages import FromSource, Go, Leave, Open, Prompt, Refuse, Said, Tokens, Warm
+from services.relay.link_messages import FromSource, Go, Leave, Open, Prompt, Refuse, Said, Stuck, Tokens, Warm
 from services.relay.resumable import TINY_LLM, VLLM, Traits
 from services.relay.target_side import (
     Action,
@@ -13,6 +13,7 @@ from services.relay.target_side import (
     Spoke,
     StopAsking,
     TargetSide,
+    Told,
     Warmed,
 )
 
@@ -62,6 +63,19 @@ def test_an_engine_that_goes_on_from_a_prompt_is_given_the_sources() -> None:
     assert came(side, Go(at=0, ids=(4,))) == (ask(2, 4, only_warms=False, prompt=(9, 8)),)
     half = side.take(Spoke(run=2, ids=(5,), chunks=("",), whole=False))
     assert half == (Say(message=Said(at=1, ids=(5,), chunks=("",), whole=False)),)
+
+
+def test_who_is_asked_from_the_beginning_tells_what_its_engine_tells() -> None:
+    side = opened(VLLM)
+    came(side, Tokens(at=0, ids=()))
+    assert side.take(Told(run=1, message=Prompt(ids=(9,)))) == (), "the source's own engine tells it, while it speaks"
+    came(side, Go(at=0, ids=()))
+    assert side.take(Told(run=2, message=Prompt(ids=(9,)))) == (Say(message=Prompt(ids=(9,))),)
+    assert side.take(Told(run=2, message=Stuck(why="it thinks"))) == (Say(message=Stuck(why="it thinks")),)
+    further = opened(VLLM)
+    came(further, Prompt(ids=(9,)))
+    came(further, Go(at=0, ids=(1,)))
+    assert further.take(Told(run=1, message=Prompt(ids=(9, 1)))) == (), "of a prompt that is longer by what was said"
 
 
 def test_without_it_or_with_another_one_later_it_refuses() -> None:
