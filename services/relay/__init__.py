@@ -18,7 +18,8 @@ Done:
     conversation, client_end      a generation that may move, with whoever says it
     passing                       anything else
     move_port, arrival            movers, and generations that come here
-    engine_call, wire             connections that one thread has several of
+    dialling                      the way to another relay
+    engine_call, wire, letterbox  connections that one thread has several of, and letters of other threads
 
 The protocol and who may die when are in decision 0019.
 """

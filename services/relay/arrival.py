@@ -4,14 +4,18 @@ Run by the thread of the link's connection, which waits for the link and for its
 decided by `TargetSide`; here it is done.
 """
 
+import secrets
 import socket
 import time
+from queue import SimpleQueue
 from typing import Final
 
 from services.relay.dialect import question, told
 from services.relay.engine_call import Address, CallFailed, EngineCall, NotAStream, request_bytes
-from services.relay.link_messages import Go, Leave, Message, Misunderstood, Open, Prompt, Stuck, Tokens
+from services.relay.letterbox import Letterbox
+from services.relay.link_messages import Go, Leave, Message, Misunderstood, Open, Prompt, Stays, Stuck, Tokens
 from services.relay.resumable import Traits
+from services.relay.source_side import Moved, NotMoved
 from services.relay.stream_events import Piece, StreamBroken
 from services.relay.target_side import (
     Action,
@@ -19,10 +23,13 @@ from services.relay.target_side import (
     Came,
     Event,
     Failed,
+    Gone,
     HangUp,
+    Leaving,
     LinkLost,
     Say,
     Spoke,
+    Stayed,
     StopAsking,
     TargetSide,
     Told,
@@ -30,6 +37,8 @@ from services.relay.target_side import (
 )
 from services.relay.wire import RelayLink, wait
 
+Reports = SimpleQueue[Moved | NotMoved]
+_OVER: Final = NotMoved(why="it is over")
 _TICK_S: Final = 0.5
 _HEADERS: Final = (("Content-Type", "application/json"),)
 
@@ -43,7 +52,21 @@ class Arrival:
         self._run: int | None = None
         self._call: EngineCall | None = None
         self._only_warms = False
+        self.id = secrets.token_hex(8)
+        self._letters: Letterbox[tuple[str, Reports]] = Letterbox()
+        self._reports: Reports | None = None  # of who has asked that it goes on from here
         self._told: list[Prompt | Stuck] = []  # of this call
+
+    def move(self, to: str) -> Reports:
+        """From any thread: it is to go on at the relay with this address. There will be one report, whatever comes."""
+        reports: Reports = SimpleQueue()
+        if not self._letters.put((to, reports)):
+            reports.put(_OVER)
+        return reports
+
+    @property
+    def output_tokens(self) -> int:
+        return self._side.place
 
     def run(self) -> None:
         """Until it is over, or the link is. OSError: that broke."""
@@ -53,11 +76,14 @@ class Arrival:
             self._link.wire.flush_all()
         finally:
             self._stop()
+            self._report(_OVER)
+            for _, reports in self._letters.close():
+                reports.put(_OVER)
 
     def _step(self) -> None:
         """OSError: nobody is there to hear."""
         call = self._call
-        ready = wait([self._link, *([call] if call else [])], _TICK_S)
+        ready = wait([self._link, self._letters, *([call] if call else [])], _TICK_S)
         now = time.monotonic()
         if call is not None and call.fileno() in ready:
             self._read_call(call)
@@ -69,8 +95,23 @@ class Arrival:
                 return
             for message in messages:
                 self._take(message)
+        if self._letters.fileno() in ready:
+            for to, reports in self._letters.take():
+                self._leave(to, reports)
         if not self._side.is_over:
             self._link.tick(now)
+
+    def _leave(self, to: str, reports: Reports) -> None:
+        if self._reports is not None:
+            reports.put(NotMoved(why="it is being moved already"))
+            return
+        self._reports = reports
+        self._take(Leaving(to=to))
+
+    def _report(self, report: Moved | NotMoved) -> None:
+        if self._reports is not None:
+            self._reports.put(report)
+            self._reports = None
 
     def _read_call(self, call: EngineCall) -> None:
         assert self._run is not None
@@ -107,6 +148,10 @@ class Arrival:
                 self._stop()
             case Say(message=message):
                 self._link.say(message, time.monotonic())
+            case Gone():
+                self._report(Moved())
+            case Stayed(why=why):
+                self._report(NotMoved(why=why))
             case HangUp():
                 pass  # `run` ends, when what was said has gone out
 
@@ -127,6 +172,6 @@ class Arrival:
 
 def _from_source(message: Message) -> Came:
     """Misunderstood."""
-    if isinstance(message, Open | Prompt | Tokens | Go | Leave):
+    if isinstance(message, Open | Prompt | Tokens | Go | Leave | Stays):
         return Came(message=message)
     raise Misunderstood("a source says what only a target says")

@@ -4,20 +4,21 @@ Run by the thread of the client's connection, which waits for its client, its en
 at once: no token is handed from one thread to another. What is decided is decided by `SourceSide`; here it is done.
 """
 
-import os
 import secrets
-import select
-import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
+from knative_mig.core.errors import BadInput
 from services.relay.client_end import ClientEnd
 from services.relay.dialect import question
+from services.relay.dialling import Dialled
 from services.relay.engine_call import Address, CallFailed, EngineCall, NotAStream, request_bytes
-from services.relay.link_messages import FromTarget, Go, Message, Misunderstood, Prompt, Refuse, Said, Warm
+from services.relay.letterbox import Letterbox
+from services.relay.link_messages import FromTarget, Go, Message, Misunderstood, Onward, Prompt, Refuse, Said, Warm
 from services.relay.link_messages import Stuck as StuckThere
 from services.relay.resumable import Traits, Verdict
 from services.relay.source_side import (
@@ -35,6 +36,7 @@ from services.relay.source_side import (
     Moved,
     NotMoved,
     Phase,
+    Reached,
     Resume,
     Send,
     Silence,
@@ -42,7 +44,9 @@ from services.relay.source_side import (
     Spoke,
     Stuck,
     Tokenized,
+    Unreached,
 )
+from services.relay.source_side import Dial as DialIt
 from services.relay.stream_events import EngineStream, Envelope, StreamBroken, envelope_of, in_envelope
 from services.relay.wire import RelayLink, Waited, wait
 
@@ -52,11 +56,14 @@ _SAYS_WITHIN_S: Final = 60.0  # a target that lives and says nothing for so long
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Of a mover: a link to the target, on which nothing was asked yet, and where it waits for what comes of it."""
+    """A link to the target, and where the mover waits for what comes of it."""
 
-    link: socket.socket
-    unread: bytes = b""  # what the target has said by then
+    dialled: Dialled
+    onward_of: int | None = None  # the voice whose replica is left; None: this one
     reports: "SimpleQueue[Moved | NotMoved]" = field(default_factory=SimpleQueue)
+
+
+Dial = Callable[[Address], Dialled]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +81,10 @@ class NeedsEngine(Protocol):
 
 
 class Conversation:
-    """`needs_engine` is told when that changes. `elsewhere`: any replica of the function, where it is known."""
+    """`needs_engine` is told when that changes. `elsewhere`: any replica of the function, where it is known.
+
+    `dial`: how another relay is reached, where there is a secret to show it.
+    """
 
     def __init__(
         self,
@@ -85,6 +95,7 @@ class Conversation:
         traits: Traits,
         elsewhere: Address | None,
         needs_engine: NeedsEngine,
+        dial: Dial | None = None,
     ) -> None:
         self.id = secrets.token_hex(8)
         self.asked = asked
@@ -98,14 +109,12 @@ class Conversation:
         self._traits = traits
         self._elsewhere = elsewhere
         self._tell_need = needs_engine
+        self._dial = dial
         self._needed = True
         self._calls: dict[int, EngineCall] = {}
         self._links: dict[int, RelayLink] = {}
-        self._orders: SimpleQueue[Order] = SimpleQueue()
+        self._letters: Letterbox[Order | Unreached] = Letterbox()
         self._order: Order | None = None
-        self._lock = threading.Lock()  # of the bell and what it is rung for
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._is_closed = False
         self._envelope: Envelope | None = None
         self._envelope_of: int | None = None  # which voice's it is
         self._said_at = 0.0  # when the target last said something, or was told to go
@@ -114,12 +123,8 @@ class Conversation:
 
     def move(self, order: Order) -> None:
         """Its reports get one answer, whatever comes."""
-        with self._lock:
-            if not self._is_closed:
-                self._orders.put(order)
-                os.eventfd_write(self._bell, 1)
-                return
-        _refuse(order, "it is over")
+        if not self._letters.put(order):
+            _refuse(order, "it is over")
 
     @property
     def output_tokens(self) -> int:
@@ -140,8 +145,7 @@ class Conversation:
         return not (self.broke_because or self.not_a_stream or self._client_left)
 
     def _step(self) -> None:
-        bell = _Bell(self._bell)
-        whom: list[Waited] = [*self._calls.values(), *self._links.values(), bell, self._client]
+        whom: list[Waited] = [*self._calls.values(), *self._links.values(), self._letters, self._client]
         is_behind = self._client.wire.is_behind
         ready = wait(whom, _TICK_S if self._links or is_behind else None)
         now = time.monotonic()
@@ -151,8 +155,9 @@ class Conversation:
         for voice, link in tuple(self._links.items()):
             if self._links.get(voice) is link:
                 self._read_link(voice, link, now, has_something=link.fileno() in ready)
-        if self._bell in ready:
-            self._take_orders()
+        if self._letters.fileno() in ready:
+            for letter in self._letters.take():
+                self._take_letter(letter)
         if self._client.fileno() in ready or is_behind:
             self._client.wire.flush()
             if self._client.is_quiet and self._client.is_gone():
@@ -213,21 +218,33 @@ class Conversation:
             return replace(message, chunks=self._enveloped(message.chunks, voice))
         if isinstance(message, Prompt) and self.input_tokens is None:
             self.input_tokens = len(message.ids)
-        if isinstance(message, Warm | Prompt | StuckThere | Refuse):
+        if isinstance(message, Warm | Prompt | StuckThere | Onward | Refuse):
             return message
         raise Misunderstood("a target says what only a source says")
 
-    def _take_orders(self) -> None:
-        os.eventfd_read(self._bell)
-        while not self._orders.empty():
-            order = self._orders.get()
-            if self._order is not None:
-                _refuse(order, "it is being moved already")
-                continue
-            self._order = order
-            self._take(Move())
-            if self._order is order and not self._has_link_of(order):
-                self._report(NotMoved(why="it is being moved already") if self.side.needs_engine else Moved())
+    def _take_letter(self, letter: Order | Unreached) -> None:
+        if isinstance(letter, Unreached):
+            self._take(letter)
+            return
+        if self._order is not None:
+            _refuse(letter, "it is being moved already")
+            if letter.onward_of is not None:
+                self._take(Unreached(voice=letter.onward_of, why="it is being moved already"))
+            return
+        self._order = letter
+        self._take(Move() if letter.onward_of is None else Reached(voice=letter.onward_of))
+        if self._order is letter and not self._has_link_of(letter):
+            self._report(NotMoved(why="it is being moved already") if self.side.needs_engine else Moved())
+
+    def _dial_onward(self, dial: Dial, voice: int, to: str) -> None:
+        """On a thread of its own."""
+        letter: Order | Unreached
+        try:
+            letter = Order(dialled=dial(Address.of(to)), onward_of=voice)
+        except (BadInput, OSError) as error:
+            letter = Unreached(voice=voice, why=f"{to[:128]} cannot be reached: {error}")
+        if not self._letters.put(letter) and isinstance(letter, Order):
+            letter.dialled.link.close()
 
     # -- what is to be done --------------------------------------------------------------------------------------------
 
@@ -249,7 +266,11 @@ class Conversation:
                 self._break(why)
             case Link(voice=voice):
                 assert self._order is not None
-                self._links[voice] = RelayLink(self._order.link, time.monotonic(), self._order.unread)
+                dialled = self._order.dialled
+                self._links[voice] = RelayLink(dialled.link, time.monotonic(), dialled.unread)
+            case DialIt(voice=voice, to=to):
+                assert self._dial is not None, "who has been sent somewhere has shown the secret"
+                threading.Thread(target=self._dial_onward, args=(self._dial, voice, to), daemon=True).start()
             case Send(voice=voice, message=message):
                 self._say(voice, message)
             case Resume():
@@ -277,11 +298,11 @@ class Conversation:
         if self._order is not None:
             self._order.reports.put(report)
             if not self._has_link_of(self._order):
-                self._order.link.close()
+                self._order.dialled.link.close()
             self._order = None
 
     def _has_link_of(self, order: Order) -> bool:
-        return any(link.wire.socket is order.link for link in self._links.values())
+        return any(link.wire.socket is order.dialled.link for link in self._links.values())
 
     def _resume(self, how: Resume) -> None:
         address = self._engine if how.kind is Kind.OWN else self._elsewhere
@@ -312,9 +333,7 @@ class Conversation:
     # -- its end -------------------------------------------------------------------------------------------------------
 
     def _close(self) -> None:
-        with self._lock:
-            self._is_closed = True
-            os.close(self._bell)
+        late = self._letters.close()
         if self._needed:
             self._needed = False
             self._tell_need(need=False)
@@ -323,19 +342,11 @@ class Conversation:
         for link in self._links.values():
             link.close()
         self._report(NotMoved(why="it is over"))
-        while not self._orders.empty():
-            _refuse(self._orders.get(), "it is over")
+        for letter in late:
+            if isinstance(letter, Order):
+                _refuse(letter, "it is over")
 
 
 def _refuse(order: Order, why: str) -> None:
-    order.link.close()
+    order.dialled.link.close()
     order.reports.put(NotMoved(why=why))
-
-
-@dataclass(frozen=True, slots=True)
-class _Bell:
-    number: int
-    awaits = select.POLLIN
-
-    def fileno(self) -> int:
-        return self.number

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from services.relay.conversation import Conversation
+from services.relay.arrival import Arrival
+from services.relay.conversation import Conversation, Dial
 from services.relay.engine_call import Address
 from services.relay.replica import Do, Event, InFlight, Replica, Stage, Where
 from services.relay.resumable import Traits
@@ -20,6 +21,7 @@ class Guest:
 
     why_not: str = "it has just come"
     conversation: Conversation | None = None
+    arrival: Arrival | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,6 +30,7 @@ class Desk:
     traits: Traits
     elsewhere: Address | None  # the function's own URL
     end_engine: Callable[[], None]  # returns at once
+    dial: Dial | None = None  # how another relay is reached; None: there is no secret to show it
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _replica: Replica = field(default_factory=Replica)
     _guests: set[Guest] = field(default_factory=set)

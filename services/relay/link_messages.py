@@ -59,6 +59,13 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stays:
+    """Source: no other relay goes on with it, so this one is to."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warm:
     """Target: the keys and values of so many tokens have been computed."""
 
@@ -84,6 +91,13 @@ class Stuck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Onward:
+    """Target: this replica is wanted, and there is another relay that could go on."""
+
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
     """Target: not here, or no further."""
 
@@ -95,8 +109,8 @@ class Alive:
     """Either: there is nothing to say, and this end is there."""
 
 
-FromSource = Open | Prompt | Tokens | Go | Leave
-FromTarget = Warm | Prompt | Stuck | Said | Refuse
+FromSource = Open | Prompt | Tokens | Go | Leave | Stays
+FromTarget = Warm | Prompt | Stuck | Said | Onward | Refuse
 Message = FromSource | FromTarget | Alive
 
 
@@ -175,9 +189,11 @@ _KINDS: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "tokens": (Tokens, {"at": _count, "ids": _ids}),
     "go": (Go, {"at": _count, "ids": _ids}),
     "leave": (Leave, {}),
+    "stays": (Stays, {"why": _text}),
     "warm": (Warm, {"count": _count}),
     "said": (Said, {"at": _count, "ids": _ids, "chunks": _texts, "last": _flag, "whole": _flag}),
     "stuck": (Stuck, {"why": _text}),
+    "onward": (Onward, {"to": _text}),
     "refuse": (Refuse, {"why": _text}),
     "alive": (Alive, {}),
 }

@@ -8,7 +8,6 @@ away.
 
 import hmac
 import json
-import socket
 import threading
 import time
 from http import HTTPStatus
@@ -17,19 +16,16 @@ from typing import Any, Final
 
 from knative_mig.adapters.bounded_http import READ_WITHIN_S, BoundedHandler, BoundedServer, NotRead
 from knative_mig.core.errors import BadInput
-from services.relay.arrival import Arrival
+from services.relay.arrival import Arrival, Reports
 from services.relay.conversation import Order
 from services.relay.desk import Desk, Guest
+from services.relay.dialling import PROTOCOL, dialled
 from services.relay.engine_call import Address
-from services.relay.http_answer import AnswerBroken, HttpAnswer
-from services.relay.link_messages import VERSION
 from services.relay.replica import Leave, Stay
 from services.relay.source_side import Moved
 
-PROTOCOL: Final = f"knative-mig-relay/{VERSION}"
 _LARGEST: Final = 4096  # bytes of a mover's request
 _MOVES_WITHIN_S: Final = 120.0
-_DIALS_WITHIN_S: Final = 2.0
 _JSON: Final = "application/json"
 
 
@@ -87,23 +83,37 @@ class _Handler(BoundedHandler):
             return
         desk.take(Leave())
         guests = desk.guests()
-        orders: dict[Guest, Order] = {}
+        try:
+            orders = self._dialled(target, guests)
+        except OSError as error:
+            desk.take(Stay())
+            self.refuse(HTTPStatus.BAD_GATEWAY, f"{target} cannot be reached: {error}")
+            return
+        reports: dict[Guest, Reports] = {}
         for guest in guests:
             if guest.conversation is not None:
-                try:
-                    orders[guest] = _dialled(target, self.server.secret)
-                except OSError as error:
-                    for order in orders.values():
-                        order.link.close()
-                    desk.take(Stay())
-                    self.refuse(HTTPStatus.BAD_GATEWAY, f"{target} cannot be reached: {error}")
-                    return
-        for guest, order in orders.items():
-            assert guest.conversation is not None
-            guest.conversation.move(order)
+                guest.conversation.move(orders[guest])
+                reports[guest] = orders[guest].reports
+            elif guest.arrival is not None:
+                reports[guest] = guest.arrival.move(f"http://{target}{target.path}")
         deadline = time.monotonic() + _MOVES_WITHIN_S
-        told = [{**_told(guest), **_outcome(guest, orders.get(guest), deadline)} for guest in guests]
+        told = [{**_told(guest), **_outcome(guest, reports.get(guest), deadline)} for guest in guests]
         self.answer(HTTPStatus.OK, json.dumps({"generations": told}).encode(), _JSON)
+
+    def _dialled(self, target: Address, guests: tuple[Guest, ...]) -> dict[Guest, Order]:
+        """A link for each generation whose client is here. OSError: it is away, or takes nothing."""
+        orders: dict[Guest, Order] = {}
+        try:
+            for guest in guests:
+                if guest.conversation is not None:
+                    orders[guest] = Order(dialled=dialled(target, self.server.secret))
+            if not orders and any(guest.arrival for guest in guests):  # whose sources dial, and find out late
+                dialled(target, self.server.secret).link.close()
+        except OSError:
+            for order in orders.values():
+                order.dialled.link.close()
+            raise
+        return orders
 
     # -- to here -------------------------------------------------------------------------------------------------------
 
@@ -112,7 +122,8 @@ class _Handler(BoundedHandler):
         if self.headers.get("Upgrade") != PROTOCOL:
             self.refuse(HTTPStatus.UPGRADE_REQUIRED, f"this is reached by {PROTOCOL}")
             return
-        desk, guest = self.server.desk, Guest(why_not="it has just come here")
+        desk = self.server.desk
+        guest = Guest(why_not="it has just come here")
         if not desk.arrive(guest):
             self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "this replica is leaving itself")
             return
@@ -121,22 +132,25 @@ class _Handler(BoundedHandler):
             self.wfile.write(
                 f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: {PROTOCOL}\r\nConnection: Upgrade\r\n\r\n".encode()
             )
-            Arrival(self.connection, engine=desk.engine, traits=desk.traits).run()
+            guest.arrival = Arrival(self.connection, engine=desk.engine, traits=desk.traits)
+            guest.arrival.run()
 
 
 def _told(guest: Guest) -> dict[str, Any]:
-    conversation = guest.conversation
+    conversation, arrival = guest.conversation, guest.arrival
+    if arrival is not None:
+        return {"id": arrival.id, "input_tokens": None, "output_tokens": arrival.output_tokens, "stays": ""}
     if conversation is None:
         return {"id": "", "input_tokens": None, "output_tokens": None, "stays": guest.why_not}
     tokens = {"input_tokens": conversation.input_tokens, "output_tokens": conversation.output_tokens}
     return {"id": conversation.id, **tokens, "stays": ""}
 
 
-def _outcome(guest: Guest, order: Order | None, deadline: float) -> dict[str, Any]:
-    if order is None:
+def _outcome(guest: Guest, reports: Reports | None, deadline: float) -> dict[str, Any]:
+    if reports is None:
         return {"moved": False, "why": guest.why_not}
     try:
-        report = order.reports.get(timeout=max(0.0, deadline - time.monotonic()))
+        report = reports.get(timeout=max(0.0, deadline - time.monotonic()))
     except Empty:
         return {"moved": False, "why": f"it takes longer than {_MOVES_WITHIN_S:g} s"}
     return {"moved": True, "why": ""} if isinstance(report, Moved) else {"moved": False, "why": report.why}
@@ -151,30 +165,3 @@ def _target(body: bytes) -> Address:
     if not (isinstance(asked, dict) and asked.keys() == {"to"} and isinstance(asked["to"], str)):
         raise BadInput('a move is asked for by {"to": "http://address:port"}')
     return Address.of(asked["to"])
-
-
-def _dialled(target: Address, secret: str) -> Order:
-    """OSError: it is away, or takes nothing."""
-    link = socket.create_connection((target.host, target.port), timeout=_DIALS_WITHIN_S)
-    try:
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        head = (
-            f"POST {target.path}/generations HTTP/1.1", f"Host: {target}", f"Authorization: Bearer {secret}",
-            "Connection: Upgrade", f"Upgrade: {PROTOCOL}", "Content-Length: 0", "", "",
-        )  # fmt: skip
-        link.sendall("\r\n".join(head).encode("latin-1"))
-        answer = HttpAnswer()
-        while answer.head is None:
-            data = link.recv(4096)
-            answer.feed(data)
-            if not data:
-                answer.end()
-        if answer.head.status != HTTPStatus.SWITCHING_PROTOCOLS:
-            raise ConnectionRefusedError(f"it answers {answer.head.status}")
-    except AnswerBroken as error:
-        link.close()
-        raise ConnectionAbortedError(str(error)) from error
-    except OSError:
-        link.close()
-        raise
-    return Order(link=link, unread=answer.rest)

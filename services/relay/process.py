@@ -22,6 +22,7 @@ from knative_mig.adapters.threads import Threads
 from knative_mig.core.errors import BadInput
 from services.relay.child import Child, answers, free_port, longest, take_orphans
 from services.relay.desk import Desk
+from services.relay.dialling import dialled
 from services.relay.engine_call import Address
 from services.relay.move_port import MovePort
 from services.relay.release import is_deleted, why_not_released
@@ -68,6 +69,7 @@ class Relay:
             traits=ENGINES[settings.engine],
             elsewhere=elsewhere,
             end_engine=self._child.end,
+            dial=(lambda target: dialled(target, self._secret)) if self._secret else None,
         )
         self._threads = Threads(self.stop)
         self._code = 0

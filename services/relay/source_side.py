@@ -18,7 +18,20 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from services.relay.link_messages import FromSource, FromTarget, Go, Leave, Open, Prompt, Refuse, Said, Tokens, Warm
+from services.relay.link_messages import (
+    FromSource,
+    FromTarget,
+    Go,
+    Leave,
+    Onward,
+    Open,
+    Prompt,
+    Refuse,
+    Said,
+    Stays,
+    Tokens,
+    Warm,
+)
 from services.relay.link_messages import Stuck as StuckThere
 from services.relay.resumable import Verdict
 
@@ -28,6 +41,7 @@ MOST_ROUNDS: Final = 5
 
 class Kind(Enum):
     OWN = "the own engine"
+    FORMER = "the target before"  # of a move on: it speaks until the next one does
     TARGET = "the target"
     ELSEWHERE = "another replica"
 
@@ -74,6 +88,19 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """The relay that this target has asked to go on with."""
+
+    voice: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreached:
+    voice: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """A voice says no more: it died, refused, or its connection broke or was silent for too long."""
 
@@ -86,7 +113,7 @@ class ClientLeft:
     pass
 
 
-Event = Move | Spoke | Tokenized | Stuck | Heard | Failed | ClientLeft
+Event = Move | Spoke | Tokenized | Stuck | Heard | Reached | Unreached | Failed | ClientLeft
 
 
 # -- what is to be done ------------------------------------------------------------------------------------------------
@@ -97,6 +124,14 @@ class Link:
     """Connect to the target; what comes of it is said by this voice."""
 
     voice: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dial:
+    """Reach the relay that this voice's replica is to be left for; no token waits for that."""
+
+    voice: int
+    to: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +188,7 @@ class NotMoved:
     why: str
 
 
-Action = Link | Send | Resume | Silence | Emit | Finish | Break | Moved | NotMoved
+Action = Link | Dial | Send | Resume | Silence | Emit | Finish | Break | Moved | NotMoved
 
 
 class Phase(Enum):
@@ -217,6 +252,10 @@ class SourceSide:
                 return self._spoke(event)
             case Heard(voice=voice, message=message) if voice in self._voices:
                 return self._heard(voice, message)
+            case Reached(voice=voice) if voice in self._voices:
+                return self._move_on(voice)
+            case Unreached(voice=voice, why=why) if voice in self._voices:
+                return (Send(voice=voice, message=Stays(why=why)),)
             case Failed(voice=voice, why=why) if voice in self._voices:
                 return self._failed(voice, why)
         return ()
@@ -230,6 +269,9 @@ class SourceSide:
             return ()
         if not self.needs_engine:
             return (Moved(),)
+        return self._begin_move()
+
+    def _begin_move(self) -> tuple[Action, ...]:
         voice = self._new_voice(Kind.TARGET)
         self.phase, self._rounds, self._sent = Phase.WARMS, 1, self._whole
         self._behind = self._whole
@@ -240,6 +282,23 @@ class SourceSide:
             *prompt,
             Send(voice=voice, message=Tokens(at=0, ids=tuple(self.said[: self._whole]))),
         )
+
+    def _asked_onward(self, number: int, to: str) -> tuple[Action, ...]:
+        """By a target whose replica is wanted in its turn. The client stays here, so there is no chain of relays."""
+        voice = self._voices[number]
+        if voice.kind is Kind.TARGET and self.phase is not Phase.MOVED:
+            if self._speaker() is not None:
+                return (Send(voice=number, message=Leave()), *self._failed(number, "its replica is leaving"))
+            return (Send(voice=number, message=Stays(why="it has not begun there yet")),)
+        if self._why_not:
+            return (Send(voice=number, message=Stays(why=self._why_not)),)
+        return (Dial(voice=number, to=to),)
+
+    def _move_on(self, number: int) -> tuple[Action, ...]:
+        if self.phase in {Phase.WARMS, Phase.GOES}:
+            return (Send(voice=number, message=Stays(why="it is being moved already")),)
+        self._voices[number].kind = Kind.FORMER
+        return self._begin_move()
 
     def _tokenized(self, ids: tuple[int, ...]) -> tuple[Action, ...]:
         """It comes before any token, so a target that was opened without has been sent none yet."""
@@ -254,23 +313,28 @@ class SourceSide:
         self._why_not = self._why_not or why
         if self.phase not in {Phase.WARMS, Phase.GOES}:
             return ()
+        target = self._voice_of(Kind.TARGET)
         self.phase = Phase.STAYS
-        return (*self._silence(Kind.TARGET), NotMoved(why=why))
+        return (*(() if target is None else self._silence(target)), *self._not_moved(why))
 
     def _heard(self, voice: int, message: FromTarget) -> tuple[Action, ...]:
+        was_target = self._voices[voice].kind is Kind.FORMER
+        may_speak = was_target or self.phase in {Phase.GOES, Phase.MOVED}
         match message:
             case Refuse(why=why):
                 return self._failed(voice, why)
-            case Warm(count=count) if self.phase is Phase.WARMS and count == self._sent:
+            case Warm(count=count) if self.phase is Phase.WARMS and count == self._sent and not was_target:
                 return self._next_round(voice)
-            case Warm() if self.phase is Phase.GOES:  # crossed with a go that could not wait
+            case Warm() if self.phase is Phase.GOES and not was_target:  # crossed with a go that could not wait
                 return ()
-            case Prompt(ids=ids) if self.phase in {Phase.GOES, Phase.MOVED}:
+            case Prompt(ids=ids) if may_speak:
                 return self._tokenized(ids)
-            case StuckThere(why=why) if self.phase in {Phase.GOES, Phase.MOVED}:
+            case StuckThere(why=why) if may_speak:
                 self._why_not = self._why_not or why
                 return ()
-            case Said(at=at, ids=ids, chunks=chunks, last=last) if self.phase in {Phase.GOES, Phase.MOVED}:
+            case Onward(to=to) if may_speak:
+                return self._asked_onward(voice, to)
+            case Said(at=at, ids=ids, chunks=chunks, last=last) if may_speak:
                 if at == self._voices[voice].at:
                     return self._spoke(Spoke(voice=voice, ids=ids, chunks=chunks, last=last, whole=message.whole))
         return self._failed(voice, "it says what it cannot say now")
@@ -293,7 +357,7 @@ class SourceSide:
         at, self._sent = self._sent, self._begin_behind_whole(voice)
         actions: list[Action] = [Send(voice=voice, message=Go(at=at, ids=tuple(self.said[at : self._whole])))]
         if not self._repeats:  # what two engines draw cannot be compared, so only one may draw
-            actions += self._silence(Kind.OWN)
+            actions += self._silence_all_but(voice)
         return tuple(actions)
 
     def _begin_behind_whole(self, voice: int) -> int:
@@ -313,7 +377,7 @@ class SourceSide:
             return self._said_again(number, event.ids, last=event.last)
         if voice.kind is Kind.TARGET and self.phase is Phase.GOES and not event.ids:
             return self._failed(number, "it ends without a token")
-        actions = list(self._switched() if voice.kind is Kind.TARGET else ())
+        actions = list(self._switched(number))
         voice.at += len(event.ids)
         self.said += event.ids
         if event.whole:
@@ -340,13 +404,14 @@ class SourceSide:
         if last or until > len(self.said) or tuple(self.said[voice.at : until]) != ids:
             return self._failed(number, "it says something else than the client has got")
         voice.at = until
-        return self._switched()
+        return self._switched(number)
 
-    def _switched(self) -> tuple[Action, ...]:
-        if self.phase is not Phase.GOES:
+    def _switched(self, number: int) -> tuple[Action, ...]:
+        """Where it is the target's first."""
+        if self.phase is not Phase.GOES or self._voices[number].kind is not Kind.TARGET:
             return ()
         self.phase = Phase.MOVED
-        return (*self._silence(Kind.OWN), Moved())
+        return (*self._silence_all_but(number), Moved())
 
     # -- ends ----------------------------------------------------------------------------------------------------------
 
@@ -356,9 +421,9 @@ class SourceSide:
         if voice.kind is Kind.TARGET:
             moved, self.phase = self.phase is Phase.MOVED, Phase.STAYS
             if not moved:
-                actions.append(NotMoved(why=f"{voice.kind.value}: {why}"))
-        elif voice.kind is Kind.OWN:
-            self._own_died = True
+                actions += self._not_moved(f"{voice.kind.value}: {why}")
+        elif voice.kind in {Kind.OWN, Kind.FORMER}:
+            self._own_died = self._own_died or voice.kind is Kind.OWN
             target = self._voice_of(Kind.TARGET)
             if target is not None and self.phase is Phase.WARMS:
                 actions += self._go(target)
@@ -366,13 +431,18 @@ class SourceSide:
             actions += self._in_need(voice.kind, why)
         return tuple(actions)
 
+    def _not_moved(self, why: str) -> tuple[Action, ...]:
+        former = self._voice_of(Kind.FORMER)
+        stays = () if former is None else (Send(voice=former, message=Stays(why=why)),)
+        return (*stays, NotMoved(why=why))
+
     def _in_need(self, after: Kind, why: str) -> tuple[Action, ...]:
         """Nobody speaks for the client: who else can? Each kind is asked once, so this comes to an end."""
         may_repeat = not self._why_not or not self._has_emitted
         if after is Kind.ELSEWHERE or not may_repeat:
             self.is_over = True
             return (Break(why=f"{after.value}: {why}"),)
-        kind = Kind.OWN if after is Kind.TARGET and not self._own_died else Kind.ELSEWHERE
+        kind = Kind.ELSEWHERE if after is Kind.OWN or self._own_died else Kind.OWN
         voice = self._new_voice(kind)
         self._begin_behind_whole(voice)
         return (self._resume(voice, kind),)
@@ -383,13 +453,8 @@ class SourceSide:
 
     def _over(self) -> tuple[Action, ...]:
         self.is_over = True
-        actions: list[Action] = []
-        target = self._voice_of(Kind.TARGET)
-        if target is not None:
-            actions.append(Send(voice=target, message=Leave()))
-            if self.phase is not Phase.MOVED:
-                actions.append(NotMoved(why="it is over"))
-        return (*actions, *(action for kind in Kind for action in self._silence(kind)))
+        was_moving = self.phase in {Phase.WARMS, Phase.GOES}
+        return (*((NotMoved(why="it is over"),) if was_moving else ()), *self._silence_all_but(None))
 
     # -- voices --------------------------------------------------------------------------------------------------------
 
@@ -402,9 +467,15 @@ class SourceSide:
     def _voice_of(self, kind: Kind) -> int | None:
         return next((number for number, voice in self._voices.items() if voice.kind is kind), None)
 
-    def _silence(self, kind: Kind) -> tuple[Action, ...]:
-        number = self._voice_of(kind)
-        if number is None:
-            return ()
-        del self._voices[number]
-        return (Silence(voice=number),)
+    def _speaker(self) -> int | None:
+        """Who says tokens while a target does not yet."""
+        return next((number for number, voice in self._voices.items() if voice.kind is not Kind.TARGET), None)
+
+    def _silence(self, number: int) -> tuple[Action, ...]:
+        kind = self._voices.pop(number).kind
+        leave = (Send(voice=number, message=Leave()),) if kind in {Kind.TARGET, Kind.FORMER} else ()
+        return (*leave, Silence(voice=number))
+
+    def _silence_all_but(self, kept: int | None) -> tuple[Action, ...]:
+        others = [number for number in self._voices if number != kept]
+        return tuple(action for number in others for action in self._silence(number))

@@ -14,10 +14,12 @@ from services.relay.link_messages import (
     FromTarget,
     Go,
     Leave,
+    Onward,
     Open,
     Prompt,
     Refuse,
     Said,
+    Stays,
     Stuck,
     Tokens,
     Warm,
@@ -69,7 +71,14 @@ class Failed:
     why: str
 
 
-Event = Came | LinkLost | Warmed | Spoke | Told | Failed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """Somebody wants this engine's slice too, and another relay is there to go on."""
+
+    to: str
+
+
+Event = Came | LinkLost | Warmed | Spoke | Told | Failed | Leaving
 
 
 # -- what is to be done ------------------------------------------------------------------------------------------------
@@ -98,11 +107,21 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """It has left as it was to: another goes on, or the source's own engine, which had not stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stayed:
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HangUp:
     """After what was said has gone out."""
 
 
-Action = Ask | StopAsking | Say | HangUp
+Action = Ask | StopAsking | Say | Gone | Stayed | HangUp
 
 
 class TargetSide:
@@ -116,6 +135,12 @@ class TargetSide:
         self._running: int | None = None
         self._warming_to = 0  # tokens
         self._at: int | None = None  # the place of what is said next, once told to go on
+        self._is_leaving = False
+
+    @property
+    def place(self) -> int:
+        """The tokens so far, the source's too."""
+        return len(self._tokens) if self._at is None else self._at
 
     def take(self, event: Event) -> tuple[Action, ...]:
         if self.is_over:
@@ -123,6 +148,8 @@ class TargetSide:
         match event:
             case LinkLost():
                 return self._end()
+            case Leaving(to=to):
+                return self._leave(to)
             case Came(message=message):
                 return self._came(message)
             case Warmed(run=run) if run == self._running and self._at is None:
@@ -146,7 +173,10 @@ class TargetSide:
     def _came(self, message: FromSource) -> tuple[Action, ...]:
         match message:
             case Leave():
-                return self._end()
+                return (*((Gone(),) if self._is_leaving else ()), *self._end())
+            case Stays(why=why) if self._is_leaving:
+                self._is_leaving = False
+                return (Stayed(why=why),)
             case Open() if self._asked is None:
                 self._asked = message
                 why = judged(message.path, message.body, self._engine).why_not
@@ -164,6 +194,12 @@ class TargetSide:
                 self._at = len(self._tokens)
                 return (*self._stop(), self._ask(only_warms=False))
         return self._refuse("the source says what it cannot say now")
+
+    def _leave(self, to: str) -> tuple[Action, ...]:
+        if self._at is None:  # the source's engine goes on still
+            return (Gone(), *self._refuse("its replica is leaving"))
+        self._is_leaving = True
+        return (Say(message=Onward(to=to)),)
 
     def _warm(self) -> tuple[Action, ...]:
         self._warming_to = len(self._tokens)

@@ -67,6 +67,7 @@ class _Handler(BoundedHandler):
             engine=desk.engine,
             traits=desk.traits,
             elsewhere=desk.elsewhere,
+            dial=desk.dial,
             needs_engine=lambda *, need: desk.need(guest, need=need),
         )
         guest.conversation = conversation

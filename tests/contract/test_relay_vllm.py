@@ -118,6 +118,18 @@ def test_a_target_whose_engine_dies_later_is_gone_on_from_too(tmp_path: Path) ->
         assert reader.told == unmoved(CHAT, TALK)
 
 
+def test_what_has_come_is_moved_on(tmp_path: Path) -> None:
+    with vllm_relays(tmp_path, 3) as (source, middle, last):
+        reader = Reader(source.port, CHAT, TALK)
+        reader.read_until(20)
+        assert source.migrate(middle)[1]["generations"][0]["moved"]
+        reader.read_until(100)
+        assert middle.migrate(last)[1]["generations"][0]["moved"]
+        until(lambda: not middle.engine_lives, "the engine's end")
+        assert not reader.is_done
+        assert reader.read_all().told == unmoved(CHAT, TALK)
+
+
 def test_what_is_drawn_moves_too_and_has_the_length_that_was_asked_for(tmp_path: Path) -> None:
     with vllm_relays(tmp_path) as (source, target):
         reader = Reader(source.port, CHAT, {**TALK, "temperature": 1.0})

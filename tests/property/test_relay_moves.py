@@ -9,13 +9,16 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.relay.source_side import Kind
+from services.relay.source_side import Kind, Moved, Phase
 from tests.rigs.relay_world import StoryTeller, World, is_complete, story_of, story_world, text_with_ends
 
-ACTS = ("own speaks", "source takes", "to target", "target takes", "target speaks", "to source", "elsewhere speaks")
+ACTS = (
+    "own speaks", "source takes", "to target", "target takes", "target speaks", "to source", "elsewhere speaks",
+    "second target speaks", "dial",
+)  # fmt: skip
 HARMS = (
     "own dies", "target dies", "target's engine dies", "link is cut", "elsewhere dies", "client leaves", "source dies",
-    "target lies",
+    "target lies", "second target dies", "second target's engine dies",
 )  # fmt: skip
 BODIES = st.builds(
     lambda seed, prompt, most: {"seed": seed, "prompt": "x" * prompt, "max_tokens": most, "stream": True},
@@ -32,6 +35,27 @@ def play(world: World, turns: list[tuple[str, int]]) -> None:
     for what, times in turns:
         for _ in range(times):
             world.act(what)
+
+
+def suffer(world: World, harms: list[tuple[list[tuple[str, int]], str]]) -> None:
+    """It is moved, and moved on, and again after each harm."""
+    world.act("move")
+    for turns, harm in harms:
+        play(world, turns)
+        world.act("move on")
+        play(world, turns)
+        world.harm(harm)
+        world.act("move")
+    play_out(world)
+
+
+def move_and_move_on(world: World, own: int) -> None:
+    """The second when the first is done: nothing of it has gone anywhere yet."""
+    play(world, [("own speaks", own), ("source takes", own)])
+    world.act("move")
+    while not (world.source.phase is Phase.MOVED or world.outcome):
+        play(world, [(what, 1) for what in ACTS])
+    world.act("move on")
 
 
 def play_out(world: World) -> None:
@@ -58,8 +82,9 @@ def check_story(world: World, harms: list[str]) -> None:
 
 def check_quiet(world: World) -> None:
     assert world.source.is_over or not world.source_is_up
-    assert not any(engine.runs for engine in world.engines.values()), "an engine works for nobody"
-    assert all(link.side.is_over for link in world.links.values()) or not world.target_is_up
+    engines = [*world.engines.values(), *(target.engine for target in world.targets.values())]
+    assert not any(engine.runs for engine in engines), "an engine works for nobody"
+    assert all(link.side.is_over or not link.target.is_up for link in world.links.values())
 
 
 @settings(max_examples=400, deadline=None)
@@ -82,12 +107,7 @@ def test_whoever_dies_whenever_the_client_gets_the_right_text_or_a_clean_end(
 ) -> None:
     world = story_world(body, repeats=repeats, caches=caches, ends_apart=ends_apart)
     play(world, before)
-    world.act("move")
-    for turns, harm in harms:
-        play(world, turns)
-        world.harm(harm)
-        world.act("move")  # the mover tries again
-    play_out(world)
+    suffer(world, harms)
     check_story(world, [harm for _, harm in harms])
 
 
@@ -112,3 +132,44 @@ def test_unharmed_it_moves_and_the_client_does_not_notice(
     elsewhere = world.engines[Kind.ELSEWHERE]
     assert isinstance(elsewhere, StoryTeller)
     assert not elsewhere.known, "nobody else was asked"
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10_000), repeats=st.booleans(), caches=st.booleans(), own=st.integers(0, 30))
+def test_what_has_come_by_a_link_is_moved_on_and_its_replica_is_free_before_it_ends(
+    *, seed: int, repeats: bool, caches: bool, own: int
+) -> None:
+    body = {"seed": seed, "prompt": "x" * 9, "max_tokens": 4000, "stream": True}
+    world = story_world(body, repeats=repeats, caches=caches, ends_apart=False)
+    first = world.targets["first"]
+    move_and_move_on(world, own)
+    while not (len(world.reports) > 1 or world.outcome):
+        play(world, [(what, 1) for what in ACTS])
+    if not world.outcome:
+        play(world, [(what, 1) for what in ("to target", "target takes") for _ in range(20)])
+        assert world.reports == [Moved(), Moved()]
+        assert not first.engine.runs
+        assert all(link.side.is_over for link in world.links.values() if link.target is first)
+    play_out(world)
+    assert not repeats or tuple(world.got) == story_of(body)
+    check_story(world, [])
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    body=BODIES,
+    repeats=st.booleans(),
+    own=st.integers(0, 30),
+    acts=st.lists(st.sampled_from(ACTS), max_size=160),
+    harm=st.sampled_from(HARMS),
+)
+def test_whoever_dies_while_it_is_moved_on_the_client_gets_the_right_text_or_a_clean_end(
+    *, body: dict[str, Any], repeats: bool, own: int, acts: list[str], harm: str
+) -> None:
+    world = story_world(body, repeats=repeats, caches=True, ends_apart=False)
+    move_and_move_on(world, own)
+    play(world, [(what, 1) for what in acts])
+    world.harm(harm)
+    world.act("move on")
+    play_out(world)
+    check_story(world, [harm])

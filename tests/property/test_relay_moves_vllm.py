@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from services.relay.resumable import CHAT, COMPLETIONS
 from services.relay.source_side import Kind
-from tests.property.test_relay_moves import HARMED, TURNS, check_quiet, play, play_out
+from tests.property.test_relay_moves import (
+    ACTS,
+    HARMED,
+    HARMS,
+    TURNS,
+    check_quiet,
+    move_and_move_on,
+    play,
+    play_out,
+    suffer,
+)
 from tests.rigs import vllm_model
 from tests.rigs.relay_world import World, vllm_story_of, vllm_world
 
@@ -77,12 +87,7 @@ def test_whoever_dies_whenever_the_client_gets_the_right_chunks_or_a_clean_end(
 ) -> None:
     world = vllm_world(*asked)
     play(world, before)
-    world.act("move")
-    for turns, harm in harms:
-        play(world, turns)
-        world.harm(harm)
-        world.act("move")
-    play_out(world)
+    suffer(world, harms)
     whole = vllm_story_of(*asked)
     assert tuple(world.got) == whole[: len(world.got)], "the client got something else"
     assert world.outcome != "finished" or len(world.got) == len(whole), "the client did not get all"
@@ -114,14 +119,9 @@ def test_what_is_drawn_is_one_text_whoever_draws_it(
     world = vllm_world(path, drawn)
     assert not world.repeats
     play(world, before)
-    world.act("move")
     # Who says another token than is drawn cannot be found out.
     harms = [(turns, harm) for turns, harm in harms if harm != "target lies"]
-    for turns, harm in harms:
-        play(world, turns)
-        world.harm(harm)
-        world.act("move")
-    play_out(world)
+    suffer(world, harms)
     prompt = vllm_model.Saying.of(path, drawn).prompt
     told = vllm_model.Text(prompt)
     text = "".join([told.step(token) for token in world.source.said])
@@ -154,3 +154,25 @@ def test_a_target_that_was_asked_before_the_own_engine_spoke_is_gone_on_from_too
         assert text_of(world.got) == "".join([told.step(token) for token in world.source.said])
     else:
         assert tuple(world.got) == vllm_story_of(path, body)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    asked=ASKED,
+    own=st.integers(0, 30),
+    acts=st.lists(st.sampled_from(ACTS), max_size=160),
+    harm=st.sampled_from(HARMS),
+)
+def test_whoever_dies_while_it_is_moved_on_the_client_gets_the_right_chunks_or_a_clean_end(
+    *, asked: tuple[str, dict[str, Any]], own: int, acts: list[str], harm: str
+) -> None:
+    world = vllm_world(*asked)
+    move_and_move_on(world, own)
+    play(world, [(what, 1) for what in acts])
+    world.harm(harm)
+    world.act("move on")
+    play_out(world)
+    whole = vllm_story_of(*asked)
+    assert tuple(world.got) == whole[: len(world.got)], "the client got something else"
+    assert world.outcome != "finished" or len(world.got) == len(whole), "the client did not get all"
+    check_broken(world, [harm])

@@ -1,4 +1,4 @@
-"""Two relays, the link between them and three engines that tell stories, all simulated: a test says who acts next.
+"""Three relays, the links between them and four engines that tell stories, all simulated: a test says who acts next.
 
 Nothing happens by itself: what an engine says waits until its relay takes it, what is sent waits in the link, and in
 between anybody may die. An engine's next token depends on all that it was given and has said, and its text on all of
@@ -224,10 +224,19 @@ def vllm_story_of(path: str, body: dict[str, Any]) -> tuple[str, ...]:
 
 
 @dataclass(slots=True)
+class SimTarget:
+    """A replica that it may move to: its relay and its engine."""
+
+    engine: Teller
+    is_up: bool = True
+
+
+@dataclass(slots=True)
 class SimLink:
     """`hung_up` by an end: what it has sent before still arrives."""
 
     voice: int
+    target: "SimTarget"
     side: TargetSide
     to_target: deque[bytes] = field(default_factory=deque)
     to_source: deque[bytes] = field(default_factory=deque)
@@ -241,7 +250,14 @@ class SimLink:
 
 class World:
     def __init__(
-        self, path: str, body: dict[str, Any], verdict: Verdict, engines: Mapping[Kind, Teller], traits: Traits
+        self,
+        path: str,
+        body: dict[str, Any],
+        verdict: Verdict,
+        *,
+        engines: Mapping[Kind, Teller],
+        targets: Mapping[str, Teller],
+        traits: Traits,
     ) -> None:
         self.body = body
         self.repeats = verdict.repeats
@@ -249,7 +265,9 @@ class World:
         self.traits = traits
         self.source = SourceSide(path, body, verdict)
         self.source_is_up = True
-        self.target_is_up = True
+        self.targets = {name: SimTarget(teller) for name, teller in targets.items()}
+        self.dials: deque[tuple[int, str]] = deque()  # on their way
+        self._to = "first"  # where a link goes to
         self.inbox: deque[source_side.Event] = deque()
         self.links: dict[int, SimLink] = {}
         self.got: list[str] = []
@@ -269,15 +287,29 @@ class World:
         """Whether there was anything to do."""
         match what:
             case "source takes" if self.inbox and self.source_is_up:
-                self._do(self.source.take(self.inbox.popleft()))
+                event = self.inbox.popleft()
+                self._to = "second" if isinstance(event, source_side.Reached) else "first"
+                self._do(self.source.take(event))
             case "move" if self.source_is_up:
                 self.inbox.append(source_side.Move())
+            case "move on":
+                for link in self.links.values():
+                    if link.target is self.targets["first"]:
+                        link.inbox.append(target_side.Leaving(to="second"))
+            case "dial" if self.dials and self.source_is_up:
+                voice, to = self.dials.popleft()
+                reached = self.targets[to].is_up
+                self.inbox.append(
+                    source_side.Reached(voice=voice) if reached else source_side.Unreached(voice=voice, why="away")
+                )
             case "own speaks":
                 return self._asked_speaks(Kind.OWN)
             case "elsewhere speaks":
                 return self._asked_speaks(Kind.ELSEWHERE)
             case "target speaks":
-                return self._target_speaks()
+                return self._target_speaks(self.targets["first"])
+            case "second target speaks":
+                return self._target_speaks(self.targets["second"])
             case "target takes":
                 return sum(self._target_takes(link) for link in self.links.values()) > 0
             case "to target":
@@ -295,13 +327,15 @@ class World:
             case "elsewhere dies":
                 self._engine_dies(Kind.ELSEWHERE)
             case "target's engine dies":
-                self._engine_dies(Kind.TARGET)
+                self._targets_engine_dies(self.targets["first"])
+            case "second target's engine dies":
+                self._targets_engine_dies(self.targets["second"])
             case "target dies":
-                self.target_is_up = False
-                _killed(self.engines[Kind.TARGET])
-                self._cut(target_hears=False)
+                self._target_dies(self.targets["first"])
+            case "second target dies":
+                self._target_dies(self.targets["second"])
             case "link is cut":
-                self._cut()
+                self._cut(*self.links.values())
             case "client leaves":
                 self.inbox.append(source_side.ClientLeft())
             case "source dies":
@@ -310,7 +344,7 @@ class World:
                 _killed(self.engines[Kind.OWN])
                 for run in tuple(self.engines[Kind.ELSEWHERE].runs):
                     self.engines[Kind.ELSEWHERE].stop(run)
-                self._cut(source_hears=False)
+                self._cut(*self.links.values(), source_hears=False)
             case "target lies":
                 self.lie += 1
 
@@ -334,9 +368,12 @@ class World:
                     self._resume(action)
                 case source_side.Silence(voice=voice):
                     self._silence(voice)
+                case source_side.Dial(voice=voice, to=to):
+                    self.dials.append((voice, to))
                 case source_side.Link(voice=voice):
-                    if self.target_is_up:
-                        self.links[voice] = SimLink(voice, TargetSide(self.traits))
+                    target = self.targets[self._to]
+                    if target.is_up:
+                        self.links[voice] = SimLink(voice, target, TargetSide(self.traits))
                     else:
                         self.inbox.append(source_side.Failed(voice=voice, why="refused"))
                 case source_side.Send(voice=voice, message=message):
@@ -375,20 +412,25 @@ class World:
         return False
 
     def _engine_dies(self, kind: Kind) -> None:
-        died = _killed(self.engines[kind])
-        for run in died:
-            if kind is not Kind.TARGET:
-                self.inbox.append(source_side.Failed(voice=self._voice_of_run[kind, run], why="it died"))
-        if kind is Kind.TARGET:
-            for link in self.links.values():
-                for own, run in link.runs.items():
-                    if run in died:
-                        link.inbox.append(target_side.Failed(run=own, why="it died"))
+        for run in _killed(self.engines[kind]):
+            self.inbox.append(source_side.Failed(voice=self._voice_of_run[kind, run], why="it died"))
+
+    def _targets_engine_dies(self, target: SimTarget) -> None:
+        died = _killed(target.engine)
+        for link in self.links.values():
+            for own, run in link.runs.items():
+                if run in died:
+                    link.inbox.append(target_side.Failed(run=own, why="it died"))
+
+    def _target_dies(self, target: SimTarget) -> None:
+        target.is_up = False
+        _killed(target.engine)
+        self._cut(*(link for link in self.links.values() if link.target is target), target_hears=False)
 
     # -- the link ------------------------------------------------------------------------------------------------------
 
-    def _cut(self, *, source_hears: bool = True, target_hears: bool = True) -> None:
-        for link in self.links.values():
+    def _cut(self, *links: SimLink, source_hears: bool = True, target_hears: bool = True) -> None:
+        for link in links:
             link.to_target.clear()
             link.to_source.clear()
             if source_hears and not link.source_knows:
@@ -446,7 +488,7 @@ class World:
     # -- the target ----------------------------------------------------------------------------------------------------
 
     def _target_takes(self, link: SimLink) -> bool:
-        if not (link.inbox and self.target_is_up):
+        if not (link.inbox and link.target.is_up):
             return False
         for action in link.side.take(link.inbox.popleft()):
             match action:
@@ -457,7 +499,7 @@ class World:
                     link.target_hung_up = True
                 case target_side.Ask():
                     self._runs += 1
-                    if self.engines[Kind.TARGET].ask(
+                    if link.target.engine.ask(
                         self._runs,
                         action.path,
                         action.body,
@@ -469,11 +511,11 @@ class World:
                     else:
                         link.inbox.append(target_side.Failed(run=action.run, why="refused"))
                 case target_side.StopAsking(run=run):
-                    self.engines[Kind.TARGET].stop(link.runs.get(run, 0))  # one that refused it has none
+                    link.target.engine.stop(link.runs.get(run, 0))  # one that refused it has none
         return True
 
-    def _target_speaks(self) -> bool:
-        engine = self.engines[Kind.TARGET]
+    def _target_speaks(self, target: SimTarget) -> bool:
+        engine = target.engine
         owners = {run: (link, own) for link in self.links.values() for own, run in link.runs.items()}
         for run in tuple(engine.runs):
             link, own = owners[run]
@@ -503,16 +545,19 @@ def _killed(engine: Teller) -> tuple[int, ...]:
 
 def story_world(body: dict[str, Any], *, repeats: bool, caches: bool, ends_apart: bool) -> World:
     """Of engines that take tokens as said."""
-    engines = {
-        kind: StoryTeller(luck=0 if repeats else n, caches=caches, ends_apart=ends_apart)
-        for n, kind in enumerate(Kind, start=1)
-    }
-    return World(CHAT, body, Verdict(repeats=repeats), engines, FULL)
+    own, elsewhere, first, second = (
+        StoryTeller(luck=0 if repeats else n, caches=caches, ends_apart=ends_apart) for n in range(1, 5)
+    )
+    engines = {Kind.OWN: own, Kind.ELSEWHERE: elsewhere}
+    return World(
+        CHAT, body, Verdict(repeats=repeats), engines=engines, targets={"first": first, "second": second}, traits=FULL
+    )
 
 
 def vllm_world(path: str, body: dict[str, Any]) -> World:
     """Of engines that take them as a prompt's."""
     verdict = judged(path, body, BY_PROMPT)
     assert not verdict.why_not, verdict
-    engines = {kind: VllmTeller(luck=n) for n, kind in enumerate(Kind, start=1)}
-    return World(path, body, verdict, engines, BY_PROMPT)
+    own, elsewhere, first, second = (VllmTeller(luck=n) for n in range(1, 5))
+    engines = {Kind.OWN: own, Kind.ELSEWHERE: elsewhere}
+    return World(path, body, verdict, engines=engines, targets={"first": first, "second": second}, traits=BY_PROMPT)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.relay.link_messages import FromTarget, Go, Leave, Open, Prompt, Refuse, Said, Tokens, Warm
+from services.relay.link_messages import FromTarget, Go, Leave, Onward, Open, Prompt, Refuse, Said, Stays, Tokens, Warm
 from services.relay.link_messages import Stuck as StuckThere
 from services.relay.resumable import Verdict
 from services.relay.source_side import (
@@ -10,6 +10,7 @@ from services.relay.source_side import (
     Action,
     Break,
     ClientLeft,
+    Dial,
     Emit,
     Failed,
     Finish,
@@ -19,6 +20,7 @@ from services.relay.source_side import (
     Move,
     Moved,
     NotMoved,
+    Reached,
     Resume,
     Send,
     Silence,
@@ -26,6 +28,7 @@ from services.relay.source_side import (
     Spoke,
     Stuck,
     Tokenized,
+    Unreached,
 )
 
 PATH, BODY = "/v1/completions", {"prompt": "Once"}
@@ -274,10 +277,97 @@ def test_what_turns_out_to_be_stuck_stays_from_then_on() -> None:
     side = a_side()
     own(side, 0)
     side.take(Move())
-    assert side.take(Stuck(why="it thinks")) == (Silence(voice=TARGET), NotMoved(why="it thinks"))
+    leave = Send(voice=TARGET, message=Leave())
+    assert side.take(Stuck(why="it thinks")) == (leave, Silence(voice=TARGET), NotMoved(why="it thinks"))
     assert own(side, 1) == (Emit(chunks=("t1",)),)
     assert side.take(Move()) == (NotMoved(why="it thinks"),)
     assert isinstance(side.take(Failed(voice=OWN, why="killed"))[-1], Break)
+
+
+NEXT = 2
+
+
+def moved_on(**verdict: Any) -> SourceSide:
+    """It was moved, and its new replica is wanted too: the next relay is reached, and computes four tokens."""
+    side = on_its_way(**verdict)
+    target(side, said(3, 3))
+    assert target(side, Onward(to="http://next:1")) == (Dial(voice=TARGET, to="http://next:1"),)
+    assert side.take(Reached(voice=TARGET)) == (
+        Link(voice=NEXT),
+        Send(voice=NEXT, message=Open(path=PATH, body=BODY)),
+        Send(voice=NEXT, message=Tokens(at=0, ids=(0, 1, 2, 3))),
+    )
+    return side
+
+
+def next_one(side: SourceSide, message: FromTarget) -> tuple[Action, ...]:
+    return side.take(Heard(voice=NEXT, message=message))
+
+
+def test_what_was_moved_is_moved_on_and_its_client_stays_here() -> None:
+    side = moved_on()
+    assert target(side, said(4, 4)) == (Emit(chunks=("t4",)),), "the one before speaks on"
+    assert next_one(side, Warm(count=4)) == (Send(voice=NEXT, message=Go(at=4, ids=(4,))),)
+    assert target(side, said(5, 5)) == (Emit(chunks=("t5",)),)
+    assert next_one(side, said(5, 5)) == (Send(voice=TARGET, message=Leave()), Silence(voice=TARGET), Moved())
+    assert target(side, said(6, 6)) == (), "late"
+    assert next_one(side, said(6, 6)) == (Emit(chunks=("t6",)),)
+    assert next_one(side, Onward(to="b")) == (Dial(voice=NEXT, to="b"),), "and on, as often as it is wanted"
+
+
+def test_one_that_catches_up_is_not_taken_for_the_next() -> None:
+    side = on_its_way()
+    own(side, 3, 4)
+    target(side, said(3, 3))
+    target(side, Onward(to="http://next:1"))
+    side.take(Reached(voice=TARGET))
+    next_one(side, Warm(count=5))
+    assert target(side, said(4, 4)) == (), "it says again what the own engine has said"
+    assert next_one(side, said(5, 5))[1:] == (Silence(voice=TARGET), Moved(), Emit(chunks=("t5",)))
+
+
+def test_a_next_one_that_fails_leaves_it_where_it_is_and_that_one_is_told() -> None:
+    side = moved_on()
+    left = side.take(Failed(voice=NEXT, why="gone"))
+    why = "the target: gone"
+    assert left == (Silence(voice=NEXT), Send(voice=TARGET, message=Stays(why=why)), NotMoved(why=why))
+    assert target(side, said(4, 4)) == (Emit(chunks=("t4",)),)
+    away = Unreached(voice=TARGET, why="away")
+    assert side.take(away) == (Send(voice=TARGET, message=Stays(why="away")),)
+    assert target(side, Onward(to="b")) == (Dial(voice=TARGET, to="b"),), "it may ask again"
+
+
+def test_when_the_one_before_dies_the_next_is_told_to_go_at_once() -> None:
+    side = moved_on()
+    target(side, said(4, 4))
+    gone = side.take(Failed(voice=TARGET, why="killed"))
+    assert gone == (Silence(voice=TARGET), Send(voice=NEXT, message=Go(at=4, ids=(4,))))
+    assert next_one(side, said(5, 5)) == (Moved(), Emit(chunks=("t5",)))
+
+
+def test_what_is_drawn_is_drawn_by_one_of_them() -> None:
+    side = moved_on(repeats=False)
+    go, leave, silence = next_one(side, Warm(count=4))
+    assert go == Send(voice=NEXT, message=Go(at=4, ids=()))
+    assert (leave, silence) == (Send(voice=TARGET, message=Leave()), Silence(voice=TARGET))
+
+
+def test_whose_replica_is_wanted_before_it_has_begun_is_let_go() -> None:
+    side = on_its_way()
+    leave, *left = target(side, Onward(to="b"))
+    assert leave == Send(voice=TARGET, message=Leave())
+    assert isinstance(left[-1], NotMoved)
+    assert own(side, 3) == (Emit(chunks=("t3",)),)
+    alone = on_its_way(repeats=False)
+    (stays,) = target(alone, Onward(to="b"))
+    assert isinstance(stays, Send)
+    assert isinstance(stays.message, Stays), "nobody else speaks"
+
+
+def test_it_is_moved_on_once_at_a_time() -> None:
+    side = moved_on()
+    (stays,) = side.take(Reached(voice=TARGET))
+    assert stays == Send(voice=TARGET, message=Stays(why="it is being moved already"))
 
 
 def test_a_client_that_leaves_leaves_nobody_at_work() -> None:

@@ -1,16 +1,32 @@
 """A move as its target lives it: it warms up, goes on when told, and works for nobody who is gone."""
 
-from services.relay.link_messages import FromSource, Go, Leave, Open, Prompt, Refuse, Said, Stuck, Tokens, Warm
+from services.relay.link_messages import (
+    FromSource,
+    Go,
+    Leave,
+    Onward,
+    Open,
+    Prompt,
+    Refuse,
+    Said,
+    Stays,
+    Stuck,
+    Tokens,
+    Warm,
+)
 from services.relay.resumable import TINY_LLM, VLLM, Traits
 from services.relay.target_side import (
     Action,
     Ask,
     Came,
     Failed,
+    Gone,
     HangUp,
+    Leaving,
     LinkLost,
     Say,
     Spoke,
+    Stayed,
     StopAsking,
     TargetSide,
     Told,
@@ -76,6 +92,27 @@ def test_who_is_asked_from_the_beginning_tells_what_its_engine_tells() -> None:
     came(further, Prompt(ids=(9,)))
     came(further, Go(at=0, ids=(1,)))
     assert further.take(Told(run=1, message=Prompt(ids=(9, 1)))) == (), "of a prompt that is longer by what was said"
+
+
+def test_one_whose_replica_is_wanted_asks_to_be_left_for_another_and_speaks_until_it_is() -> None:
+    side = opened()
+    came(side, Go(at=0, ids=(1,)))
+    assert side.take(Leaving(to="http://next:1")) == (Say(message=Onward(to="http://next:1")),)
+    assert side.take(Spoke(run=1, ids=(2,), chunks=("a",))) == (Say(message=Said(at=1, ids=(2,), chunks=("a",))),)
+    assert came(side, Stays(why="away")) == (Stayed(why="away"),)
+    assert refused(came(side, Stays(why="again")))
+    side = opened()
+    came(side, Go(at=0, ids=(1,)))
+    side.take(Leaving(to="http://next:1"))
+    assert came(side, Leave()) == (Gone(), StopAsking(run=1), HangUp())
+
+
+def test_one_that_was_not_told_to_go_on_goes_back_to_where_it_comes_from() -> None:
+    side = opened()
+    came(side, Tokens(at=0, ids=(1,)))
+    first, *rest = side.take(Leaving(to="http://next:1"))
+    assert first == Gone()
+    assert refused(tuple(rest))
 
 
 def test_without_it_or_with_another_one_later_it_refuses() -> None:

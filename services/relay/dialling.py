@@ -1,0 +1,52 @@
+"""Reaches another relay's second port, and has it take a generation: the way to a link.
+
+Called by the threads of movers, and by one of its own where a target asks a source to go on with another: never by a
+thread that serves a generation, as none waits for a relay that is away.
+"""
+
+import socket
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from services.relay.engine_call import Address
+from services.relay.http_answer import AnswerBroken, HttpAnswer
+from services.relay.link_messages import VERSION
+
+PROTOCOL: Final = f"knative-mig-relay/{VERSION}"
+_DIALS_WITHIN_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialled:
+    """A link on which nothing was asked yet, and what the other end has said by then."""
+
+    link: socket.socket
+    unread: bytes = b""
+
+
+def dialled(target: Address, secret: str) -> Dialled:
+    """OSError: it is away, or takes nothing."""
+    link = socket.create_connection((target.host, target.port), timeout=_DIALS_WITHIN_S)
+    try:
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        head = (
+            f"POST {target.path}/generations HTTP/1.1", f"Host: {target}", f"Authorization: Bearer {secret}",
+            "Connection: Upgrade", f"Upgrade: {PROTOCOL}", "Content-Length: 0", "", "",
+        )  # fmt: skip
+        link.sendall("\r\n".join(head).encode("latin-1"))
+        answer = HttpAnswer()
+        while answer.head is None:
+            data = link.recv(4096)
+            answer.feed(data)
+            if not data:
+                answer.end()
+        if answer.head.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            raise ConnectionRefusedError(f"it answers {answer.head.status}")
+    except AnswerBroken as error:
+        link.close()
+        raise ConnectionAbortedError(str(error)) from error
+    except OSError:
+        link.close()
+        raise
+    return Dialled(link=link, unread=answer.rest)
