@@ -5,6 +5,7 @@ Decided without I/O: events in, actions out.
     resumable                     which requests may go on elsewhere, and why the others may not
     link_messages                 what the two relays of a move say to each other
     source_side, target_side      a generation that moves, seen from where it leaves and from where it goes
+    source_words                  what happens to it where it leaves, and what is to be done
     replica                       when the engine may end and its slice be given back
     dialect                       how each kind of engine is asked to go on
     http_answer, stream_events    an engine's answer as tokens, and as the bytes of a client

@@ -15,7 +15,7 @@ from services.relay.engine_call import Address, CallFailed, EngineCall, NotAStre
 from services.relay.letterbox import Letterbox
 from services.relay.link_messages import Go, Leave, Message, Misunderstood, Open, Prompt, Stays, Stuck, Tokens
 from services.relay.resumable import Traits
-from services.relay.source_side import Moved, NotMoved
+from services.relay.source_words import Moved, NotMoved
 from services.relay.stream_events import Piece, StreamBroken
 from services.relay.target_side import (
     Action,

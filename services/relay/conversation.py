@@ -21,7 +21,8 @@ from services.relay.letterbox import Letterbox
 from services.relay.link_messages import FromTarget, Go, Message, Misunderstood, Onward, Prompt, Refuse, Said, Warm
 from services.relay.link_messages import Stuck as StuckThere
 from services.relay.resumable import Traits, Verdict
-from services.relay.source_side import (
+from services.relay.source_side import Phase, SourceSide
+from services.relay.source_words import (
     Action,
     Break,
     ClientLeft,
@@ -35,18 +36,16 @@ from services.relay.source_side import (
     Move,
     Moved,
     NotMoved,
-    Phase,
     Reached,
     Resume,
     Send,
     Silence,
-    SourceSide,
     Spoke,
     Stuck,
     Tokenized,
     Unreached,
 )
-from services.relay.source_side import Dial as DialIt
+from services.relay.source_words import Dial as DialIt
 from services.relay.stream_events import EngineStream, Envelope, StreamBroken, envelope_of, in_envelope
 from services.relay.wire import RelayLink, Waited, wait
 

@@ -22,7 +22,7 @@ from services.relay.desk import Desk, Guest
 from services.relay.dialling import PROTOCOL, dialled
 from services.relay.engine_call import Address
 from services.relay.replica import Leave, Stay
-from services.relay.source_side import Moved
+from services.relay.source_words import Moved
 
 _LARGEST: Final = 4096  # bytes of a mover's request
 _MOVES_WITHIN_S: Final = 120.0

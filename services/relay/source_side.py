@@ -4,10 +4,12 @@ Called by the one thread that serves the client, with what its engine, the link 
 it answers with what is to be done, in that order. One `SourceSide` for each generation, from its first token to its
 end.
 
-Voices say tokens: the own engine, the target of a move, and in need any replica behind the function's URL. Each token
+Voices say tokens: the own engine, the target of a move, the target before when it is moved on from there, and in need
+any replica behind the function's URL. Each token
 has its place, and the client gets each place once, whoever says it first; where a second voice says another token than
 the client has, that voice is not believed. The subtle thing is when the own engine stops: not before the target has
-said its first token, so that a target which dies on the way costs nothing, and what both have said is compared.
+said its first token, so that a target which dies on the way costs nothing, and what both have said is compared. A
+target that is left in its turn stops in the same way.
 
 Whoever goes on does so from where the text was last whole. With an engine that takes tokens as said, that is behind the
 last token; with another, a character that is half said is said again, by the same tokens where it can be compared, and
@@ -19,7 +21,6 @@ from enum import Enum
 from typing import Any, Final
 
 from services.relay.link_messages import (
-    FromSource,
     FromTarget,
     Go,
     Leave,
@@ -34,161 +35,33 @@ from services.relay.link_messages import (
 )
 from services.relay.link_messages import Stuck as StuckThere
 from services.relay.resumable import Verdict
+from services.relay.source_words import (
+    Action,
+    Break,
+    ClientLeft,
+    Dial,
+    Emit,
+    Event,
+    Failed,
+    Finish,
+    Heard,
+    Kind,
+    Link,
+    Move,
+    Moved,
+    NotMoved,
+    Reached,
+    Resume,
+    Send,
+    Silence,
+    Spoke,
+    Stuck,
+    Tokenized,
+    Unreached,
+)
 
 NEAR: Final = 20  # tokens behind that are computed at once, as in ServerlessLLM
 MOST_ROUNDS: Final = 5
-
-
-class Kind(Enum):
-    OWN = "the own engine"
-    FORMER = "the target before"  # of a move on: it speaks until the next one does
-    TARGET = "the target"
-    ELSEWHERE = "another replica"
-
-
-# -- what happens ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """Somebody wants the engine's slice, and another relay is there to go on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spoke:
-    """The next tokens of the own engine, or of another replica. `last`: with all that follows them, up to the end."""
-
-    voice: int
-    ids: tuple[int, ...]
-    chunks: tuple[str, ...]
-    last: bool = False
-    whole: bool = True  # no half of a character is held back behind these
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tokenized:
-    """The engine has told the tokens of what it was asked, and wants them to go on with."""
-
-    ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stuck:
-    """What the engine says is of a kind that nobody could go on with."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """From the target."""
-
-    voice: int
-    message: FromTarget
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
-    """The relay that this target has asked to go on with."""
-
-    voice: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreached:
-    voice: int
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A voice says no more: it died, refused, or its connection broke or was silent for too long."""
-
-    voice: int
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientLeft:
-    pass
-
-
-Event = Move | Spoke | Tokenized | Stuck | Heard | Reached | Unreached | Failed | ClientLeft
-
-
-# -- what is to be done ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """Connect to the target; what comes of it is said by this voice."""
-
-    voice: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dial:
-    """Reach the relay that this voice's replica is to be left for; no token waits for that."""
-
-    voice: int
-    to: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Send:
-    voice: int
-    message: FromSource
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resume:
-    """Ask the own engine, or any replica, to go on from these tokens."""
-
-    voice: int
-    kind: Kind
-    path: str
-    body: dict[str, Any]
-    prompt: tuple[int, ...] | None
-    ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
-    """End what this voice is asked by: a request, or a link."""
-
-    voice: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Emit:
-    chunks: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finish:
-    """The client has all of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Break:
-    """The client is told that this is not all of it, and why."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
-    """The own engine is not needed for this one any more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotMoved:
-    """It stays with the own engine: until another move, or its end."""
-
-    why: str
-
-
-Action = Link | Dial | Send | Resume | Silence | Emit | Finish | Break | Moved | NotMoved
 
 
 class Phase(Enum):

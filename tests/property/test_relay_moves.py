@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.relay.source_side import Kind, Moved, Phase
+from services.relay.source_side import Phase
+from services.relay.source_words import Kind, Moved
 from tests.rigs.relay_world import StoryTeller, World, is_complete, story_of, story_world, text_with_ends
 
 ACTS = (

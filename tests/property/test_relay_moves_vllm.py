@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.relay.resumable import CHAT, COMPLETIONS
-from services.relay.source_side import Kind
+from services.relay.source_words import Kind
 from tests.property.test_relay_moves import (
     ACTS,
     HARMED,

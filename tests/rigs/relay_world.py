@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from services.relay import source_side, target_side
+from services.relay import source_words, target_side
 from services.relay.dialect import question
 from services.relay.link_messages import FromSource, FromTarget, Misunderstood, Prompt, Said, Warm, line_of, message_of
 from services.relay.resumable import Traits, Verdict, judged
-from services.relay.source_side import Kind, Phase, SourceSide
+from services.relay.source_side import Phase, SourceSide
+from services.relay.source_words import Kind
 from services.relay.stream_events import EngineStream, Envelope, Piece, in_envelope
 from services.relay.target_side import TargetSide
 from tests.rigs import vllm_model
@@ -268,11 +269,11 @@ class World:
         self.targets = {name: SimTarget(teller) for name, teller in targets.items()}
         self.dials: deque[tuple[int, str]] = deque()  # on their way
         self._to = "first"  # where a link goes to
-        self.inbox: deque[source_side.Event] = deque()
+        self.inbox: deque[source_words.Event] = deque()
         self.links: dict[int, SimLink] = {}
         self.got: list[str] = []
         self.outcome = ""
-        self.reports: list[source_side.Moved | source_side.NotMoved] = []
+        self.reports: list[source_words.Moved | source_words.NotMoved] = []
         self.lie = 0
         self._runs = 0
         self._knows_prompt = False
@@ -288,10 +289,10 @@ class World:
         match what:
             case "source takes" if self.inbox and self.source_is_up:
                 event = self.inbox.popleft()
-                self._to = "second" if isinstance(event, source_side.Reached) else "first"
+                self._to = "second" if isinstance(event, source_words.Reached) else "first"
                 self._do(self.source.take(event))
             case "move" if self.source_is_up:
-                self.inbox.append(source_side.Move())
+                self.inbox.append(source_words.Move())
             case "move on":
                 for link in self.links.values():
                     if link.target is self.targets["first"]:
@@ -300,7 +301,7 @@ class World:
                 voice, to = self.dials.popleft()
                 reached = self.targets[to].is_up
                 self.inbox.append(
-                    source_side.Reached(voice=voice) if reached else source_side.Unreached(voice=voice, why="away")
+                    source_words.Reached(voice=voice) if reached else source_words.Unreached(voice=voice, why="away")
                 )
             case "own speaks":
                 return self._asked_speaks(Kind.OWN)
@@ -337,7 +338,7 @@ class World:
             case "link is cut":
                 self._cut(*self.links.values())
             case "client leaves":
-                self.inbox.append(source_side.ClientLeft())
+                self.inbox.append(source_words.ClientLeft())
             case "source dies":
                 self.source_is_up = False
                 self.outcome = self.outcome or "broken"  # the connection was its own
@@ -350,44 +351,44 @@ class World:
 
     # -- the source ----------------------------------------------------------------------------------------------------
 
-    def _do(self, actions: tuple[source_side.Action, ...]) -> None:
+    def _do(self, actions: tuple[source_words.Action, ...]) -> None:
         for action in actions:
             match action:
-                case source_side.Emit(chunks=chunks):
+                case source_words.Emit(chunks=chunks):
                     assert not self.outcome, "after the end"
                     self.got += chunks
-                case source_side.Finish():
+                case source_words.Finish():
                     assert not self.outcome
                     self.outcome = "finished"
-                case source_side.Break():
+                case source_words.Break():
                     assert not self.outcome
                     self.outcome = "broken"
-                case source_side.Moved() | source_side.NotMoved():
+                case source_words.Moved() | source_words.NotMoved():
                     self.reports.append(action)
-                case source_side.Resume():
+                case source_words.Resume():
                     self._resume(action)
-                case source_side.Silence(voice=voice):
+                case source_words.Silence(voice=voice):
                     self._silence(voice)
-                case source_side.Dial(voice=voice, to=to):
+                case source_words.Dial(voice=voice, to=to):
                     self.dials.append((voice, to))
-                case source_side.Link(voice=voice):
+                case source_words.Link(voice=voice):
                     target = self.targets[self._to]
                     if target.is_up:
                         self.links[voice] = SimLink(voice, target, TargetSide(self.traits))
                     else:
-                        self.inbox.append(source_side.Failed(voice=voice, why="refused"))
-                case source_side.Send(voice=voice, message=message):
+                        self.inbox.append(source_words.Failed(voice=voice, why="refused"))
+                case source_words.Send(voice=voice, message=message):
                     link = self.links.get(voice)
                     if link and not (link.source_hung_up or link.target_knows):
                         link.to_target.append(line_of(message))
 
-    def _resume(self, how: source_side.Resume) -> None:
+    def _resume(self, how: source_words.Resume) -> None:
         self._runs += 1
         self.asked.append((how.kind, how.ids))
         if self.engines[how.kind].ask(self._runs, how.path, how.body, how.ids, prompt=how.prompt):
             self._voice_of_run[how.kind, self._runs] = how.voice
         else:
-            self.inbox.append(source_side.Failed(voice=how.voice, why="refused"))
+            self.inbox.append(source_words.Failed(voice=how.voice, why="refused"))
 
     def _silence(self, voice: int) -> None:
         for (kind, run), owner in self._voice_of_run.items():
@@ -402,18 +403,18 @@ class World:
             said = engine.step(run)
             if (prompt := engine.prompt_of(run)) is not None and not self._knows_prompt:
                 self._knows_prompt = True
-                self.inbox.append(source_side.Tokenized(ids=prompt))
+                self.inbox.append(source_words.Tokenized(ids=prompt))
             if said:
                 voice = self._voice_of_run[kind, run]
                 self.inbox.append(
-                    source_side.Spoke(voice=voice, ids=said.ids, chunks=said.chunks, last=said.last, whole=said.whole)
+                    source_words.Spoke(voice=voice, ids=said.ids, chunks=said.chunks, last=said.last, whole=said.whole)
                 )
             return True
         return False
 
     def _engine_dies(self, kind: Kind) -> None:
         for run in _killed(self.engines[kind]):
-            self.inbox.append(source_side.Failed(voice=self._voice_of_run[kind, run], why="it died"))
+            self.inbox.append(source_words.Failed(voice=self._voice_of_run[kind, run], why="it died"))
 
     def _targets_engine_dies(self, target: SimTarget) -> None:
         died = _killed(target.engine)
@@ -434,7 +435,7 @@ class World:
             link.to_target.clear()
             link.to_source.clear()
             if source_hears and not link.source_knows:
-                self.inbox.append(source_side.Failed(voice=link.voice, why="the link broke"))
+                self.inbox.append(source_words.Failed(voice=link.voice, why="the link broke"))
             if target_hears and not link.target_knows:
                 link.inbox.append(target_side.LinkLost())
             link.source_hung_up = link.target_hung_up = link.source_knows = link.target_knows = True
@@ -456,13 +457,13 @@ class World:
             try:
                 message = message_of(self._perhaps_a_lie(link.to_source.popleft()))
                 assert isinstance(message, FromTarget)
-                self.inbox.append(source_side.Heard(voice=link.voice, message=message))
+                self.inbox.append(source_words.Heard(voice=link.voice, message=message))
             except Misunderstood as error:
-                self.inbox.append(source_side.Failed(voice=link.voice, why=str(error)))
+                self.inbox.append(source_words.Failed(voice=link.voice, why=str(error)))
             return True
         if link.target_hung_up and not link.source_knows:
             link.source_knows = True
-            self.inbox.append(source_side.Failed(voice=link.voice, why="it hung up"))
+            self.inbox.append(source_words.Failed(voice=link.voice, why="it hung up"))
             return True
         return False
 

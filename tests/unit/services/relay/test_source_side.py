@@ -5,8 +5,8 @@ from typing import Any
 from services.relay.link_messages import FromTarget, Go, Leave, Onward, Open, Prompt, Refuse, Said, Stays, Tokens, Warm
 from services.relay.link_messages import Stuck as StuckThere
 from services.relay.resumable import Verdict
-from services.relay.source_side import (
-    MOST_ROUNDS,
+from services.relay.source_side import MOST_ROUNDS, SourceSide
+from services.relay.source_words import (
     Action,
     Break,
     ClientLeft,
@@ -24,7 +24,6 @@ from services.relay.source_side import (
     Resume,
     Send,
     Silence,
-    SourceSide,
     Spoke,
     Stuck,
     Tokenized,
