@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from knative_mig.core.errors import KnativeMigError
 
-VERSION: Final = 2
+VERSION: Final = 3
 LONGEST_LINE: Final = 8 * 1024 * 1024  # bytes; a request is half of that at most
 _MOST_TOKENS: Final = 1 << 20
 _TOKEN: Final = 1 << 32
@@ -24,10 +24,11 @@ class Misunderstood(KnativeMigError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """Source: this is what was asked."""
+    """Source: this is what was asked, and what its engine says of the model that it was asked of."""
 
     path: str
     body: dict[str, Any]
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,10 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Go:
-    """Source: go on behind these, which are the last; not warmed up to before, as that would take its time."""
+    """Source: go on behind these, which are the last; not warmed up to before, as that would take its time.
+
+    A second one has it begin anew, further back: the own engine has died, and nothing else was compared with it.
+    """
 
     at: int
     ids: tuple[int, ...]
@@ -184,7 +188,7 @@ def _flag(value: object) -> bool:
 
 
 _KINDS: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
-    "open": (Open, {"path": _text, "body": _object}),
+    "open": (Open, {"path": _text, "body": _object, "model": _text}),
     "prompt": (Prompt, {"ids": _ids}),
     "tokens": (Tokens, {"at": _count, "ids": _ids}),
     "go": (Go, {"at": _count, "ids": _ids}),

@@ -45,11 +45,17 @@ class Traits:
     tells_tokens: bool  # `return_token_ids`: each chunk says which tokens it is made of
     resumes: bool  # `resume_token_ids`: those are taken as said
     longest: int | None = None  # tokens that it takes, prompt and answer together, where it has told
+    models: tuple[tuple[str, str], ...] = ()  # the name of each, and what it has told of it
 
     @property
     def goes_on_by_prompt(self) -> bool:
         """In the way of vLLM: what was said is given to it as the end of a prompt of tokens."""
         return self.tells_tokens and not self.resumes
+
+    def model_of(self, body: Mapping[str, Any]) -> str:
+        """What two engines say alike of the model that is asked for, where they have the same. Empty: not known."""
+        asked = body.get("model") or next((name for name, _ in self.models), "")
+        return next((told for name, told in self.models if name == asked), "")
 
 
 TINY_LLM: Final = Traits(tells_tokens=True, resumes=True)

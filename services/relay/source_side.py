@@ -8,15 +8,16 @@ Voices say tokens: the own engine, the target of a move, the target before when 
 any replica behind the function's URL. Each token
 has its place, and the client gets each place once, whoever says it first; where a second voice says another token than
 the client has, that voice is not believed. The subtle thing is when the own engine stops: not before the target has
-said its first token, so that a target which dies on the way costs nothing, and what both have said is compared. A
-target that is left in its turn stops in the same way.
+said some tokens that the own engine has said too. So a target which dies on the way costs nothing, and one of another
+model is found out before a client has a word of it, also where it is faster. A target that is left in its turn stops in
+the same way. Where nobody speaks any more, whoever goes on says the last few tokens again.
 
 Whoever goes on does so from where the text was last whole. With an engine that takes tokens as said, that is behind the
 last token; with another, a character that is half said is said again, by the same tokens where it can be compared, and
 else by a new draw, as the client has seen nothing of it.
 """
 
-from dataclasses import dataclass
+from bisect import bisect_right
 from enum import Enum
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ from services.relay.resumable import Verdict
 from services.relay.source_words import (
     Action,
     Break,
+    CallOff,
     ClientLeft,
     Dial,
     Emit,
@@ -50,6 +52,7 @@ from services.relay.source_words import (
     Move,
     Moved,
     NotMoved,
+    Quiet,
     Reached,
     Resume,
     Send,
@@ -59,9 +62,12 @@ from services.relay.source_words import (
     Tokenized,
     Unreached,
 )
+from services.relay.voice import Voice
 
 NEAR: Final = 20  # tokens behind that are computed at once, as in ServerlessLLM
 MOST_ROUNDS: Final = 5
+COMPARED: Final = 4  # tokens that a voice is to say as another has before it is believed
+_DIFFERS: Final = "it says something else than the client has got"
 
 
 class Phase(Enum):
@@ -71,26 +77,22 @@ class Phase(Enum):
     MOVED = "moved"  # and has begun to
 
 
-@dataclass(slots=True)
-class _Voice:
-    kind: Kind
-    at: int  # the place of what it says next
-
-
 class SourceSide:
     """The voice 0 is the own engine, which has been asked already."""
 
-    def __init__(self, path: str, body: dict[str, Any], verdict: Verdict) -> None:
+    def __init__(self, path: str, body: dict[str, Any], verdict: Verdict, *, model: str = "") -> None:
+        """`model`: what the own engine says of the one that was asked for."""
         self.said: list[int] = []
         self.phase = Phase.STAYS
         self.is_over = False
         self._path = path
         self._body = body
+        self._model = model
         self._repeats = verdict.repeats
         self._why_not = verdict.why_not
         self._prompt: tuple[int, ...] | None = None
-        self._whole = 0  # the place behind the last token whose text was whole
-        self._voices = {0: _Voice(Kind.OWN, 0)}
+        self._wholes = [0]  # the places where the text was whole
+        self._voices = {0: Voice(Kind.OWN)}
         self._voices_so_far = 1
         self._has_emitted = False
         self._opened_by: int | None = None
@@ -104,9 +106,20 @@ class SourceSide:
         return not self.is_over and self._voice_of(Kind.OWN) is not None
 
     @property
+    def is_waited_for(self) -> bool:
+        """The own engine, by a target that is ahead of it."""
+        target = self._voice_of(Kind.TARGET)
+        return target is not None and bool(self._voices[target].held) and self._speaker() is not None
+
+    @property
+    def _whole(self) -> int:
+        """The last of those places."""
+        return self._wholes[-1]
+
+    @property
     def begins(self) -> Resume:
         """What the voice 0 is asked."""
-        return self._resume(0, Kind.OWN)
+        return self._resume(0, Kind.OWN, 0)
 
     def take(self, event: Event) -> tuple[Action, ...]:
         """What is late (of a voice that was silenced, of a generation that is over) changes nothing."""
@@ -115,8 +128,13 @@ class SourceSide:
         match event:
             case Move():
                 return self._move()
+            case CallOff(why=why):
+                return self._call_off(why)
             case ClientLeft():
                 return self._over()
+            case Quiet():
+                speaker = self._speaker()
+                return () if speaker is None else self._failed(speaker, "it says nothing while the target does")
             case Tokenized(ids=ids):
                 return self._tokenized(ids)
             case Stuck(why=why):
@@ -129,6 +147,8 @@ class SourceSide:
                 return self._move_on(voice)
             case Unreached(voice=voice, why=why) if voice in self._voices:
                 return (Send(voice=voice, message=Stays(why=why)),)
+            case Failed(voice=voice) if voice in self._voices and self._voices[voice].has_said_all:
+                return (Silence(voice=voice),)  # who has no more to say may hang up
             case Failed(voice=voice, why=why) if voice in self._voices:
                 return self._failed(voice, why)
         return ()
@@ -151,7 +171,7 @@ class SourceSide:
         prompt = () if self._prompt is None else (Send(voice=voice, message=Prompt(ids=self._prompt)),)
         return (
             Link(voice=voice),
-            Send(voice=voice, message=Open(path=self._path, body=self._body)),
+            Send(voice=voice, message=Open(path=self._path, body=self._body, model=self._model)),
             *prompt,
             Send(voice=voice, message=Tokens(at=0, ids=tuple(self.said[: self._whole]))),
         )
@@ -184,7 +204,11 @@ class SourceSide:
     def _stuck(self, why: str) -> tuple[Action, ...]:
         """Seen in what the own engine says, so that one speaks still."""
         self._why_not = self._why_not or why
-        if self.phase not in {Phase.WARMS, Phase.GOES}:
+        return self._call_off(why)
+
+    def _call_off(self, why: str) -> tuple[Action, ...]:
+        """Where somebody speaks still."""
+        if self.phase not in {Phase.WARMS, Phase.GOES} or self._speaker() is None:
             return ()
         target = self._voice_of(Kind.TARGET)
         self.phase = Phase.STAYS
@@ -208,7 +232,10 @@ class SourceSide:
             case Onward(to=to) if may_speak:
                 return self._asked_onward(voice, to)
             case Said(at=at, ids=ids, chunks=chunks, last=last) if may_speak:
-                if at == self._voices[voice].at:
+                if at != self._voices[voice].next and self._voices[voice].begins_anew:
+                    return ()
+                if at == self._voices[voice].next:
+                    self._voices[voice].begins_anew = False
                     return self._spoke(Spoke(voice=voice, ids=ids, chunks=chunks, last=last, whole=message.whole))
         return self._failed(voice, "it says what it cannot say now")
 
@@ -226,39 +253,70 @@ class SourceSide:
         return (Send(voice=voice, message=Tokens(at=at, ids=tuple(self.said[at : self._whole]))),)
 
     def _go(self, voice: int) -> tuple[Action, ...]:
-        self.phase = Phase.GOES
-        at, self._sent = self._sent, self._begin_behind_whole(voice)
-        actions: list[Action] = [Send(voice=voice, message=Go(at=at, ids=tuple(self.said[at : self._whole])))]
+        is_anew, self.phase = self.phase is Phase.GOES, Phase.GOES
+        place = self._begin_behind_whole(voice, anew=is_anew)
+        at, self._sent = min(self._sent, place), place
+        actions: list[Action] = [Send(voice=voice, message=Go(at=at, ids=tuple(self.said[at:place])))]
         if not self._repeats:  # what two engines draw cannot be compared, so only one may draw
             actions += self._silence_all_but(voice)
         return tuple(actions)
 
-    def _begin_behind_whole(self, voice: int) -> int:
-        """The place from which this voice goes on."""
+    def _begin_behind_whole(self, number: int, *, anew: bool = False) -> int:
+        """The place from which this voice goes on: where nobody else speaks, some of what was said is said again."""
         if not self._repeats:
             del self.said[self._whole :]
-        self._voices[voice].at = self._whole
-        return self._whole
+        place = self._whole
+        if self._repeats and self._speaker(but=number) is None:
+            place = self._wholes[max(0, bisect_right(self._wholes, len(self.said) - COMPARED) - 1)]
+        self._voices[number].begin(place, anew=anew)
+        return place
 
     # -- tokens --------------------------------------------------------------------------------------------------------
 
     def _spoke(self, event: Spoke) -> tuple[Action, ...]:
         number, voice = event.voice, self._voices[event.voice]
+        is_to_begin = voice.kind is Kind.TARGET and self.phase is Phase.GOES
         if not event.ids and not event.last:
-            return self._opened(number, event.chunks)
-        if voice.at < len(self.said):
-            return self._said_again(number, event.ids, last=event.last)
-        if voice.kind is Kind.TARGET and self.phase is Phase.GOES and not event.ids:
+            return () if voice.kind is Kind.TARGET and voice.next else self._opened(number, event.chunks)
+        if is_to_begin and not event.ids and voice.next == voice.begins:
             return self._failed(number, "it ends without a token")
-        actions = list(self._switched(number))
+        if is_to_begin:
+            voice.held.append(event)
+            return self._compared(number)
+        actions = self._believed(event)
+        target = self._voice_of(Kind.TARGET)
+        if target is None or self.phase is not Phase.GOES or self.is_over:
+            return actions
+        return (*actions, *self._compared(target))
+
+    def _compared(self, number: int) -> tuple[Action, ...]:
+        """With what the client has by now; from when on the target is believed."""
+        voice = self._voices[number]
+        if not voice.agrees(self.said):
+            return self._failed(number, _DIFFERS)
+        others_speak = self._speaker() is not None
+        wanted = COMPARED if others_speak and self.said else len(self.said) - voice.begins
+        if not (voice.compared or voice.held) or voice.compared < wanted:
+            return ()
+        if not voice.is_even_with(self.said):
+            return () if others_speak else self._failed(number, "it says at once what the client has in part")
+        self.phase = Phase.MOVED
+        actions = [*self._silence_all_but(number), Moved()]
+        held, voice.held = voice.held, []
+        for each in held:
+            actions += self._believed(each)
+        return tuple(actions)
+
+    def _believed(self, event: Spoke) -> tuple[Action, ...]:
+        voice = self._voices[event.voice]
+        if voice.at < len(self.said):
+            return self._said_again(event.voice, event.ids, last=event.last)
         voice.at += len(event.ids)
         self.said += event.ids
-        if event.whole:
-            self._whole = len(self.said)
-        actions += self._emit(event.chunks)
-        if event.last:
-            actions += [*self._over(), Finish()]
-        return tuple(actions)
+        if event.whole and event.ids:
+            self._wholes.append(len(self.said))
+        actions = self._emit(event.chunks)
+        return (*actions, *self._over(), Finish()) if event.last else actions
 
     def _opened(self, number: int, chunks: tuple[str, ...]) -> tuple[Action, ...]:
         """What comes before the first token is the same from all, and wanted from one."""
@@ -275,16 +333,9 @@ class SourceSide:
         voice = self._voices[number]
         until = voice.at + len(ids)
         if last or until > len(self.said) or tuple(self.said[voice.at : until]) != ids:
-            return self._failed(number, "it says something else than the client has got")
+            return self._failed(number, _DIFFERS)
         voice.at = until
-        return self._switched(number)
-
-    def _switched(self, number: int) -> tuple[Action, ...]:
-        """Where it is the target's first."""
-        if self.phase is not Phase.GOES or self._voices[number].kind is not Kind.TARGET:
-            return ()
-        self.phase = Phase.MOVED
-        return (*self._silence_all_but(number), Moved())
+        return ()
 
     # -- ends ----------------------------------------------------------------------------------------------------------
 
@@ -297,12 +348,20 @@ class SourceSide:
                 actions += self._not_moved(f"{voice.kind.value}: {why}")
         elif voice.kind in {Kind.OWN, Kind.FORMER}:
             self._own_died = self._own_died or voice.kind is Kind.OWN
-            target = self._voice_of(Kind.TARGET)
-            if target is not None and self.phase is Phase.WARMS:
-                actions += self._go(target)
+            if (target := self._voice_of(Kind.TARGET)) is not None:
+                actions += self._speaks_alone(target)
         if not self._voices:
             actions += self._in_need(voice.kind, why)
         return tuple(actions)
+
+    def _speaks_alone(self, target: int) -> tuple[Action, ...]:
+        """Whom it was to be compared with is gone: it is asked for some tokens that were said before that."""
+        voice = self._voices[target]
+        if self.phase is Phase.WARMS or (
+            self.phase is Phase.GOES and self._repeats and 0 < voice.begins and len(self.said) < voice.begins + COMPARED
+        ):
+            return self._go(target)
+        return self._compared(target) if self.phase is Phase.GOES else ()
 
     def _not_moved(self, why: str) -> tuple[Action, ...]:
         former = self._voice_of(Kind.FORMER)
@@ -317,11 +376,11 @@ class SourceSide:
             return (Break(why=f"{after.value}: {why}"),)
         kind = Kind.ELSEWHERE if after is Kind.OWN or self._own_died else Kind.OWN
         voice = self._new_voice(kind)
-        self._begin_behind_whole(voice)
-        return (self._resume(voice, kind),)
+        place = self._begin_behind_whole(voice)
+        return (self._resume(voice, kind, place),)
 
-    def _resume(self, voice: int, kind: Kind) -> Resume:
-        ids = tuple(self.said[: self._whole])
+    def _resume(self, voice: int, kind: Kind, place: int) -> Resume:
+        ids = tuple(self.said[:place])
         return Resume(voice=voice, kind=kind, path=self._path, body=self._body, prompt=self._prompt, ids=ids)
 
     def _over(self) -> tuple[Action, ...]:
@@ -334,15 +393,16 @@ class SourceSide:
     def _new_voice(self, kind: Kind) -> int:
         number = self._voices_so_far
         self._voices_so_far += 1
-        self._voices[number] = _Voice(kind, 0)
+        self._voices[number] = Voice(kind)
         return number
 
     def _voice_of(self, kind: Kind) -> int | None:
         return next((number for number, voice in self._voices.items() if voice.kind is kind), None)
 
-    def _speaker(self) -> int | None:
+    def _speaker(self, but: int | None = None) -> int | None:
         """Who says tokens while a target does not yet."""
-        return next((number for number, voice in self._voices.items() if voice.kind is not Kind.TARGET), None)
+        voices = self._voices.items()
+        return next((number for number, voice in voices if voice.kind is not Kind.TARGET and number != but), None)
 
     def _silence(self, number: int) -> tuple[Action, ...]:
         kind = self._voices.pop(number).kind

@@ -26,6 +26,18 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallOff:
+    """It takes too long: the own engine goes on, and another target may be tried."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quiet:
+    """The own engine has said nothing for long, though the target does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spoke:
     """The next tokens of the own engine, or of another replica. `last`: with all that follows them, up to the end."""
 
@@ -84,7 +96,7 @@ class ClientLeft:
     pass
 
 
-Event = Move | Spoke | Tokenized | Stuck | Heard | Reached | Unreached | Failed | ClientLeft
+Event = Move | CallOff | Quiet | Spoke | Tokenized | Stuck | Heard | Reached | Unreached | Failed | ClientLeft
 
 
 # -- what is to be done ------------------------------------------------------------------------------------------------

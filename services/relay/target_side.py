@@ -179,7 +179,7 @@ class TargetSide:
                 return (Stayed(why=why),)
             case Open() if self._asked is None:
                 self._asked = message
-                why = judged(message.path, message.body, self._engine).why_not
+                why = self._why_not(message)
                 return self._refuse(why) if why else ()
             case Prompt(ids=ids) if self._asked and self._prompt is None and not self._tokens and self._at is None:
                 self._prompt = ids
@@ -189,11 +189,17 @@ class TargetSide:
             case Tokens(at=at, ids=ids) if self._asked and self._at is None and at == len(self._tokens):
                 self._tokens += ids
                 return self._warm() if self._running is None else ()
-            case Go(at=at, ids=ids) if self._asked and self._at is None and at == len(self._tokens):
-                self._tokens += ids
+            case Go(at=at, ids=ids) if self._asked and at <= len(self._tokens):
+                self._tokens[at:] = ids
                 self._at = len(self._tokens)
                 return (*self._stop(), self._ask(only_warms=False))
         return self._refuse("the source says what it cannot say now")
+
+    def _why_not(self, asked: Open) -> str:
+        own = self._engine.model_of(asked.body)
+        if own != asked.model:
+            return f"its model is {own or 'not known'}, and the source's {asked.model or 'is not'}"[:512]
+        return judged(asked.path, asked.body, self._engine).why_not
 
     def _leave(self, to: str) -> tuple[Action, ...]:
         if self._at is None:  # the source's engine goes on still

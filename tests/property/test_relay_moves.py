@@ -174,3 +174,24 @@ def test_whoever_dies_while_it_is_moved_on_the_client_gets_the_right_text_or_a_c
     world.act("move on")
     play_out(world)
     check_story(world, [harm])
+
+
+@settings(max_examples=200, deadline=None)
+@given(body=BODIES, own=st.integers(1, 30), turns=TURNS, harm=st.sampled_from(["", "own dies", "target dies", "link is cut"]))
+def test_of_a_target_with_another_model_the_client_reads_nothing_however_fast_it_is(
+    *, body: dict[str, Any], own: int, turns: list[tuple[str, int]], harm: str
+) -> None:
+    world = story_world(body, repeats=True, caches=True, ends_apart=False)
+    first = world.targets["first"].engine
+    assert isinstance(first, StoryTeller)
+    first.luck = 7
+    play(world, [("own speaks", own + 60), ("source takes", own)])
+    if not world.source.said:
+        return
+    world.act("move")
+    play(world, turns)
+    world.harm(harm)
+    play_out(world)
+    assert world.outcome == "finished"
+    assert tuple(world.got) == story_of(body)
+    assert not any(isinstance(report, Moved) for report in world.reports)

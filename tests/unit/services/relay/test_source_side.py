@@ -5,10 +5,11 @@ from typing import Any
 from services.relay.link_messages import FromTarget, Go, Leave, Onward, Open, Prompt, Refuse, Said, Stays, Tokens, Warm
 from services.relay.link_messages import Stuck as StuckThere
 from services.relay.resumable import Verdict
-from services.relay.source_side import MOST_ROUNDS, SourceSide
+from services.relay.source_side import COMPARED, MOST_ROUNDS, SourceSide
 from services.relay.source_words import (
     Action,
     Break,
+    CallOff,
     ClientLeft,
     Dial,
     Emit,
@@ -20,6 +21,7 @@ from services.relay.source_words import (
     Move,
     Moved,
     NotMoved,
+    Quiet,
     Reached,
     Resume,
     Send,
@@ -64,6 +66,17 @@ def on_its_way(count: int = 3, **verdict: Any) -> SourceSide:
     return side
 
 
+def compared(side: SourceSide, at: int, voice: int = TARGET, other: int = OWN) -> tuple[Action, ...]:
+    """What comes next is said by both: first by the one, and then by the other, which is believed with the last."""
+    ids = tuple(range(at, at + COMPARED))
+    for each in ids:
+        spoken = Said(at=each, ids=(each,), chunks=(f"t{each}",))
+        side.take(Spoke(voice=OWN, ids=(each,), chunks=spoken.chunks) if other == OWN else Heard(voice=other, message=spoken))
+    *before, last = [side.take(Heard(voice=voice, message=said(each, each))) for each in ids]
+    assert before == [()] * (COMPARED - 1)
+    return last
+
+
 def test_a_move_from_its_first_word_to_its_last() -> None:
     side = a_side()
     assert own(side, 0) == (Emit(chunks=("t0",)),)
@@ -74,15 +87,93 @@ def test_a_move_from_its_first_word_to_its_last() -> None:
     )
     assert own(side, 1) == (Emit(chunks=("t1",)),)
     assert target(side, Warm(count=1)) == (Send(voice=TARGET, message=Go(at=1, ids=(1,))),)
-    assert own(side, 2) == (Emit(chunks=("t2",)),), "the own engine goes on until the target has begun"
+    assert own(side, 2) == (Emit(chunks=("t2",)),), "the own engine goes on until the target has said the same"
     assert needs_engine(side)
-    assert target(side, said(2, 2)) == (Silence(voice=OWN), Moved()), "both said it, and the client has it"
+    assert target(side, said(2, 2)) == (), "a token may be the same by chance"
+    for each in (3, 4, 5, 6):
+        own(side, each)
+    assert target(side, said(3, 3, 4)) == ()
+    assert target(side, said(5, 5)) == (Silence(voice=OWN), Moved()), "both said them, and the client has them"
     assert not needs_engine(side)
-    assert own(side, 3) == (), "late"
-    assert target(side, said(3, 3)) == (Emit(chunks=("t3",)),)
-    end = target(side, said(4, 4, last=True))
-    assert end[0] == Emit(chunks=("t4",))
+    assert own(side, 7) == (), "late"
+    assert target(side, said(6, 6)) == ()
+    assert target(side, said(7, 7)) == (Emit(chunks=("t7",)),)
+    end = target(side, said(8, 8, last=True))
+    assert end[0] == Emit(chunks=("t8",))
     assert end[-1] == Finish()
+
+
+def test_a_target_that_is_faster_is_waited_with_until_the_own_engine_has_said_the_same() -> None:
+    side = on_its_way()
+    assert target(side, said(3, 3, 4, 5)) == ()
+    assert target(side, said(6, 6)) == ()
+    assert target(side, said(7, 7)) == ()
+    for each in (3, 4, 5):
+        assert own(side, each) == (Emit(chunks=(f"t{each}",)),)
+    assert own(side, 6) == (Emit(chunks=("t6",)), Silence(voice=OWN), Moved(), Emit(chunks=("t7",)))
+    assert target(side, said(8, 8)) == (Emit(chunks=("t8",)),)
+
+
+def test_a_faster_target_of_another_model_says_nothing_to_the_client() -> None:
+    side = on_its_way()
+    assert target(side, said(3, 3, 4, 5, 9)) == ()
+    assert target(side, said(7, 7, last=True)) == ()
+    assert side.take(Failed(voice=TARGET, why="it hung up")) == (Silence(voice=TARGET),), "it has said all that it will"
+    for each in (3, 4, 5):
+        own(side, each)
+    emitted, silenced, report = own(side, 6)
+    assert (emitted, silenced) == (Emit(chunks=("t6",)), Silence(voice=TARGET))
+    assert isinstance(report, NotMoved)
+
+
+def test_a_piece_of_which_the_client_has_a_part_waits_for_the_rest() -> None:
+    side = on_its_way()
+    target(side, said(3, *range(3, 9)))
+    for each in range(3, 8):
+        assert own(side, each) == (Emit(chunks=(f"t{each}",)),)
+    assert own(side, 8) == (Emit(chunks=("t8",)), Silence(voice=OWN), Moved())
+
+
+def test_when_the_own_engine_dies_before_enough_was_compared_the_target_says_again_what_the_client_has() -> None:
+    side = on_its_way(6)
+    assert target(side, said(6, 6)) == ()
+    assert side.take(Failed(voice=OWN, why="killed")) == (Silence(voice=OWN), Send(voice=TARGET, message=Go(at=2, ids=())))
+    assert target(side, said(7, 7)) == (), "it had crossed with that"
+    assert target(side, said(2, 2, 3, 4)) == ()
+    assert target(side, said(5, 5)) == (Moved(),)
+    assert target(side, said(6, 6)) == (Emit(chunks=("t6",)),)
+    liar = on_its_way(6)
+    liar.take(Failed(voice=OWN, why="killed"))
+    *_, away = target(liar, said(2, 2, 9))
+    assert away == Resume(voice=2, kind=Kind.ELSEWHERE, path=PATH, body=BODY, prompt=None, ids=(0, 1))
+
+
+def test_when_it_dies_after_enough_was_said_nothing_is_said_twice() -> None:
+    side = on_its_way()
+    for each in (3, 4, 5, 6):
+        own(side, each)
+    assert side.take(Failed(voice=OWN, why="killed")) == (Silence(voice=OWN),)
+    assert target(side, said(3, 3, 4, 5)) == ()
+    assert target(side, said(6, 6)) == (Moved(),)
+
+
+def test_a_move_that_is_called_off_leaves_it_where_it_is() -> None:
+    side = on_its_way()
+    off = side.take(CallOff(why="slow"))
+    assert off == (Send(voice=TARGET, message=Leave()), Silence(voice=TARGET), NotMoved(why="slow"))
+    assert own(side, 3) == (Emit(chunks=("t3",)),)
+    assert side.take(Move())[0] == Link(voice=2), "another may be tried"
+    alone = on_its_way()
+    alone.take(Failed(voice=OWN, why="killed"))
+    assert alone.take(CallOff(why="slow")) == (), "nobody else speaks"
+
+
+def test_an_own_engine_that_hangs_while_a_target_is_ahead_is_not_waited_for() -> None:
+    side = on_its_way(6)
+    assert not side.is_waited_for
+    target(side, said(6, 6))
+    assert side.is_waited_for
+    assert side.take(Quiet()) == (Silence(voice=OWN), Send(voice=TARGET, message=Go(at=2, ids=())))
 
 
 def test_rounds_go_on_while_they_bring_it_nearer_and_no_longer() -> None:
@@ -134,12 +225,13 @@ def test_a_target_that_dies_before_its_first_token_costs_nothing() -> None:
 
 def test_a_target_that_dies_later_is_gone_on_from_by_the_own_engine_and_else_by_anybody() -> None:
     side = on_its_way()
-    target(side, said(3, 3))
-    back = Resume(voice=2, kind=Kind.OWN, path=PATH, body=BODY, prompt=None, ids=(0, 1, 2, 3))
+    assert compared(side, 3) == (Silence(voice=OWN), Moved())
+    back = Resume(voice=2, kind=Kind.OWN, path=PATH, body=BODY, prompt=None, ids=(0, 1, 2))
     assert side.take(Failed(voice=TARGET, why="gone")) == (Silence(voice=TARGET), back)
-    away = Resume(voice=3, kind=Kind.ELSEWHERE, path=PATH, body=BODY, prompt=None, ids=(0, 1, 2, 3))
+    away = Resume(voice=3, kind=Kind.ELSEWHERE, path=PATH, body=BODY, prompt=None, ids=(0, 1, 2))
     assert side.take(Failed(voice=2, why="has ended")) == (Silence(voice=2), away)
-    assert side.take(Spoke(voice=3, ids=(4,), chunks=("t4",))) == (Emit(chunks=("t4",)),)
+    assert side.take(Spoke(voice=3, ids=(3, 4, 5, 6), chunks=("t",))) == (), "it too is compared"
+    assert side.take(Spoke(voice=3, ids=(7,), chunks=("t7",))) == (Emit(chunks=("t7",)),)
     assert isinstance(side.take(Failed(voice=3, why="gone"))[-1], Break)
     assert side.is_over
 
@@ -147,13 +239,16 @@ def test_a_target_that_dies_later_is_gone_on_from_by_the_own_engine_and_else_by_
 def test_when_the_own_engine_dies_the_target_is_told_to_go_at_once() -> None:
     side = a_side()
     side.take(Move())
-    own(side, 0)
+    for each in range(6):
+        own(side, each)
     assert side.take(Failed(voice=OWN, why="killed")) == (
         Silence(voice=OWN),
-        Send(voice=TARGET, message=Go(at=0, ids=(0,))),
+        Send(voice=TARGET, message=Go(at=0, ids=(0, 1))),
     )
     assert target(side, Warm(count=0)) == (), "it had crossed with that"
-    assert target(side, said(1, 1)) == (Moved(), Emit(chunks=("t1",)))
+    assert target(side, said(2, 2, 3, 4)) == ()
+    assert target(side, said(5, 5)) == (Moved(),)
+    assert target(side, said(6, 6)) == (Emit(chunks=("t6",)),)
 
 
 def test_what_two_draws_would_say_differently_is_said_by_one() -> None:
@@ -238,9 +333,9 @@ def test_a_target_that_was_asked_from_the_beginning_tells_the_prompt_or_that_nob
     assert isinstance(side.take(Failed(voice=TARGET, why="gone"))[-1], Break)
     side = on_its_way(0)
     target(side, Prompt(ids=(9,)))
-    target(side, said(0, 0))
+    target(side, said(0, *range(6)))
     *_, back = side.take(Failed(voice=TARGET, why="gone"))
-    assert back == Resume(voice=2, kind=Kind.OWN, path=PATH, body=BODY, prompt=(9,), ids=(0,))
+    assert back == Resume(voice=2, kind=Kind.OWN, path=PATH, body=BODY, prompt=(9,), ids=())
 
 
 def test_half_a_character_is_said_again_by_the_target_and_compared() -> None:
@@ -249,8 +344,11 @@ def test_half_a_character_is_said_again_by_the_target_and_compared() -> None:
     side.take(Move())
     half(side, 1)
     assert target(side, Warm(count=1)) == (Send(voice=TARGET, message=Go(at=1, ids=())),)
-    assert target(side, Said(at=1, ids=(1,), chunks=("",), whole=False)) == (Silence(voice=OWN), Moved())
-    assert target(side, said(2, 2)) == (Emit(chunks=("t2",)),)
+    assert target(side, Said(at=1, ids=(1,), chunks=("",), whole=False)) == ()
+    for each in (2, 3, 4):
+        own(side, each)
+    assert target(side, said(2, 2, 3, 4)) == (Silence(voice=OWN), Moved())
+    assert target(side, said(5, 5)) == (Emit(chunks=("t5",)),)
 
 
 def test_where_it_cannot_be_compared_it_is_drawn_again() -> None:
@@ -268,6 +366,8 @@ def test_whoever_goes_on_in_need_does_so_from_whole_text() -> None:
     side.take(Tokenized(ids=(9,)))
     own(side, 0)
     half(side, 1)
+    for each in (2, 3, 4):
+        own(side, each)
     *_, away = side.take(Failed(voice=OWN, why="killed"))
     assert away == Resume(voice=1, kind=Kind.ELSEWHERE, path=PATH, body=BODY, prompt=(9,), ids=(0,))
 
@@ -288,8 +388,9 @@ NEXT = 2
 
 def moved_on(**verdict: Any) -> SourceSide:
     """It was moved, and its new replica is wanted too: the next relay is reached, and computes four tokens."""
-    side = on_its_way(**verdict)
-    target(side, said(3, 3))
+    side = on_its_way(0, **verdict)
+    for each in range(4):
+        target(side, said(each, each))
     assert target(side, Onward(to="http://next:1")) == (Dial(voice=TARGET, to="http://next:1"),)
     assert side.take(Reached(voice=TARGET)) == (
         Link(voice=NEXT),
@@ -307,22 +408,22 @@ def test_what_was_moved_is_moved_on_and_its_client_stays_here() -> None:
     side = moved_on()
     assert target(side, said(4, 4)) == (Emit(chunks=("t4",)),), "the one before speaks on"
     assert next_one(side, Warm(count=4)) == (Send(voice=NEXT, message=Go(at=4, ids=(4,))),)
-    assert target(side, said(5, 5)) == (Emit(chunks=("t5",)),)
-    assert next_one(side, said(5, 5)) == (Send(voice=TARGET, message=Leave()), Silence(voice=TARGET), Moved())
-    assert target(side, said(6, 6)) == (), "late"
-    assert next_one(side, said(6, 6)) == (Emit(chunks=("t6",)),)
+    left = (Send(voice=TARGET, message=Leave()), Silence(voice=TARGET), Moved())
+    assert compared(side, 5, NEXT, other=TARGET) == left
+    assert target(side, said(9, 9)) == (), "late"
+    assert next_one(side, said(9, 9)) == (Emit(chunks=("t9",)),)
     assert next_one(side, Onward(to="b")) == (Dial(voice=NEXT, to="b"),), "and on, as often as it is wanted"
 
 
 def test_one_that_catches_up_is_not_taken_for_the_next() -> None:
     side = on_its_way()
-    own(side, 3, 4)
-    target(side, said(3, 3))
+    own(side, 3, 4, 5, 6, 7)
+    target(side, said(3, 3, 4, 5, 6))
     target(side, Onward(to="http://next:1"))
     side.take(Reached(voice=TARGET))
-    next_one(side, Warm(count=5))
-    assert target(side, said(4, 4)) == (), "it says again what the own engine has said"
-    assert next_one(side, said(5, 5))[1:] == (Silence(voice=TARGET), Moved(), Emit(chunks=("t5",)))
+    next_one(side, Warm(count=8))
+    assert target(side, said(7, 7)) == (), "it says again what the own engine has said"
+    assert compared(side, 8, NEXT, other=TARGET)[1:] == (Silence(voice=TARGET), Moved())
 
 
 def test_a_next_one_that_fails_leaves_it_where_it_is_and_that_one_is_told() -> None:
@@ -340,8 +441,9 @@ def test_when_the_one_before_dies_the_next_is_told_to_go_at_once() -> None:
     side = moved_on()
     target(side, said(4, 4))
     gone = side.take(Failed(voice=TARGET, why="killed"))
-    assert gone == (Silence(voice=TARGET), Send(voice=NEXT, message=Go(at=4, ids=(4,))))
-    assert next_one(side, said(5, 5)) == (Moved(), Emit(chunks=("t5",)))
+    assert gone == (Silence(voice=TARGET), Send(voice=NEXT, message=Go(at=1, ids=())))
+    assert next_one(side, said(1, 1, 2, 3, 4)) == (Moved(),)
+    assert next_one(side, said(5, 5)) == (Emit(chunks=("t5",)),)
 
 
 def test_what_is_drawn_is_drawn_by_one_of_them() -> None:
