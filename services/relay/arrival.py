@@ -13,7 +13,7 @@ from typing import Final
 from services.relay.dialect import question, told
 from services.relay.engine_call import Address, CallFailed, EngineCall, NotAStream, request_bytes
 from services.relay.letterbox import Letterbox
-from services.relay.link_messages import Go, Leave, Message, Misunderstood, Open, Prompt, Stays, Stuck, Tokens
+from services.relay.link_messages import Go, Leave, Message, Misunderstood, Open, Prompt, Refuse, Stays, Stuck, Tokens
 from services.relay.resumable import Traits
 from services.relay.source_words import Moved, NotMoved
 from services.relay.stream_events import Piece, StreamBroken
@@ -53,7 +53,7 @@ class Arrival:
         self._call: EngineCall | None = None
         self._only_warms = False
         self.id = secrets.token_hex(8)
-        self._letters: Letterbox[tuple[str, Reports]] = Letterbox()
+        self._letters: Letterbox[tuple[str, Reports] | Reports] = Letterbox()
         self._reports: Reports | None = None  # of who has asked that it goes on from here
         self._told: list[Prompt | Stuck] = []  # of this call
 
@@ -63,6 +63,10 @@ class Arrival:
         if not self._letters.put((to, reports)):
             reports.put(_OVER)
         return reports
+
+    def withdraw(self, reports: Reports) -> None:
+        """From any thread: nobody waits for that any more, and another relay may be tried."""
+        self._letters.put(reports)
 
     @property
     def output_tokens(self) -> int:
@@ -77,8 +81,9 @@ class Arrival:
         finally:
             self._stop()
             self._report(_OVER)
-            for _, reports in self._letters.close():
-                reports.put(_OVER)
+            for letter in self._letters.close():
+                if isinstance(letter, tuple):
+                    letter[1].put(_OVER)
 
     def _step(self) -> None:
         """OSError: nobody is there to hear."""
@@ -90,14 +95,18 @@ class Arrival:
         if self._link.fileno() in ready:
             try:
                 messages = [_from_source(message) for message in self._link.hear(now)]
-            except Misunderstood:
+            except Misunderstood as error:
+                self._link.say(Refuse(why=str(error)), now)
                 self._take(LinkLost())  # whoever that is
                 return
             for message in messages:
                 self._take(message)
         if self._letters.fileno() in ready:
-            for to, reports in self._letters.take():
-                self._leave(to, reports)
+            for letter in self._letters.take():
+                if isinstance(letter, tuple):
+                    self._leave(*letter)
+                elif self._reports is letter:
+                    self._reports = None
         if not self._side.is_over:
             self._link.tick(now)
 

@@ -21,10 +21,12 @@ from services.relay.letterbox import Letterbox
 from services.relay.link_messages import FromTarget, Go, Message, Misunderstood, Onward, Prompt, Refuse, Said, Warm
 from services.relay.link_messages import Stuck as StuckThere
 from services.relay.resumable import Traits, Verdict
-from services.relay.source_side import Phase, SourceSide
+from services.relay.said_check import check
+from services.relay.source_side import SourceSide
 from services.relay.source_words import (
     Action,
     Break,
+    CallOff,
     ClientLeft,
     Emit,
     Event,
@@ -36,6 +38,7 @@ from services.relay.source_words import (
     Move,
     Moved,
     NotMoved,
+    Quiet,
     Reached,
     Resume,
     Send,
@@ -50,7 +53,10 @@ from services.relay.stream_events import EngineStream, Envelope, StreamBroken, e
 from services.relay.wire import RelayLink, Waited, wait
 
 _TICK_S: Final = 0.5
-_SAYS_WITHIN_S: Final = 60.0  # a target that lives and says nothing for so long has an engine that does not
+# A target that lives and says nothing for so long has an engine that does not: before its first token, and after that.
+_BEGINS_WITHIN_S: Final = 30.0
+_SAYS_WITHIN_S: Final = 15.0
+_QUIET_FOR_S: Final = 5.0  # so long a target that is ahead waits for the own engine's next word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,14 @@ class Order:
     dialled: Dialled
     onward_of: int | None = None  # the voice whose replica is left; None: this one
     reports: "SimpleQueue[Moved | NotMoved]" = field(default_factory=SimpleQueue)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """Of an order that takes too long."""
+
+    order: Order
+    why: str
 
 
 Dial = Callable[[Address], Dialled]
@@ -98,7 +112,7 @@ class Conversation:
     ) -> None:
         self.id = secrets.token_hex(8)
         self.asked = asked
-        self.side = SourceSide(asked.path, asked.body, asked.verdict)
+        self.side = SourceSide(asked.path, asked.body, asked.verdict, model=traits.model_of(asked.body))
         self.not_a_stream: EngineCall | None = None  # the engine answered with this, and it is the client's
         self.broke_because = ""
         self.input_tokens: int | None = None  # where the engine tells
@@ -112,11 +126,12 @@ class Conversation:
         self._needed = True
         self._calls: dict[int, EngineCall] = {}
         self._links: dict[int, RelayLink] = {}
-        self._letters: Letterbox[Order | Unreached] = Letterbox()
+        self._letters: Letterbox[Order | Unreached | Withdrawal] = Letterbox()
         self._order: Order | None = None
         self._envelope: Envelope | None = None
         self._envelope_of: int | None = None  # which voice's it is
-        self._said_at = 0.0  # when the target last said something, or was told to go
+        self._said_at: dict[int, float] = {}  # when each voice last said something, or was asked for more
+        self._has_spoken: set[int] = set()  # those of links that have said a token
 
     # -- from any thread -----------------------------------------------------------------------------------------------
 
@@ -124,6 +139,10 @@ class Conversation:
         """Its reports get one answer, whatever comes."""
         if not self._letters.put(order):
             _refuse(order, "it is over")
+
+    def withdraw(self, order: Order, why: str) -> None:
+        """Where it is under way still."""
+        self._letters.put(Withdrawal(order=order, why=why))
 
     @property
     def output_tokens(self) -> int:
@@ -146,7 +165,8 @@ class Conversation:
     def _step(self) -> None:
         whom: list[Waited] = [*self._calls.values(), *self._links.values(), self._letters, self._client]
         is_behind = self._client.wire.is_behind
-        ready = wait(whom, _TICK_S if self._links or is_behind else None)
+        waited_for = self.side.waited_for
+        ready = wait(whom, _TICK_S if self._links or is_behind or waited_for is not None else None)
         now = time.monotonic()
         for voice, call in tuple(self._calls.items()):
             if call.fileno() in ready and self._calls.get(voice) is call:
@@ -154,6 +174,8 @@ class Conversation:
         for voice, link in tuple(self._links.items()):
             if self._links.get(voice) is link:
                 self._read_link(voice, link, now, has_something=link.fileno() in ready)
+        if (quiet := self.side.waited_for) is not None and now - self._said_at.get(quiet, now) > _QUIET_FOR_S:
+            self._take(Quiet())
         if self._letters.fileno() in ready:
             for letter in self._letters.take():
                 self._take_letter(letter)
@@ -178,6 +200,8 @@ class Conversation:
         if call.answer.head is not None:
             self._client.begin()
         self._take_what_it_tells(call.stream)
+        if pieces:
+            self._said_at[voice] = time.monotonic()
         for piece in pieces:
             if voice not in self._calls:
                 return
@@ -201,8 +225,9 @@ class Conversation:
             if has_something:
                 heard = [self._from_target(message, voice, now) for message in link.hear(now)]
             link.tick(now)
-            if self.side.phase in {Phase.GOES, Phase.MOVED} and now - self._said_at > _SAYS_WITHIN_S:
-                why = f"it said nothing for {_SAYS_WITHIN_S:g} s"
+            within_s = _SAYS_WITHIN_S if voice in self._has_spoken else _BEGINS_WITHIN_S
+            if now - self._said_at[voice] > within_s:
+                why = f"it said nothing for {within_s:g} s"
         except (Misunderstood, StreamBroken, OSError) as error:
             why = str(error) or type(error).__name__
         for each in heard:
@@ -213,17 +238,26 @@ class Conversation:
     def _from_target(self, message: Message, voice: int, now: float) -> FromTarget:
         """Misunderstood, StreamBroken."""
         if isinstance(message, Said):
-            self._said_at = now
+            check(message, self.asked.path, self.asked.body, self._traits)
+            if message.ids or message.last:
+                self._said_at[voice] = now
+                self._has_spoken.add(voice)
             return replace(message, chunks=self._enveloped(message.chunks, voice))
+        if isinstance(message, Warm):
+            self._said_at[voice] = now
         if isinstance(message, Prompt) and self.input_tokens is None:
             self.input_tokens = len(message.ids)
         if isinstance(message, Warm | Prompt | StuckThere | Onward | Refuse):
             return message
         raise Misunderstood("a target says what only a source says")
 
-    def _take_letter(self, letter: Order | Unreached) -> None:
+    def _take_letter(self, letter: Order | Unreached | Withdrawal) -> None:
         if isinstance(letter, Unreached):
             self._take(letter)
+            return
+        if isinstance(letter, Withdrawal):
+            if self._order is letter.order:
+                self._take(CallOff(why=letter.why))
             return
         if self._order is not None:
             _refuse(letter, "it is being moved already")
@@ -266,7 +300,8 @@ class Conversation:
             case Link(voice=voice):
                 assert self._order is not None
                 dialled = self._order.dialled
-                self._links[voice] = RelayLink(dialled.link, time.monotonic(), dialled.unread)
+                self._said_at[voice] = time.monotonic()
+                self._links[voice] = RelayLink(dialled.link, self._said_at[voice], dialled.unread)
             case DialIt(voice=voice, to=to):
                 assert self._dial is not None, "who has been sent somewhere has shown the secret"
                 threading.Thread(target=self._dial_onward, args=(self._dial, voice, to), daemon=True).start()
@@ -285,7 +320,8 @@ class Conversation:
     def _say(self, voice: int, message: Any) -> None:
         link = self._links.get(voice)
         if isinstance(message, Go):
-            self._said_at = time.monotonic()
+            self._said_at[voice] = time.monotonic()
+            self._has_spoken.discard(voice)
         if link is None:
             return
         try:

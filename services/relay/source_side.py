@@ -106,10 +106,10 @@ class SourceSide:
         return not self.is_over and self._voice_of(Kind.OWN) is not None
 
     @property
-    def is_waited_for(self) -> bool:
-        """The own engine, by a target that is ahead of it."""
+    def waited_for(self) -> int | None:
+        """The voice that a target is ahead of."""
         target = self._voice_of(Kind.TARGET)
-        return target is not None and bool(self._voices[target].held) and self._speaker() is not None
+        return self._speaker() if target is not None and self._voices[target].held else None
 
     @property
     def _whole(self) -> int:

@@ -91,7 +91,7 @@ class EngineStream:
             if not self._finished:
                 raise StreamBroken("the engine's stream ends without a reason")
             return Piece(ids=self._closing_ids, chunks=tuple(self._closing), last=True)
-        chunk = _object(data)
+        chunk = chunk_of(data)
         ids = self._taken_out(chunk)
         reading = self._reading
         if reading.has_nulls and not reading.said_before:
@@ -135,7 +135,8 @@ class EngineStream:
                 holder.pop(name, None)
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def chunk_of(data: bytes | str) -> dict[str, Any]:
+    """StreamBroken: it is none."""
     try:
         chunk = json.loads(data)
     except (ValueError, RecursionError):
@@ -160,13 +161,13 @@ def written(chunk: dict[str, Any], *, like: bytes) -> str:
 
 def envelope_of(text: str) -> Envelope:
     """StreamBroken: it is no chunk."""
-    return Envelope.of(_object(text.encode()))
+    return Envelope.of(chunk_of(text))
 
 
 def in_envelope(text: str, envelope: Envelope) -> str:
     """Another engine's chunk as one of the answer that the client is reading. StreamBroken: it is no chunk."""
     data = text.encode()
-    chunk = _object(data)
+    chunk = chunk_of(data)
     for name, value in (("id", envelope.id), ("created", envelope.created), ("model", envelope.model)):
         if name in chunk:
             chunk[name] = value

@@ -170,9 +170,9 @@ def test_a_move_that_is_called_off_leaves_it_where_it_is() -> None:
 
 def test_an_own_engine_that_hangs_while_a_target_is_ahead_is_not_waited_for() -> None:
     side = on_its_way(6)
-    assert not side.is_waited_for
+    assert side.waited_for is None
     target(side, said(6, 6))
-    assert side.is_waited_for
+    assert side.waited_for == OWN
     assert side.take(Quiet()) == (Silence(voice=OWN), Send(voice=TARGET, message=Go(at=2, ids=())))
 
 
