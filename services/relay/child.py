@@ -6,8 +6,6 @@ gone. The subtle thing is who has lost its parent: it falls to this process, whe
 """
 
 import ctypes
-import http.client
-import json
 import os
 import select
 import signal
@@ -24,8 +22,6 @@ _ENDS_WITHIN_S: Final = 2.0  # nothing of it is worth waiting for any more
 _GONE_WITHIN_S: Final = 5.0  # killed: what is left then waits in a driver
 _LOOKS_EACH_S: Final = 0.01
 _PR_SET_CHILD_SUBREAPER: Final = 36
-_TELLS_WITHIN_S: Final = 10.0
-_MOST_MODELS: Final = 1024 * 1024  # bytes of a list of models
 
 
 class Child:
@@ -131,17 +127,3 @@ def answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def longest(port: int) -> int | None:
-    """The tokens that the engine takes, prompt and answer together, as vLLM lists them; None: it does not tell."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TELLS_WITHIN_S)
-    try:
-        connection.request("GET", "/v1/models")
-        models = json.loads(connection.getresponse().read(_MOST_MODELS))["data"]
-        told = [model["max_model_len"] for model in models]
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        return None
-    finally:
-        connection.close()
-    return min(told) if told and all(isinstance(each, int) for each in told) else None

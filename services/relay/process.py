@@ -14,20 +14,19 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import replace
 from typing import Final
 
 from knative_mig.adapters.program import wait_until_told
 from knative_mig.adapters.threads import Threads
 from knative_mig.core.errors import BadInput
-from services.relay.child import Child, answers, free_port, longest, take_orphans
+from services.relay import models
+from services.relay.child import Child, answers, free_port, take_orphans
 from services.relay.desk import Desk
 from services.relay.dialling import dialled
 from services.relay.engine_call import Address
 from services.relay.move_port import MovePort
 from services.relay.release import is_deleted, why_not_released
 from services.relay.replica import Answered, Do, EngineEnded, Leave
-from services.relay.resumable import Traits
 from services.relay.settings import ENGINES, Settings
 from services.relay.user_port import UserPort
 
@@ -82,7 +81,8 @@ class Relay:
             pass
         if not self.stop.is_set():
             self._serves = True
-            self._desk.traits = _told_of(self._desk.traits, self._desk.engine.port)
+            if self._desk.traits.tells_tokens:
+                self._desk.traits = models.with_models(self._desk.traits, models.asked(self._desk.engine.port))
             self._serve()
         self._desk.take(Leave(for_good=True))
         self._threads.join("engine", time.monotonic() + _ENDS_WITHIN_S)
@@ -130,11 +130,6 @@ class Relay:
             do = self._desk.take(Answered(released=not why))
         if do is None:
             _log.info("the engine has ended, and its slice is given back")
-
-
-def _told_of(traits: Traits, port: int) -> Traits:
-    """With what the engine tells of itself, where its kind is one that is asked."""
-    return replace(traits, longest=longest(port)) if traits.goes_on_by_prompt else traits
 
 
 def _secret(settings: Settings) -> str:

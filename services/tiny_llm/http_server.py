@@ -200,6 +200,7 @@ class _Handler(BoundedHandler):
             "created": desk.started,
             "owned_by": "knative-mig",
             "max_model_len": desk.server.longest,
+            "fingerprint": desk.server.fingerprint,
         }
 
     def _unknown_url(self) -> ApiError:

@@ -74,6 +74,7 @@ class Server:
     model: str
     longest: int  # tokens of a prompt and its answer
     new_seed: Callable[[], int]  # for who gives none
+    fingerprint: str = ""  # of its weights
 
 
 def object_of(body: bytes) -> dict[str, Any]:

@@ -8,6 +8,7 @@ before. Told to end, it takes no more, and is gone when what it had begun is ove
 
 import logging
 import resource
+import hashlib
 import secrets
 import signal
 import sys
@@ -77,7 +78,12 @@ class TinyLlm:
             loop=self.loop,
             metrics=metrics,
             registry=registry,
-            server=Server(model=settings.model, longest=self.engine.longest, new_seed=lambda: secrets.randbits(63)),
+            server=Server(
+                model=settings.model,
+                longest=self.engine.longest,
+                new_seed=lambda: secrets.randbits(63),
+                fingerprint=hashlib.sha256(settings.weights.read_bytes()).hexdigest()[:16],
+            ),
             version=version("knative-mig"),
             started=int(time.time()),
             new_identity=lambda: secrets.token_hex(16),

@@ -20,7 +20,7 @@ from tests.rigs.tiny_server import PATIENCE_S, asks, chats, served
 
 COMPLETIONS = "/v1/completions"
 LONG = asks(max_tokens=300, temperature=1.0, prompt="Once upon a time " * 9)
-OPEN = b'{"open": {"version": 2, "path": "/v1/completions", "body": {"model": "tiny-llm", "stream": true}}}\n'
+OPEN = b'{"open": {"version": 3, "model": "", "path": "/v1/completions", "body": {"model": "tiny-llm", "stream": true}}}\n'
 CHAT = chats(max_tokens=300, temperature=1.0, ignore_eos=True, stream_options={"include_usage": True})
 
 
@@ -321,14 +321,14 @@ def test_who_has_no_secret_or_no_target_moves_nothing(tmp_path: Path) -> None:
         b'{"warm": {"count": 3}}\n',
         OPEN + b'{"tokens": {"at": 9, "ids": [1]}}\n',
         OPEN + OPEN,
-        b'{"open": {"version": 2, "path": "/metrics", "body": {}}}\n',
+        b'{"open": {"version": 3, "model": "", "path": "/metrics", "body": {}}}\n',
         b"x" * 9_000_000,
     ],
 )
 def test_a_source_that_lies_is_left_and_nothing_is_left_of_it(relay: RelayProcess, lie: bytes) -> None:
     with socket.create_connection(("127.0.0.1", relay.move_port), timeout=PATIENCE_S) as link:
         link.sendall(
-            b"POST /generations HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nUpgrade: knative-mig-relay/2\r\n"
+            b"POST /generations HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nUpgrade: knative-mig-relay/3\r\n"
             b"Authorization: Bearer " + SECRET.encode() + b"\r\n\r\n"
         )
         assert link.recv(4096).startswith(b"HTTP/1.1 101")

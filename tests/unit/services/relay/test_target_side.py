@@ -1,5 +1,7 @@
 """A move as its target lives it: it warms up, goes on when told, and works for nobody who is gone."""
 
+from dataclasses import replace
+
 from services.relay.link_messages import (
     FromSource,
     Go,
@@ -158,6 +160,28 @@ def test_a_source_that_lies_is_refused() -> None:
     actions = came(running, Tokens(at=0, ids=(1,)))
     assert actions[0] == StopAsking(run=1)
     assert refused(actions)
+
+
+def test_a_generation_of_another_model_is_refused_and_told_why() -> None:
+    traits = replace(TINY_LLM, models=(("m", "m, fingerprint 1"),))
+    side = TargetSide(traits)
+    assert came(side, Open(path=PATH, body={**BODY, "model": "m"}, model="m, fingerprint 1")) == ()
+    for other in ("m, fingerprint 2", ""):
+        side = TargetSide(traits)
+        actions = came(side, Open(path=PATH, body={**BODY, "model": "m"}, model=other))
+        assert refused(actions)
+        assert "m, fingerprint 1" in str(actions)
+    assert refused(came(TargetSide(TINY_LLM), Open(path=PATH, body=BODY, model="m")))
+
+
+def test_told_to_go_a_second_time_it_begins_anew_further_back() -> None:
+    side = opened()
+    came(side, Tokens(at=0, ids=(1, 2, 3)))
+    came(side, Go(at=3, ids=(4,)))
+    side.take(Spoke(run=2, ids=(5,), chunks=("a",)))
+    assert came(side, Go(at=2, ids=())) == (StopAsking(run=2), ask(3, 1, 2, only_warms=False))
+    assert side.take(Spoke(run=2, ids=(6,), chunks=("b",))) == (), "late"
+    assert side.take(Spoke(run=3, ids=(3,), chunks=("a",))) == (Say(message=Said(at=2, ids=(3,), chunks=("a",))),)
 
 
 def test_what_cannot_go_on_here_is_refused_at_once() -> None:
