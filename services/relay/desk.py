@@ -3,7 +3,9 @@
 Made by `process`. Its lock is that of `Replica`, and nothing that waits is done under it.
 """
 
+import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field
 from services.relay.arrival import Arrival
 from services.relay.conversation import Conversation, Dial
 from services.relay.engine_call import Address
-from services.relay.replica import Do, Event, InFlight, Replica, Stage, Where
+from services.relay.replica import Do, Event, InFlight, Leave, Replica, Stage, Where
 from services.relay.resumable import Traits
 
 
@@ -31,6 +33,8 @@ class Desk:
     elsewhere: Address | None  # the function's own URL
     end_engine: Callable[[], None]  # returns at once
     dial: Dial | None = None  # how another relay is reached; None: there is no secret to show it
+    clock: Callable[[], float] = time.monotonic
+    id: str = field(default_factory=lambda: secrets.token_hex(8))  # by which a relay knows that it has dialled itself
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _replica: Replica = field(default_factory=Replica)
     _guests: set[Guest] = field(default_factory=set)
@@ -40,7 +44,7 @@ class Desk:
         """Here: it is counted from now on, and leaves by `leave`."""
         with self._changed:
             # Where nobody else is known, what is late is as if it had been sent here by a relay that leaves too.
-            where = self._replica.where(was_sent_on=was_sent_on or self.elsewhere is None)
+            where = self._replica.where(self.clock(), was_sent_on=was_sent_on or self.elsewhere is None)
             if where is Where.HERE:
                 self._guests.add(guest)
                 self._need(guest, need=True)
@@ -75,6 +79,9 @@ class Desk:
     def guests(self) -> tuple[Guest, ...]:
         with self._changed:
             return tuple(self._guests)
+
+    def start_leaving(self, *, at_once: bool = False) -> None:
+        self.take(Leave(now=self.clock(), at_once=at_once))
 
     def take(self, event: Event) -> Do | None:
         with self._changed:

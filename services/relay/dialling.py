@@ -5,6 +5,7 @@ thread that serves a generation, as none waits for a relay that is away.
 """
 
 import socket
+import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -14,7 +15,14 @@ from services.relay.http_answer import AnswerBroken, HttpAnswer
 from services.relay.link_messages import VERSION
 
 PROTOCOL: Final = f"knative-mig-relay/{VERSION}"
-_DIALS_WITHIN_S: Final = 2.0
+DIALLED_BY: Final = "Knative-Mig-Relay"  # so that a relay knows itself
+_DIALS_WITHIN_S: Final = 2.0  # from the first packet to the answer's last
+_ASIDE_FROM_YES: Final[dict[int, str]] = {
+    HTTPStatus.UNAUTHORIZED: "it has another secret",
+    HTTPStatus.UPGRADE_REQUIRED: f"it speaks another version than {PROTOCOL}",
+    HTTPStatus.CONFLICT: "it is this relay itself",
+    HTTPStatus.SERVICE_UNAVAILABLE: "it is leaving itself, or has no room",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,24 +33,28 @@ class Dialled:
     unread: bytes = b""
 
 
-def dialled(target: Address, secret: str) -> Dialled:
+def dialled(target: Address, secret: str, by: str) -> Dialled:
     """OSError: it is away, or takes nothing."""
+    deadline = time.monotonic() + _DIALS_WITHIN_S
     link = socket.create_connection((target.host, target.port), timeout=_DIALS_WITHIN_S)
     try:
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         head = (
             f"POST {target.path}/generations HTTP/1.1", f"Host: {target}", f"Authorization: Bearer {secret}",
-            "Connection: Upgrade", f"Upgrade: {PROTOCOL}", "Content-Length: 0", "", "",
+            f"{DIALLED_BY}: {by}", "Connection: Upgrade", f"Upgrade: {PROTOCOL}", "Content-Length: 0", "", "",
         )  # fmt: skip
         link.sendall("\r\n".join(head).encode("latin-1"))
         answer = HttpAnswer()
         while answer.head is None:
+            if (left := deadline - time.monotonic()) <= 0:
+                raise TimeoutError("timed out")
+            link.settimeout(left)
             data = link.recv(4096)
             answer.feed(data)
             if not data:
                 answer.end()
         if answer.head.status != HTTPStatus.SWITCHING_PROTOCOLS:
-            raise ConnectionRefusedError(f"it answers {answer.head.status}")
+            raise ConnectionRefusedError(_ASIDE_FROM_YES.get(answer.head.status, f"it answers {answer.head.status}"))
     except AnswerBroken as error:
         link.close()
         raise ConnectionAbortedError(str(error)) from error

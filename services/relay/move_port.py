@@ -3,7 +3,7 @@
 Composed in `process`, where there is a secret. `POST /migrate` sends all that runs here to another relay, and answers
 when each generation has gone, has ended, or stays; `POST /generations` is how that relay is reached; `GET /generations`
 says what runs. The target is dialled here, on the mover's thread, so that no generation waits for a target that is
-away.
+away; and before anything else, so that one that is away changes nothing here.
 """
 
 import hmac
@@ -19,9 +19,8 @@ from knative_mig.core.errors import BadInput
 from services.relay.arrival import Arrival, Reports
 from services.relay.conversation import Order
 from services.relay.desk import Desk, Guest
-from services.relay.dialling import PROTOCOL, dialled
+from services.relay.dialling import DIALLED_BY, PROTOCOL, Dialled, dialled
 from services.relay.engine_call import Address
-from services.relay.replica import Leave, Stay
 from services.relay.source_words import Moved
 
 _LARGEST: Final = 4096  # bytes of a mover's request
@@ -81,39 +80,46 @@ class _Handler(BoundedHandler):
         except BadInput as error:
             self.refuse(HTTPStatus.BAD_REQUEST, str(error))
             return
-        desk.take(Leave())
-        guests = desk.guests()
         try:
-            orders = self._dialled(target, guests)
+            links = self._dialled(target, max(1, sum(guest.conversation is not None for guest in desk.guests())))
         except OSError as error:
-            desk.take(Stay())
             self.refuse(HTTPStatus.BAD_GATEWAY, f"{target} cannot be reached: {error}")
             return
-        reports: dict[Guest, Reports] = {}
-        for guest in guests:
-            if guest.conversation is not None:
-                guest.conversation.move(orders[guest])
-                reports[guest] = orders[guest].reports
-            elif guest.arrival is not None:
-                reports[guest] = guest.arrival.move(f"http://{target}{target.path}")
+        desk.start_leaving()
+        moves = [(guest, self._move(guest, target, links)) for guest in desk.guests()]
+        for spare in links:
+            spare.link.close()
         deadline = time.monotonic() + _MOVES_WITHIN_S
-        told = [{**_told(guest), **_outcome(guest, reports.get(guest), deadline)} for guest in guests]
+        told = [{**_told(guest), **_outcome(guest, move, deadline)} for guest, move in moves]
         self.answer(HTTPStatus.OK, json.dumps({"generations": told}).encode(), _JSON)
 
-    def _dialled(self, target: Address, guests: tuple[Guest, ...]) -> dict[Guest, Order]:
+    def _dialled(self, target: Address, count: int) -> list[Dialled]:
         """A link for each generation whose client is here. OSError: it is away, or takes nothing."""
-        orders: dict[Guest, Order] = {}
+        links: list[Dialled] = []
         try:
-            for guest in guests:
-                if guest.conversation is not None:
-                    orders[guest] = Order(dialled=dialled(target, self.server.secret))
-            if not orders and any(guest.arrival for guest in guests):  # whose sources dial, and find out late
-                dialled(target, self.server.secret).link.close()
+            while len(links) < count:
+                links.append(self._dial(target))
         except OSError:
-            for order in orders.values():
-                order.dialled.link.close()
+            for each in links:
+                each.link.close()
             raise
-        return orders
+        return links
+
+    def _dial(self, target: Address) -> Dialled:
+        return dialled(target, self.server.secret, self.server.desk.id)
+
+    def _move(self, guest: Guest, target: Address, links: list[Dialled]) -> "Order | Reports | str":
+        """What comes of it, or why nothing does."""
+        if guest.arrival is not None:
+            return guest.arrival.move(f"http://{target}{target.path}")
+        if guest.conversation is None:
+            return guest.why_not
+        try:
+            order = Order(dialled=links.pop() if links else self._dial(target))
+        except OSError as error:  # of one that came meanwhile
+            return f"{target} cannot be reached: {error}"
+        guest.conversation.move(order)
+        return order
 
     # -- to here -------------------------------------------------------------------------------------------------------
 
@@ -123,6 +129,9 @@ class _Handler(BoundedHandler):
             self.refuse(HTTPStatus.UPGRADE_REQUIRED, f"this is reached by {PROTOCOL}")
             return
         desk = self.server.desk
+        if self.headers.get(DIALLED_BY) == desk.id:
+            self.refuse(HTTPStatus.CONFLICT, "this is the relay that it comes from")
+            return
         guest = Guest(why_not="it has just come here")
         if not desk.arrive(guest):
             self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "this replica is leaving itself")
@@ -146,14 +155,26 @@ def _told(guest: Guest) -> dict[str, Any]:
     return {"id": conversation.id, **tokens, "stays": ""}
 
 
-def _outcome(guest: Guest, reports: Reports | None, deadline: float) -> dict[str, Any]:
-    if reports is None:
-        return {"moved": False, "why": guest.why_not}
+def _outcome(guest: Guest, move: "Order | Reports | str", deadline: float) -> dict[str, Any]:
+    if isinstance(move, str):
+        return {"moved": False, "why": move}
+    reports = move.reports if isinstance(move, Order) else move
     try:
         report = reports.get(timeout=max(0.0, deadline - time.monotonic()))
     except Empty:
-        return {"moved": False, "why": f"it takes longer than {_MOVES_WITHIN_S:g} s"}
+        why = f"it takes longer than {_MOVES_WITHIN_S:g} s"
+        _withdraw(guest, move, why)
+        return {"moved": False, "why": why}
     return {"moved": True, "why": ""} if isinstance(report, Moved) else {"moved": False, "why": report.why}
+
+
+def _withdraw(guest: Guest, move: "Order | Reports", why: str) -> None:
+    """So that another relay may be tried."""
+    if isinstance(move, Order):
+        if guest.conversation is not None:
+            guest.conversation.withdraw(move, why)
+    elif guest.arrival is not None:
+        guest.arrival.withdraw(move)
 
 
 def _target(body: bytes) -> Address:

@@ -22,11 +22,11 @@ from knative_mig.core.errors import BadInput
 from services.relay import models
 from services.relay.child import Child, answers, free_port, take_orphans
 from services.relay.desk import Desk
-from services.relay.dialling import dialled
+from services.relay.dialling import Dialled, dialled
 from services.relay.engine_call import Address
 from services.relay.move_port import MovePort
 from services.relay.release import is_deleted, why_not_released
-from services.relay.replica import Answered, Do, EngineEnded, Leave
+from services.relay.replica import Answered, Do, EngineEnded
 from services.relay.settings import ENGINES, Settings
 from services.relay.user_port import UserPort
 
@@ -68,25 +68,33 @@ class Relay:
             traits=ENGINES[settings.engine],
             elsewhere=elsewhere,
             end_engine=self._child.end,
-            dial=(lambda target: dialled(target, self._secret)) if self._secret else None,
+            dial=self._dial if self._secret else None,
         )
         self._threads = Threads(self.stop)
         self._code = 0
         self._serves = False
+
+    def _dial(self, target: Address) -> Dialled:
+        return dialled(target, self._secret, self._desk.id)
 
     def run(self) -> int:
         self._threads.run("engine", lambda _: self._watch_engine())
         self._threads.run("deletion", self._watch_deletion)
         while not (answers(self._desk.engine.port) or self.stop.wait(_LOOKS_EACH_S)):
             pass
-        if not self.stop.is_set():
-            self._serves = True
-            if self._desk.traits.tells_tokens:
-                self._desk.traits = models.with_models(self._desk.traits, models.asked(self._desk.engine.port))
-            self._serve()
-        self._desk.take(Leave(for_good=True))
-        self._threads.join("engine", time.monotonic() + _ENDS_WITHIN_S)
+        try:
+            if not self.stop.is_set():
+                self._start_serving()
+        finally:  # a port that is taken ends the engine too
+            self._desk.start_leaving(at_once=True)
+            self._threads.join("engine", time.monotonic() + _ENDS_WITHIN_S)
         return self._code or (1 if self._threads.failed else 0)
+
+    def _start_serving(self) -> None:
+        self._serves = True
+        if self._desk.traits.tells_tokens:
+            self._desk.traits = models.with_models(self._desk.traits, models.asked(self._desk.engine.port))
+        self._serve()
 
     def _serve(self) -> None:
         settings = self._settings
@@ -101,7 +109,7 @@ class Relay:
             move_port = f"moves on port {move.port}"
         _log.info("the engine is relayed on port %d, %s", user.port, move_port)
         wait_until_told(self.stop)
-        self._desk.take(Leave(for_good=True))
+        self._desk.start_leaving(at_once=True)
         self._desk.wait_until_empty()
 
     def _watch_deletion(self, stop: threading.Event) -> None:
@@ -110,7 +118,7 @@ class Relay:
             if stop.wait(_LOOKS_FOR_DELETION_EACH_S):
                 return
         _log.info("the pod was deleted: the engine ends when nobody needs it any more")
-        self._desk.take(Leave(for_good=True))
+        self._desk.start_leaving()
 
     def _watch_engine(self) -> None:
         code = self._child.wait()

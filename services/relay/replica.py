@@ -4,11 +4,15 @@ Called under the relay's lock whenever something changes; it answers with what i
 leave: the mover, which has another replica ready, and the pod's deletion. From then on the engine takes no request that
 could go elsewhere, and it ends as soon as nobody needs it. The subtle thing is a request that is late, or was sent on
 by a relay that leaves too: it is served here while there is an engine, for else two that leave could send it in a
-circle.
+circle. But not for long, as anybody can write that header, and would keep the engine for ever.
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
+
+TAKES_LATE_FOR_S: Final = 15.0  # more than all who route to it need to know that it leaves
 
 
 class Stage(Enum):
@@ -29,14 +33,10 @@ class Where(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leave:
-    """A move, or the pod's deletion, which nobody calls off."""
+    """By a move, or the pod's deletion. `at_once`: by SIGTERM, of which all who route have known for long."""
 
-    for_good: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stay:
-    """The move was called off."""
+    now: float
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Answered:
     released: bool
 
 
-Event = Leave | Stay | InFlight | EngineEnded | Answered
+Event = Leave | InFlight | EngineEnded | Answered
 
 
 class Do(Enum):
@@ -72,10 +72,11 @@ class Replica:
     def __init__(self) -> None:
         self.stage = Stage.SERVES
         self._in_flight = 0
-        self._for_good = False
+        self._takes_late_until = math.inf
 
-    def where(self, *, was_sent_on: bool) -> Where:
-        if self.stage is Stage.SERVES or (self.stage is Stage.LEAVES and was_sent_on):
+    def where(self, now: float, *, was_sent_on: bool) -> Where:
+        is_taken = was_sent_on and now < self._takes_late_until
+        if self.stage is Stage.SERVES or (self.stage is Stage.LEAVES and is_taken):
             return Where.HERE
         return Where.NOWHERE if was_sent_on else Where.ELSEWHERE
 
@@ -83,12 +84,11 @@ class Replica:
         match event:
             case InFlight(count=count):
                 self._in_flight = count
-            case Leave(for_good=for_good):
-                self._for_good = self._for_good or for_good
+            case Leave(now=now, at_once=at_once):
+                until = now if at_once else now + TAKES_LATE_FOR_S
+                self._takes_late_until = min(self._takes_late_until, until)
                 if self.stage is Stage.SERVES:
                     self.stage = Stage.LEAVES
-            case Stay() if self.stage is Stage.LEAVES and not self._for_good:
-                self.stage = Stage.SERVES
             case EngineEnded() if self.stage is Stage.SERVES:
                 return Do.EXIT
             case EngineEnded() if self.stage in {Stage.LEAVES, Stage.ENDS}:

@@ -358,7 +358,7 @@ class SourceSide:
         """Whom it was to be compared with is gone: it is asked for some tokens that were said before that."""
         voice = self._voices[target]
         if self.phase is Phase.WARMS or (
-            self.phase is Phase.GOES and self._repeats and 0 < voice.begins and len(self.said) < voice.begins + COMPARED
+            self.phase is Phase.GOES and self._repeats and voice.begins > 0 and len(self.said) < voice.begins + COMPARED
         ):
             return self._go(target)
         return self._compared(target) if self.phase is Phase.GOES else ()

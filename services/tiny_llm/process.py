@@ -6,9 +6,9 @@
 before. Told to end, it takes no more, and is gone when what it had begun is over: at once, where that is nothing.
 """
 
+import hashlib
 import logging
 import resource
-import hashlib
 import secrets
 import signal
 import sys

@@ -177,7 +177,12 @@ def test_whoever_dies_while_it_is_moved_on_the_client_gets_the_right_text_or_a_c
 
 
 @settings(max_examples=200, deadline=None)
-@given(body=BODIES, own=st.integers(1, 30), turns=TURNS, harm=st.sampled_from(["", "own dies", "target dies", "link is cut"]))
+@given(
+    body=BODIES,
+    own=st.integers(1, 30),
+    turns=TURNS,
+    harm=st.sampled_from(["", "own dies", "target dies", "link is cut"]),
+)
 def test_of_a_target_with_another_model_the_client_reads_nothing_however_fast_it_is(
     *, body: dict[str, Any], own: int, turns: list[tuple[str, int]], harm: str
 ) -> None:

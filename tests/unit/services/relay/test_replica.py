@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.relay.replica import Answered, Do, EngineEnded, Event, InFlight, Leave, Replica, Stage, Stay, Where
+from services.relay.replica import Answered, Do, EngineEnded, Event, InFlight, Leave, Replica, Stage, Where
 
 
 def after(*events: Event) -> Replica:
@@ -13,19 +13,19 @@ def after(*events: Event) -> Replica:
 
 
 def test_idle_it_ends_its_engine_at_once() -> None:
-    assert Replica().take(Leave()) is Do.END_ENGINE
+    assert Replica().take(Leave(now=0.0)) is Do.END_ENGINE
 
 
 def test_busy_it_waits_for_the_last() -> None:
     replica = after(InFlight(count=2))
-    assert replica.take(Leave()) is None
+    assert replica.take(Leave(now=0.0)) is None
     assert replica.take(InFlight(count=1)) is None
     assert replica.take(InFlight(count=0)) is Do.END_ENGINE
     assert replica.take(InFlight(count=0)) is None, "once is enough"
 
 
 def test_the_slice_is_given_back_when_the_engine_has_ended_and_asked_for_until_it_is_taken() -> None:
-    replica = after(Leave())
+    replica = after(Leave(now=0.0))
     assert replica.take(EngineEnded()) is Do.ASK_RELEASE
     assert replica.take(Answered(released=False)) is Do.ASK_RELEASE_LATER
     assert replica.take(Answered(released=True)) is None
@@ -33,38 +33,24 @@ def test_the_slice_is_given_back_when_the_engine_has_ended_and_asked_for_until_i
 
 
 def test_an_engine_that_dies_while_it_leaves_gives_its_slice_back_too() -> None:
-    assert after(InFlight(count=1), Leave()).take(EngineEnded()) is Do.ASK_RELEASE
+    assert after(InFlight(count=1), Leave(now=0.0)).take(EngineEnded()) is Do.ASK_RELEASE
 
 
 def test_an_engine_that_dies_for_itself_ends_the_relay() -> None:
     assert Replica().take(EngineEnded()) is Do.EXIT
 
 
-def test_a_move_that_is_called_off_in_time_leaves_it_as_it_was() -> None:
-    replica = after(InFlight(count=1), Leave(), Stay())
-    assert replica.where(was_sent_on=False) is Where.HERE
-    assert replica.take(InFlight(count=0)) is None
-    assert after(Leave(), Stay()).stage is Stage.ENDS, "too late"
-
-
-def test_a_pod_that_was_deleted_leaves_whatever_becomes_of_a_move() -> None:
-    for order in ((Leave(for_good=True), Leave()), (Leave(), Leave(for_good=True))):
-        replica = after(InFlight(count=1), *order, Stay())
-        assert replica.where(was_sent_on=False) is Where.ELSEWHERE
-        assert replica.take(InFlight(count=0)) is Do.END_ENGINE
-
-
 @pytest.mark.parametrize(
     ("events", "first_hand", "sent_on"),
     [
         ((), Where.HERE, Where.HERE),
-        ((InFlight(count=1), Leave()), Where.ELSEWHERE, Where.HERE),
-        ((Leave(),), Where.ELSEWHERE, Where.NOWHERE),
-        ((Leave(), EngineEnded()), Where.ELSEWHERE, Where.NOWHERE),
-        ((Leave(), EngineEnded(), Answered(released=True)), Where.ELSEWHERE, Where.NOWHERE),
+        ((InFlight(count=1), Leave(now=0.0)), Where.ELSEWHERE, Where.HERE),
+        ((Leave(now=0.0),), Where.ELSEWHERE, Where.NOWHERE),
+        ((Leave(now=0.0), EngineEnded()), Where.ELSEWHERE, Where.NOWHERE),
+        ((Leave(now=0.0), EngineEnded(), Answered(released=True)), Where.ELSEWHERE, Where.NOWHERE),
     ],
 )
 def test_a_late_request_is_sent_on_once(events: tuple[Event, ...], first_hand: Where, sent_on: Where) -> None:
     replica = after(*events)
-    assert replica.where(was_sent_on=False) is first_hand
-    assert replica.where(was_sent_on=True) is sent_on
+    assert replica.where(1.0, was_sent_on=False) is first_hand
+    assert replica.where(1.0, was_sent_on=True) is sent_on

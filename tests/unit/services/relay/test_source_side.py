@@ -56,6 +56,10 @@ def needs_engine(side: SourceSide) -> bool:
     return side.needs_engine
 
 
+def waited_for(side: SourceSide) -> int | None:
+    return side.waited_for
+
+
 def on_its_way(count: int = 3, **verdict: Any) -> SourceSide:
     """Told to go on from `count` tokens, 0 and on."""
     side = a_side(**verdict)
@@ -71,7 +75,9 @@ def compared(side: SourceSide, at: int, voice: int = TARGET, other: int = OWN) -
     ids = tuple(range(at, at + COMPARED))
     for each in ids:
         spoken = Said(at=each, ids=(each,), chunks=(f"t{each}",))
-        side.take(Spoke(voice=OWN, ids=(each,), chunks=spoken.chunks) if other == OWN else Heard(voice=other, message=spoken))
+        side.take(
+            Spoke(voice=OWN, ids=(each,), chunks=spoken.chunks) if other == OWN else Heard(voice=other, message=spoken)
+        )
     *before, last = [side.take(Heard(voice=voice, message=said(each, each))) for each in ids]
     assert before == [()] * (COMPARED - 1)
     return last
@@ -137,7 +143,10 @@ def test_a_piece_of_which_the_client_has_a_part_waits_for_the_rest() -> None:
 def test_when_the_own_engine_dies_before_enough_was_compared_the_target_says_again_what_the_client_has() -> None:
     side = on_its_way(6)
     assert target(side, said(6, 6)) == ()
-    assert side.take(Failed(voice=OWN, why="killed")) == (Silence(voice=OWN), Send(voice=TARGET, message=Go(at=2, ids=())))
+    assert side.take(Failed(voice=OWN, why="killed")) == (
+        Silence(voice=OWN),
+        Send(voice=TARGET, message=Go(at=2, ids=())),
+    )
     assert target(side, said(7, 7)) == (), "it had crossed with that"
     assert target(side, said(2, 2, 3, 4)) == ()
     assert target(side, said(5, 5)) == (Moved(),)
@@ -170,9 +179,9 @@ def test_a_move_that_is_called_off_leaves_it_where_it_is() -> None:
 
 def test_an_own_engine_that_hangs_while_a_target_is_ahead_is_not_waited_for() -> None:
     side = on_its_way(6)
-    assert side.waited_for is None
+    assert waited_for(side) is None
     target(side, said(6, 6))
-    assert side.waited_for == OWN
+    assert waited_for(side) == OWN
     assert side.take(Quiet()) == (Silence(voice=OWN), Send(voice=TARGET, message=Go(at=2, ids=())))
 
 
