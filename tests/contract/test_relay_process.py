@@ -8,20 +8,31 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.relay.child import free_port
+from services.tiny_llm import safetensors
 from tests.rigs.relay_processes import SECRET, Reader, RelayProcess, asked, relays, until
+from tests.rigs.tiny_models import SMALL, random_parameters
 from tests.rigs.tiny_server import PATIENCE_S, asks, chats, served
 
 COMPLETIONS = "/v1/completions"
 LONG = asks(max_tokens=300, temperature=1.0, prompt="Once upon a time " * 9)
-OPEN = b'{"open": {"version": 3, "model": "", "path": "/v1/completions", "body": {"model": "tiny-llm", "stream": true}}}\n'
+OPEN = (
+    b'{"open": {"version": 3, "model": "", "path": "/v1/completions", "body": {"model": "tiny-llm", "stream": true}}}\n'
+)
 CHAT = chats(max_tokens=300, temperature=1.0, ignore_eos=True, stream_options={"include_usage": True})
+
+ENGINE_THAT_LEAVES_ITS_NUMBER = """
+import os, pathlib, socket, sys, time
+pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
+listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+time.sleep(600)
+"""
 
 
 @contextmanager
@@ -310,6 +321,77 @@ def test_who_has_no_secret_or_no_target_moves_nothing(tmp_path: Path) -> None:
         assert told["input_tokens"] == len(LONG["prompt"]) + 1, "its bytes, and a sign that it begins"
         assert relay.ask("GET", "/health")[0] == 200, "it serves on"
         assert reader.read_all().is_done
+
+
+def test_a_move_to_nowhere_or_to_itself_changes_nothing_of_an_idle_replica(relay: RelayProcess) -> None:
+    known = {"Authorization": f"Bearer {SECRET}"}
+    with socket.create_server(("127.0.0.1", 0)) as drips:
+        stop = threading.Event()
+
+        def drip() -> None:
+            connection, _ = drips.accept()
+            with connection, suppress(OSError):
+                while not stop.wait(0.5):
+                    connection.sendall(b"HTTP/1.1 101 Switching Protocols"[:1])
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        for port, why in ((9, "refused"), (relay.move_port, "itself"), (drips.getsockname()[1], "timed out")):
+            to = {"to": f"http://127.0.0.1:{port}"}
+            status, told = asked(relay.move_port, "POST", "/migrate", to, **known)
+            assert status == 502
+            assert why in told
+        stop.set()
+        thread.join(PATIENCE_S)
+    assert relay.engine_lives
+    assert relay.ask("POST", COMPLETIONS, asks())[0] == 200
+
+
+def test_a_source_of_another_version_is_told_so(relay: RelayProcess) -> None:
+    headers = {"Authorization": f"Bearer {SECRET}", "Upgrade": "knative-mig-relay/2"}
+    status, told = asked(relay.move_port, "POST", "/generations", {}, **headers)
+    assert (status, told) == (426, "this is reached by knative-mig-relay/3\n")
+
+
+def test_a_generation_of_another_model_is_not_gone_on_with(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    safetensors.write(other / "small.safetensors", random_parameters(seed=5), SMALL.metadata())
+    with relays(tmp_path, 1) as (source,), relays(other, 1) as (target,):
+        whole = unmoved(source, COMPLETIONS, LONG)
+        reader = Reader(source.port, COMPLETIONS, LONG)
+        reader.read_until(40)
+        (told,) = source.migrate(target)[1]["generations"]
+        assert not told["moved"]
+        assert "its model is tiny-llm, fingerprint" in told["why"]
+        assert reader.read_all().told == whole
+
+
+def test_told_to_end_it_takes_nothing_new_and_who_says_that_it_was_sent_on_is_no_exception(tmp_path: Path) -> None:
+    with relays(tmp_path, 1) as (relay,):
+        reader = Reader(relay.port, COMPLETIONS, LONG)
+        reader.read_until(5)
+        relay.process.send_signal(signal.SIGTERM)
+        until(lambda: relay.ask("GET", "/health")[0] == 503, "that it takes nothing new")
+        sent_on = {"Knative-Mig-Sent-On": "1"}
+        assert asked(relay.port, "POST", COMPLETIONS, asks(), **sent_on)[0] == 503
+        assert not reader.is_done
+        assert reader.read_all().is_done
+        assert relay.process.wait(PATIENCE_S) == 0
+
+
+def test_a_port_that_is_taken_ends_the_engine_too(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = subprocess.run(
+            [
+                sys.executable, "-m", "services.relay", "--host", "127.0.0.1", "--port", str(taken.getsockname()[1]),
+                "--", sys.executable, "-c", ENGINE_THAT_LEAVES_ITS_NUMBER, str(tmp_path / "pid"),
+            ],
+            stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+    assert process.returncode == 1
+    assert "in use" in process.stderr
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
 
 
 @pytest.mark.parametrize(
