@@ -4,9 +4,11 @@ Called when a request comes in, before its engine is asked. The engine is known 
 natively takes the tokens said so far as its own, so that what it counts (the seed's step, penalties, stop strings,
 max_tokens, usage) goes on; one that does not takes them as part of a longer prompt, so what nobody here knows of a
 request keeps it where it is. The subtle thing is what the client cannot know: where it gave no seed, any draw is right,
-so the relay gives one itself and can then compare.
+so the relay gives one itself and can then compare. What moves is read here and written anew: what would not come out as
+it went in is left to the engine, which alone can say what is wrong with it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +18,8 @@ CHAT: Final = "/v1/chat/completions"
 PATHS: Final = frozenset({COMPLETIONS, CHAT})
 _MOST_BY_DEFAULT: Final = 16  # tokens of a completion
 _EACH_TIME: Final = "continuous_usage_stats"
+_LIMITS: Final = ("max_tokens", "max_completion_tokens")
+_DEEPEST: Final = 32  # values in each other: a schema has a dozen, and what writes and reads them goes only so far
 _COLD: Final = 1e-5  # a temperature below is none, as for vLLM
 _GUIDED: Final = (
     "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "guided_decoding_backend",
@@ -91,6 +95,8 @@ def _why_not(path: str, given: Mapping[str, Any], engine: Traits) -> str:
         return f"{path[:64]} is no generation"
     if given.get("stream") is not True:
         return "it is not streamed: its tokens are not seen before the end"
+    if why := _why_not_written(given):
+        return why
     if not engine.tells_tokens:
         return "the engine does not tell its tokens, and the same text may be made of others"
     if given.get("n", 1) != 1 or given.get("best_of", 1) != 1 or _prompts(given) != 1:
@@ -100,6 +106,28 @@ def _why_not(path: str, given: Mapping[str, Any], engine: Traits) -> str:
     if _has_logprobs(given) and not _is_greedy(given) and given.get("seed") is None:
         return "it wants log probabilities of an unseeded draw"
     return "" if engine.resumes else _why_not_as_prompt(path, given, engine)
+
+
+def _why_not_written(given: Mapping[str, Any]) -> str:
+    """Of a body that would be asked for in another form than it came in."""
+    said = given.get("resume_token_ids", [])
+    if not isinstance(said, list) or any(isinstance(each, bool) or not isinstance(each, int) for each in said):
+        return "its resume_token_ids are no tokens"
+    if not isinstance(given.get("return_token_ids", False), bool):
+        return "its return_token_ids is neither true nor false"
+    level: list[Any] = list(given.values())
+    for _ in range(_DEEPEST):
+        if any(isinstance(each, float) and not math.isfinite(each) for each in level):
+            return "there is a number in it that JSON does not have"
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return ""
+    return f"its values lie in each other deeper than {_DEEPEST}"
 
 
 def _why_not_as_prompt(path: str, given: Mapping[str, Any], engine: Traits) -> str:
@@ -114,6 +142,8 @@ def _why_not_as_prompt(path: str, given: Mapping[str, Any], engine: Traits) -> s
             return f"{name} counts what was said, and a prompt is not said"
     if unknown := sorted(given.keys() - GO_ON - _ARE_DONE):
         return f"what {unknown[0][:64]} asks for may not go on"
+    if any(not isinstance(given.get(name, 0), int) for name in _LIMITS):
+        return "its limit is no number, and what is left of it is not known"
     if path == CHAT and not _is_text(given.get("messages")):
         return "there is more in it than text, and its prompt's tokens are not all of that"
     if path == CHAT and limit_of(path, given) is None and engine.longest is None:

@@ -130,8 +130,9 @@ class _Handler(BoundedHandler):
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
+    """As UTF-8 and nothing else, as engines read it."""
     try:
-        read = json.loads(body)
+        read = json.loads(body.decode())
     except (ValueError, RecursionError):
         return None
     return read if isinstance(read, dict) else None

@@ -55,6 +55,39 @@ def test_these_stay_on_any_engine(body: dict[str, Any], why: str) -> None:
         assert why in judged(CHAT, body, engine).why_not
 
 
+def nested(deep: int) -> list[Any]:
+    return [nested(deep - 1)] if deep > 1 else []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"resume_token_ids": wrong} for wrong in (5, 0, True, "", "ab", {}, {"1": 2}, [[1]], [True], [1.0], ["a"])),
+        *({"return_token_ids": wrong} for wrong in ("yes", 1, 0, [])),
+        {"metadata": nested(64)},
+        {"temperature": float("inf")},
+        {"messages": [{"weight": float("nan")}]},
+    ],
+)
+def test_what_only_the_engine_can_answer_stays_and_so_is_asked_as_it_came(changes: dict[str, Any]) -> None:
+    for engine in (TINY_LLM, VLLM):
+        assert judged(COMPLETIONS, asks(**changes), engine).why_not
+
+
+def test_what_is_as_it_should_be_moves_beside_it() -> None:
+    body = asks(resume_token_ids=[1, 2], return_token_ids=False, metadata=nested(20))
+    assert judged(COMPLETIONS, body, TINY_LLM).why_not == ""
+    assert judged(COMPLETIONS, asks(resume_token_ids=None, return_token_ids=None), VLLM).why_not == ""
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("limit", ["5", 5.0, [5]])
+def test_a_limit_that_is_read_out_of_something_else_than_a_number_stays(name: str, limit: Any) -> None:
+    """vLLM takes some of these, and less would be left of them for whoever goes on."""
+    for path in (COMPLETIONS, CHAT):
+        assert "limit" in judged(path, asks(messages=[], temperature=0, **{name: limit}), VLLM).why_not
+
+
 def test_what_is_no_generation_stays() -> None:
     assert "no generation" in judged("/v1/embeddings", asks(), TINY_LLM).why_not
 
