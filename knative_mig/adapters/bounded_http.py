@@ -2,8 +2,8 @@
 
 Extended by `event_server`, `webhook_server` and `ops_server`, which say what is done with a request. Connections are
 bounded, and so is what a head and a body may weigh; each request has a deadline as a whole however slowly its bytes
-drip; and a client is heard to the end even when it is refused, for one that is cut off does not get the answer, and
-sends it all again.
+drip, which servers that take uploads put off by what has come; and a client is heard to the end even when it is
+refused, for one that is cut off does not get the answer, and sends it all again.
 
 The subtle thing is who goes when all places are taken: the one whose request has been awaited longest. A request is
 read in milliseconds, so whoever fills the places with connections that say nothing pushes out its own.
@@ -16,9 +16,11 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any, Final
 
 from knative_mig.core.events import shown
@@ -27,6 +29,9 @@ _log = logging.getLogger(__name__)
 
 MOST_CONNECTIONS: Final = 128  # a thread each, which costs some 50 KiB
 READ_WITHIN_S: Final = 5.0  # the whole request, from its first byte
+UPLOADED_WITHIN_S: Final = 60.0  # where uploads are taken, and no pause is longer than the above
+LEAST_RATE: Final = 64 * 1024  # bytes a second of an upload, after the first seconds
+_TAKES_REFUSAL_WITHIN_S: Final = 1.0  # who has been too slow already
 IDLE_S: Final = 60.0  # between two requests of one connection
 LARGEST_HEAD: Final = 64 * 1024  # bytes of all its headers; http.server itself would take a hundred lines of as many
 TEXT: Final = "text/plain; charset=utf-8"
@@ -141,12 +146,16 @@ class BoundedServer(ThreadingHTTPServer):
 
 
 class _Deadlined(io.RawIOBase):
-    """What a socket receives until a point in time, however many pieces it comes in."""
+    """What a socket receives until a point in time, which what comes puts off as far as `latest`."""
 
     def __init__(self, connection: socket.socket) -> None:
         super().__init__()
         self._connection = connection
-        self.until = 0.0
+        self.until = self.latest = 0.0
+
+    def allow(self, within_s: float, at_most_s: float = 0.0) -> None:
+        self.until = time.monotonic() + within_s
+        self.latest = max(self.until, time.monotonic() + at_most_s)
 
     def readable(self) -> bool:
         return True
@@ -156,7 +165,11 @@ class _Deadlined(io.RawIOBase):
         if left <= 0:
             raise TimeoutError
         self._connection.settimeout(left)
-        return self._connection.recv_into(into)
+        count = self._connection.recv_into(into)
+        # Nothing is saved up: who was fast at first may not be silent for long after.
+        put_off = min(self.until + count / LEAST_RATE, time.monotonic() + READ_WITHIN_S, self.latest)
+        self.until = max(self.until, put_off)
+        return count
 
 
 class _Incoming(io.BufferedReader):
@@ -183,6 +196,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
     allowed = "POST"
     only_allowed = "this is sent by POST"
     keeps_idle_s: float | None = None  # None: IDLE_S
+    uploaded_within_s: float | None = None  # None: as anything else, in READ_WITHIN_S
 
     def setup(self) -> None:
         super().setup()
@@ -195,11 +209,11 @@ class BoundedHandler(BaseHTTPRequestHandler):
         self.close_connection = True
         try:
             patience_s = READ_WITHIN_S if self._first else self.keeps_idle_s or IDLE_S
-            self._incoming.until = time.monotonic() + patience_s
+            self._incoming.allow(patience_s)
             self._first = False
             self.server.awaits(self.connection)
             if self.rfile.peek(1):
-                self._incoming.until = time.monotonic() + READ_WITHIN_S
+                self._incoming.allow(READ_WITHIN_S, self.uploaded_within_s or 0.0)
                 super().handle_one_request()
         except OSError as error:
             self.close_connection = True
@@ -229,7 +243,11 @@ class BoundedHandler(BaseHTTPRequestHandler):
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def read_body(self, largest: int) -> bytes | NotRead:
-        read = self._read(largest)
+        try:
+            read = self._read(largest)
+        except TimeoutError:
+            read = NotRead(status=HTTPStatus.REQUEST_TIMEOUT, reason="the body comes too slowly")
+            self._incoming.allow(_TAKES_REFUSAL_WITHIN_S)
         self.server.has_come(self.connection)
         if isinstance(read, NotRead):
             self.close_connection = True
@@ -280,18 +298,32 @@ class BoundedHandler(BaseHTTPRequestHandler):
     # -- answering -----------------------------------------------------------------------------------------------------
 
     def refuse(self, status: HTTPStatus, reason: str) -> None:
-        self.answer(status, f"{reason}\n".encode(), TEXT)
+        """In the words of whom this port is for: plain ones, unless it is said otherwise."""
+        self.answer_last(status, f"{reason}\n".encode(), TEXT)
+
+    def answer_last(
+        self, status: HTTPStatus, body: bytes, content_type: str, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Of a connection that may end with it."""
+        self.answer(status, body, content_type, headers)
         if self.close_connection:
             self._hear_out()
 
-    def answer(self, status: HTTPStatus, body: bytes = b"", content_type: str = "") -> None:
+    def answer(
+        self,
+        status: HTTPStatus,
+        body: bytes = b"",
+        content_type: str = "",
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.connection.settimeout(READ_WITHIN_S)
         self.close_connection = self.close_connection or self.server.is_crowded
         # Else what could not be parsed, and who says that it speaks HTTP/0.9, is answered without a head.
         self.request_version = self.protocol_version
         self.send_response(status)
-        if status is HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", self.allowed)
+        allow = {"Allow": self.allowed} if status is HTTPStatus.METHOD_NOT_ALLOWED else {}
+        for name, value in {**allow, **headers}.items():
+            self.send_header(name, value)
         if body:
             self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -303,6 +335,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
 
     def _hear_out(self) -> None:
         """To close on a client that still sends would take the answer from it."""
+        self._incoming.latest = self._incoming.until
         socket.socket.shutdown(self.connection, socket.SHUT_WR)
         left = _DISCARDED
         while left > 0 and (piece := self.rfile.read1(min(left, _PIECE))):

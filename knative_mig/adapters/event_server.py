@@ -48,6 +48,9 @@ class _Handler(BoundedHandler):
 
     def do_POST(self) -> None:  # noqa: N802  http.server looks for this name
         read = self.read_body(LARGEST)
+        if isinstance(read, NotRead) and read.status is HTTPStatus.REQUEST_TIMEOUT:
+            self.refuse(read.status, read.reason)  # no event yet: a Broker sends it again
+            return
         if self.path.partition("?")[0] != "/":
             self.close_connection = True
             read = NotRead(status=HTTPStatus.BAD_REQUEST, reason="events are taken at /")

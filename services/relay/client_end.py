@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
+from services.openai_error import openai_error
 from services.relay.stream_events import DONE, event_of
 from services.relay.wire import Wire
 
@@ -65,8 +66,7 @@ class ClientEnd:
 
     def break_off(self, why: str) -> None:
         """It is too late for a status, so the stream says it, and has no end. OSError: it is gone."""
-        error = {"message": f"The answer broke off: {why}.", "type": "server_error", "param": None, "code": None}
-        self._write(event_of(json.dumps({"error": error})))
+        self._write(event_of(json.dumps(openai_error(500, f"The answer broke off: {why}."))))
         self.wire.flush_all()
 
     def _write(self, data: bytes) -> None:

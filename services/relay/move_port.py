@@ -38,7 +38,8 @@ class MovePort(BoundedServer):
 
 class _Handler(BoundedHandler):
     server: MovePort
-    only_post = "this is asked by GET or POST"
+    allowed = "GET, POST"
+    only_allowed = "this is asked by GET or POST"
 
     def do_GET(self) -> None:  # noqa: N802  http.server looks for this name
         if self._is_known() and self._is_at("/generations"):

@@ -1,7 +1,8 @@
 """The port that the function's clients come to: each request is judged, and then relayed in one of two ways.
 
 Composed in `process`; each connection is a thread of `bounded_http`. A generation that may move is a `Conversation`;
-anything else is passed on as it is, and stays with its engine.
+anything else is passed on as it is, and stays with its engine. What is asked of this replica itself and not of the
+model (health, metrics) is answered here or not at all: another's answer would be a lie.
 """
 
 import json
@@ -10,7 +11,14 @@ import time
 from http import HTTPStatus
 from typing import Any, Final
 
-from knative_mig.adapters.bounded_http import READ_WITHIN_S, BoundedHandler, BoundedServer, NotRead
+from knative_mig.adapters.bounded_http import (
+    READ_WITHIN_S,
+    UPLOADED_WITHIN_S,
+    BoundedHandler,
+    BoundedServer,
+    NotRead,
+)
+from services.openai_error import not_read, openai_error
 from services.relay.client_end import ClientEnd
 from services.relay.conversation import Asked, Conversation
 from services.relay.desk import Desk, Guest
@@ -23,6 +31,7 @@ _LARGEST: Final = 32 * 1024 * 1024  # bytes of a body; a picture as text is some
 _LARGEST_MOVED: Final = 4 * 1024 * 1024  # bytes of a body that goes over a link
 _KNOWN_WITHIN_S: Final = 10.0  # that a replica leaves, by all who route to it
 _ASKS_AGAIN_S: Final = 0.1
+_JSON: Final = "application/json"
 
 
 class UserPort(BoundedServer):
@@ -33,6 +42,9 @@ class UserPort(BoundedServer):
 
 class _Handler(BoundedHandler):
     server: UserPort
+    uploaded_within_s = UPLOADED_WITHIN_S
+    allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+    only_allowed = "there is no such method"
 
     def _relay(self) -> None:
         body = self.read_body(_LARGEST)
@@ -40,7 +52,7 @@ class _Handler(BoundedHandler):
             self.refuse(body.status, body.reason)
             return
         desk, guest, asked = self.server.desk, Guest(), self._asked(body)
-        match desk.where(guest, was_sent_on=SENT_ON in self.headers):
+        match desk.where(guest, was_sent_on=SENT_ON in self.headers or not self._is_for_the_model):
             case Where.HERE:
                 with desk.left_after(guest):
                     self._here(guest, body, asked)
@@ -108,25 +120,24 @@ class _Handler(BoundedHandler):
         given = seeded(read, secrets.randbits(63), traits)
         return Asked(path=path, body=given, headers=tuple(self.headers.items()), verdict=verdict)
 
+    @property
+    def _is_for_the_model(self) -> bool:
+        """Any replica's would do: a request, or an event that asks for a completion."""
+        path = self.path.partition("?")[0]
+        return self.command == "POST" and (path == "/" or path.startswith("/v1/"))
+
     def _request(self, address: Address, body: bytes, *, sent_on: bool = False) -> bytes:
         return request_bytes(self.command, address, self.path, self.headers.items(), body, sent_on=sent_on)
 
+    def refuse(self, status: HTTPStatus, reason: str) -> None:
+        """In the words of the API."""
+        self.answer_last(status, json.dumps(not_read(status, reason)).encode(), _JSON)
+
     def _refuse_for_now(self, why: str, *, leaving: bool = False) -> None:
-        error = {"message": f"The server is not there for this: {why}.", "type": "server_error"}
-        body = json.dumps({"error": {**error, "param": None, "code": None}}).encode()
-        self.connection.settimeout(READ_WITHIN_S)
-        self.request_version = self.protocol_version
-        self.send_response(HTTPStatus.SERVICE_UNAVAILABLE)
-        self.send_header("Retry-After", "1")
-        if leaving:
-            self.send_header(LEAVING, "1")
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        error = openai_error(status, f"The server is not there for this: {why}.")
+        headers = {"Retry-After": "1", **({LEAVING: "1"} if leaving else {})}
+        self.answer_last(status, json.dumps(error).encode(), _JSON, headers)
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""An error as OpenAI's API words it: a status, and an object that says what, where and which kind.
+"""An error that a client is told: a status, and what OpenAI's API says with it.
 
 Raised where a request is read, and where it finds no place; `http_server` writes it.
 """
@@ -6,8 +6,7 @@ Raised where a request is read, and where it finds no place; `http_server` write
 from typing import Any
 
 from knative_mig.core.errors import KnativeMigError
-
-_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+from services.openai_error import openai_error
 
 
 class ApiError(KnativeMigError):
@@ -23,8 +22,7 @@ class ApiError(KnativeMigError):
         self.retry_after_s = retry_after_s  # 0: not said
 
     def object(self) -> dict[str, Any]:
-        kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
-        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
+        return openai_error(self.status, str(self), param=self.param, code=self.code)
 
 
 def bad(message: str, param: str | None = None, code: str | None = None) -> ApiError:

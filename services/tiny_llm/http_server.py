@@ -19,7 +19,14 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from knative_mig.adapters.bounded_http import READ_WITHIN_S, BoundedHandler, BoundedServer, NotRead
+from knative_mig.adapters.bounded_http import (
+    READ_WITHIN_S,
+    UPLOADED_WITHIN_S,
+    BoundedHandler,
+    BoundedServer,
+    NotRead,
+)
+from services.openai_error import not_read, openai_error
 from services.tiny_llm import event_door
 from services.tiny_llm.api_error import ApiError
 from services.tiny_llm.loop import Crowded, Draining, Loop, Ticket
@@ -76,6 +83,9 @@ class HttpServer(BoundedServer):
 
 class _Handler(BoundedHandler):
     server: HttpServer
+    uploaded_within_s = UPLOADED_WITHIN_S
+    allowed = "GET, HEAD, POST"
+    only_allowed = "this is asked by GET or POST"
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -96,7 +106,7 @@ class _Handler(BoundedHandler):
         elif path.startswith("/v1/models/"):
             self._error(unknown_model(path.removeprefix("/v1/models/")))
         elif path in _PATHS or path == "/":
-            self._error(ApiError(405, f"Not allowed to GET on {path}.", code="method_not_supported"))
+            self._not_allowed("POST")
         else:
             self._error(self._unknown_url())
 
@@ -106,8 +116,8 @@ class _Handler(BoundedHandler):
         read = self.read_body(_LARGEST)
         try:
             if isinstance(read, NotRead):
-                raise ApiError(read.status, f"The request could not be read: {read.reason}.")  # noqa: TRY301
-            if self._path == "/":
+                self.refuse(read.status, read.reason)
+            elif self._path == "/":
                 self._event(read)
             elif kind := _PATHS.get(self._path):
                 desk = self.server.desk
@@ -117,9 +127,7 @@ class _Handler(BoundedHandler):
                 else:
                     self._object(self._finished(request))
             elif self._path in _READ_ONLY:
-                raise ApiError(  # noqa: TRY301
-                    405, f"Not allowed to POST on {self._path}.", code="method_not_supported"
-                )
+                self._not_allowed("GET, HEAD")
             else:
                 raise self._unknown_url()
         except ApiError as error:
@@ -210,18 +218,18 @@ class _Handler(BoundedHandler):
         self.answer(HTTPStatus.OK, json.dumps(value).encode(), _JSON)
 
     def refuse(self, status: HTTPStatus, reason: str) -> None:
-        """What `bounded_http` refuses, in the words of the API."""
-        self._error(ApiError(status, f"The request could not be read: {reason}."))
+        """In the words of the API."""
+        self.answer_last(status, json.dumps(not_read(status, reason)).encode(), _JSON)
+
+    def _not_allowed(self, allowed: str) -> None:
+        message = f"Not allowed to {self.command} on {self._path}."
+        error = openai_error(HTTPStatus.METHOD_NOT_ALLOWED, message, code="method_not_supported")
+        headers = {"Allow": allowed}
+        self.answer_last(HTTPStatus.METHOD_NOT_ALLOWED, json.dumps(error).encode(), _JSON, headers)
 
     def _error(self, error: ApiError) -> None:
-        body = json.dumps(error.object()).encode()
         headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
-        self.connection.settimeout(READ_WITHIN_S)
-        self._head(HTTPStatus(error.status), {**headers, "Content-Type": _JSON, "Content-Length": str(len(body))})
-        if self.command != "HEAD":
-            self.wfile.write(body)
-        if self.close_connection:
-            self._hear_out()
+        self.answer_last(HTTPStatus(error.status), json.dumps(error.object()).encode(), _JSON, headers)
 
     def _begin_stream(self) -> None:
         chunked = self.request_version == "HTTP/1.1"

@@ -1,5 +1,6 @@
 """`python -m services.relay` before the tiny model: a stream that moves between two, and who may die meanwhile."""
 
+import http.client
 import json
 import re
 import signal
@@ -100,24 +101,26 @@ def test_in_a_pod_that_is_deleted_the_engine_ends_with_its_last_request_and_what
     slice_dir = tmp_path / "slice"
     slice_dir.mkdir()
     with (
-        served(tmp_path) as third,
+        served(tmp_path, model="the third's") as third,
         relays(tmp_path, 1, "--slice-dir", str(slice_dir), function_url=f"http://127.0.0.1:{third.http.port}") as (
             relay,
         ),
         agent_in(slice_dir) as agent_heard,
     ):
+        late = asks(model="the third's")
         whole = unmoved(relay, COMPLETIONS, LONG)
         reader = Reader(relay.port, COMPLETIONS, LONG)
         reader.read_until(40)
-        assert relay.running() == 1
         (slice_dir / "deleted").touch()
-        until(lambda: relay.running() == 0, "an answer of the other replica, where nothing runs")
+        until(lambda: relay.ask("POST", COMPLETIONS, late)[0] == 200, "an answer of the other replica")
+        assert relay.running() == 1, "of its own engine it tells itself"
         assert not reader.is_done
         assert not agent_heard
         assert reader.read_all().told == whole
         until(lambda: len(agent_heard) == 2, "the slice's release, asked for until it is granted")
         assert not relay.engine_lives
-        assert relay.ask("POST", COMPLETIONS, asks())[1]["usage"]["completion_tokens"] == 8
+        assert relay.ask("POST", COMPLETIONS, late)[1]["usage"]["completion_tokens"] == 8
+        assert relay.ask("GET", "/metrics")[0] == 503
         relay.process.send_signal(signal.SIGTERM)
         assert relay.process.wait(PATIENCE_S) == 0
 
@@ -248,7 +251,8 @@ def test_a_target_that_dies_later_is_gone_on_from_by_any_replica_or_said_to_have
             assert source.migrate(target)[1]["generations"][0]["moved"]
             until(lambda: not source.engine_lives, "the engine's end")
             # What is late goes to the function's URL.
-            assert source.ask("GET", "/health")[0] == (200 if knows_the_function else 503)
+            assert source.ask("POST", COMPLETIONS, asks())[0] == (200 if knows_the_function else 503)
+            assert source.ask("GET", "/health")[0] == 503
             target.kill()
             reader.read_all()
             if knows_the_function:
@@ -392,6 +396,15 @@ def test_a_port_that_is_taken_ends_the_engine_too(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert "in use" in process.stderr
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
+
+
+def test_the_second_port_says_how_it_is_asked(relay: RelayProcess) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", relay.move_port, timeout=PATIENCE_S)
+    connection.request("DELETE", "/generations")
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Allow")) == (405, "GET, POST")
+    assert answer.read() == b"this is asked by GET or POST\n"
+    connection.close()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -159,7 +160,8 @@ class _Worker:
                 why = f"{type(error).__name__}: {error}"
             took_s = time.monotonic() - began
             why = why or judged(self._door, parcel, answers)
-            if not why or answers or took_s < LET_GO_AFTER_S:
+            told = [answer for answer in answers if answer.status != HTTPStatus.REQUEST_TIMEOUT]
+            if not why or told or took_s < LET_GO_AFTER_S:
                 break
             with self._result.lock:
                 self._result.late[self._door] += 1

@@ -172,10 +172,11 @@ def test_one_that_ends_in_the_middle_is_no_event(port: int, heard: Heard) -> Non
     assert heard.events == []
 
 
-def test_one_that_drips_is_cut_off_at_the_deadline_of_the_whole(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
+def test_one_whose_body_does_not_come_is_told_so_and_is_no_event(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
     monkeypatch.setattr(bounded_http, "READ_WITHIN_S", 0.05)
     with served(heard) as port, socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
         client.sendall(post("Content-Length: 1000"))
+        assert answer_on(client)[0] == 408
         assert client.recv(100) == b""
     assert heard.events == []
 

@@ -83,7 +83,7 @@ def test_what_is_as_it_should_be_moves_beside_it() -> None:
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 @pytest.mark.parametrize("limit", ["5", 5.0, [5]])
 def test_a_limit_that_is_read_out_of_something_else_than_a_number_stays(name: str, limit: Any) -> None:
-    """vLLM takes some of these, and less would be left of them for whoever goes on."""
+    """Some engines take these, and less would be left of them for whoever goes on."""
     for path in (COMPLETIONS, CHAT):
         assert "limit" in judged(path, asks(messages=[], temperature=0, **{name: limit}), VLLM).why_not
 
