@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from knative_mig.adapters.program import SECONDS, run_program
+from knative_mig.core.errors import BadInput
 from services.vllm import annotations, model_facts, visible_devices
 from services.vllm.failures import Ending, NotStarted
 from services.vllm.plan import Slice, Wanted, plan
@@ -53,15 +54,28 @@ def command(
     """VLLM as the slice allows."""
 
     def body() -> int:
+        if not model:
+            raise BadInput("the model has no name")
         slice_ = Slice.of(memory_mib=memory_mib, compute_share=compute_share)
         wanted = Wanted(model=model, port=port, host=host, lengths=annotations.read(annotations_file), own=flags)
         try:
-            return _launch(shlex.split(engine), slice_, wanted, within_s=healthy_within_s)
+            return _launch(_command(engine), slice_, wanted, within_s=healthy_within_s)
         except NotStarted as refused:
             sys.stderr.write(f"vllm: {refused}\n")
             return refused.ending
 
     run_program("vllm", body, log_level=log_level)
+
+
+def _command(engine: str) -> list[str]:
+    """BadInput."""
+    try:
+        words = shlex.split(engine)
+    except ValueError as error:
+        raise BadInput(f"--engine is {engine!r}, which is no command: {error}") from None
+    if not words:
+        raise BadInput("--engine is empty, which is no command")
+    return words
 
 
 def _launch(engine: list[str], slice_: Slice, wanted: Wanted, *, within_s: float) -> int:

@@ -30,7 +30,7 @@ def read(path: Path) -> Lengths:
         return lengths(path.read_text())
     except FileNotFoundError:
         return Lengths()
-    except UnicodeDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} holds no annotations: {error}") from error
 
 

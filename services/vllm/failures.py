@@ -74,6 +74,7 @@ _SIGNS: Final = tuple(
         (r"Invalid repository ID or local directory specified|Could not detect config format", _MODEL),
         (r"RepositoryNotFoundError|is not a valid model identifier|GatedRepoError|Cannot access gated repo", _MODEL),
         (r"Model architectures .* are not supported|Cannot find model module", _MODEL),
+        (r"max_num_batched_tokens \(\d+\) (?:is smaller than|must be greater)", _INPUT),
         (r"\berror: (?:unrecognized arguments|argument |ambiguous option|the following arguments)", _INPUT),
     )
 )

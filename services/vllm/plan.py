@@ -7,9 +7,7 @@ is that of `core.performance`, so that a function fits here where it was said to
 is left to them.
 """
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final, Self
 
@@ -18,6 +16,7 @@ from knative_mig.core.performance import LAW
 from services.vllm.annotations import Lengths
 from services.vllm.failures import Ending, NotStarted
 from services.vllm.model_facts import ModelFacts
+from services.vllm.own_flags import given, is_chunked, number
 
 _MIB: Final = 1024 * 1024
 _GB: Final = 1e9
@@ -27,12 +26,12 @@ _SEQUENCES: Final = 512  # at once on a whole GPU: beyond, a token takes longer 
 _BATCHED: Final = 8192  # tokens in a step of a whole GPU: more prefill at once holds up those that decode
 _DRAIN_S: Final = 300  # Knative's longest request by default; a pod has its grace period in any case
 _LENGTH: Final = 1024  # of a request, in and out, where nobody says
-# Two names for one thing, of which the function may have written the other.
-ALSO: Final = {
-    "--device-memory-utilization": "--gpu-memory-utilization",
-    "-q": "--quantization",
-    "-sc": "--speculative-config",
-}
+# How the launcher asks whether vLLM is healthy, on 127.0.0.1 and over HTTP: not the function's to change.
+OURS: Final = frozenset({
+    "--host", "--port", "--uds", "--headless", "--grpc", "--ssl-keyfile", "--ssl-certfile", "--ssl-ca-certs",
+    "--ssl-cert-reqs", "--ssl-ciphers",
+})  # fmt: skip
+_WIDE: Final = frozenset({"float32", "float"})  # of --dtype: the others have 16 bits
 # With these the weights' files no longer say what is taken of the slice, or it is shared out otherwise.
 OF_MEMORY: Final = frozenset(
     {
@@ -85,6 +84,7 @@ class Plan:
 
 def plan(slice_: Slice, facts: ModelFacts | None, wanted: Wanted) -> Plan:
     """NotStarted: the model does not fit on the slice, with what would."""
+    own = given(wanted.own)
     flags = [
         Flag(name="--host", value=wanted.host, why="where it is asked: by anybody, or by the relay before it"),
         Flag(name="--port", value=str(wanted.port), why="the one that Knative tells"),
@@ -98,10 +98,14 @@ def plan(slice_: Slice, facts: ModelFacts | None, wanted: Wanted) -> Plan:
     ]
     most = max(1, round(_SEQUENCES * slice_.compute_share))
     sequences, because = most, f"{slice_.compute_share} of the GPU"
-    set_there = _named(wanted.own)
-    if "--port" in set_there:
-        raise BadInput("--port is the launcher's own: it asks there whether vLLM is healthy")
-    if facts is not None and slice_.memory_mib is not None and not set_there & OF_MEMORY:
+    if ours := sorted(own.keys() & OURS):
+        raise BadInput(
+            f"{ours[0]} is the launcher's own: it asks over HTTP whether vLLM is healthy, on a port of its own"
+        )
+    if facts is not None and own.get("--dtype") in _WIDE:
+        facts = replace(facts, weights_bytes=2 * facts.weights_bytes, kv_bytes_per_token=2 * facts.kv_bytes_per_token)
+    longest = number(own.get("--max-model-len"))
+    if facts is not None and slice_.memory_mib is not None and not own.keys() & OF_MEMORY:
         room = _room(slice_.memory_mib, facts)
         tokens = room // facts.kv_bytes_per_token // BLOCK * BLOCK
         context = _context(slice_.memory_mib, facts, tokens, wanted)
@@ -116,20 +120,31 @@ def plan(slice_: Slice, facts: ModelFacts | None, wanted: Wanted) -> Plan:
                 name="--max-model-len", value=str(context), why="the longest request: the model's own, or all there is"
             ),
         ]
+        longest = longest or context
         length = min(context, _length(wanted.lengths))
         if tokens // length < most:
             sequences, because = tokens // length, f"{tokens} tokens are so many requests of {length}"
-    flags += [
-        Flag(name="--max-num-seqs", value=str(sequences), why=because),
-        Flag(
-            name="--max-num-batched-tokens",
-            value=str(_batched(slice_.compute_share)),
-            why=f"{slice_.compute_share} of it",
-        ),
-    ]
-    kept = tuple(flag for flag in flags if flag.name not in set_there)
+    step = number(own.get("--max-num-batched-tokens"))
+    if step is not None and step < sequences:
+        sequences, because = step, "no more than tokens in a step"
+    flags.append(Flag(name="--max-num-seqs", value=str(sequences), why=because))
+    flags += _of_a_step(slice_, wanted, number(own.get("--max-num-seqs")) or sequences, longest)
+    kept = tuple(flag for flag in flags if flag.name not in own)
     pairs = [text for flag in kept for text in (flag.name, flag.value)]
     return Plan(flags=kept, arguments=("serve", wanted.model, *pairs, *wanted.own))
+
+
+def _of_a_step(slice_: Slice, wanted: Wanted, sequences: int, longest: int | None) -> tuple[Flag, ...]:
+    """Not too few for vLLM, which refuses less than a token for each sequence, and less than an unchunked prompt."""
+    tokens, why = _batched(slice_.compute_share), f"{slice_.compute_share} of it"
+    if tokens < sequences:
+        tokens, why = sequences, "a token for each sequence"
+    if not is_chunked(wanted.own):
+        if longest is None:  # and of what is not said vLLM takes enough
+            return ()
+        if tokens < longest:
+            tokens, why = longest, "the longest prompt, which is not to be cut into chunks"
+    return (Flag(name="--max-num-batched-tokens", value=str(tokens), why=why),)
 
 
 def _batched(share: Fraction) -> int:
@@ -166,9 +181,3 @@ def _length(lengths: Lengths) -> int:
     if lengths.input_tokens is None and lengths.output_tokens is None:
         return _LENGTH
     return (lengths.input_tokens or _LENGTH // 2) + (lengths.output_tokens or _LENGTH // 2)
-
-
-def _named(own: Sequence[str]) -> frozenset[str]:
-    """With `-` for `_`: both are legal. Of `--speculative-config.model` it is the option before the point."""
-    names = (re.split("[=.]", each)[0].replace("_", "-") for each in own if each.startswith("-"))
-    return frozenset(ALSO.get(name, name) for name in names)

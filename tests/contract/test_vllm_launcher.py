@@ -209,8 +209,27 @@ def test_a_start_that_fails_ends_with_its_cause_in_the_last_line(
         (["a/model", "--compute-share", "9/7"], {}, 2, "the compute share is '9/7'"),
         (["a/model", "--engine", "/no/such/vllm"], {}, 1, "[Errno 2] No such file"),
         (["a/model", "--", "--port", "9"], {}, 2, "--port is the launcher's own"),
+        (["a/model", "--", "--ssl-keyfile=k"], {}, 2, "--ssl-keyfile is the launcher's own"),
+        (["LLAMA", "--", "--dtype", "float32"], {}, 3, "does not fit: "),
+        (["a/model", "--engine", "a 'b"], {}, 2, '--engine is "a \'b", which is no command'),
+        (["a/model", "--engine", ""], {}, 2, "--engine is empty"),
+        (["a/model", "--annotations", "/"], {}, 2, "/ holds no annotations"),
+        ([""], {}, 2, "the model has no name"),
     ],
-    ids=["no such folder", "another slice", "a slice too small", "a share above one", "no engine", "another port"],
+    ids=[
+        "no such folder",
+        "another slice",
+        "a slice too small",
+        "a share above one",
+        "no engine",
+        "another port",
+        "another protocol",
+        "wide numbers",
+        "an engine that is no command",
+        "no command",
+        "no annotations",
+        "no name",
+    ],
 )
 def test_what_cannot_come_up_is_not_started(
     container: Container, arguments: list[str], environment: dict[str, str], code: int, says: str
@@ -230,6 +249,17 @@ def test_a_flag_that_the_release_does_not_know_is_bad_input(container: Container
     code, err = container.ends("a/model", "--", "--dtype", "fp3")
     assert code == 2, err
     assert "invalid choice" in err.splitlines()[-1]
+
+
+def test_what_would_be_too_little_for_a_step_is_made_enough_or_bad_input(
+    container: Container, started: list["subprocess.Popen[str]"]
+) -> None:
+    code, err = container.ends("a/model", "--", "--max-num-batched-tokens", "64", "--max-num-seqs", "65")
+    assert code == 2, err
+    assert "must be greater than or equal to max_num_seqs (65)" in err.splitlines()[-1]
+    process = container.start("a/model", "--", "--max-num-seqs", "2000")
+    started.append(process)
+    until_healthy(process)
 
 
 def test_an_engine_that_does_not_come_up_in_time_is_given_up(container: Container) -> None:

@@ -168,6 +168,18 @@ def _handler(model: str, healthy_at: float) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+def _why_no_step(asked: argparse.Namespace) -> str:
+    """By the rule of the release's `SchedulerConfig`, where the number is told."""
+    tokens, sequences, length = asked.max_num_batched_tokens, asked.max_num_seqs, asked.max_model_len or LONGEST
+    if tokens is None:
+        return ""
+    if tokens < length and asked.enable_chunked_prefill is False:
+        return f"max_num_batched_tokens ({tokens}) is smaller than max_model_len ({length})."
+    if sequences is not None and tokens < sequences:
+        return f"max_num_batched_tokens ({tokens}) must be greater than or equal to max_num_seqs ({sequences})."
+    return ""
+
+
 def main() -> int:
     assert sys.argv[1] == "serve", sys.argv
     asked = parser().parse_args([_dashed(each) for each in sys.argv[2:]])
@@ -175,6 +187,10 @@ def main() -> int:
         told = {"pid": os.getpid(), "arguments": sys.argv[1:], "environment": dict(os.environ)}
         Path(seen).write_text(json.dumps(told))
     print("INFO 11-29 02:00:00 [api_server.py:10] vLLM API server version", RELEASE["version"])
+    if why := _why_no_step(asked):
+        print("(APIServer pid=1) pydantic_core.ValidationError: 1 validation error for SchedulerConfig")
+        print(f"(APIServer pid=1)   Value error, {why} [type=value_error]", "For further information", sep="\n")
+        return 1
     if fails := os.environ.get("STUB_FAILS"):
         print(*FAILS[fails], sep="\n", file=sys.stderr)
         return 1

@@ -34,3 +34,5 @@ def test_a_pod_that_does_not_show_its_annotations_has_said_nothing(tmp_path: Pat
     (tmp_path / "annotations").write_bytes(b"\xff")
     with pytest.raises(BadInput, match="holds no annotations"):
         read(tmp_path / "annotations")
+    with pytest.raises(BadInput, match="holds no annotations"):
+        read(tmp_path)

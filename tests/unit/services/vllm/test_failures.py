@@ -27,6 +27,11 @@ LAST = "(APIServer pid=1) RuntimeError: Engine core initialization failed. See r
         ("ValueError: Invalid repository ID or local directory specified: 'no/such'.", Ending.UNKNOWN_MODEL),
         ("OSError: no/such is not a valid model identifier listed on 'https://huggingface.co'", Ending.UNKNOWN_MODEL),
         ("ValueError: Model architectures ['XForCausalLM'] are not supported for now.", Ending.UNKNOWN_MODEL),
+        (
+            "Value error, max_num_batched_tokens (64) must be greater than or equal to max_num_seqs (73).",
+            Ending.BAD_INPUT,
+        ),
+        ("Value error, max_num_batched_tokens (64) is smaller than max_model_len (8192).", Ending.BAD_INPUT),
         ("vllm: error: unrecognized arguments: --no-such-flag", Ending.BAD_INPUT),
         ("vllm serve: error: argument --dtype: invalid choice: 'fp3'", Ending.BAD_INPUT),
     ],

@@ -10,7 +10,8 @@ from knative_mig.core.performance import LLMS, kv_tokens
 from services.vllm.annotations import Lengths
 from services.vllm.failures import Ending, NotStarted
 from services.vllm.model_facts import ModelFacts
-from services.vllm.plan import ALSO, OF_MEMORY, Plan, Slice, Wanted, plan
+from services.vllm.own_flags import ALSO
+from services.vllm.plan import OF_MEMORY, OURS, Plan, Slice, Wanted, plan
 from tests.rigs.vllm_stub import RELEASE, parser
 
 LLAMA_3 = ModelFacts(weights_bytes=16_060_000_000, kv_bytes_per_token=131_072, context=8192)
@@ -143,14 +144,52 @@ def test_what_the_function_sets_itself_is_left_to_it(own: tuple[str, ...], witho
     assert planned.arguments[-len(own) :] == own
 
 
-def test_the_port_is_where_health_is_asked_and_not_the_functions_to_set() -> None:
-    with pytest.raises(BadInput, match="--port"):
-        plan(ONE_20, LLAMA_3, replace(WANTED, own=("--port=9000",)))
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_how_health_is_asked_is_not_the_functions_to_set(name: str) -> None:
+    for own in ((f"{name}=9000",), (name, "9000"), ("--dtype", "half", name.replace("-", "_").replace("__", "--"))):
+        with pytest.raises(BadInput, match=f"^{name} is the launcher's own"):
+            plan(ONE_20, LLAMA_3, replace(WANTED, own=own))
+
+
+@pytest.mark.parametrize(
+    ("facts", "own", "step"),
+    [
+        (LLAMA_3, ("--max-num-seqs", "2000"), "2000"),
+        (LLAMA_3, ("--max_num_seqs=1024",), "1024"),
+        (LLAMA_3, ("--no-enable-chunked-prefill",), "8192"),
+        (LLAMA_3, ("--no-enable-chunked-prefill", "--max-model-len", "2K"), "2048"),
+        (LLAMA_3, ("--no-enable-chunked-prefill", "--max-model-len=0.5k"), "1024"),
+        (LLAMA_3, ("--no-enable-chunked-prefill", "--max-num-seqs", "9000"), "9000"),
+        (LLAMA_3, ("--no-enable-chunked-prefill", "--enable-chunked-prefill"), "1024"),
+        (None, ("--no-enable-chunked-prefill",), None),
+        (None, ("--no_enable_chunked_prefill", "--max-model-len", "auto"), None),
+        (None, ("--no_enable_chunked_prefill", "--max-model-len", "4096"), "4096"),
+    ],
+)
+def test_a_step_has_as_many_tokens_as_vllm_wants_for_what_the_function_sets(
+    facts: ModelFacts | None, own: tuple[str, ...], step: str | None
+) -> None:
+    assert values(plan(ONE_20, facts, replace(WANTED, own=own))).get("max-num-batched-tokens") == step
+
+
+def test_no_more_sequences_are_asked_for_than_the_functions_own_step_has_tokens() -> None:
+    planned = plan(ONE_20, LLAMA_3, replace(WANTED, own=("--max-num-batched-tokens", "8")))
+    assert values(planned)["max-num-seqs"] == "8"
+    assert "max-num-batched-tokens" not in values(planned)
+
+
+@pytest.mark.parametrize("own", [("--dtype", "float32"), ("--dtype=float",), ("--dtype", "half", "--dtype", "float")])
+def test_numbers_of_32_bits_take_twice_the_memory(own: tuple[str, ...]) -> None:
+    twice = ModelFacts(weights_bytes=2 * OPT.weights_bytes, kv_bytes_per_token=2 * OPT.kv_bytes_per_token, context=2048)
+    assert values(plan(ONE_10, OPT, replace(WANTED, own=own))) == values(plan(ONE_10, twice, WANTED))
+    with pytest.raises(NotStarted, match="does not fit"):
+        plan(ONE_20, LLAMA_3, replace(WANTED, own=own))
 
 
 def test_every_flag_that_it_looks_for_is_one_of_the_releases() -> None:
     options = RELEASE["options"]
-    assert set(options) >= OF_MEMORY
+    assert set(options) >= OF_MEMORY | OURS
+    assert {name for name in options if name.startswith("--ssl-")} <= OURS
     for other, name in ALSO.items():
         assert other in options[name]["also"]
 
