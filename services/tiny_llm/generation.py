@@ -46,6 +46,7 @@ class Generation:
     tokens: list[int]  # the prompt's and those that were drawn, here or before it came here
     blocks: list[int] = field(default_factory=list)
     cached: int = 0  # how many of the tokens have keys and values
+    kept: int = 0  # how many of them had been kept for it when it was first taken in
     scheduled_s: float | None = None  # when it was first taken into a step
     first_token_s: float | None = None
     last_token_s: float | None = None

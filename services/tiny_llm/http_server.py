@@ -68,7 +68,8 @@ class Desk:
             raise ApiError(429, f"The server is busy: {error}.", code="rate_limit_exceeded", retry_after_s=1) from error
         except Draining as error:
             raise ApiError(503, f"The server is not there for new requests: {error}.", retry_after_s=1) from error
-        self.metrics.asked(n=request.n, most_tokens=request.asked[0].most_tokens)
+        if not request.asked[0].only_warms:
+            self.metrics.asked(n=request.n, most_tokens=request.asked[0].most_tokens)
         return ticket
 
     def answer(self, request: Request) -> Answer:

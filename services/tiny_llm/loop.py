@@ -53,7 +53,7 @@ class Loop:
         self._metrics = metrics
         self._clock = clock
         self._pace = pace
-        self._most = engine.scheduler.limits.generations + most_waiting
+        self.most = engine.scheduler.limits.generations + most_waiting
         self._changed = threading.Condition()
         self._new: list[Ticket] = []
         self._left: list[Ticket] = []
@@ -78,8 +78,8 @@ class Loop:
         with self._changed:
             if self._draining:
                 raise Draining("the server is about to end")
-            if sum(len(each.asked) for each in self._open) + len(ticket.asked) > self._most:
-                raise Crowded(f"{self._most} generations are running or waiting already")
+            if sum(len(each.asked) for each in self._open) + len(ticket.asked) > self.most:
+                raise Crowded(f"{self.most} generations are running or waiting already")
             self._open.add(ticket)
             self._new.append(ticket)
             self._changed.notify_all()

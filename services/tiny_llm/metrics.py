@@ -2,7 +2,8 @@
 
 The table is that of vLLM 0.33.0 (`vllm/v1/metrics/loggers.py`, PrometheusStatLogger, and `buckets.py`), less what there
 is nothing of here: adapters, speculation, connectors, other modalities. Written by the loop's thread, and read by
-whichever thread answers a scrape.
+whichever thread answers a scrape. A warm-up is work and no request: steps and the prefix cache count it, nothing else
+does, or a generation that moves would be two.
 """
 
 from typing import Final
@@ -111,17 +112,25 @@ class Metrics:
         """Before the generations are told that they have got a token."""
         if step.decoded or step.prompt_tokens:
             self._histograms["iteration_tokens_total"].observe(step.decoded + step.prompt_tokens)
-        self._counters["generation_tokens"].inc(len(step.told))
         self._counters["num_preemptions"].inc(preemptions - self._preemptions)
         self._preemptions = preemptions
         for generation, _ in step.told:
+            given = len(generation.asked.prompt) + len(generation.asked.said)
             if generation.last_token_s is None:
-                self._counters["prompt_tokens"].inc(len(generation.asked.prompt) + len(generation.asked.said))
+                self._counters["prefix_cache_queries"].inc(given)
+                self._counters["prefix_cache_hits"].inc(generation.kept)
+            if generation.asked.only_warms:
+                continue
+            self._counters["generation_tokens"].inc()
+            if generation.last_token_s is None:
+                self._counters["prompt_tokens"].inc(given)
                 self._histograms["time_to_first_token_seconds"].observe(now - generation.arrived_s)
             else:
                 self._histograms["inter_token_latency_seconds"].observe(now - generation.last_token_s)
 
     def finished(self, generation: Generation, finish: Finish, now: float) -> None:
+        if generation.asked.only_warms:
+            return
         self._finished[finish].inc()
         if finish is Finish.ABORT:
             return

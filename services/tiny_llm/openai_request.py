@@ -6,7 +6,6 @@ the answer is stored) is taken and left alone. Everything is checked here: behin
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -31,6 +30,7 @@ _OF_CHAT: Final = _COMMON | {"messages", "max_completion_tokens", "top_logprobs"
 _MAKES_NO_DIFFERENCE: Final = frozenset({
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "priority", "request_id",
 })  # fmt: skip
+_STREAM_OPTIONS: Final = frozenset({"include_usage", "include_obfuscation"})  # nothing is obfuscated
 # Legal in the API, and here at this value only: the one that asks for nothing.
 _ONLY: Final[Mapping[str, tuple[Any, ...]]] = {
     "presence_penalty": (0,),
@@ -73,6 +73,7 @@ class Server:
 
     model: str
     longest: int  # tokens of a prompt and its answer
+    most: int  # generations that may run and wait at once
     new_seed: Callable[[], int]  # for who gives none
     fingerprint: str = ""  # of its weights
 
@@ -97,12 +98,10 @@ def request_of(kind: Kind, body: Mapping[str, Any], server: Server) -> Request:
     n = _integer(given, "n", 1, low=1, high=_MOST_CHOICES)
     if _integer(given, "best_of", n, low=1) != n:
         raise bad("'best_of' is not supported: use 'n'.", "best_of")
+    if n * len(prompts) > server.most:
+        raise bad(f"Invalid 'n': {n * len(prompts)} choices in all, and this server has room for {server.most}.", "n")
     streamed = _flag(given, "stream")
-    options = given.get("stream_options", {})
-    if not isinstance(options, dict):
-        raise wrong_type("stream_options", "an object", options)
-    if options and not streamed:
-        raise bad("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
+    options = _stream_options(given, streamed=streamed)
     seed = given.get("seed")
     first = server.new_seed() if seed is None else _integer(given, "seed", 0, low=-(2**63), high=2**63 - 1)
     sampling = _sampling(kind, given)
@@ -278,14 +277,26 @@ def _most_tokens(kind: Kind, given: Mapping[str, Any], prompt: int, longest: int
         asked = _integer(given, name, _DEFAULT_TOKENS, low=1)
         told = str(asked)
     if prompt + asked > longest:
+        what = "messages" if kind is Kind.CHAT else "prompt"
         raise bad(
             f"This model's maximum context length is {longest} tokens. However, you requested {prompt + asked} tokens "
-            f"({prompt} in the messages, {told} in the completion). "
-            "Please reduce the length of the messages or completion.",
-            "messages" if kind is Kind.CHAT else "prompt",
+            f"({prompt} in the {what}, {told} in the completion). "
+            f"Please reduce the length of the {what} or completion.",
+            what,
             "context_length_exceeded",
         )
     return asked
+
+
+def _stream_options(given: Mapping[str, Any], *, streamed: bool) -> Mapping[str, Any]:
+    options = given.get("stream_options", {})
+    if not isinstance(options, dict):
+        raise wrong_type("stream_options", "an object", options)
+    if options and not streamed:
+        raise bad("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
+    for name in options.keys() - _STREAM_OPTIONS:
+        raise bad(f"Unrecognized request argument supplied: stream_options.{name[:64]}", f"stream_options.{name[:64]}")
+    return options
 
 
 def _stops(given: Mapping[str, Any]) -> tuple[str, ...]:
@@ -322,7 +333,7 @@ def _number(given: Mapping[str, Any], name: str, default: float, *, low: float, 
 def _check_range(name: str, kind: str, value: float, low: float, high: float) -> None:
     # An integer may have a million digits, and writing them takes its time.
     but = f"but got {value if abs(value) < 1e30 else 'something enormous'} instead"
-    if value < low or (isinstance(value, float) and not math.isfinite(value)):
+    if not value >= low:  # nor is what is no number
         raise bad(
             f"Invalid '{name}': {kind} below minimum value. Expected a value >= {low}, {but}.",
             name,

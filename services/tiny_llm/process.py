@@ -57,8 +57,10 @@ def run(settings: Settings) -> int:
 
 class TinyLlm:
     def __init__(self, settings: Settings) -> None:
-        """BadInput: the weights are none, or the slice does not hold them. OSError: the port is taken."""
+        """BadInput: the model has no name, or no weights, or they do not fit. OSError: the port is taken."""
         self.stop = threading.Event()
+        if not settings.model:
+            raise BadInput("the model has no name")
         weights = Weights.load(settings.weights)
         if weights.shape.vocabulary != VOCABULARY:
             raise BadInput(f"{settings.weights} has {weights.shape.vocabulary} tokens: legal are {VOCABULARY}")
@@ -81,6 +83,7 @@ class TinyLlm:
             server=Server(
                 model=settings.model,
                 longest=self.engine.longest,
+                most=self.loop.most,
                 new_seed=lambda: secrets.randbits(63),
                 fingerprint=hashlib.sha256(settings.weights.read_bytes()).hexdigest()[:16],
             ),

@@ -43,6 +43,8 @@ def read(path: Path) -> tuple[Tensors, dict[str, str]]:
     """BadInput: it is none, or holds something else than float32."""
     try:
         return _read(path.read_bytes())
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from None
     except (BadInput, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise BadInput(f"{path} is no safetensors file of ours: {error}") from None
 

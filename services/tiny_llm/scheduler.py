@@ -97,6 +97,8 @@ class Scheduler:
         joined = self.waiting.popleft()
         joined.blocks = kept + blocks
         joined.cached = min(cached, len(tokens) - 1)  # the last one says what comes next
+        if joined.scheduled_s is None:
+            joined.kept = joined.cached
         self.running.append(joined)
         return joined
 

@@ -311,9 +311,12 @@ def test_a_thousand_clients_of_a_server_for_eight_are_answered_or_told_to_come_a
 
 
 def test_generations_count_each_and_all_or_none_are_taken(tmp_path: Path) -> None:
-    with served(tmp_path, most_waiting=0) as server, Client(server) as client:
-        assert client.call("POST", COMPLETIONS, asks(n=9))[0] == 429
-        assert len(client.call("POST", COMPLETIONS, asks(n=8))[2]["choices"]) == 8
+    with served(tmp_path, most_waiting=0) as server, Client(server) as first, Client(server) as client:
+        first.send("POST", COMPLETIONS, asks(n=5, max_tokens=500, stream=True))
+        assert first.head()[0] == 200
+        assert client.call("POST", COMPLETIONS, asks(n=4))[0] == 429
+        assert len(client.call("POST", COMPLETIONS, asks(n=3))[2]["choices"]) == 3
+        assert client.call("POST", COMPLETIONS, asks(n=9))[0] == 400, "it would never be taken"
 
 
 def test_who_drains_finishes_what_has_begun_and_takes_no_more(tmp_path: Path) -> None:

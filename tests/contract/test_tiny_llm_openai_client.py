@@ -131,8 +131,13 @@ def test_errors_are_those_that_the_client_knows(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as negative:
         client.completions.create(model=MODEL, prompt="a", max_tokens=-1)
     assert negative.value.param == "max_tokens"
-    with pytest.raises(openai.RateLimitError) as crowded:
-        client.completions.create(model=MODEL, prompt="a", n=9)
+    with (
+        client.completions.create(
+            model=MODEL, prompt="a", n=8, max_tokens=500, stream=True, extra_body={"ignore_eos": True}
+        ),
+        pytest.raises(openai.RateLimitError) as crowded,
+    ):
+        client.completions.create(model=MODEL, prompt="a")
     assert crowded.value.response.headers["retry-after"] == "1"
     with pytest.raises(openai.APIStatusError) as big:
         client.completions.create(model=MODEL, prompt="a" * 5_000_000)

@@ -83,8 +83,10 @@ def test_told_to_end_it_finishes_the_stream_and_is_gone(weights: str) -> None:
         (["--compute-share", "9/7"], 2, "compute share"),
         (["--memory-mib", "4864", "--pace", "llama-2-7b"], 2, "too little for llama-2-7b"),
         (["--weights", __file__], 2, "no safetensors file"),
+        (["--weights", "/no/such"], 2, "/no/such cannot be read: No such file or directory"),
+        (["--model", ""], 2, "the model has no name"),
     ],
-    ids=["a share above one", "a slice too small", "weights that are none"],
+    ids=["a share above one", "a slice too small", "weights that are none", "no weights", "no name"],
 )
 def test_bad_input_ends_it_with_one_line(weights: str, arguments: list[str], code: int, says: str) -> None:
     command = [sys.executable, "-m", "services.tiny_llm", "--port", "0", "--weights", weights, *arguments]

@@ -59,11 +59,15 @@ def nested(deep: int) -> list[Any]:
     return [nested(deep - 1)] if deep > 1 else []
 
 
+NO_TOKENS: tuple[Any, ...] = (5, 0, True, "", "ab", {}, {"1": 2}, [[1]], [True], [1.0], ["a"])
+NO_FLAGS: tuple[Any, ...] = ("yes", 1, 0, [])
+
+
 @pytest.mark.parametrize(
     "changes",
     [
-        *({"resume_token_ids": wrong} for wrong in (5, 0, True, "", "ab", {}, {"1": 2}, [[1]], [True], [1.0], ["a"])),
-        *({"return_token_ids": wrong} for wrong in ("yes", 1, 0, [])),
+        *({"resume_token_ids": wrong} for wrong in NO_TOKENS),
+        *({"return_token_ids": wrong} for wrong in NO_FLAGS),
         {"metadata": nested(64)},
         {"temperature": float("inf")},
         {"messages": [{"weight": float("nan")}]},

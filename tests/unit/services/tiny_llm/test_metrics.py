@@ -36,7 +36,7 @@ def test_a_generation_is_counted_and_timed_from_end_to_end() -> None:
         "vllm:num_requests_waiting": 0,
         "vllm:kv_cache_usage_perc": 0,
         "vllm:num_preemptions_total": 0,
-        "vllm:prefix_cache_queries_total": 0,
+        "vllm:prefix_cache_queries_total": 40,
         "vllm:prefix_cache_hits_total": 0,
         "vllm:prompt_tokens_total": 40,
         "vllm:generation_tokens_total": 3,
@@ -70,3 +70,32 @@ def test_who_went_away_is_counted_and_not_timed() -> None:
     labels = {"model_name": "tiny", "engine": "0"}
     assert registry.get_sample_value("vllm:request_success_total", {**labels, "finished_reason": "abort"}) == 1
     assert registry.get_sample_value("vllm:e2e_request_latency_seconds_count", labels) == 0
+
+
+def test_a_warm_up_is_no_request_and_what_it_has_computed_is_a_hit_of_the_cache() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, "tiny", AMPLE.blocks)
+    engine = Engine(random_weights(), AMPLE)
+
+    def one_token(*, only_warms: bool) -> None:
+        sampling = Sampling(seed=1, ignore_end=True)
+        asked = Asked(prompt=(1,) * 40, said=(2,) * 20, most_tokens=21, sampling=sampling, only_warms=only_warms)
+        generation = engine.add(asked, 0.0)
+        step = engine.step(0.5)
+        metrics.step(step, 1.0, preemptions=0)
+        metrics.finished(generation, Finish.LENGTH, 1.0)
+
+    one_token(only_warms=True)
+    told = {name: value for name, value in values(registry).items() if value}
+    expected = {"vllm:cache_config_info", "vllm:prefix_cache_queries_total", "vllm:iteration_tokens_total_sum",
+                "vllm:iteration_tokens_total_count"}  # fmt: skip
+    assert told.keys() == expected
+    finished = {"model_name": "tiny", "engine": "0", "finished_reason": "length"}
+    assert registry.get_sample_value("vllm:request_success_total", finished) == 0
+    one_token(only_warms=False)
+    told = values(registry)
+    assert told["vllm:prefix_cache_queries_total"] == 120
+    assert told["vllm:prefix_cache_hits_total"] == 59
+    assert told["vllm:prompt_tokens_total"] == 60
+    assert told["vllm:generation_tokens_total"] == 1
+    assert registry.get_sample_value("vllm:request_success_total", finished) == 1

@@ -10,7 +10,7 @@ from services.tiny_llm.openai_request import Kind, Request, Server, object_of, r
 from services.tiny_llm.sampler import Sampling
 from services.tiny_llm.tokenizer import Sign
 
-SERVER = Server(model="tiny", longest=100, new_seed=lambda: 42)
+SERVER = Server(model="tiny", longest=100, most=136, new_seed=lambda: 42)
 HELLO = [{"role": "user", "content": "Hi"}]
 
 
@@ -114,6 +114,12 @@ REFUSED: list[tuple[str, Kind, dict[str, Any], str | None, str | None]] = [
     ("a stream that is text", Kind.COMPLETION, {"stream": "yes"}, "stream", "invalid_type"),
     ("options without a stream", Kind.COMPLETION, {"stream_options": {"include_usage": True}}, "stream_options", None),
     ("options that are none", Kind.COMPLETION, {"stream": True, "stream_options": 1}, "stream_options", "invalid_type"),
+    ("options unheard of", Kind.COMPLETION, {"stream": True, "stream_options": {"bogus": 1}}, "stream_options.bogus",
+     None),
+    ("more choices than there is room for", Kind.COMPLETION, {"prompt": ["a", "b"], "n": 69}, "n", None),
+    ("no number for a decimal", Kind.COMPLETION, {"temperature": float("nan")}, "temperature",
+     "decimal_below_min_value"),
+    ("an endless decimal", Kind.COMPLETION, {"temperature": float("inf")}, "temperature", "decimal_above_max_value"),
     ("a penalty", Kind.COMPLETION, {"presence_penalty": 1}, "presence_penalty", "unsupported_parameter"),
     ("tools", Kind.CHAT, {"tools": [{}]}, "tools", "unsupported_parameter"),
     ("a schema", Kind.CHAT, {"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
@@ -132,6 +138,18 @@ def test_what_may_not_be_asked_is_refused_where_it_stands(
         (chat if kind is Kind.CHAT else completion)(**body)
     assert (refused.value.status, refused.value.param, refused.value.code) == (400, param, code)
     assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize(("kind", "what"), [(Kind.COMPLETION, "prompt"), (Kind.CHAT, "messages")])
+def test_what_is_too_long_is_named_as_the_client_has_named_it(kind: Kind, what: str) -> None:
+    with pytest.raises(ApiError, match=rf"in the {what}, 9[78] in .* of the {what} or completion") as refused:
+        (chat if kind is Kind.CHAT else completion)(max_tokens=97 + (kind is Kind.COMPLETION))
+    assert refused.value.param == what
+
+
+def test_as_many_choices_are_taken_as_there_is_room_for() -> None:
+    assert len(completion(prompt=["a", "b"], n=68).asked) == 136
+    assert completion(stream=True, stream_options={"include_usage": True, "include_obfuscation": False}).usage_streamed
 
 
 def test_a_penalty_of_nothing_is_no_penalty() -> None:
