@@ -165,8 +165,7 @@ class Conversation:
     def _step(self) -> None:
         whom: list[Waited] = [*self._calls.values(), *self._links.values(), self._letters, self._client]
         is_behind = self._client.wire.is_behind
-        waited_for = self.side.waited_for
-        ready = wait(whom, _TICK_S if self._links or is_behind or waited_for is not None else None)
+        ready = wait(whom, _TICK_S if self._links or is_behind else None)
         now = time.monotonic()
         for voice, call in tuple(self._calls.items()):
             if call.fileno() in ready and self._calls.get(voice) is call:
@@ -174,7 +173,8 @@ class Conversation:
         for voice, link in tuple(self._links.items()):
             if self._links.get(voice) is link:
                 self._read_link(voice, link, now, has_something=link.fileno() in ready)
-        if (quiet := self.side.waited_for) is not None and now - self._said_at.get(quiet, now) > _QUIET_FOR_S:
+        quiet = self.side.waited_for if self._links else None
+        if quiet is not None and now - self._said_at.get(quiet, now) > _QUIET_FOR_S:
             self._take(Quiet())
         if self._letters.fileno() in ready:
             for letter in self._letters.take():
@@ -285,9 +285,9 @@ class Conversation:
         """OSError: the client is gone."""
         for action in self.side.take(event):
             self._do(action)
-        if self.side.needs_engine != self._needed:
-            self._needed = self.side.needs_engine
-            self._tell_need(need=self._needed)
+        if (needed := self.side.needs_engine) is not self._needed:
+            self._needed = needed
+            self._tell_need(need=needed)
 
     def _do(self, action: Action) -> None:
         match action:

@@ -17,6 +17,12 @@ from services.relay.chunk_forms import as_of_a_chat, count_as_said, shows, shows
 
 _MOST_HELD: Final = 8 * 1024 * 1024  # bytes of one event
 DONE: Final = b"data: [DONE]\n\n"
+# By whether there are spaces, and nothing but ASCII: one is made once, as each token is written by it.
+_ENCODERS: Final = {
+    (spaced, ascii_only): json.JSONEncoder(separators=(", ", ": ") if spaced else (",", ":"), ensure_ascii=ascii_only)
+    for spaced in (True, False)
+    for ascii_only in (True, False)
+}
 
 
 class StreamBroken(KnativeMigError):
@@ -46,6 +52,11 @@ class Reading:
     has_nulls: bool = False  # what it did not ask for is there all the same, and null; and so is a token without a text
     said_before: int = 0  # tokens of the answer, which the engine counts as its prompt's
     as_chat: bool = False  # the engine was asked for a completion, and the client for a chat
+
+    @property
+    def leaves_chunks(self) -> bool:
+        """The client gets them as they come."""
+        return self.keeps_tokens and not self.said_before and not self.as_chat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +102,9 @@ class EngineStream:
             if not self._finished:
                 raise StreamBroken("the engine's stream ends without a reason")
             return Piece(ids=self._closing_ids, chunks=tuple(self._closing), last=True)
-        chunk = chunk_of(data)
+        reading, came = self._reading, _text_of(data)
+        chunk = chunk_of(came)
         ids = self._taken_out(chunk)
-        reading = self._reading
         if reading.has_nulls and not reading.said_before:
             self.stuck = self.stuck or why_stuck(chunk, ids, knows_prompt=self.prompt is not None)
         if reading.said_before:
@@ -102,7 +113,8 @@ class EngineStream:
             chunk = as_of_a_chat(chunk)
         choices = chunk["choices"]
         says = not ids or reading.keeps_tokens or any(map(shows_null if reading.has_nulls else shows, choices))
-        text = (written(chunk, like=data),) if says else ()
+        as_it_came = reading.leaves_chunks and came.isprintable()  # one that is written in two lines is not
+        text = (came if as_it_came else written(chunk, like=came),) if says else ()
         if any(choice.get("finish_reason") for choice in choices):
             self._finished = True
         if self._finished:
@@ -135,10 +147,18 @@ class EngineStream:
                 holder.pop(name, None)
 
 
-def chunk_of(data: bytes | str) -> dict[str, Any]:
+def _text_of(data: bytes) -> str:
     """StreamBroken: it is none."""
     try:
-        chunk = json.loads(data)
+        return data.decode()
+    except UnicodeDecodeError:
+        raise StreamBroken("the engine sent an event that is no text") from None
+
+
+def chunk_of(text: str) -> dict[str, Any]:
+    """StreamBroken: it is none."""
+    try:
+        chunk = json.loads(text)
     except (ValueError, RecursionError):
         raise StreamBroken("the engine sent an event that is no JSON") from None
     if isinstance(chunk, dict) and "error" in chunk:
@@ -152,11 +172,9 @@ def chunk_of(data: bytes | str) -> dict[str, Any]:
     return chunk
 
 
-def written(chunk: dict[str, Any], *, like: bytes) -> str:
+def written(chunk: dict[str, Any], *, like: str) -> str:
     """In the way of the engine: with spaces or without, and with characters beyond ASCII as they are or spelt out."""
-    spaced = b'": ' in like[:64]
-    separators = (", ", ": ") if spaced else (",", ":")
-    return json.dumps(chunk, separators=separators, ensure_ascii=like.isascii())
+    return _ENCODERS['": ' in like[:64], like.isascii()].encode(chunk)
 
 
 def envelope_of(text: str) -> Envelope:
@@ -166,12 +184,11 @@ def envelope_of(text: str) -> Envelope:
 
 def in_envelope(text: str, envelope: Envelope) -> str:
     """Another engine's chunk as one of the answer that the client is reading. StreamBroken: it is no chunk."""
-    data = text.encode()
-    chunk = chunk_of(data)
+    chunk = chunk_of(text)
     for name, value in (("id", envelope.id), ("created", envelope.created), ("model", envelope.model)):
         if name in chunk:
             chunk[name] = value
-    return written(chunk, like=data)
+    return written(chunk, like=text)
 
 
 def event_of(chunk: str) -> bytes:

@@ -46,6 +46,14 @@ def test_a_token_without_text_is_told_and_not_shown_unless_asked_for() -> None:
     assert event_of(piece.chunks[0]) == event(chunk("", [7]))
 
 
+def test_whoever_wants_its_tokens_gets_a_chunk_as_it_came_and_in_one_line() -> None:
+    as_it_came = b'{"choices" : [{"text":"\xc3\xa9", "token_ids":[7]}]}'
+    assert read(b"data: " + as_it_came + b"\n\n", wants=True) == [Piece(ids=(7,), chunks=(as_it_came.decode(),))]
+    (piece,) = read(b"data: " + as_it_came.replace(b" ", b"\ndata: ") + b"\n\n", wants=True)
+    assert event_of(piece.chunks[0]).count(b"\n") == 2
+    assert json.loads(piece.chunks[0]) == json.loads(as_it_came)
+
+
 def test_an_opening_is_shown() -> None:
     opening = {**HEAD, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
     assert read(event(opening)) == [Piece(ids=(), chunks=(json.dumps(opening),))]
@@ -142,8 +150,11 @@ def test_however_it_is_cut_and_written_the_same_comes_out(
 
 @pytest.mark.parametrize(
     "data",
-    [b"data: {\n\n", b"data: []\n\n", b'data: {"choices": [1]}\n\n', b'data: {"error": {"message": "full"}}\n\n', DONE],
-)
+    [
+        b"data: {\n\n", b"data: []\n\n", b'data: {"choices": [1]}\n\n', b'data: {"error": {"message": "full"}}\n\n',
+        b'data: {"choices": [], "id": "\xff"}\n\n', DONE,
+    ],
+)  # fmt: skip
 def test_what_is_no_stream_is_broken(data: bytes) -> None:
     with pytest.raises(StreamBroken):
         read(data)
