@@ -389,7 +389,7 @@ def test_a_port_that_is_taken_ends_the_engine_too(tmp_path: Path) -> None:
         process = subprocess.run(
             [
                 sys.executable, "-m", "services.relay", "--host", "127.0.0.1", "--port", str(taken.getsockname()[1]),
-                "--", sys.executable, "-c", ENGINE_THAT_LEAVES_ITS_NUMBER, str(tmp_path / "pid"),
+                "--engine", "openai", "--", sys.executable, "-c", ENGINE_THAT_LEAVES_ITS_NUMBER, str(tmp_path / "pid"),
             ],
             stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False,
         )  # fmt: skip

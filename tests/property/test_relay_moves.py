@@ -88,7 +88,7 @@ def check_quiet(world: World) -> None:
     assert all(link.side.is_over or not link.target.is_up for link in world.links.values())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     body=BODIES,
     repeats=st.booleans(),
@@ -112,7 +112,7 @@ def test_whoever_dies_whenever_the_client_gets_the_right_text_or_a_clean_end(
     check_story(world, [harm for _, harm in harms])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(body=BODIES, caches=st.booleans(), ends_apart=st.booleans(), before=TURNS, during=TURNS)
 def test_unharmed_it_moves_and_the_client_does_not_notice(
     *,
@@ -135,7 +135,7 @@ def test_unharmed_it_moves_and_the_client_does_not_notice(
     assert not elsewhere.known, "nobody else was asked"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10_000), repeats=st.booleans(), caches=st.booleans(), own=st.integers(0, 30))
 def test_what_has_come_by_a_link_is_moved_on_and_its_replica_is_free_before_it_ends(
     *, seed: int, repeats: bool, caches: bool, own: int
@@ -156,7 +156,7 @@ def test_what_has_come_by_a_link_is_moved_on_and_its_replica_is_free_before_it_e
     check_story(world, [])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     body=BODIES,
     repeats=st.booleans(),
@@ -176,7 +176,7 @@ def test_whoever_dies_while_it_is_moved_on_the_client_gets_the_right_text_or_a_c
     check_story(world, [harm])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     body=BODIES,
     own=st.integers(1, 30),

@@ -80,7 +80,7 @@ def check_broken(world: World, harms: list[str]) -> None:
     check_quiet(world)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(asked=ASKED, before=TURNS, harms=HARMED)
 def test_whoever_dies_whenever_the_client_gets_the_right_chunks_or_a_clean_end(
     *, asked: tuple[str, dict[str, Any]], before: list[tuple[str, int]], harms: list[tuple[list[tuple[str, int]], str]]
@@ -94,7 +94,7 @@ def test_whoever_dies_whenever_the_client_gets_the_right_chunks_or_a_clean_end(
     check_broken(world, [harm for _, harm in harms])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(asked=ASKED, before=TURNS, during=TURNS)
 def test_unharmed_it_moves_and_the_client_does_not_notice(
     *, asked: tuple[str, dict[str, Any]], before: list[tuple[str, int]], during: list[tuple[str, int]]
@@ -109,7 +109,7 @@ def test_unharmed_it_moves_and_the_client_does_not_notice(
     check_broken(world, [])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(asked=ASKED, before=TURNS, harms=HARMED)
 def test_what_is_drawn_is_one_text_whoever_draws_it(
     *, asked: tuple[str, dict[str, Any]], before: list[tuple[str, int]], harms: list[tuple[list[tuple[str, int]], str]]
@@ -135,7 +135,7 @@ def test_what_is_drawn_is_one_text_whoever_draws_it(
     check_broken(world, [harm for _, harm in harms])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(asked=ASKED, drawn=st.booleans(), steps=st.integers(1, 30))
 def test_a_target_that_was_asked_before_the_own_engine_spoke_is_gone_on_from_too(
     *, asked: tuple[str, dict[str, Any]], drawn: bool, steps: int
@@ -156,7 +156,7 @@ def test_a_target_that_was_asked_before_the_own_engine_spoke_is_gone_on_from_too
         assert tuple(world.got) == vllm_story_of(path, body)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     asked=ASKED,
     own=st.integers(0, 30),
