@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from knative_mig.core.errors import BadInput, KnativeMigError
-from services.relay.http_answer import AnswerBroken, HttpAnswer
+from services.relay.http_answer import AnswerBroken, Head, HttpAnswer
 from services.relay.stream_events import EngineStream, Piece, Reading
 
 SENT_ON: Final = "Knative-Mig-Sent-On"  # set on what a relay asks elsewhere, so that nobody sends it on again
@@ -93,6 +93,7 @@ class EngineCall:
         self.answer = HttpAnswer()
         self.stream = EngineStream(reading)
         self.body = b""  # of what is no stream
+        self._is_stream = False
         self.socket = address.connect()
         try:
             self.socket.sendall(request)
@@ -115,9 +116,10 @@ class EngineCall:
         head = self.answer.head
         if head is None:
             return []
-        if head.status != 200 or not head.get("content-type").startswith("text/event-stream"):
+        if not (self._is_stream or _begins_stream(head)):
             self.body = body
             raise NotAStream(f"it answered {head.status}")
+        self._is_stream = True
         pieces = self.stream.feed(body)
         if self.answer.is_over and not self.stream.is_done:
             raise CallFailed("its stream ended without [DONE]")
@@ -125,3 +127,7 @@ class EngineCall:
 
     def close(self) -> None:
         self.socket.close()
+
+
+def _begins_stream(head: Head) -> bool:
+    return head.status == 200 and head.get("content-type").startswith("text/event-stream")

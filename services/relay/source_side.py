@@ -126,6 +126,8 @@ class SourceSide:
         if self.is_over:
             return (NotMoved(why="it is over"),) if isinstance(event, Move) else ()
         match event:
+            case Spoke(voice=voice) if voice in self._voices:
+                return self._spoke(event)
             case Move():
                 return self._move()
             case CallOff(why=why):
@@ -139,8 +141,6 @@ class SourceSide:
                 return self._tokenized(ids)
             case Stuck(why=why):
                 return self._stuck(why)
-            case Spoke(voice=voice) if voice in self._voices:
-                return self._spoke(event)
             case Heard(voice=voice, message=message) if voice in self._voices:
                 return self._heard(voice, message)
             case Reached(voice=voice) if voice in self._voices:
@@ -284,10 +284,8 @@ class SourceSide:
             voice.held.append(event)
             return self._compared(number)
         actions = self._believed(event)
-        target = self._voice_of(Kind.TARGET)
-        if target is None or self.phase is not Phase.GOES or self.is_over:
-            return actions
-        return (*actions, *self._compared(target))
+        target = self._voice_of(Kind.TARGET) if self.phase is Phase.GOES and not self.is_over else None
+        return actions if target is None else (*actions, *self._compared(target))
 
     def _compared(self, number: int) -> tuple[Action, ...]:
         """With what the client has by now; from when on the target is believed."""
@@ -397,7 +395,10 @@ class SourceSide:
         return number
 
     def _voice_of(self, kind: Kind) -> int | None:
-        return next((number for number, voice in self._voices.items() if voice.kind is kind), None)
+        for number, voice in self._voices.items():
+            if voice.kind is kind:
+                return number
+        return None
 
     def _speaker(self, but: int | None = None) -> int | None:
         """Who says tokens while a target does not yet."""

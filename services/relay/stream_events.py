@@ -92,9 +92,8 @@ class EngineStream:
         return [piece for event in events if (piece := self._piece(event)) is not None]
 
     def _piece(self, event: bytes) -> Piece | None:
-        data = b"\n".join(
-            line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")
-        )  # a comment, or an event without data, is no chunk
+        lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
+        data = b"\n".join(lines)  # a comment, or an event without data, is no chunk
         if not data or self.is_done:
             return None
         if data == b"[DONE]":
