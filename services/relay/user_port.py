@@ -2,7 +2,7 @@
 
 Composed in `process`; each connection is a thread of `bounded_http`. A generation that may move is a `Conversation`;
 anything else is passed on as it is, and stays with its engine. What is asked of this replica itself and not of the
-model (health, metrics) is answered here or not at all: another's answer would be a lie.
+function (health, metrics) is answered here or not at all: another's answer would be a lie.
 """
 
 import json
@@ -32,6 +32,7 @@ _LARGEST_MOVED: Final = 4 * 1024 * 1024  # bytes of a body that goes over a link
 _KNOWN_WITHIN_S: Final = 10.0  # that a replica leaves, by all who route to it
 _ASKS_AGAIN_S: Final = 0.1
 _JSON: Final = "application/json"
+_OF_THE_REPLICA: Final = frozenset({"/health", "/ping", "/load", "/metrics", "/version"})
 
 
 class UserPort(BoundedServer):
@@ -52,7 +53,7 @@ class _Handler(BoundedHandler):
             self.refuse(body.status, body.reason)
             return
         desk, guest, asked = self.server.desk, Guest(), self._asked(body)
-        match desk.where(guest, was_sent_on=SENT_ON in self.headers or not self._is_for_the_model):
+        match desk.where(guest, was_sent_on=SENT_ON in self.headers or self._is_of_the_replica):
             case Where.HERE:
                 with desk.left_after(guest):
                     self._here(guest, body, asked)
@@ -121,10 +122,9 @@ class _Handler(BoundedHandler):
         return Asked(path=path, body=given, headers=tuple(self.headers.items()), verdict=verdict)
 
     @property
-    def _is_for_the_model(self) -> bool:
-        """Any replica's would do: a request, or an event that asks for a completion."""
-        path = self.path.partition("?")[0]
-        return self.command == "POST" and (path == "/" or path.startswith("/v1/"))
+    def _is_of_the_replica(self) -> bool:
+        """No other's answer would do."""
+        return self.command in {"GET", "HEAD"} and self.path.partition("?")[0] in _OF_THE_REPLICA
 
     def _request(self, address: Address, body: bytes, *, sent_on: bool = False) -> bytes:
         return request_bytes(self.command, address, self.path, self.headers.items(), body, sent_on=sent_on)

@@ -197,7 +197,7 @@ def test_in_a_pod_that_is_deleted_an_idle_engine_gives_its_slice_back_long_befor
     tiny = place.deploy("tiny", "3g.20gb", annotations=_ALWAYS).wait_ready(seconds=150)
     [old] = tiny.wait_pods(1)
     held = place.held_by(old)
-    with load(tiny, 1, path="/health") as requests:
+    with load(tiny, 1, path="/v1/models") as requests:
         requests.go_on(20)
         deleted = time.monotonic()
         place.api.delete(POD, old, place.namespace)
