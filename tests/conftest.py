@@ -5,6 +5,8 @@ draws new ones, and plays first what failed before. How long an example takes sa
 slow one nor slow drawing fails a test.
 
 What takes longest begins first, so that at the end no worker is alone with it.
+
+An assertion that fails shows its values, wherever it stands: pytest does that by itself for `test_*.py` only.
 """
 
 from typing import Final
@@ -19,6 +21,8 @@ _FAILED_BEFORE = DirectoryBasedExampleDatabase(".hypothesis/examples")
 settings.register_profile("the same", _ANY_MACHINE, derandomize=True, database=None)
 settings.register_profile("explore", _ANY_MACHINE, derandomize=False, database=_FAILED_BEFORE, print_blob=True)
 settings.load_profile("the same")
+
+pytest.register_assert_rewrite("tests.cluster", "tests.contract", "tests.rigs", "tests.scenarios")
 
 _BEGIN_FIRST: Final = (
     "property/test_planner_machine.py",

@@ -67,6 +67,8 @@ class Observation:
         if item["spec"].get("gpus") != self.specs[name]:
             self.reach("plan", arrived)
         for each in slices_of(item):
+            if any(pod.startswith(f"{self.function.name}-0") for pod in each.holders):
+                self.timeline.places.add((each.gpu, f"{each.profile}@{each.start}"))
             if each.profile != self.profile:
                 continue
             if each.uuid not in self.known_slices:

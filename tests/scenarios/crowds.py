@@ -29,13 +29,12 @@ def all_that_fit_are_served_and_the_others_after_them(stage: Stage) -> None:
         for each in (*low, *high):
             each.wait_why("NoFreePlace")
         stage.delete(*fills)
-        for each in high:
-            assert waiting[each.name].answer(seconds=150).status == 200, each.name
-        assert stage.layout() == ["4g.20gb@0 3g.20gb@4"] * stage.gpus
-        for each in low:
+        for each in (*high, *low):
             assert waiting[each.name].answer(seconds=200).status == 200, each.name
     for timeline in sorted(seen, key=_schedulable):
         stage.print(timeline)
+    halves = [(stage.uuid(gpu), place) for gpu in range(stage.gpus) for place in ("3g.20gb@4", "4g.20gb@0")]
+    assert sorted(place for each in seen if _is_of(each, high) for place in each.places) == sorted(halves)
     last_of_the_high = max(_schedulable(each) for each in seen if _is_of(each, high))
     assert all(_schedulable(each) > last_of_the_high for each in seen if _is_of(each, low))
 

@@ -81,21 +81,24 @@ def _waited_on(seen: Timeline) -> float:
 def a_slice_that_is_about_to_be_left_is_waited_for_and_nobody_is_moved(stage: Stage) -> None:
     # For a 4g.20gb the movable function could go to the other half of a GPU, as above.
     stage.lay_out("2g.10gb@0", "4g.20gb@0")
-    mover, goes, llm = stage.deploy_all(
-        Wish(name="mover", profile="2g.10gb", timeout_s=300, annotations=MOVABLE),
-        Wish(name="goes", profile="4g.20gb", timeout_s=300),
+    mover, llm = stage.deploy_all(
+        Wish(name="mover", profile="2g.10gb", pods=1, timeout_s=300, annotations=MOVABLE),
         Wish(name="llm", profile="4g.20gb", timeout_s=300, at_zero=True),
     )
+    # The last to be made: it is on its way to zero until there is load.
+    goes = stage.deploy(Wish(name="goes", profile="4g.20gb", timeout_s=300))
     with mover.load() as load, goes.load() as until_then:
         load.go_on(10)
         until_then.go_on(10)
         before, [left] = mover.held(), goes.held()
+        assert [each.place for each in before] == ["2g.10gb@0"]
         until_then.end()
         goes.wait_zero()
         with llm.timed() as seen:
             assert llm.ask().status == 200
         stage.print(seen)
-        assert [each.uuid for each in llm.held()] == [left.uuid]
+        [held] = llm.held()
+        assert (held.gpu, held.place, held.uuid) == (left.gpu, left.place, left.uuid)
         assert mover.held() == before
         load.go_on(10)
     assert not load.failed

@@ -77,6 +77,7 @@ class Timeline:
     what: str
     reached: dict[str, float] = field(default_factory=dict)
     events: dict[str, float] = field(default_factory=dict)  # that told of it, by id, and when each was taken
+    places: set[tuple[str, str]] = field(default_factory=set)  # (the GPU's UUID, where on it), of slices that it had
 
     def __str__(self) -> str:
         seen = (f"{phase} {self.reached[phase]:.3f}" for phase in PHASES if phase in self.reached)
