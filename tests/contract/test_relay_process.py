@@ -69,6 +69,7 @@ def moving(source: RelayProcess, target: RelayProcess) -> "tuple[threading.Threa
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(source.migrate(target)))
     thread.start()
+    until(lambda: bool(target.generations()), "the first that is on its way")
     return thread, answers
 
 
@@ -286,8 +287,7 @@ def test_a_client_that_hangs_up_while_no_token_comes_is_noticed(tmp_path: Path) 
         reader.read_until(5)
         relay.signal_engine(signal.SIGSTOP)
         reader.hang_up()
-        known = {"Authorization": f"Bearer {SECRET}"}
-        until(lambda: asked(relay.move_port, "GET", "/generations", **known)[1] == {"generations": []}, "its end")
+        until(lambda: relay.generations() == [], "its end")
 
 
 def test_what_cannot_move_is_finished_where_it_is_and_the_mover_is_told_why(tmp_path: Path) -> None:

@@ -97,6 +97,13 @@ class RelayProcess:
         body = {"to": f"http://127.0.0.1:{to.move_port}"}
         return asked(self.move_port, "POST", "/migrate", body, Authorization=f"Bearer {SECRET}")
 
+    def generations(self) -> list[Any]:
+        """That are here, or on their way here."""
+        found: list[Any] = asked(self.move_port, "GET", "/generations", Authorization=f"Bearer {SECRET}")[1][
+            "generations"
+        ]
+        return found
+
     def running(self) -> int:
         """Generations in the engine, or on their way to it."""
         _, text = self.ask("GET", "/metrics")
