@@ -82,6 +82,11 @@ class PodResources(Protocol):
     def view(self) -> KubeletView:
         """KubeletUnreachable: try again."""
 
+    def let_it_end(self) -> None:
+        """Back when what of a `view` was under way at the call is over. Asked before a device is given; why is told in
+        `adapters.kubelet.pod_resources`.
+        """
+
 
 ConnectionChanged = Callable[[bool], None]  # to the kubelet: every profile that is served is registered and listened to
 OwnersChanged = Callable[[Mapping[ProfileName, str]], None]  # profiles that another plugin serves too, and how it shows

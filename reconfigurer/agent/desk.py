@@ -48,16 +48,18 @@ class Desk:
         *,
         clock: Callable[[], float],
         wake: Callable[[], None] = lambda: None,
+        before_giving: Callable[[], None] = lambda: None,
         answered: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`clock` is the board's; `wake` is called when a container was refused a slice that is not its own; `answered`
-        counts: given, refused, start-refused.
+        """`clock` is the board's; `wake` is called when a container was refused a slice that is not its own;
+        `before_giving` is `PodResources.let_it_end`; `answered` counts: given, refused, start-refused.
         """
         self._board = board
         self._handed_out = handed_out
         self._injection = injection
         self._clock = clock
         self._wake = wake
+        self._before_giving = before_giving
         self._answered = answered
         self._lock = threading.Lock()
         self._changed: Mapping[SliceId, str] = {}
@@ -85,6 +87,7 @@ class Desk:
             _log.warning(
                 "what was handed out is not on the disk (%s): after a restart its pods are asked for proof", error
             )
+        self._before_giving()
         self._answered("given")
         for slice_id, mig_uuid in given.items():
             _log.info("slice %s, which is %s now, is handed out", slice_id, mig_uuid)

@@ -186,6 +186,7 @@ class Agent:
         )
         self._sockets = SliceSockets(release.release, settings.sockets_dir)
         self._doors = SliceDoors(self.board, self._sockets.keep, may_close=self._may_serve)
+        pod_resources = KubeletPodResources(settings.kubelet_dir / "pod-resources" / "kubelet.sock")
         self._desk = Desk(
             self.board,
             SliceUuids(settings.state_dir / "handed-out"),
@@ -195,6 +196,7 @@ class Agent:
             ),
             clock=self._clock,
             wake=self._wake_pods,
+            before_giving=pod_resources.let_it_end,
             answered=lambda answer: self._metrics.handouts.labels(answer).inc(),
         )
         self._plugins: KubeletDevicePlugins | None = None
@@ -207,7 +209,7 @@ class Agent:
             )
         self._node_loop = NodeLoop(
             self.board,
-            KubeletPodResources(settings.kubelet_dir / "pod-resources" / "kubelet.sock"),
+            pod_resources,
             self._plugins,
             self._metrics,
             clock=self._clock,

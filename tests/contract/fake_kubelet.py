@@ -105,6 +105,9 @@ class FakeKubelet:
         self._believed: dict[str, _Believed] = {}
         self._clients: dict[str, grpc.Channel] = {}
         self._held: dict[tuple[str, str], dict[str, list[_Held]]] = {}
+        self._pods: set[tuple[str, str]] = set()  # that it knows of, from before their admission until they have gone
+        self._lists_slowly = False
+        self.slow_lists = 0
         self._being_allocated: frozenset[str] = frozenset()
         self._servers: list[grpc.Server] = []
         self._listeners: list[threading.Thread] = []
@@ -179,6 +182,20 @@ class FakeKubelet:
                 self._hanging = False
                 self._changed.notify_all()
 
+    @contextmanager
+    def listing_slowly(self) -> Iterator[None]:
+        """A list that begins ends after this: a busy machine holds it up where it knows its pods, and not yet who holds
+        what.
+        """
+        with self._changed:
+            self._lists_slowly = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._lists_slowly = False
+                self._changed.notify_all()
+
     # The node, as its status says.
 
     def capacity(self, profile: ProfileName) -> int | None:
@@ -225,6 +242,7 @@ class FakeKubelet:
         """A pod, or one more container of it: admitted and started. AdmissionFailed, ContainerNotStarted."""
         resource = profile.resource
         with self._changed:
+            self._pods.add((namespace, pod))
             believed = self._believed.get(resource)
             if believed is None:
                 raise AdmissionFailed(f"OutOf{resource}", f"Node didn't have enough resource: {resource}")
@@ -268,6 +286,7 @@ class FakeKubelet:
     def delete(self, namespace: str, pod: str) -> None:
         with self._changed:
             del self._held[namespace, pod]
+            self._pods.discard((namespace, pod))
             self._changed.notify_all()
 
     def _allocate(self, resource: str, endpoint: _Endpoint, picked: frozenset[str]) -> pb.ContainerAllocateResponse:
@@ -390,6 +409,12 @@ class FakeKubelet:
         self._hang(context)
         self._limit(context)
         with self._changed:
+            known = set(self._pods)
+            self.slow_lists += self._lists_slowly
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._lists_slowly)
+            for pod in self._held.keys() - known:  # as the real one frees what ended pods have held
+                del self._held[pod]
             return resources_pb.ListPodResourcesResponse(
                 pod_resources=[
                     resources_pb.PodResources(

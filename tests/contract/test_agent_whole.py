@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,7 +25,7 @@ from reconfigurer.agent.process import Agent
 from reconfigurer.agent.publisher import AT_LEAST_EACH_S
 from reconfigurer.agent.settings import Inject
 from tests.contract.agent_rig import NAME, AgentRig
-from tests.contract.fake_kubelet import ContainerNotStarted
+from tests.contract.fake_kubelet import AdmissionFailed, ContainerNotStarted
 from tests.rigs.agent_worlds import profile
 
 SPEC_APPLIED = ConditionType.SPEC_APPLIED
@@ -124,6 +125,19 @@ def test_a_journal_that_cannot_be_read_is_rebuilt_from_gpu_and_kubelet_and_that_
         rig.want("3g.20gb@0", "3g.20gb@4")
         rig.wait_for(lambda: rig.hardware == ["3g.20gb@0", "3g.20gb@4"])
         rig.kubelet.restart_container("default", "chat", "user-container")
+
+
+def test_a_slice_is_given_to_one_pod_alone_though_the_kubelet_lists_its_pods_while_it_is_given(folder: Path) -> None:
+    with AgentRig(folder) as rig, ThreadPoolExecutor(max_workers=1) as pool:
+        rig.want("3g.20gb@4")
+        rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
+        with rig.kubelet.listing_slowly():
+            rig.kubelet.wait_for(lambda: rig.kubelet.slow_lists > 0)
+            chat = pool.submit(rig.kubelet.admit, "default", "chat", "user-container", profile("3g.20gb"))
+            assert wait([chat], timeout=0.2).not_done, "it is not given before the list has ended"
+        chat.result()
+        with pytest.raises(AdmissionFailed, match="Available: 0"):
+            rig.kubelet.admit("default", "other", "user-container", profile("3g.20gb"))
 
 
 def test_a_kubelet_that_restarts_has_its_devices_back_and_the_node_offers_them(folder: Path) -> None:

@@ -154,6 +154,9 @@ class FakePodResources:
             raise KubeletUnreachable("its socket is gone")
         return self.answer
 
+    def let_it_end(self) -> None:
+        pass  # one thread asks
+
 
 @dataclass
 class FakePlugins:

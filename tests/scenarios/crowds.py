@@ -52,8 +52,8 @@ def _is_of(timeline: Timeline, players: Sequence[Player]) -> bool:
 
 def a_profile_that_two_models_have_lands_where_it_costs_least(stage: Stage) -> None:
     """A 1g.10gb is two memory units of an A100-40GB and one of an A100-80GB."""
-    llm = stage.cast(Wish(name="llm", profile="1g.10gb", timeout_s=_SHORT_S))
-    small = stage.cast(Wish(name="small", profile="1g.5gb", timeout_s=_SHORT_S))
+    llm = stage.cast(Wish(name="llm", profile="1g.10gb", pods=1, timeout_s=_SHORT_S))
+    small = stage.cast(Wish(name="small", profile="1g.5gb", pods=1, timeout_s=_SHORT_S))
     _start(stage, llm)
     [held] = llm.held()
     assert stage.model(held.gpu) == "A100-80GB"

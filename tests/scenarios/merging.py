@@ -35,7 +35,7 @@ def _fragmented(stage: Stage) -> list[str]:
 
 def a_new_function_is_served_on_merged_fragments(stage: Stage) -> None:
     before = _fragmented(stage)
-    llm = stage.cast(Wish(name="llm", profile="3g.20gb"))
+    llm = stage.cast(Wish(name="llm", profile="3g.20gb", pods=1))
     with llm.timed() as seen:
         llm.create()
         assert llm.ask().status == 200
@@ -119,11 +119,11 @@ def busy_neighbours_notice_nothing_of_a_merge(stage: Stage) -> None:
     with neighbour.load() as beside, whole.load() as elsewhere:
         beside.go_on(50)
         elsewhere.go_on(50)
-        llm = stage.cast(Wish(name="llm", profile="3g.20gb"))
+        llm = stage.cast(Wish(name="llm", profile="3g.20gb", pods=1))
         with llm.timed() as seen:
             llm.create()
             assert llm.ask().status == 200
-        [held] = llm.held()  # before it goes to zero, as nobody asks it any more
+        [held] = llm.held()
         stage.print(seen)
         beside.go_on(50)
         elsewhere.go_on(50)

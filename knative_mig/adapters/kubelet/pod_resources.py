@@ -6,8 +6,13 @@ device that is no longer allocatable and has no holder here had none when it was
 `Allocate` call for it was under way; only the plugin's own `hand_out` knows of that. Unhealthy devices are not
 allocatable, nor is anything until the plugin has registered again; a container's devices stay its own until the kubelet
 has seen its pod end. Devices that only an init container holds are not listed at all.
+
+Listing is no mere question. The kubelet first frees the devices of pods that it knows no more, and it notes which pods
+it knows before it looks who holds a device: a pod that comes and is given one in between loses it again, while it runs,
+and the next pod is given the same. So no list that began before a device was asked for may end after it was given.
 """
 
+import threading
 from collections import defaultdict
 from pathlib import Path
 from typing import Final
@@ -33,6 +38,7 @@ class KubeletPodResources:
         self._socket = socket
         self._answer_within_s = answer_within_s
         self._channel: grpc.Channel | None = None
+        self._listing = threading.Lock()
 
     def view(self) -> KubeletView:
         channel = self._channel or channel_to(self._socket)
@@ -41,7 +47,8 @@ class KubeletPodResources:
             healthy = methods.GET_ALLOCATABLE.on(channel)(
                 pb.AllocatableResourcesRequest(), timeout=self._answer_within_s
             )
-            held = methods.LIST.on(channel)(pb.ListPodResourcesRequest(), timeout=self._answer_within_s)
+            with self._listing:
+                held = methods.LIST.on(channel)(pb.ListPodResourcesRequest(), timeout=self._answer_within_s)
         except grpc.RpcError as error:
             self.close()  # a kubelet that comes back has another socket at the same path
             answer: object = error
@@ -53,6 +60,10 @@ class KubeletPodResources:
             allocatable=frozenset().union(*allocatable_of.values()),
             allocatable_of=allocatable_of,
         )
+
+    def let_it_end(self) -> None:
+        if self._listing.acquire(timeout=self._answer_within_s):
+            self._listing.release()
 
     def close(self) -> None:
         if self._channel is not None:
