@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from knative_mig.core.cluster.decide import Granted, KeptFleet, decide, finds_another
-from knative_mig.core.cluster.gates import Lift, lifts, needless
+from knative_mig.core.cluster.gates import Lift, counted_for_others, lifts, needless
 from knative_mig.core.cluster.leadership import highest_token
 from knative_mig.core.cluster.moving import Moving
 from knative_mig.core.cluster.objects import NodeFacts, PodFacts, QuotaFacts
@@ -363,6 +363,7 @@ class PlannerLoop:
             if uid in waiting and now.monotonic - each.at < _LIFT_SEEN_WITHIN_S
         }
         already = {uid: each.lift for uid, each in self._lifted.items()}
+        granted = [*granted]
         for lift in [*lifts(granted, self._keeper, already), *needless(gated, already)]:
             if self._leader.token() != token:
                 return
@@ -377,3 +378,5 @@ class PlannerLoop:
                 continue
             self._lifted[lift.pod.uid] = _Lifted(lift=lift, at=now.monotonic)
             self._metrics.gates.inc()
+        if counted_for_others(granted, self._keeper, self._lifted):
+            self._soon = True  # pods that go wake nobody

@@ -7,7 +7,7 @@ Whoever carries the gate and asks for no slice is let go at once.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from knative_mig.core.cluster.decide import Granted
@@ -50,6 +50,19 @@ def lifts(granted: Iterable[Granted], keeper: WorldKeeper, already: Mapping[str,
         if node is not None and is_gated(each.pod):
             found.append(Lift(pod=each.pod, node=node))
     return found
+
+
+def counted_for_others(granted: Iterable[Granted], keeper: WorldKeeper, lifted: Collection[str]) -> bool:
+    """Whether a slice is idle whose new pod was not let go: to the scheduler whoever left it has it until that pod is
+    seen to be gone. `lifted`: the pods that were let go, by their UIDs.
+    """
+    return any(
+        is_gated(each.pod)
+        and each.step.how is How.REUSE
+        and each.pod.uid not in lifted
+        and _is_idle(keeper.views[each.step.target.node], each.step.target.gpu, each.key)
+        for each in granted
+    )
 
 
 class _Pool:

@@ -356,6 +356,26 @@ def test_the_gate_of_a_pod_is_lifted_when_its_slice_is_there_and_only_once(
     assert cluster.pod("low").gates == (GATE,)
 
 
+def test_who_waits_for_a_slice_that_was_left_is_let_go_soon_after_the_pod_that_left_it_is_gone(
+    cluster: FakeCluster, floor: Floor, replica: Replica
+) -> None:
+    stamp(replica, floor)
+    cluster.put_pod(pod("leaves", "7g.40gb", only_on="n1"))
+    replica.round()
+    floor.obey(N1)
+    floor.schedule(Random(0))
+    floor.end(leaves := replace(cluster.pod("leaves"), ends_at=1.0))
+    cluster.put_pod(leaves)  # its object is seen for a moment more
+    cluster.put_pod(pod("next", "7g.40gb", gated=True, only_on="n1"))
+    replica.round()
+    assert cluster.lifted == []
+    assert replica.loop.due_in_s == 0.5
+    cluster.drop_pod(leaves)
+    replica.round()
+    assert cluster.lifted == [("next", N1)]
+    assert replica.loop.due_in_s == replica.settings.resync_s
+
+
 def test_a_gated_pod_that_asks_for_no_slice_is_let_go_anywhere_and_only_once(
     cluster: FakeCluster, floor: Floor, replica: Replica
 ) -> None:
