@@ -21,6 +21,7 @@ from knative_mig.core.gpu_node import (
     GpuNode,
     GpuNodeStatus,
     GpuStatus,
+    Holder,
     Layout,
     SliceKey,
     SliceState,
@@ -276,9 +277,10 @@ class _Reader:
     def _use(self, each: SliceStatus) -> Use:
         pods = [self._pods.get((holder.namespace, holder.pod)) for holder in each.holders]
         known = [pod for pod in pods if pod]
+        if not each.holders:
+            return self._left(each)
         if not known:
-            holder = each.holders[0] if each.holders else None
-            return Busy(Function(holder.namespace, f"pod/{holder.pod}") if holder else NOBODY)
+            return Busy(_pod(each.holders[0]))
         ends = [pod.ends_at for pod in known if pod.ends_at is not None]
         if len(ends) == len(pods):
             return Ending(known[0].function, max(ends))
@@ -288,6 +290,18 @@ class _Reader:
             if nodes is None or nodes:
                 return Busy(staying.function, movable=True, move_s=self._reuse.cold_start_s, nodes=nodes)
         return Busy(staying.function)
+
+    def _left(self, each: SliceStatus) -> Use:
+        """Busy, and the kubelet names nobody. Processes of a pod that ends are listed until the GPU is read again: who
+        waits is not to have others moved for that.
+        """
+        last = None if each.why else each.last_holder
+        if last is None:
+            return Busy(NOBODY)
+        pod = self._pods.get((last.namespace, last.pod))
+        if pod is None or pod.over:
+            return Ending(pod.function if pod else _pod(last), self._now)
+        return Busy(NOBODY) if pod.ends_at is None else Ending(pod.function, pod.ends_at)
 
     def _worth(self, each: SliceStatus) -> Idle:
         found = worth(each, self._reuse, self._now)
@@ -333,6 +347,11 @@ class _Reader:
         if place := draft.place(status.key):
             draft.uses[place] = Busy(pod.function)
         return True
+
+
+def _pod(holder: Holder) -> Function:
+    """One that is not known, as what it is."""
+    return Function(holder.namespace, f"pod/{holder.pod}")
 
 
 def _claims_first(item: tuple[tuple[str, str], PodFacts]) -> tuple[object, ...]:

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from knative_mig.core.cluster.idle_worth import Reuse
+from knative_mig.core.cluster.node_view import NOBODY
 from knative_mig.core.cluster.objects import Phase, PodFacts, QuotaFacts
 from knative_mig.core.cluster.staleness import AwaitingAgent, LeftOut, Outside
 from knative_mig.core.cluster.world import World, WorldKeeper, build
 from knative_mig.core.gpu_node import OF_NO_POD, Condition, ForeignStatus, GpuHealth, GpuNode, Holder, Layout
-from knative_mig.core.inventory import Busy, Ending, Function, Gpu, Idle, NodeName
+from knative_mig.core.inventory import Busy, Ending, Function, Gpu, Idle, NodeName, Use
 from knative_mig.core.profile import ProfileName
 from tests.rigs.small_cluster import facts, gpu, gpu_node, key, node, pod, wanted
 
@@ -254,6 +255,30 @@ def test_a_slice_with_a_process_of_no_pod_is_nobodys_and_the_bound_pod_has_the_i
     world = build(facts([there], pods), now=0)
     assert uses(only_gpu(world)) == {"2g.10gb@0": "Busy", "2g.10gb@2": "Busy"}
     assert [[each.name for each in group.pods] for group in world.groups] == [["next"]]
+
+
+@pytest.mark.parametrize(
+    ("last", "why", "use"),
+    [
+        (pod("left", "2g.10gb", on="n1", ends_at=30.0), "", Ending(Function("team", "left"), 30.0)),
+        (replace(pod("left", "2g.10gb", on="n1"), phase=Phase.SUCCEEDED), "", Ending(Function("team", "left"), 7.0)),
+        (None, "", Ending(Function("team", "pod/left"), 7.0)),
+        (None, "handed out a moment ago", Busy(NOBODY)),
+        (pod("left", "2g.10gb", on="n1"), "", Busy(Function("team", "left"))),
+    ],
+    ids=["goes", "is over", "is gone", "is followed", "stays"],
+)
+def test_a_slice_that_was_just_left_is_about_to_be_free_though_its_processes_are_listed_still(
+    last: PodFacts | None, why: str, use: Use
+) -> None:
+    there = gpu_node("n1", gpu("g", {"2g.10gb@0": "!Busy"}))
+    assert there.status
+    (found,) = there.status.gpus
+    holder = Holder(namespace="team", pod="left", container="c")
+    left = replace(found.slices[0], pids=(4711,), why=why, last_holder=holder)
+    there = replace(there, status=replace(there.status, gpus=(replace(found, slices=(left,)),)))
+    (seen,) = only_gpu(build(facts([there], [last] if last else []), now=7.0)).slices
+    assert seen.use == use
 
 
 def test_of_two_bound_pods_one_has_what_nobody_is_named_for_and_the_other_an_idle_slice() -> None:
