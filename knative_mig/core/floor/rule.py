@@ -11,17 +11,13 @@ wrote it is somebody else's edit: it is the user's value from then on, and stays
 requests are left that stood at the time. Two writers that each put right what the other wrote would never end.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Final
 
+from knative_mig.core.durations import seconds
 from knative_mig.core.errors import BadInput
 from knative_mig.core.floor.values import MANAGER, Held, Record, Request, Revision, Setting
-
-_UNITS_S: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|us|µs|ns)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +129,8 @@ def _wanted(users: Mapping[Setting, str | None], asked: Mapping[Setting, list[Re
     initial = inf if users[Setting.INITIAL] is None else int(users[Setting.INITIAL] or 0)
     enough = min((each.value for each in asked[Setting.INITIAL]), default=inf)
     floor = min(floor, enough)
-    window = _seconds(users[Setting.WINDOW])
+    has = users[Setting.WINDOW]
+    window = inf if has is None else seconds(has)
     shortest = min([window, *(each.value for each in asked[Setting.WINDOW])])
     return {
         Setting.MIN: users[Setting.MIN] if floor == least else f"{int(floor)}",
@@ -142,16 +139,6 @@ def _wanted(users: Mapping[Setting, str | None], asked: Mapping[Setting, list[Re
         Setting.INITIAL: users[Setting.INITIAL] if initial <= enough else f"{int(enough)}",
         Setting.WINDOW: users[Setting.WINDOW] if shortest == window else f"{int(shortest)}s",
     }
-
-
-def _seconds(text: str | None) -> float:
-    """Of a duration as Go writes it; infinite where there is none."""
-    if text is None:
-        return inf
-    parts = _PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(text)
-    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
 
 
 def _reasons(
