@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down e2e campaign-kill-nine campaign-crash campaign-fuzz images release stubs lock clean
+.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down e2e campaign-kill-nine campaign-crash campaign-fuzz campaign-kpa images release stubs lock clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ campaign-crash: $(READY) ## kill agent and planner before and after each of thei
 
 campaign-fuzz: $(READY) ## send REQUESTS (100000) to the planner's event sink and the webhook, half of them a change from valid (SEED=)
 	$(PY) -m tests.fuzz_campaign --requests $(or $(REQUESTS),100000) --seed $(or $(SEED),1)
+
+campaign-kpa: $(READY) ## SERIES (2000) histories of a function, of 300 ticks and more, to our autoscaler and to Knative's own (Go; SEED=)
+	$(PY) -m tests.kpa_campaign --series $(or $(SERIES),2000) --seed $(or $(SEED),1)
 
 # Our image, and the one file that installs a release. Both need Docker with buildx and a registry that may be pushed to.
 KUBECTL   ?= kubectl
