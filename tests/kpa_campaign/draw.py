@@ -1,8 +1,9 @@
 """Draws a series, and plays it to our autoscaler as it goes: each step answers what the last one came to.
 
 Called by `campaign`. The same name draws the same. The subtle thing is the order of moments: a tick and a step must
-never fall together, as nobody could say which of them Go takes first. So steps are at odd 64ths of a second, and the
-few at which an autoscaler is made, from which its ticks count, at even ones.
+never fall together, as nobody could say which of them Go takes first. So steps are at odd 64ths of a second or at
+its beginning, where a wait in whole seconds ends to the bit, and the few at which an autoscaler is made, from which its
+ticks count, at others.
 """
 
 import random
@@ -18,6 +19,7 @@ from tests.kpa_campaign.surroundings import Pods, Route, drawn_load
 
 LEAST_TICKS: Final = 300
 _RARELY: Final = 0.004
+_AT_THE_BEGINNING: Final = 0.2
 
 
 def drawn(name: str, ticks: int = LEAST_TICKS) -> tuple[Series, list[dict[str, Any]], frozenset[Feature]]:
@@ -49,9 +51,13 @@ class _Drawing:
         self._pace_s = chance.choice((1.0, 1.0, 1.0, 2.0, 5.0))
         self._blind_until_s = 0.0  # scrapes fail
         self._load: Iterator[float] = iter(())
-        self._reachable = True
+        self._reachable = chance.random() > 0.1
         self._told_of_load = False
         self._phase = 0
+
+    @property
+    def _reach(self) -> str:
+        return "Reachable" if self._reachable else "Unreachable"
 
     def steps(self) -> Iterator[Step]:
         yield self._first()
@@ -74,7 +80,7 @@ class _Drawing:
             deployment=knobs.deployment(chance),
             annotations=self._annotations,
             concurrency=self._concurrency,
-            reachable="Reachable",
+            reachable=self._reach,
             pods=self._pods.counts(replicas, 0),
             replicas=replicas,
             answers=False,
@@ -102,8 +108,8 @@ class _Drawing:
 
     def _drawn_phase(self, *, begins: bool) -> int:
         if not begins:
-            return self._chance.randrange(1, UNITS, 2)
-        self._phase = self._chance.choice([each for each in range(0, UNITS, 2) if each != self._phase])
+            return 0 if self._chance.random() < _AT_THE_BEGINNING else self._chance.randrange(1, UNITS, 2)
+        self._phase = self._chance.choice([each for each in range(2, UNITS, 2) if each != self._phase])
         return self._phase
 
     def _stats(self, load: float, ready: int, at: int) -> Iterator[Told]:
@@ -136,7 +142,7 @@ class _Drawing:
                 return {"annotations": self._annotations}
             case "reachable":
                 self._reachable = not self._reachable
-                return {"reachable": "Reachable" if self._reachable else "Unreachable"}
+                return {"reachable": self._reach}
             case "replicas":
                 return {"replicas": chance.choice((0, 1, 3))}
             case _:

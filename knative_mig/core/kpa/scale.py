@@ -98,8 +98,6 @@ def _panicked(memory: Memory, settings: Settings, now: float, *, over: bool) -> 
 def _remembered(memory: Memory, interval: int, pods: int) -> tuple[Wish, ...]:
     """The highest wish of the last intervals comes first. An earlier one that is no higher can never be it again."""
     higher = [each for each in memory.wishes if each.pods > pods and interval - each.interval < memory.delay_intervals]
-    if higher and higher[-1].interval == interval:
-        return tuple(higher)
     return (*higher, Wish(interval, pods))
 
 

@@ -135,6 +135,12 @@ def test_a_window_of_another_length_after_a_silence_is_empty() -> None:
     assert buckets.average(108) == 5
 
 
+def test_a_second_of_a_window_ago_is_kept_by_a_longer_one() -> None:
+    buckets = filled(4, 8.0, 8.0, 8.0, 8.0)
+    buckets.resize(8, 107)
+    assert buckets.average(107) == 8
+
+
 def test_the_same_length_changes_nothing() -> None:
     buckets = filled(4, 8.0)
     buckets.resize(4, 500)

@@ -101,6 +101,11 @@ def test_so_many_activators_as_could_bear_it_all(burst: float, ready: int, activ
     assert done(ACTIVE, 1, ready=ready, settings=replace(SETTINGS, burst=burst)).activators == activators
 
 
+def test_a_burst_without_end_is_not_counted_as_one_less() -> None:
+    settings = replace(SETTINGS, burst=-1.0, total=7.0, activator_capacity=10.0)
+    assert done(ACTIVE, 1, ready=3, settings=settings).activators == 3
+
+
 def test_a_function_from_zero_is_activating_until_a_pod_is_ready() -> None:
     wakes = done(INACTIVE, 1, ready=0, replicas=0, now=1000.9)
     assert wakes.replicas == 1
