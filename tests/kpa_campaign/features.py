@@ -40,6 +40,7 @@ class Feature(StrEnum):
     UNREACHABLE = "unreachable"
     MOVED_BY_OTHERS = "replicas written by others"
     TOO_LATE = "told of later than a window"
+    TO_THE_BIT = "looked at at the very end of a wait"
 
 
 _BY_REASON: Final = (
@@ -63,6 +64,7 @@ class Features:
         self._panicking: bool | None = None  # None: there is no autoscaler yet
         self._replicas = 1
         self._settings: Settings | None = None
+        self._due: float | None = None  # when the last pass wanted the next one
 
     def seen(self) -> frozenset[Feature]:
         return frozenset(self._seen)
@@ -75,6 +77,8 @@ class Features:
         self._seen |= {feature for feature, holds in self._facts(step, player, words) if holds}
         self._settings = player.settings
         self._replicas = player.replicas
+        again = words["pass"]["look_again"]
+        self._due = None if again is None else step.at + again / 1e9 * UNITS
         if player.autoscaler is not None:
             self._panicking = player.autoscaler.decider.memory.panicking_since is not None
 
@@ -107,5 +111,6 @@ class Features:
             (Feature.RESTARTED, step.restart),
             (Feature.UNREACHABLE, not settings.reachable),
             (Feature.MOVED_BY_OTHERS, step.at > 0 and step.replicas is not None),
+            (Feature.TO_THE_BIT, self._due == step.at),
             (Feature.TOO_LATE, any(step.at - each.when > window_s * UNITS for each in step.stats)),
         ]
