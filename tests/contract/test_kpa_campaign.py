@@ -40,7 +40,7 @@ def test_all_that_may_happen_is_recorded() -> None:
 def test_knatives_is_of_the_release_that_the_test_cluster_runs() -> None:
     ours = libraries((SOURCES / "go.mod").read_text())
     cluster = libraries((versions().components["serving"].folder / "go.mod").read_text())
-    assert ours["knative.dev/serving"] == versions().components["serving"].version
+    assert ours["knative.dev/serving"] == versions().components["serving"].version, "see docs/testing.md"
     assert {name: version for name, version in ours.items() if cluster.get(name, version) != version} == {}
 
 
