@@ -1,0 +1,184 @@
+"""Deletes what nobody owns any more, and what is in namespaces that go: a cluster's garbage collector.
+
+Run by `server` on a thread of its own. It is told of every change, and looks only at what that change may have made
+garbage: those whose owner is gone, and those that wait for what they own.
+"""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from knative_mig.dev.api import refusals
+from knative_mig.dev.api.deletion import FOREGROUND, ORPHAN, Options, delete
+from knative_mig.dev.api.kinds import Kind
+from knative_mig.dev.api.routes import Asked
+from knative_mig.dev.api.steps import World
+from knative_mig.dev.api.store import Change, Key, Outdated, Stored
+
+Object = dict[str, Any]
+
+
+class Collector:
+    """Deletes what nobody owns any more, and what is in namespaces that go."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._by_uid: dict[str, Key] = {}
+        self._owned: dict[str, set[Key]] = {}  # by their owner's uid
+        self._suspects: set[Key] = set()
+        self._woken = threading.Condition()
+        self._ended = False
+        store = world.store
+        with store.held():
+            for key, stored in store:
+                self._note(Change(stored.version, key, None, stored))
+            self._end = store.listen(self._note)
+
+    def run(self) -> None:
+        """Until `stop`."""
+        while True:
+            with self._woken:
+                while not (self._suspects or self._ended):
+                    self._woken.wait()
+                if self._ended:
+                    return
+            self.settle()
+
+    def stop(self) -> None:
+        self._end()
+        with self._woken:
+            self._ended = True
+            self._woken.notify_all()
+
+    def settle(self) -> None:
+        """Until nothing is left to look at."""
+        while True:
+            with self._woken:
+                suspects, self._suspects = self._suspects, set()
+            if not suspects:
+                return
+            for key in sorted(suspects):
+                self._look_at(key)
+
+    def _note(self, change: Change) -> None:
+        """Under the store's lock."""
+        before, after = _about(change.before), _about(change.after)
+        with self._woken:
+            for owner in before.get("ownerReferences") or ():
+                self._owned.get(owner.get("uid"), set()).discard(change.key)
+            for owner in after.get("ownerReferences") or ():
+                self._owned.setdefault(owner.get("uid"), set()).add(change.key)
+            if after:
+                self._by_uid[after["uid"]] = change.key
+            if after.get("ownerReferences") and after.get("ownerReferences") != before.get("ownerReferences"):
+                self._suspects.add(change.key)
+            if after.get("deletionTimestamp"):
+                self._suspects.add(change.key)
+            if before and not after:
+                self._by_uid.pop(before["uid"], None)
+                self._suspects |= self._owned.get(before["uid"], set())
+                # Those that waited for it: its owners, and its namespace.
+                owners = [self._by_uid.get(each.get("uid")) for each in before.get("ownerReferences") or ()]
+                self._suspects |= {key for key in owners if key is not None}
+                if change.key.namespace:
+                    self._suspects.add(Key("namespaces", "", change.key.namespace))
+            if self._suspects:
+                self._woken.notify_all()
+
+    def _look_at(self, key: Key) -> None:
+        stored = self._world.store.read(key)
+        if stored is None:
+            return
+        about = stored.body["metadata"]
+        if about.get("deletionTimestamp"):
+            if key.place == "namespaces":
+                self._empty(key, stored)
+            for finalizer in (FOREGROUND, ORPHAN):
+                if finalizer in (about.get("finalizers") or ()):
+                    self._finalize(key, stored, finalizer)
+            return
+        owners = about.get("ownerReferences") or ()
+        if owners and not any(each.get("uid") in self._by_uid for each in owners):
+            self._delete(key, Options(uid=about["uid"]))
+
+    def _delete(self, key: Key, options: Options) -> None:
+        kind = self._kind(key)
+        if kind is not None:
+            asked = Asked(verb="delete", kind=kind, namespace=key.namespace, name=key.name)
+            try:
+                delete(self._world, asked, options)
+            except refusals.Refusal:
+                # Gone meanwhile, or refused by a hook: the next change of it brings it here again.
+                return
+
+    def _kind(self, key: Key) -> Kind | None:
+        return next((each for each in self._world.kinds if each.resource == key.place), None)
+
+    def _empty(self, key: Key, stored: Stored) -> None:
+        inside = [each for each, _ in self._world.store if each.namespace == key.name]
+        for each in inside:
+            self._delete(each, Options())
+        if any(each.namespace == key.name for each, _ in self._world.store):
+            return
+        spec = {**(stored.body.get("spec") or {}), "finalizers": []}
+        self._put_or_remove(key, stored, {**stored.body, "spec": spec})
+
+    def _finalize(self, key: Key, stored: Stored, finalizer: str) -> None:
+        about = stored.body["metadata"]
+        with self._woken:
+            owned = sorted(self._owned.get(about["uid"], ()))
+        for each in owned:
+            if finalizer == ORPHAN:
+                self._let_go(each, about["uid"])
+            else:
+                self._delete(each, Options(policy="Foreground" if self._owns(each) else "Background"))
+        with self._woken:
+            left = sorted(self._owned.get(about["uid"], ()))
+        if finalizer == FOREGROUND and any(self._is_blocking(each, about["uid"]) for each in left):
+            return
+        rest = [each for each in about.get("finalizers") or () if each != finalizer]
+        new = {key_: value for key_, value in about.items() if key_ != "finalizers"} | (
+            {"finalizers": rest} if rest else {}
+        )
+        self._put_or_remove(key, stored, {**stored.body, "metadata": new})
+
+    def _owns(self, key: Key) -> bool:
+        stored = self._world.store.read(key)
+        return stored is not None and bool(self._owned.get(stored.body["metadata"]["uid"]))
+
+    def _is_blocking(self, key: Key, owner: str) -> bool:
+        stored = self._world.store.read(key)
+        owners = _about(stored).get("ownerReferences") or ()
+        return any(each.get("uid") == owner and each.get("blockOwnerDeletion") for each in owners)
+
+    def _let_go(self, key: Key, owner: str) -> None:
+        stored = self._world.store.read(key)
+        if stored is None:
+            return
+        about = stored.body["metadata"]
+        rest = [each for each in about.get("ownerReferences") or () if each.get("uid") != owner]
+        new = {name: value for name, value in about.items() if name != "ownerReferences"}
+        self._put(key, stored, {**stored.body, "metadata": new | ({"ownerReferences": rest} if rest else {})})
+
+    def _put_or_remove(self, key: Key, stored: Stored, body: Object) -> None:
+        if body["metadata"].get("finalizers") or body["metadata"].get("deletionGracePeriodSeconds"):
+            self._put(key, stored, body)
+            return
+        try:
+            self._world.store.remove(key, over=stored.version)
+        except Outdated:
+            self._again(key)
+
+    def _put(self, key: Key, stored: Stored, body: Object) -> None:
+        try:
+            self._world.store.put(key, body, over=stored.version)
+        except Outdated:
+            self._again(key)
+
+    def _again(self, key: Key) -> None:
+        with self._woken:
+            self._suspects.add(key)
+
+
+def _about(stored: Stored | None) -> Mapping[str, Any]:
+    return stored.body["metadata"] if stored is not None else {}

@@ -1,0 +1,191 @@
+"""An object comes into the store, or over the one that is there: what stays of it, and what counts as a change.
+
+Called by `writes` and `subresources`. An update is made from the object as it was read and put over that version; where
+another write came between it is made anew, unless the client had named its version, who is then told of the conflict.
+"""
+
+import functools
+import secrets
+import string
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from knative_mig.dev.api import defaults, managed_fields, refusals
+from knative_mig.dev.api.field_sets import NONE, difference
+from knative_mig.dev.api.kinds import Kind
+from knative_mig.dev.api.managed_fields import Entries, Manager
+from knative_mig.dev.api.refusals import Cause
+from knative_mig.dev.api.steps import Object, Work, Written, admitted, as_it_is
+from knative_mig.dev.api.store import Outdated, Stored, encoded
+
+ATTEMPTS: Final = 16  # of an update that others come before
+_UNVERSIONED: Final = frozenset(  # kinds whose spec has no generation
+    {
+        "ConfigMap",
+        "Endpoints",
+        "Event",
+        "Namespace",
+        "Node",
+        "ResourceQuota",
+        "Secret",
+        "ServiceAccount",
+        "Service",
+        "Lease",
+    }
+)
+_SYSTEM: Final = (
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "resourceVersion",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
+_LARGEST: Final = 1536 * 1024  # bytes of an object, as etcd takes them
+_LETTERS: Final = "".join(sorted(set(string.ascii_lowercase + string.digits) - set("aeiou013l")))
+
+
+def insert(work: Work, body: Object, by: Manager, entries: Entries | None = None) -> Written:
+    world, asked, kind = work.world, work.asked, work.kind
+    about = body["metadata"]
+    generated = not about.get("name") and bool(about.get("generateName"))
+    if generated:
+        about = {**about, "name": f"{about['generateName'][:58]}{''.join(secrets.choice(_LETTERS) for _ in range(5))}"}
+    if about.get("resourceVersion"):
+        raise refusals.bad_request("resourceVersion should not be set on objects to be created")
+    kept = {key: value for key, value in about.items() if key not in _SYSTEM or key in ("name", "namespace")}
+    made = {**kept, "uid": world.new_uid(), "creationTimestamp": world.timestamp()}
+    if kind.custom or kind.kind not in _UNVERSIONED:
+        made["generation"] = 1
+    body = {**body, "metadata": made}
+    if kind.has_status and kind.kind != "Node":
+        body.pop("status", None)
+    if (status := defaults.first_status(body, world.timestamp())) is not None:
+        body["status"] = status
+    asked = work.asked = replace(asked, name=str(made.get("name") or ""))
+    body = admitted(work, "CREATE", body, None)
+    if entries is None:
+        entries = managed_fields.read(body)
+        wrote = managed_fields.owned(difference({}, body, work.schema, world.types).written, "")
+        entries = managed_fields.after_update(entries, by, wrote, NONE, at=work.at)
+    body["metadata"]["managedFields"] = managed_fields.written(entries)
+    _refuse_giants(body)
+    if asked.is_dry:
+        if world.store.read(asked.key) is not None:
+            raise refusals.already_exists(kind, asked.name)
+        return Written(body=body, code=201, warnings=tuple(work.warnings))
+    try:
+        stored = world.store.put(asked.key, body, over=0)
+    except Outdated:
+        raise refusals.already_exists(kind, asked.name) from None
+    return Written(body=stored.body, code=201, warnings=tuple(work.warnings))
+
+
+def overwrite(work: Work, change: Callable[[Object], Object], by: Manager) -> Written:
+    for _ in range(ATTEMPTS):
+        live = as_it_is(work)
+        new = change(live.body)
+        named = held_to_preconditions(work, new["metadata"], live.body["metadata"])
+        warned = len(work.warnings)
+        body = merged_into(work, new, live.body)
+        wrote = functools.partial(_managed, work, live.body, by=by, given=new["metadata"].get("managedFields"))
+        try:
+            return put(work, admitted(work, "UPDATE", body, live.body), live, wrote)
+        except Outdated:
+            if named:
+                raise refusals.conflict(work.kind, work.asked.name) from None
+            del work.warnings[warned:]
+    raise refusals.conflict(work.kind, work.asked.name)
+
+
+def put(work: Work, body: Object, live: Stored, managed: Callable[[Object], Entries]) -> Written:
+    """Outdated: another write came between."""
+    world, asked = work.world, work.asked
+    entries = managed(body)
+    body["metadata"]["managedFields"] = managed_fields.written(entries)
+    _refuse_giants(body)
+    if body == live.body or asked.is_dry:
+        return Written(body=live.body if body == live.body else body, warnings=tuple(work.warnings))
+    about = body["metadata"]
+    if about.get("deletionTimestamp") and _may_go(work.kind, body):
+        last = world.store.remove(asked.key, over=live.version, last_words=body)
+        return Written(body=last.body, warnings=tuple(work.warnings))
+    return Written(body=world.store.put(asked.key, body, over=live.version).body, warnings=tuple(work.warnings))
+
+
+def _refuse_giants(body: Object) -> None:
+    if len(encoded(body)) > _LARGEST:
+        raise refusals.too_large(_LARGEST)
+
+
+def _may_go(kind: Kind, body: Object) -> bool:
+    """An object that is being deleted and that nothing holds any more."""
+    about = body["metadata"]
+    if about.get("finalizers") or about.get("deletionGracePeriodSeconds"):
+        return False
+    return not (kind.kind == "Namespace" and (body.get("spec") or {}).get("finalizers"))
+
+
+def held_to_preconditions(work: Work, new: Object, live: Object) -> bool:
+    """Whether the client named the version that it writes over. Refusal: it is another object, or another version."""
+    name = work.asked.name
+    if (uid := new.get("uid")) and uid != live["uid"]:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {live['uid']}"
+        raise refusals.conflict(work.kind, name, why)
+    version = new.get("resourceVersion")
+    if version and version != live["resourceVersion"]:
+        raise refusals.conflict(work.kind, name)
+    return bool(version) and work.asked.verb == "update"
+
+
+def merged_into(work: Work, new: Object, live: Object) -> Object:
+    """What the writer may decide is the new one's; the rest stays: the system's metadata, and the other half."""
+    kind, asked = work.kind, work.asked
+    system = {key: live["metadata"][key] for key in _SYSTEM if key in live["metadata"]}
+    about = {**{key: value for key, value in new["metadata"].items() if key not in _SYSTEM}, **system}
+    if asked.below == "status":
+        meant = live["metadata"] if kind.custom else {**live["metadata"], **_marks(about)}
+        found = {**live, "metadata": dict(meant)}
+        found.pop("status", None)
+        return {**found, **({"status": new["status"]} if "status" in new else {})}
+    body = {**new, "metadata": about}
+    if kind.has_status:
+        body.pop("status", None)
+        if "status" in live:
+            body["status"] = live["status"]
+    if "generation" in live["metadata"] and _meaning(body) != _meaning(live):
+        about["generation"] = live["metadata"]["generation"] + 1
+    if live["metadata"].get("deletionTimestamp"):
+        came = [
+            each for each in about.get("finalizers") or () if each not in (live["metadata"].get("finalizers") or ())
+        ]
+        if came:
+            text = "no new finalizers can be added if the object is being deleted, found new finalizers"
+            message = f"Forbidden: {text} []string{{{', '.join(f'{chr(34)}{each}{chr(34)}' for each in came)}}}"
+            cause = Cause(reason="FieldValueForbidden", field="metadata.finalizers", message=message)
+            raise refusals.invalid(kind, asked.name, [cause])
+    return body
+
+
+def _marks(about: Object) -> Object:
+    return {key: about[key] for key in ("labels", "annotations") if key in about}
+
+
+def _meaning(body: Object) -> Object:
+    """What a generation counts the changes of."""
+    return {key: value for key, value in body.items() if key not in ("metadata", "status")}
+
+
+def _managed(work: Work, live: Object, body: Object, *, by: Manager, given: Any) -> Entries:
+    entries = managed_fields.read(live)
+    if given is not None and given != live["metadata"].get("managedFields"):
+        entries = managed_fields.read({"metadata": {"managedFields": given}})  # whoever writes them means it
+    changed = difference(live, body, work.schema, work.world.types)
+    subresource = by.subresource if by.subresource == "status" else ""
+    wrote = managed_fields.owned(changed.written, subresource)
+    return managed_fields.after_update(
+        entries, by, wrote, managed_fields.owned(changed.removed, subresource), at=work.at
+    )

@@ -1,0 +1,289 @@
+"""Whether an object may be as it is: what its type demands, its names and labels, and what the real one checks of the
+kinds that people write here. Called by `writes` after admission has had its say; gives causes and raises nothing.
+
+Custom kinds are held to all that their schema says, with its CEL rules (`cel`). Of the others the API server itself has
+thousands of lines of rules: here are those that somebody meets by a slip of the keyboard.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from knative_mig.dev.api import cel
+from knative_mig.dev.api.decoding import mistyped, type_name
+from knative_mig.dev.api.kinds import Kind
+from knative_mig.dev.api.refusals import Cause
+from knative_mig.dev.api.schema import Schema, Types
+
+Json = dict[str, Any]
+_LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN: Final = rf"{_LABEL}(\.{_LABEL})*"
+_IS_LABEL: Final = re.compile(_LABEL)
+_IS_SUBDOMAIN: Final = re.compile(_SUBDOMAIN)
+_QUALIFIED: Final = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+_IS_QUALIFIED: Final = re.compile(_QUALIFIED)
+_IS_LABEL_VALUE: Final = re.compile(rf"(({_QUALIFIED})?)")
+_IS_DATA_KEY: Final = re.compile(r"[-._a-zA-Z0-9]+")
+_SUBDOMAIN_TEXT: Final = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    f"'{_SUBDOMAIN}')"
+)
+_LABEL_TEXT: Final = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
+    f"an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{_LABEL}')"
+)
+_LABEL_VALUE_TEXT: Final = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+    r"'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
+_QUALIFIED_TEXT: Final = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
+    "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    r"'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
+_ANNOTATIONS_LIMIT: Final = 256 * 1024
+_SHORT_NAMED: Final = ("Namespace", "Service")
+_FREELY_NAMED: Final = "rbac.authorization.k8s.io"
+
+
+def causes(kind: Kind, schema: Schema, types: Types, new: Json, old: Json | None) -> list[Cause]:
+    found = list(_metadata(kind, new["metadata"]))
+    if kind.custom:
+        found += [
+            Cause(reason="FieldValueTypeInvalid", field=at, message=_mistyped(at, value, wanted))
+            for at, value, wanted in mistyped(new, schema, types)
+        ]
+        if not found:
+            found += _demands(new, schema, types, "")
+        if not found:
+            found += _rules(new, old, schema, types, "")
+    else:
+        found += _demands(new.get("spec"), schema.properties.get("spec", Schema()), types, "spec")
+        found += _built_in(kind, new, old)
+    return found
+
+
+def invalid_value(field: str, value: Any, why: str) -> Cause:
+    return Cause(reason="FieldValueInvalid", field=field, message=f"Invalid value: {_shown(value)}: {why}")
+
+
+def required(field: str, why: str = "") -> Cause:
+    return Cause(reason="FieldValueRequired", field=field, message=f"Required value{f': {why}' if why else ''}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return json.dumps(value, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _mistyped(at: str, value: Any, wanted: str) -> str:
+    found = type_name(value)
+    return f'Invalid value: "{found}": {at} in body must be of type {wanted}: "{found}"'
+
+
+def _demands(value: Any, schema: Schema, types: Types, at: str) -> Iterator[Cause]:
+    """What the schema asks of a value of the right type."""
+    schema = types.of(schema)
+    if value is None:
+        return
+    path = f"{at} in body"
+    if schema.enum and value not in schema.enum:
+        legal = ", ".join(_shown(each) for each in schema.enum)
+        message = f"Unsupported value: {_shown(value)}: supported values: {legal}"
+        yield Cause(reason="FieldValueNotSupported", field=at, message=message)
+    if isinstance(value, str):
+        if schema.pattern and not re.search(schema.pattern, value):
+            yield invalid_value(at, value, f"{path} should match '{schema.pattern}'")
+        if schema.max_length is not None and len(value) > schema.max_length:
+            message = f"Too long: may not be more than {schema.max_length} bytes"
+            yield Cause(reason="FieldValueTooLong", field=at, message=message)
+        if schema.min_length is not None and len(value) < schema.min_length:
+            yield invalid_value(at, value, f"{path} should be at least {schema.min_length} chars long")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if schema.maximum is not None and value > schema.maximum:
+            yield invalid_value(at, value, f"{path} should be less than or equal to {schema.maximum:g}")
+        if schema.minimum is not None and value < schema.minimum:
+            yield invalid_value(at, value, f"{path} should be greater than or equal to {schema.minimum:g}")
+    elif isinstance(value, list):
+        if schema.max_items is not None and len(value) > schema.max_items:
+            message = f"Too many: {len(value)}: must have at most {schema.max_items} items"
+            yield Cause(reason="FieldValueTooMany", field=at, message=message)
+        yield from _duplicates(value, schema, at)
+        for n, each in enumerate(value):
+            yield from _demands(each, schema.items or Schema(), types, f"{at}[{n}]")
+    elif isinstance(value, dict):
+        yield from (required(f"{at}.{each}" if at else each) for each in schema.required if value.get(each) is None)
+        for key, each in value.items():
+            field = schema.properties.get(key) or schema.values
+            if field is not None:
+                yield from _demands(each, field, types, f"{at}.{key}" if at else key)
+
+
+def _duplicates(value: list[Any], schema: Schema, at: str) -> Iterator[Cause]:
+    seen: list[Any] = []
+    for n, each in enumerate(value):
+        if schema.list_type == "map" and isinstance(each, dict):
+            key: Any = {name: each[name] for name in schema.list_keys if name in each}
+        elif schema.list_type == "set":
+            key = each
+        else:
+            return
+        if key in seen:
+            message = f"Duplicate value: {_shown(key)}"
+            yield Cause(reason="FieldValueDuplicate", field=f"{at}[{n}]", message=message)
+        seen.append(key)
+
+
+def _rules(value: Any, old: Any, schema: Schema, types: Types, at: str) -> Iterator[Cause]:
+    schema = types.of(schema)
+    for rule in schema.rules:
+        if rule.asks_of_old and old is None:
+            continue
+        try:
+            holds = cel.holds(rule.expression, {"self": value, "oldSelf": old})
+        except cel.CelError as error:
+            yield invalid_value(at, schema.type, f"rule evaluation error: {error}")
+            continue
+        if not holds:
+            message = f'Invalid value: "{schema.type}": {rule.message}'
+            yield Cause(reason=rule.reason, field=f"{at}{rule.field_path}", message=message)
+    if isinstance(value, dict):
+        before = old if isinstance(old, dict) else {}
+        for key, each in value.items():
+            field = schema.properties.get(key) or schema.values
+            if field is not None:
+                yield from _rules(each, before.get(key), field, types, f"{at}.{key}" if at else key)
+    elif isinstance(value, list) and schema.items is not None:
+        for n, each in enumerate(value):
+            yield from _rules(each, _same_entry(old, each, schema), schema.items, types, f"{at}[{n}]")
+
+
+def _same_entry(old: Any, entry: Any, schema: Schema) -> Any:
+    """As it was; only a list whose entries have keys says which one that is."""
+    if schema.list_type != "map" or not isinstance(entry, dict):
+        return None
+    wanted = [entry.get(key) for key in schema.list_keys]
+    return next((each for each in old or () if [each.get(key) for key in schema.list_keys] == wanted), None)
+
+
+def _metadata(kind: Kind, about: Json) -> Iterator[Cause]:
+    name = about.get("name")
+    if not name:
+        yield required("metadata.name", "name or generateName is required")
+    elif kind.group == _FREELY_NAMED:
+        if "/" in name or "%" in name or name in (".", ".."):
+            yield invalid_value("metadata.name", name, "may not contain '/' or '%'")
+    elif kind.kind in _SHORT_NAMED and not kind.custom:
+        if len(name) > 63 or not _IS_LABEL.fullmatch(name):
+            yield invalid_value("metadata.name", name, _LABEL_TEXT)
+    elif len(name) > 253:
+        yield invalid_value("metadata.name", name, "must be no more than 253 bytes")
+    elif not _IS_SUBDOMAIN.fullmatch(name):
+        yield invalid_value("metadata.name", name, _SUBDOMAIN_TEXT)
+    for key, value in (about.get("labels") or {}).items():
+        yield from _qualified(key, "metadata.labels")
+        if not isinstance(value, str) or len(value) > 63 or not _IS_LABEL_VALUE.fullmatch(value):
+            yield invalid_value("metadata.labels", value, _LABEL_VALUE_TEXT)
+    annotations = about.get("annotations") or {}
+    for key in annotations:
+        yield from _qualified(key.lower(), "metadata.annotations")
+    if sum(len(key) + len(str(value)) for key, value in annotations.items()) > _ANNOTATIONS_LIMIT:
+        message = f"Too long: may not be more than {_ANNOTATIONS_LIMIT} bytes"
+        yield Cause(reason="FieldValueTooLong", field="metadata.annotations", message=message)
+    for n, owner in enumerate(about.get("ownerReferences") or ()):
+        for key in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(key):
+                yield invalid_value(
+                    f"metadata.ownerReferences[{n}].{key}", owner.get(key, ""), f"{key} must not be empty"
+                )
+
+
+def _qualified(key: str, at: str) -> Iterator[Cause]:
+    prefix, slash, name = key.rpartition("/")
+    if slash and not _IS_SUBDOMAIN.fullmatch(prefix):
+        yield invalid_value(at, key, f"prefix part {_SUBDOMAIN_TEXT}")
+    if len(name) > 63 or not _IS_QUALIFIED.fullmatch(name):
+        yield invalid_value(at, key, _QUALIFIED_TEXT)
+
+
+def _built_in(kind: Kind, new: Json, old: Json | None) -> Iterator[Cause]:
+    match kind.kind:
+        case "ConfigMap" | "Secret":
+            for key in (*(new.get("data") or ()), *(new.get("binaryData") or ())):
+                if not _IS_DATA_KEY.fullmatch(key) or len(key) > 253:
+                    yield invalid_value(f"data[{key}]", key, _DATA_KEY_TEXT)
+            if old and old.get("immutable"):
+                for field in ("data", "binaryData"):
+                    if old.get(field) != new.get(field):
+                        yield Cause(
+                            reason="FieldValueForbidden",
+                            field=field,
+                            message="Forbidden: field is immutable when `immutable` is set",
+                        )
+        case "Pod":
+            spec = new.get("spec") or {}
+            yield from _containers(spec, "spec")
+            if old is not None:
+                yield from _pod_update(spec, old.get("spec") or {})
+        case "Deployment" | "ReplicaSet" | "DaemonSet":
+            yield from _workload(new.get("spec") or {}, (old or {}).get("spec"))
+
+
+_DATA_KEY_TEXT: Final = (
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
+    r"'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+)
+_CHANGEABLE: Final = ("image",)
+
+
+def _containers(spec: Json, at: str) -> Iterator[Cause]:
+    if not spec.get("containers"):
+        yield required(f"{at}.containers")
+    for n, each in enumerate(spec.get("containers") or ()):
+        if not each.get("image"):
+            yield required(f"{at}.containers[{n}].image")
+
+
+def _workload(spec: Json, old: Json | None) -> Iterator[Cause]:
+    wanted = ((spec.get("selector") or {}).get("matchLabels")) or {}
+    template = spec.get("template") or {}
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    if not spec.get("selector"):
+        yield required("spec.selector")
+    elif not wanted.items() <= labels.items():
+        yield invalid_value("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+    yield from _containers(template.get("spec") or {}, "spec.template.spec")
+    if old is not None and old.get("selector") != spec.get("selector"):
+        yield invalid_value("spec.selector", spec.get("selector"), "field is immutable")
+
+
+def _pod_update(new: Json, old: Json) -> Iterator[Cause]:
+    """A pod's spec is as it was, but for its images, tolerations that come, a deadline, and what waits at a gate."""
+    before, after = old.get("nodeSelector") or {}, new.get("nodeSelector") or {}
+    gates_before, gates = old.get("schedulingGates") or [], new.get("schedulingGates") or []
+    if any(gate not in gates_before for gate in gates):
+        message = "Forbidden: only deletion is allowed, but found new scheduling gate"
+        yield Cause(reason="FieldValueForbidden", field="spec.schedulingGates", message=message)
+    if before != after and not (gates_before and before.items() <= after.items()):
+        message = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
+        yield invalid_value("spec.nodeSelector", after, message)
+    free = {"schedulingGates", "nodeSelector", "tolerations", "activeDeadlineSeconds", "terminationGracePeriodSeconds"}
+    if _fixed(new, free) != _fixed(old, free):
+        message = (
+            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing"
+            " tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+        )
+        yield Cause(reason="FieldValueForbidden", field="spec", message=message)
+
+
+def _fixed(spec: Json, free: set[str]) -> Json:
+    found = {key: value for key, value in spec.items() if key not in free}
+    for key in ("containers", "initContainers"):
+        if key in found:
+            found[key] = [{k: v for k, v in each.items() if k not in _CHANGEABLE} for each in found[key]]
+    return found

@@ -1,0 +1,238 @@
+"""What happens to objects, as it happens, for each that watches: a stream of lines that ends when the client goes.
+
+Made by `service` for each watch; the streams run on the event loop, while changes come from whatever thread wrote. A
+change is filed with those that watch its resource under the store's lock, hence in order; each stream selects and sends
+for itself. A line's JSON is the object's own, made once for all.
+
+The subtle things: an object that a selector begins or ceases to take comes and goes for the watcher; and who takes
+nothing for so long that much is waiting is cut off, for he can list anew, while the memory is everybody's.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from knative_mig.dev.api import reads, refusals, selectors, tables
+from knative_mig.dev.api.kinds import Kind
+from knative_mig.dev.api.refusals import Refusal, bad_request
+from knative_mig.dev.api.routes import Asked
+from knative_mig.dev.api.selectors import Selector
+from knative_mig.dev.api.store import Change, Forgotten, Store, Stored, encoded
+from knative_mig.dev.api.tables import Form, Shape
+from knative_mig.dev.api.versions import shown
+
+Object = dict[str, Any]
+BOOKMARK_EVERY_S: Final = 60.0
+LONGEST_S: Final = 1800.0
+_WAITING: Final = 16_384  # changes that one watcher has yet to take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    kind: Kind
+    namespace: str
+    selector: Selector
+    shape: Shape
+    bookmarks: bool
+    initial: bool  # all that is there comes first, and a bookmark says when it has come
+    all_first: bool  # the same without that bookmark, as of old for who names no version
+    version: int
+    seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class _Watcher:
+    """Files changes on whatever thread they happen; the stream on the loop is woken once for many."""
+
+    wishes: Wishes
+    loop: asyncio.AbstractEventLoop
+    waiting: deque[Change] = field(default_factory=deque)
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    is_waking: bool = False
+    fell_behind: bool = False
+    ended: bool = False
+
+    def file(self, change: Change) -> None:
+        if len(self.waiting) >= _WAITING:
+            self.fell_behind = True
+        else:
+            self.waiting.append(change)
+        self.wake()
+
+    def wake(self) -> None:
+        if not self.is_waking:
+            self.is_waking = True
+            self.loop.call_soon_threadsafe(self.woken.set)
+
+
+class Watches:
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._now = now
+        self._by_place: dict[str, tuple[_Watcher, ...]] = {}
+        self._end = store.listen(self._heard)
+
+    def _heard(self, change: Change) -> None:
+        for watcher in self._by_place.get(change.key.place, ()):
+            if watcher.wishes.namespace in ("", change.key.namespace):
+                watcher.file(change)
+
+    @property
+    def count(self) -> int:
+        return sum(len(each) for each in self._by_place.values())
+
+    def end(self) -> None:
+        """All of them, in good order: a client begins anew somewhere else, from where it was."""
+        self._end()
+        with self._store.held():
+            for watcher in (each for watchers in self._by_place.values() for each in watchers):
+                watcher.ended = True
+                watcher.wake()
+
+    def begin(self, wishes: Wishes, loop: asyncio.AbstractEventLoop) -> AsyncIterator[bytes]:
+        """From one moment on, so that nothing is told twice and nothing is missed. Refusal: it was too long ago."""
+        watcher = _Watcher(wishes, loop)
+        place = wishes.kind.place
+        first: Sequence[Stored] = ()
+        with self._store.held():
+            if wishes.initial or wishes.all_first:
+                first, version = self._store.all(place)
+            else:
+                version = wishes.version
+                try:
+                    missed = self._store.since(place, version)
+                except Forgotten:
+                    return _expired(version)
+                watcher.waiting.extend(each for each in missed if wishes.namespace in ("", each.key.namespace))
+                watcher.is_waking = True
+                watcher.woken.set()
+            self._by_place[place] = (*self._by_place.get(place, ()), watcher)
+        return self._stream(watcher, first, version)
+
+    async def _stream(self, watcher: _Watcher, first: Sequence[Stored], version: int) -> AsyncIterator[bytes]:
+        wishes, kind = watcher.wishes, watcher.wishes.kind
+        lines = _Lines(wishes, self._now)
+        try:
+            for stored in first:
+                about = stored.body["metadata"]
+                if wishes.namespace in ("", about.get("namespace")) and wishes.selector.takes(stored.body):
+                    yield lines.event("ADDED", stored)
+            if wishes.initial:
+                yield lines.bookmark(version, ends_initial=True)
+            ends = watcher.loop.time() + wishes.seconds
+            while not watcher.ended:
+                left = ends - watcher.loop.time()
+                try:
+                    async with asyncio.timeout(min(max(0.0, left), BOOKMARK_EVERY_S)):
+                        await watcher.woken.wait()
+                except TimeoutError:
+                    if wishes.bookmarks:
+                        # Of before it is known that nothing waits, so that no change is older than the word of it.
+                        seen = self._store.version
+                        if not watcher.waiting:
+                            yield lines.bookmark(seen)
+                    if watcher.loop.time() >= ends:
+                        return
+                    continue
+                watcher.is_waking = False
+                watcher.woken.clear()
+                while watcher.waiting:
+                    # One piece for as many as there are: a flood of changes costs one write each turn.
+                    batch = [watcher.waiting.popleft() for _ in range(min(len(watcher.waiting), 256))]
+                    told = b"".join(filter(None, (lines.of(change) for change in batch)))
+                    if told:
+                        yield told
+                if watcher.fell_behind:
+                    yield lines.error(
+                        refusals.expired(f"the watch of {kind.resource} fell behind: too old resource version")
+                    )
+                    return
+        finally:
+            with self._store.held():
+                left_over = tuple(each for each in self._by_place.get(kind.place, ()) if each is not watcher)
+                self._by_place[kind.place] = left_over
+
+
+class _Lines:
+    """Each a line of JSON; only the first of a table names its columns."""
+
+    def __init__(self, wishes: Wishes, now: Callable[[], datetime]) -> None:
+        self._wishes = wishes
+        self._now = now
+        self._headed = True
+
+    def of(self, change: Change) -> bytes | None:
+        takes = self._wishes.selector.takes
+        if change.after is None:
+            # What is gone is told as it was last, where the watcher knew of it.
+            return self.event("DELETED", change.before) if change.before and takes(change.before.body) else None
+        before = change.before is not None and takes(change.before.body)
+        if takes(change.after.body):
+            return self.event("MODIFIED" if before else "ADDED", change.after)
+        return self.event("DELETED", change.after) if before else None
+
+    def event(self, type_: str, stored: Stored) -> bytes:
+        wishes = self._wishes
+        match wishes.shape.form:
+            case Form.TABLE:
+                about = {"resourceVersion": str(stored.version)}
+                table = tables.table(wishes.kind, [stored.body], about, wishes.shape, self._now(), headed=self._headed)
+                self._headed = False
+                text = encoded(table)
+            case Form.METADATA | Form.METADATA_LIST:
+                text = encoded(tables.metadata_alone(stored.body))
+            case _:
+                text = encoded(shown(stored.body, wishes.kind)) if wishes.kind.stored_as else stored.json
+        return b'{"type":"%b","object":%b}\n' % (type_.encode(), text)
+
+    def bookmark(self, version: int, *, ends_initial: bool = False) -> bytes:
+        kind = self._wishes.kind
+        about: Object = {"resourceVersion": str(version), "creationTimestamp": None}
+        if ends_initial:
+            about["annotations"] = {"k8s.io/initial-events-end": "true"}
+        body: Object = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": about}
+        match self._wishes.shape.form:
+            case Form.TABLE:
+                row = {
+                    "cells": [],
+                    "object": {"kind": "PartialObjectMetadata", "apiVersion": tables.META, "metadata": about},
+                }
+                body = {"kind": "Table", "apiVersion": self._wishes.shape.api_version, "metadata": about, "rows": [row]}
+            case Form.METADATA | Form.METADATA_LIST:
+                body = {"kind": "PartialObjectMetadata", "apiVersion": tables.META, "metadata": about}
+        return b'{"type":"BOOKMARK","object":%b}\n' % encoded(body)
+
+    def error(self, refusal: Refusal) -> bytes:
+        return b'{"type":"ERROR","object":%b}\n' % encoded(refusal.body)
+
+
+async def _expired(version: int) -> AsyncIterator[bytes]:
+    refusal = refusals.expired(f"too old resource version: {version}")
+    yield b'{"type":"ERROR","object":%b}\n' % encoded(refusal.body)
+
+
+def wishes_of(asked: Asked, shape: Shape, newest: int) -> Wishes:
+    query = asked.query
+    initial = query.get("sendInitialEvents", "").lower() in ("1", "true")
+    if "sendInitialEvents" in query and query.get("resourceVersionMatch") != "NotOlderThan":
+        why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        raise Refusal(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: {why}')
+    version = reads.version_of(query.get("resourceVersion", ""), newest)
+    try:
+        seconds = float(query.get("timeoutSeconds") or 0) or LONGEST_S
+    except ValueError:
+        raise bad_request(f'timeoutSeconds is "{query["timeoutSeconds"]}", not a number') from None
+    return Wishes(
+        kind=asked.kind,
+        namespace=asked.namespace,
+        selector=selectors.of_query(query, asked.kind),
+        shape=shape,
+        bookmarks=query.get("allowWatchBookmarks", "").lower() in ("1", "true"),
+        initial=initial,
+        all_first=version == 0 and query.get("sendInitialEvents", "").lower() not in ("0", "false"),
+        version=version or newest,
+        seconds=min(seconds, LONGEST_S),
+    )

@@ -1,0 +1,108 @@
+"""What becomes of a request that changes something: create, update, and the four kinds of patch.
+
+    read ─► defaults ─► mutating hooks ─► validation ─► validating hooks ─► who wrote what ─► store
+
+Called by `service` on worker threads, many at once. `steps` has what happens to an object on the way, `updates` how it
+comes over the one that is there, `deletion` what a deletion does.
+"""
+
+import functools
+from dataclasses import replace
+from typing import Any, Final
+
+from knative_mig.dev.api import apply, decoding, patches, refusals, strategic_merge, validation
+from knative_mig.dev.api.managed_fields import APPLY, UPDATE, Manager
+from knative_mig.dev.api.routes import Asked
+from knative_mig.dev.api.steps import Object, Work, World, Written, admitted, decoded, refuse_dead_ends, sent, tell
+from knative_mig.dev.api.store import Outdated
+from knative_mig.dev.api.updates import ATTEMPTS, held_to_preconditions, insert, merged_into, overwrite, put
+
+JSON_PATCH: Final = "application/json-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH: Final = "application/strategic-merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+
+
+def create(world: World, asked: Asked) -> Written:
+    work = Work(world, asked)
+    refuse_dead_ends(work)
+    body = decoded(work, *sent(world, asked))
+    return insert(work, body, Manager(name=asked.manager, operation=UPDATE))
+
+
+def update(world: World, asked: Asked) -> Written:
+    work = Work(world, asked)
+    body = decoded(work, *sent(world, asked))
+    name = body["metadata"].setdefault("name", asked.name)
+    if name != asked.name:
+        raise refusals.bad_request(f"the name of the object ({name}) does not match the name on the URL ({asked.name})")
+    if work.kind.custom and not body["metadata"].get("resourceVersion"):
+        cause = validation.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
+        raise refusals.invalid(work.kind, asked.name, [cause])
+    return overwrite(work, lambda _: body, Manager(name=asked.manager, operation=UPDATE, subresource=asked.below))
+
+
+def patch(world: World, asked: Asked) -> Written:
+    work = Work(world, asked)
+    media_type = asked.content_type.partition(";")[0].strip().lower()
+    taken = [JSON_PATCH, MERGE_PATCH, *([] if work.kind.custom else [STRATEGIC_MERGE_PATCH]), APPLY_PATCH]
+    if media_type not in taken:
+        raise refusals.unsupported_media_type(asked.content_type, taken)
+    found, problems = decoding.parsed(asked.body, media_type)
+    if media_type == APPLY_PATCH:
+        return _apply(work, found, problems)
+    if media_type != JSON_PATCH and not isinstance(found, dict):
+        raise refusals.bad_request(f"error decoding patch: {media_type} takes an object")
+    by = Manager(name=asked.manager, operation=UPDATE, subresource=asked.below)
+
+    def change(live: Object) -> Object:
+        match media_type:
+            case "application/json-patch+json":
+                new = patches.patched(live, found)
+            case "application/merge-patch+json":
+                new = patches.merged(live, found)
+            case _:
+                new = strategic_merge.merged(live, found, work.schema, world.types)
+        return decoded(work, new, problems, of_patch=True)
+
+    return overwrite(work, change, by)
+
+
+def _apply(work: Work, found: Any, problems: list[str]) -> Written:
+    asked, kind = work.asked, work.kind
+    name = asked.query.get("fieldManager")
+    if not name:
+        cause = validation.required("fieldManager", "is required for apply patch")
+        raise refusals.invalid(replace(kind, kind="PatchOptions", group="meta.k8s.io"), "", [cause])
+    force = asked.query.get("force", "").lower() in ("1", "true")
+    wanted = decoding.object_of(found, kind)
+    if "managedFields" in wanted["metadata"] and wanted["metadata"]["managedFields"]:
+        raise refusals.bad_request("metadata.managedFields must be nil")
+    wanted["metadata"] = {**wanted["metadata"], "name": wanted["metadata"].get("name") or asked.name}
+    if wanted["metadata"]["name"] != asked.name:
+        raise refusals.bad_request(
+            f"the name of the object ({wanted['metadata']['name']}) does not match the name on the URL ({asked.name})"
+        )
+    by = Manager(name=name, operation=APPLY, subresource=asked.below)
+    wanted, unknown = decoding.held_to(wanted, work.schema, work.world.types)
+    tell(work, [*problems, *unknown], wanted, of_patch=False)
+    merge = functools.partial(
+        apply.applied, wanted=wanted, schema=work.schema, types=work.world.types, applier=by, force=force, at=work.at
+    )
+    for _ in range(ATTEMPTS):
+        live = work.world.store.read(asked.key)
+        if live is None:
+            if asked.below:
+                raise refusals.not_found(kind, asked.name)
+            refuse_dead_ends(work)
+            new, entries = merge({})
+            return insert(work, decoded(work, new, []), by, entries)
+        new, entries = merge(live.body)
+        named = held_to_preconditions(work, wanted["metadata"], live.body["metadata"])
+        body = merged_into(work, decoded(work, new, []), live.body)
+        try:
+            return put(work, admitted(work, "UPDATE", body, live.body), live, lambda _, kept=entries: kept)  # type: ignore[misc]
+        except Outdated:
+            if named:
+                raise refusals.conflict(kind, asked.name) from None
+    raise refusals.conflict(kind, asked.name)

@@ -1,0 +1,289 @@
+"""Takes HTTP/1.1 requests on loopback and sends what `answer` gives for them, many connections on one thread.
+
+Made by the server of each port; runs on the loop of `dev`. A connection that waits costs an object: no thread, no timer
+of its own but the one of its current wait. What is bounded: connections, bytes of a head, bytes of a body (told 413
+before they are read), and the time in which a whole request has to come however slowly it drips.
+
+The subtle things: a body is refused by its announced length, and a client that sends it all the same is heard for a
+while, for one that is cut off in the middle never reads the refusal; and who sends a second request while the first is
+answered has to wait, as the connection's order is its only one.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from knative_mig.dev.http.messages import Answer, Request
+
+_log = logging.getLogger(__name__)
+
+LARGEST_HEAD: Final = 64 * 1024
+_HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
+_REQUEST_LINE: Final = re.compile(rb"([A-Z]{1,16}) ([\x21-\x7e]+) HTTP/1\.([01])")
+_HEARD: Final = 8 * 1024 * 1024  # bytes read and thrown away after a refusal
+_PIECE: Final = 64 * 1024
+
+Answers = Callable[[Request], Awaitable[Answer]]
+Refuses = Callable[[HTTPStatus, str], Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    connections: int = 2048
+    largest_body: int = 3 * 1024 * 1024
+    head_within_s: float = 10.0
+    body_within_s: float = 30.0
+    idle_s: float = 120.0  # between two requests of one connection
+    write_within_s: float = 60.0  # a client that takes nothing for so long is gone
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused(Exception):
+    status: HTTPStatus
+    why: str
+
+
+class _Gone(Exception):
+    """The client has, or says nothing more."""
+
+
+class HttpServer:
+    """`refusal`: an error in the words of this server's clients."""
+
+    def __init__(self, answer: Answers, refusal: Refuses, bounds: Bounds | None = None) -> None:
+        self._answer = answer
+        self._refusal = refusal
+        self._bounds = bounds or Bounds()
+        self._open: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, host: str, port: int) -> int:
+        """Gives the port; 0 takes any. OSError: it is taken."""
+        self._server = await asyncio.start_server(self._serve, host, port, limit=LARGEST_HEAD, backlog=1024)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self, drain_s: float = 0.0) -> None:
+        """Takes no more; what is under way has so long to end."""
+        if self._server is not None:
+            self._server.close()
+        if self._open and drain_s:
+            await asyncio.wait(self._open, timeout=drain_s)
+        for task in self._open:
+            task.cancel()
+        if self._open:
+            await asyncio.wait(self._open, timeout=1.0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._open) >= self._bounds.connections:
+            refused = self._refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+            with contextlib.suppress(OSError):
+                writer.write(_head(refused, keeps=False) + refused.body)
+            writer.close()
+            return
+        self._open.add(task)
+        try:
+            await self._converse(reader, writer)
+        except (_Gone, OSError, TimeoutError, asyncio.IncompleteReadError):
+            pass
+        except asyncio.CancelledError:
+            pass  # the server ends; there is nobody above who would want to know
+        except Exception:  # noqa: BLE001  a fault of one connection is not the others'
+            _log.exception("A connection ended by a fault")
+        finally:
+            self._open.discard(task)
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        within = self._bounds.head_within_s
+        while True:
+            try:
+                request, keeps = await self._request(reader, writer, within)
+            except _Refused as refused:
+                answer = self._refusal(refused.status, refused.why)
+                await self._send(writer, answer, keeps=False, bare=False)
+                await _hear_out(reader, writer)
+                return
+            answer = await self._answer(request)
+            keeps = keeps and not answer.closes
+            await self._send(writer, answer, keeps=keeps, bare=request.method == "HEAD", reader=reader)
+            if not keeps:
+                return
+            within = self._bounds.idle_s
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    async def _request(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, within_s: float
+    ) -> tuple[Request, bool]:
+        async with asyncio.timeout(within_s):
+            first = await reader.read(1)
+        if not first:
+            raise _Gone
+        try:
+            async with asyncio.timeout(self._bounds.head_within_s):
+                head = first + await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            raise _Refused(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"headers are longer than {LARGEST_HEAD} bytes"
+            ) from None
+        except TimeoutError:
+            raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "the headers did not come in time") from None
+        line, *lines = head[:-4].split(b"\r\n")
+        match = _REQUEST_LINE.fullmatch(line)
+        if not match:
+            raise _Refused(HTTPStatus.BAD_REQUEST, "the first line is no HTTP/1.1 request")
+        headers: dict[str, str] = {}
+        for each in lines:
+            header = _HEADER.fullmatch(each)
+            if not header:
+                raise _Refused(HTTPStatus.BAD_REQUEST, "a header is none")
+            name, value = header[1].decode().lower(), header[2].decode("latin-1")
+            if name in ("content-length", "transfer-encoding", "host") and headers.get(name, value) != value:
+                raise _Refused(HTTPStatus.BAD_REQUEST, f"the header {name} came twice")
+            headers[name] = f"{headers[name]}, {value}" if name in headers and headers[name] != value else value
+        keeps = match[3] == b"1" and headers.get("connection", "").lower() != "close"
+        body = await self._body(reader, writer, headers)
+        return Request(method=match[1].decode(), target=match[2].decode(), headers=headers, body=body), keeps
+
+    async def _body(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: dict[str, str]) -> bytes:
+        encoding, length = headers.get("transfer-encoding"), headers.get("content-length")
+        if encoding is None and length is None:
+            return b""
+        if encoding is not None and (length is not None or encoding.lower() != "chunked"):
+            raise _Refused(HTTPStatus.BAD_REQUEST, "the body's length is told in two ways, or in none that is known")
+        if length is not None and not (length.isascii() and length.isdecimal()):
+            raise _Refused(HTTPStatus.BAD_REQUEST, f"Content-Length is {length[:40]!r}")
+        if length is not None and (len(length) > 12 or int(length) > self._bounds.largest_body):
+            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"limit is {self._bounds.largest_body}")
+        if headers.get("expect", "").lower() == "100-continue":
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            async with asyncio.timeout(self._bounds.body_within_s):
+                return await (reader.readexactly(int(length)) if length is not None else self._chunks(reader))
+        except TimeoutError:
+            raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in time") from None
+
+    async def _chunks(self, reader: asyncio.StreamReader) -> bytes:
+        body = bytearray()
+        while True:
+            size = (await reader.readuntil(b"\n")).split(b";")[0].strip()
+            if not re.fullmatch(rb"[0-9a-fA-F]{1,8}", size):
+                raise _Refused(HTTPStatus.BAD_REQUEST, "a chunk has no size")
+            count = int(size, 16)
+            if count == 0:
+                break
+            if len(body) + count > self._bounds.largest_body:
+                raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"limit is {self._bounds.largest_body}")
+            body += await reader.readexactly(count)
+            if (await reader.readuntil(b"\n")).strip():
+                raise _Refused(HTTPStatus.BAD_REQUEST, "a chunk is longer than its size")
+        for _ in range(16):
+            if not (await reader.readuntil(b"\n")).strip():
+                return bytes(body)
+        raise _Refused(HTTPStatus.BAD_REQUEST, "too much after the last chunk")
+
+    # -- answering -----------------------------------------------------------------------------------------------------
+
+    async def _send(
+        self,
+        writer: asyncio.StreamWriter,
+        answer: Answer,
+        *,
+        keeps: bool,
+        bare: bool,
+        reader: asyncio.StreamReader | None = None,
+    ) -> None:
+        if answer.stream is None or bare:
+            writer.write(_head(answer, keeps=keeps) + (b"" if bare else answer.body))
+            await self._drain(writer)
+            return
+        writer.write(_head(answer, keeps=keeps))
+        await self._drain(writer)
+        pieces = answer.stream
+        # What the client sends meanwhile is of no interest but for its end, which is the only word of its going.
+        goes = asyncio.ensure_future(_end_of(reader)) if reader is not None else None
+        try:
+            async for piece in _until(pieces, goes):
+                if piece:
+                    writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                    await self._drain(writer)
+            writer.write(b"0\r\n\r\n")
+            await self._drain(writer)
+        finally:
+            if goes is not None:
+                goes.cancel()
+            closing = getattr(pieces, "aclose", None)
+            if closing is not None:
+                await closing()
+
+    async def _drain(self, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(self._bounds.write_within_s):
+            await writer.drain()
+
+
+async def _until(pieces: AsyncIterator[bytes], goes: "asyncio.Future[None] | None") -> AsyncIterator[bytes]:
+    """Of the pieces as long as nobody has gone."""
+    while True:
+        coming: asyncio.Future[bytes] = asyncio.ensure_future(_next(pieces))
+        waited: set[asyncio.Future[Any]] = {coming, goes} if goes is not None else {coming}
+        try:
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not coming.done():
+                coming.cancel()
+                with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
+                    await coming
+        if coming.cancelled():
+            raise _Gone
+        try:
+            yield coming.result()
+        except StopAsyncIteration:
+            return
+
+
+async def _next(pieces: AsyncIterator[bytes]) -> bytes:
+    return await anext(pieces)
+
+
+async def _end_of(reader: asyncio.StreamReader) -> None:
+    while await reader.read(_PIECE):
+        pass
+
+
+async def _hear_out(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """To close on a client that still sends would take the answer from it."""
+    if writer.can_write_eof():
+        writer.write_eof()
+    left = _HEARD
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(5.0):
+            while left > 0 and (piece := await reader.read(_PIECE)):
+                left -= len(piece)
+
+
+def _head(answer: Answer, *, keeps: bool) -> bytes:
+    lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}"]
+    if answer.stream is not None:
+        lines.append("Transfer-Encoding: chunked")
+    else:
+        lines.append(f"Content-Length: {len(answer.body)}")
+    if answer.content_type:
+        lines.append(f"Content-Type: {answer.content_type}")
+    lines += [f"{name}: {value}" for name, value in answer.headers]
+    if not keeps:
+        lines.append("Connection: close")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
