@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format bench gpu-check cluster-up cluster-status cluster-down e2e campaign-kill-nine campaign-crash campaign-fuzz campaign-kpa images release stubs lock clean
+.PHONY: help test lint format bench clients gpu-check cluster-up cluster-status cluster-down e2e campaign-kill-nine campaign-crash campaign-fuzz campaign-kpa images release stubs lock clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench: $(READY) ## every benchmark, with the figures that docs/benchmarks.md quo
 	$(PY) -m bench.planner_process
 	$(PY) -m bench.serving
 	$(PY) -m bench.coldstart
+
+clients: $(READY) ## build the real kubectl and kn, which the tests of `dev` use where they are built (Go; minutes, once)
+	$(PY) -m tests.dev.binaries
 
 gpu-check: $(READY) ## read this machine's GPUs over NVML, check what was read and keep a capture; changes nothing
 	$(PY) -m tests.contract.gpu_check

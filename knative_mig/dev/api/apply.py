@@ -5,7 +5,8 @@ lists; a field that becomes another is a conflict where somebody else owns it; a
 names goes, where nobody else owns it.
 """
 
-from typing import Any
+import json
+from typing import Any, Final
 
 from knative_mig.dev.api import managed_fields
 from knative_mig.dev.api.field_sets import Path, Paths, children, difference, paths_of, told
@@ -14,6 +15,8 @@ from knative_mig.dev.api.refusals import Cause, apply_conflict
 from knative_mig.dev.api.schema import Schema, Types
 
 Object = dict[str, Any]
+_KUBECTL: Final = "kubectl"
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def applied(
@@ -32,13 +35,26 @@ def applied(
         for path in sorted(each.paths & changed & paths):
             taken.add(path)
             causes.append(Cause(reason="FieldManagerConflict", message=_who(each), field=told(path)))
-    if causes and not force:
+    if causes and not force and not taken <= _of_last_apply(live, schema, types, applier):
         raise apply_conflict(causes)
     mine = next((each.paths for each in entries if each.manager == applier), frozenset())
     for path in sorted(mine - paths, key=len, reverse=True):
         if not _wanted_by_others(entries, path, applier) and not _has_below(paths, path):
             merged = _without(merged, path, schema, types)
     return merged, managed_fields.after_apply(entries, applier, paths, frozenset(taken), at=at)
+
+
+def _of_last_apply(live: Object, schema: Schema, types: Types, applier: Manager) -> Paths:
+    """What kubectl's own apply had written before it was done by the server: no conflict for who takes that over."""
+    noted = (live.get("metadata", {}).get("annotations") or {}).get(_LAST_APPLIED)
+    if applier.name != _KUBECTL or not noted:
+        return frozenset()
+    try:
+        last = json.loads(noted)
+    except ValueError:
+        return frozenset()
+    merged = _merged(live, last, schema, types) if isinstance(last, dict) else live
+    return paths_of(last, schema, types) - difference(live, merged, schema, types).written
 
 
 def _who(entry: managed_fields.Entry) -> str:

@@ -115,7 +115,8 @@ class _Comparison:
     written: set[Path]
     removed: set[Path]
 
-    def compare(self, old: Any, new: Any, schema: Schema, at: Path) -> None:
+    def compare(self, old: Any, new: Any, schema: Schema, at: Path, *, is_part: bool = False) -> None:
+        """`is_part`: of what it is in, like a pod's spec: in Go it is there even when nothing is."""
         if old == new and type(old) is type(new):
             return
         before = children(old, schema, self.types) if old is not ABSENT else None
@@ -123,17 +124,19 @@ class _Comparison:
         if before is None and after is None:
             (self.removed if new is ABSENT else self.written).add(at)
             return
-        if old is ABSENT and len(at) > 1:
+        if old is ABSENT and len(at) > 1 and not is_part and not isinstance(new, list):
             self.written.add(at)  # a map or an entry that came is a field as such, beside what is in it
         if new is ABSENT or (old is not ABSENT and before is None):
             self.removed.add(at)
         if new is not ABSENT and not after:
             self.written.add(at)
         before, after = before or {}, after or {}
+        wires = self.types.of(schema).wires
         for step in before.keys() | after.keys():
             was, of_it = before.get(step, (ABSENT, ANYTHING))
             now, of_it = after.get(step, (ABSENT, of_it))
-            self.compare(was, now, of_it, (*at, step))
+            wire = wires.get(step[2:]) if of_it.ref else None
+            self.compare(was, now, of_it, (*at, step), is_part=wire is not None and not wire.tells_zero)
 
 
 def _members(fields: Any, at: Path) -> Iterator[Path]:

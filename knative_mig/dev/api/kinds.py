@@ -84,7 +84,7 @@ class Kinds:
         self._by_place = {**self._by_place, (kind.group, kind.version, kind.plural): kind}
 
     def remove(self, kind: Kind) -> None:
-        self._by_place = {at: each for at, each in self._by_place.items() if each is not kind}
+        self._by_place = {at: each for at, each in self._by_place.items() if each != kind}
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._by_place.values())

@@ -5,8 +5,10 @@ of. A document has the paths that kubectl looks for, and every type that they le
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Final
 
+from knative_mig.dev.api import openapi_protobuf
 from knative_mig.dev.api.discovery import GIT_VERSION
 from knative_mig.dev.api.kinds import Kind, Kinds
 from knative_mig.dev.api.schema import Types, public_name, references, written
@@ -41,17 +43,21 @@ class Documents:
         kinds = [each for each in self._kinds if each.root == f"/{root}"]
         if not kinds:
             return None
-        return self._kept(root, tuple(kinds), lambda: self._third(kinds))
+        return self._kept(root, tuple(kinds), lambda: encoded(self._third(kinds)))
 
     def second(self) -> bytes:
         """All of it in the form of version 2."""
         kinds = list(self._kinds)
-        return self._kept("", tuple(kinds), lambda: self._second(kinds))
+        return self._kept("v2", tuple(kinds), lambda: encoded(self._second(kinds)))
 
-    def _kept(self, name: str, of: object, make: Any) -> bytes:
+    def second_as_protobuf(self) -> bytes:
+        kinds = list(self._kinds)
+        return self._kept("v2 protobuf", tuple(kinds), lambda: openapi_protobuf.written(self._second(kinds)))
+
+    def _kept(self, name: str, of: object, make: Callable[[], bytes]) -> bytes:
         made = self._made.get(name)
         if made is None or made[0] != of:
-            made = self._made[name] = (of, encoded(make()))
+            made = self._made[name] = (of, make())
         return made[1]
 
     def _third(self, kinds: list[Kind]) -> Object:

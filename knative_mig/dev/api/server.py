@@ -28,7 +28,7 @@ HOST: Final = "127.0.0.1"
 LARGEST_BODY: Final = 3 * 1024 * 1024  # as the real one
 # Most work takes less than a millisecond; but who waits for a webhook of this very process waits for its requests too.
 WORKERS: Final = 32
-NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
+NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease", "knative-serving", "knative-eventing")
 
 
 class ApiServer:

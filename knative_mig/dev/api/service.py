@@ -16,7 +16,18 @@ from typing import Any, Final
 
 import yaml
 
-from knative_mig.dev.api import deletion, discovery, negotiation, reads, refusals, routes, subresources, watches, writes
+from knative_mig.dev.api import (
+    deletion,
+    discovery,
+    negotiation,
+    openapi_protobuf,
+    reads,
+    refusals,
+    routes,
+    subresources,
+    watches,
+    writes,
+)
 from knative_mig.dev.api.negotiation import JSON, YAML, Wanted
 from knative_mig.dev.api.openapi import Documents
 from knative_mig.dev.api.ports import Logs, LogsWanted
@@ -200,6 +211,9 @@ class Service:
                 found_document = self.documents.of("/".join(rest))
                 return Answer(status=200, body=found_document) if found_document else None
             case ["openapi", "v2"]:
+                if any(each.type in openapi_protobuf.ASKED_FOR for each in negotiation.ranges(accept)):
+                    found_bytes = self.documents.second_as_protobuf()
+                    return Answer(status=200, content_type=openapi_protobuf.MEDIA_TYPE, body=found_bytes)
                 negotiation.wanted(accept, ())
                 return Answer(status=200, body=self.documents.second())
             case [""]:
