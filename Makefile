@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format bench clients gpu-check cluster-up cluster-status cluster-down e2e campaign-kill-nine campaign-crash campaign-fuzz campaign-kpa images release stubs lock clean
+.PHONY: help test lint format bench clients gpu-check cluster-up cluster-status record-api cluster-down e2e campaign-kill-nine campaign-crash campaign-fuzz campaign-kpa images release stubs lock clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ cluster-up: $(READY) ## boot a real Kubernetes + Knative here (root, Go; EVENTIN
 
 cluster-status: $(READY) ## what of the test cluster is healthy, and why not
 	$(PY) -m tests.cluster.testbed status
+
+record-api: $(READY) ## write what the real API server answers to kubectl, kn and the Python library (cluster-up EVENTING=1 first)
+	$(PY) -m tests.cluster.record_api
 
 cluster-down: $(READY) ## remove everything that cluster-up made
 	$(PY) -m tests.cluster.testbed down

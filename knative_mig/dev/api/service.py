@@ -63,19 +63,19 @@ class Service:
 
     async def answer(self, request: Request) -> Answer:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.workers, self.handle, request, loop)
+        return await loop.run_in_executor(self.workers, self.handle, request)
 
-    def handle(self, request: Request, loop: asyncio.AbstractEventLoop) -> Answer:
+    def handle(self, request: Request) -> Answer:
         try:
             _refuse_strangers(request)
-            return self._handle(request, loop)
+            return self._handle(request)
         except Refusal as refused:
             return of_refusal(refused)
         except Exception as error:  # noqa: BLE001  whatever it is, the client is told, and the others are served
             _log.exception("%s %s failed", request.method, request.target[:200])
             return of_refusal(refusals.internal(f"{type(error).__name__}: {error}"))
 
-    def _handle(self, request: Request, loop: asyncio.AbstractEventLoop) -> Answer:
+    def _handle(self, request: Request) -> Answer:
         path, _ = routes.split(request.target)
         if (
             request.method in ("GET", "HEAD")
@@ -88,7 +88,7 @@ class Service:
         if asked.below == "log":
             return self._logs(asked)
         if asked.watches:
-            return self._watch(asked, loop)
+            return self._watch(asked)
         if asked.verb == "list":
             wanted = negotiation.wanted(asked.accept, reads.FORMS_OF_ALL, asked.query.get("includeObject", ""))
             body = reads.all_shaped(self.world.store, asked, wanted.shape, self.world.now())
@@ -131,12 +131,12 @@ class Service:
                 return deletion.delete_all(world, asked)
         raise refusals.internal(f"{asked.verb} {asked.where} is nobody's")
 
-    def _watch(self, asked: Asked, loop: asyncio.AbstractEventLoop) -> Answer:
+    def _watch(self, asked: Asked) -> Answer:
         wanted = negotiation.wanted(
             asked.accept, (Form.TABLE, Form.METADATA, Form.METADATA_LIST), asked.query.get("includeObject", "")
         )
         wishes = watches.wishes_of(asked, wanted.shape, self.world.store.version)
-        return Answer(status=200, content_type=JSON, stream=self.watches.begin(wishes, loop))
+        return Answer(status=200, content_type=JSON, stream=self.watches.stream(wishes))
 
     def _logs(self, asked: Asked) -> Answer:
         pod = reads.one(self.world.store, asked).body

@@ -92,28 +92,25 @@ class Watches:
                 watcher.ended = True
                 watcher.wake()
 
-    def begin(self, wishes: Wishes, loop: asyncio.AbstractEventLoop) -> AsyncIterator[bytes]:
-        """From one moment on, so that nothing is told twice and nothing is missed. Refusal: it was too long ago."""
-        watcher = _Watcher(wishes, loop)
-        place = wishes.kind.place
+    async def stream(self, wishes: Wishes) -> AsyncIterator[bytes]:
+        """From one moment on, so that nothing is told twice and nothing is missed."""
+        watcher = _Watcher(wishes, asyncio.get_running_loop())
+        kind = wishes.kind
         first: Sequence[Stored] = ()
         with self._store.held():
             if wishes.initial or wishes.all_first:
-                first, version = self._store.all(place)
+                first, version = self._store.all(kind.place)
             else:
                 version = wishes.version
                 try:
-                    missed = self._store.since(place, version)
+                    missed = self._store.since(kind.place, version)
                 except Forgotten:
-                    return _expired(version)
+                    missed = []
+                    watcher.fell_behind = True
                 watcher.waiting.extend(each for each in missed if wishes.namespace in ("", each.key.namespace))
                 watcher.is_waking = True
                 watcher.woken.set()
-            self._by_place[place] = (*self._by_place.get(place, ()), watcher)
-        return self._stream(watcher, first, version)
-
-    async def _stream(self, watcher: _Watcher, first: Sequence[Stored], version: int) -> AsyncIterator[bytes]:
-        wishes, kind = watcher.wishes, watcher.wishes.kind
+            self._by_place[kind.place] = (*self._by_place.get(kind.place, ()), watcher)
         lines = _Lines(wishes, self._now)
         try:
             for stored in first:
@@ -207,11 +204,6 @@ class _Lines:
 
     def error(self, refusal: Refusal) -> bytes:
         return b'{"type":"ERROR","object":%b}\n' % encoded(refusal.body)
-
-
-async def _expired(version: int) -> AsyncIterator[bytes]:
-    refusal = refusals.expired(f"too old resource version: {version}")
-    yield b'{"type":"ERROR","object":%b}\n' % encoded(refusal.body)
 
 
 def wishes_of(asked: Asked, shape: Shape, newest: int) -> Wishes:

@@ -5,18 +5,18 @@ of its own but the one of its current wait. What is bounded: connections, bytes 
 before they are read), and the time in which a whole request has to come however slowly it drips.
 
 The subtle things: a body is refused by its announced length, and a client that sends it all the same is heard for a
-while, for one that is cut off in the middle never reads the refusal; and who sends a second request while the first is
-answered has to wait, as the connection's order is its only one.
+while, for one that is cut off in the middle never reads the refusal; and while a request is answered its connection is
+read on, by one byte: that is the next request's first, or says that the client has gone and that nobody waits any more.
 """
 
 import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from knative_mig.dev.http.messages import Answer, Request
 
@@ -46,10 +46,6 @@ class Bounds:
 class _Refused(Exception):
     status: HTTPStatus
     why: str
-
-
-class _Gone(Exception):
-    """The client has, or says nothing more."""
 
 
 class HttpServer:
@@ -90,10 +86,10 @@ class HttpServer:
         self._open.add(task)
         try:
             await self._converse(reader, writer)
-        except (_Gone, OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            pass  # the client has gone, or is as good as gone
         except asyncio.CancelledError:
-            pass  # the server ends; there is nobody above who would want to know
+            pass  # the client has gone in the middle, or the server ends: nobody above would want to know
         except Exception:  # noqa: BLE001  a fault of one connection is not the others'
             _log.exception("A connection ended by a fault")
         finally:
@@ -102,37 +98,43 @@ class HttpServer:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         within = self._bounds.head_within_s
-        while True:
-            try:
-                request, keeps = await self._request(reader, writer, within)
-            except _Refused as refused:
-                answer = self._refusal(refused.status, refused.why)
-                await self._send(writer, answer, keeps=False, bare=False)
-                await _hear_out(reader, writer)
-                return
-            answer = await self._answer(request)
-            keeps = keeps and not answer.closes
-            await self._send(writer, answer, keeps=keeps, bare=request.method == "HEAD", reader=reader)
-            if not keeps:
-                return
-            within = self._bounds.idle_s
+        ahead = asyncio.ensure_future(reader.read(1))
+        try:
+            while True:
+                if not await _in_time(ahead, within) or not (first := ahead.result()):
+                    return
+                try:
+                    request, keeps = await self._request(first, reader, writer)
+                except _Refused as refused:
+                    answer = self._refusal(refused.status, refused.why)
+                    writer.write(_head(answer, keeps=False) + answer.body)
+                    await self._drain(writer)
+                    await _hear_out(reader, writer)
+                    return
+                # The next request's first byte, or the only word of the client's going, which ends its answer.
+                ahead = asyncio.ensure_future(reader.read(1))
+                with _ended_by(ahead):
+                    answer = await self._answer(request)
+                    keeps = keeps and not answer.closes
+                    await self._send(writer, answer, keeps=keeps, bare=request.method == "HEAD")
+                if not keeps:
+                    return
+                within = self._bounds.idle_s
+        finally:
+            ahead.cancel()
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
     async def _request(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, within_s: float
+        self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> tuple[Request, bool]:
-        async with asyncio.timeout(within_s):
-            first = await reader.read(1)
-        if not first:
-            raise _Gone
+        """And whether the connection is kept after its answer."""
         try:
             async with asyncio.timeout(self._bounds.head_within_s):
                 head = first + await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
-            raise _Refused(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"headers are longer than {LARGEST_HEAD} bytes"
-            ) from None
+            why = f"headers are longer than {LARGEST_HEAD} bytes"
+            raise _Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why) from None
         except TimeoutError:
             raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "the headers did not come in time") from None
         line, *lines = head[:-4].split(b"\r\n")
@@ -191,35 +193,22 @@ class HttpServer:
 
     # -- answering -----------------------------------------------------------------------------------------------------
 
-    async def _send(
-        self,
-        writer: asyncio.StreamWriter,
-        answer: Answer,
-        *,
-        keeps: bool,
-        bare: bool,
-        reader: asyncio.StreamReader | None = None,
-    ) -> None:
+    async def _send(self, writer: asyncio.StreamWriter, answer: Answer, *, keeps: bool, bare: bool) -> None:
         if answer.stream is None or bare:
             writer.write(_head(answer, keeps=keeps) + (b"" if bare else answer.body))
             await self._drain(writer)
             return
-        writer.write(_head(answer, keeps=keeps))
-        await self._drain(writer)
-        pieces = answer.stream
-        # What the client sends meanwhile is of no interest but for its end, which is the only word of its going.
-        goes = asyncio.ensure_future(_end_of(reader)) if reader is not None else None
         try:
-            async for piece in _until(pieces, goes):
+            writer.write(_head(answer, keeps=keeps))
+            await self._drain(writer)
+            async for piece in answer.stream:
                 if piece:
                     writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                     await self._drain(writer)
             writer.write(b"0\r\n\r\n")
             await self._drain(writer)
         finally:
-            if goes is not None:
-                goes.cancel()
-            closing = getattr(pieces, "aclose", None)
+            closing = getattr(answer.stream, "aclose", None)
             if closing is not None:
                 await closing()
 
@@ -228,33 +217,26 @@ class HttpServer:
             await writer.drain()
 
 
-async def _until(pieces: AsyncIterator[bytes], goes: "asyncio.Future[None] | None") -> AsyncIterator[bytes]:
-    """Of the pieces as long as nobody has gone."""
-    while True:
-        coming: asyncio.Future[bytes] = asyncio.ensure_future(_next(pieces))
-        waited: set[asyncio.Future[Any]] = {coming, goes} if goes is not None else {coming}
-        try:
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not coming.done():
-                coming.cancel()
-                with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
-                    await coming
-        if coming.cancelled():
-            raise _Gone
-        try:
-            yield coming.result()
-        except StopAsyncIteration:
-            return
+async def _in_time(coming: "asyncio.Future[bytes]", within_s: float) -> bool:
+    await asyncio.wait({coming}, timeout=within_s)
+    return coming.done()
 
 
-async def _next(pieces: AsyncIterator[bytes]) -> bytes:
-    return await anext(pieces)
+@contextlib.contextmanager
+def _ended_by(ahead: "asyncio.Future[bytes]") -> Iterator[None]:
+    """What is within ends where the client goes before it."""
+    task = asyncio.current_task()
+    assert task is not None
 
+    def ends(read: "asyncio.Future[bytes]") -> None:
+        if not read.cancelled() and (read.exception() or not read.result()):
+            task.cancel()
 
-async def _end_of(reader: asyncio.StreamReader) -> None:
-    while await reader.read(_PIECE):
-        pass
+    ahead.add_done_callback(ends)
+    try:
+        yield
+    finally:
+        ahead.remove_done_callback(ends)
 
 
 async def _hear_out(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
