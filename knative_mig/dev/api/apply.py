@@ -38,7 +38,7 @@ def applied(
     if causes and not force and not taken <= _of_last_apply(live, schema, types, applier):
         raise apply_conflict(causes)
     mine = next((each.paths for each in entries if each.manager == applier), frozenset())
-    for path in sorted(mine - paths, key=len, reverse=True):
+    for path in sorted(mine - paths, key=len):  # an entry goes before its keys, by which it is found
         if not _wanted_by_others(entries, path, applier) and not _has_below(paths, path):
             merged = _without(merged, path, schema, types)
     return merged, managed_fields.after_apply(entries, applier, paths, frozenset(taken), at=at)

@@ -70,7 +70,7 @@ def read(body: Mapping[str, Any]) -> Entries:
             time=str(each.get("time", "")),
         )
         for each in found
-        if isinstance(each, dict)
+        if isinstance(each, dict) and each  # [{}] is how to say that nobody manages anything
     )
 
 

@@ -81,14 +81,11 @@ def _told(causes: Sequence[Cause]) -> str:
         return f"{causes[0].message}: {causes[0].field}"
     by_manager: dict[str, list[str]] = {}
     for each in causes:
-        by_manager.setdefault(each.message, []).append(each.field)
-    told = [
-        f"{message}:\n" + "\n".join(f"- {field}" for field in fields)
-        if len(fields) > 1 or len(by_manager) == 1
-        else f"{message}: {fields[0]}"
-        for message, fields in by_manager.items()
+        by_manager.setdefault(each.message.replace("conflict", "conflicts", 1), []).append(each.field)
+    lines = [
+        line for who, fields in sorted(by_manager.items()) for line in (f"{who}:", *(f"- {each}" for each in fields))
     ]
-    return told[0] if len(told) == 1 else "\n".join(told).replace("conflicts", "conflict", 1)
+    return "\n".join(lines)
 
 
 def forbidden(kind: Kind, name: str, why: str) -> Refusal:

@@ -1,0 +1,152 @@
+"""What a deletion does, and to what the object owned."""
+
+import pytest
+
+from tests.rigs.api_server import CONFIG_MAPS, PODS, Answered, Json, Rig
+
+_CONTAINERS = [{"name": "a", "image": "x"}]
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def _owned_by(owner: Json, *, blocks: bool = False) -> Json:
+    about = owner["metadata"]
+    reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": about["name"], "uid": about["uid"]}
+    return {"ownerReferences": [{**reference, **({"blockOwnerDeletion": True} if blocks else {})}]}
+
+
+def test_an_object_goes_at_once_and_is_named_in_the_answer(rig: Rig) -> None:
+    uid = rig.create(CONFIG_MAPS, "c")["metadata"]["uid"]
+    gone = rig.delete(f"{CONFIG_MAPS}/c")
+    assert (gone["status"], gone["details"]) == ("Success", {"name": "c", "kind": "configmaps", "uid": uid})
+    with pytest.raises(Answered, match='configmaps "c" not found'):
+        rig.delete(f"{CONFIG_MAPS}/c")
+
+
+def test_preconditions_hold(rig: Rig) -> None:
+    made = rig.create(CONFIG_MAPS, "c")
+    with pytest.raises(Answered, match="Precondition failed: UID in precondition: other"):
+        rig.delete(f"{CONFIG_MAPS}/c", preconditions={"uid": "other"})
+    with pytest.raises(Answered, match="ResourceVersion in precondition: 1"):
+        rig.delete(f"{CONFIG_MAPS}/c", preconditions={"resourceVersion": "1"})
+    rig.delete(f"{CONFIG_MAPS}/c", preconditions={"uid": made["metadata"]["uid"]})
+
+
+def test_a_finalizer_holds_it_until_it_is_taken_away(rig: Rig) -> None:
+    rig.create(CONFIG_MAPS, "c", metadata={"finalizers": ["example.com/a"]})
+    marked = rig.delete(f"{CONFIG_MAPS}/c")
+    assert marked["metadata"]["deletionTimestamp"] == "2026-01-01T00:00:00Z"
+    assert marked["metadata"]["deletionGracePeriodSeconds"] == 0
+    rig.passes(5)
+    assert rig.delete(f"{CONFIG_MAPS}/c")["metadata"] == marked["metadata"]
+    with pytest.raises(Answered, match="no new finalizers can be added if the object is being deleted"):
+        rig.merge(f"{CONFIG_MAPS}/c", {"metadata": {"finalizers": ["example.com/a", "example.com/b"]}})
+    rig.merge(f"{CONFIG_MAPS}/c", {"metadata": {"finalizers": None}})
+    assert rig.names(CONFIG_MAPS) == []
+
+
+def test_a_pod_on_a_node_is_its_kubelets_to_end(rig: Rig) -> None:
+    rig.create(PODS, "p", spec={"containers": _CONTAINERS, "nodeName": "n"})
+    marked = rig.delete(f"{PODS}/p")
+    assert marked["metadata"]["deletionTimestamp"] == "2026-01-01T00:00:30Z"
+    assert rig.delete(f"{PODS}/p", gracePeriodSeconds=60)["metadata"]["deletionGracePeriodSeconds"] == 30
+    assert rig.delete(f"{PODS}/p", gracePeriodSeconds=5)["metadata"]["deletionGracePeriodSeconds"] == 5
+    rig.delete(f"{PODS}/p", gracePeriodSeconds=0)
+    assert rig.names(PODS) == []
+
+
+def test_a_pod_that_nobody_runs_goes_at_once(rig: Rig) -> None:
+    rig.create(PODS, "p", spec={"containers": _CONTAINERS})
+    assert rig.delete(f"{PODS}/p")["kind"] == "Pod"
+    assert rig.names(PODS) == []
+
+
+def test_what_nobody_owns_any_more_goes_too_and_what_that_owned(rig: Rig) -> None:
+    owner = rig.create(CONFIG_MAPS, "owner")
+    child = rig.create(CONFIG_MAPS, "child", metadata=_owned_by(owner))
+    rig.create(CONFIG_MAPS, "grandchild", metadata=_owned_by(child))
+    rig.delete(f"{CONFIG_MAPS}/owner")
+    rig.settle()
+    assert rig.names(CONFIG_MAPS) == []
+
+
+def test_one_owner_is_enough(rig: Rig) -> None:
+    first, second = rig.create(CONFIG_MAPS, "first"), rig.create(CONFIG_MAPS, "second")
+    both = [*_owned_by(first)["ownerReferences"], *_owned_by(second)["ownerReferences"]]
+    rig.create(CONFIG_MAPS, "child", metadata={"ownerReferences": both})
+    rig.delete(f"{CONFIG_MAPS}/first")
+    rig.settle()
+    assert rig.names(CONFIG_MAPS) == ["child", "second"]
+    rig.delete(f"{CONFIG_MAPS}/second")
+    rig.settle()
+    assert rig.names(CONFIG_MAPS) == []
+
+
+def test_what_comes_with_an_owner_that_never_was_goes(rig: Rig) -> None:
+    nobody = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "nobody", "uid": "nobody"}}
+    rig.create(CONFIG_MAPS, "child", metadata=_owned_by(nobody))
+    rig.settle()
+    assert rig.names(CONFIG_MAPS) == []
+
+
+def test_orphans_stay(rig: Rig) -> None:
+    owner = rig.create(CONFIG_MAPS, "owner")
+    rig.create(CONFIG_MAPS, "child", metadata=_owned_by(owner))
+    rig.delete(f"{CONFIG_MAPS}/owner", propagationPolicy="Orphan")
+    rig.settle()
+    assert rig.names(CONFIG_MAPS) == ["child"]
+    assert "ownerReferences" not in rig.get(f"{CONFIG_MAPS}/child")["metadata"]
+
+
+def test_in_the_foreground_the_owner_waits_for_what_blocks_it(rig: Rig) -> None:
+    owner = rig.create(CONFIG_MAPS, "owner")
+    blocking = _owned_by(owner, blocks=True)
+    rig.create(CONFIG_MAPS, "child", metadata={**blocking, "finalizers": ["example.com/a"]})
+    marked = rig.delete(f"{CONFIG_MAPS}/owner", propagationPolicy="Foreground")
+    assert marked["metadata"]["finalizers"] == ["foregroundDeletion"]
+    rig.settle()
+    assert rig.names(CONFIG_MAPS) == ["child", "owner"]
+    rig.merge(f"{CONFIG_MAPS}/child", {"metadata": {"finalizers": None}})
+    rig.settle()
+    assert rig.names(CONFIG_MAPS) == []
+
+
+def test_a_namespace_goes_when_it_is_empty(rig: Rig) -> None:
+    rig.create("/api/v1/namespaces", "n")
+    inside = "/api/v1/namespaces/n/configmaps"
+    rig.create(inside, "plain")
+    rig.create(inside, "held", metadata={"finalizers": ["example.com/a"]})
+    assert rig.delete("/api/v1/namespaces/n")["status"]["phase"] == "Terminating"
+    with pytest.raises(Answered, match="because it is being terminated"):
+        rig.create(inside, "late")
+    rig.settle()
+    assert rig.names(inside) == ["held"]
+    rig.merge(f"{inside}/held", {"metadata": {"finalizers": None}})
+    rig.settle()
+    assert "n" not in rig.names("/api/v1/namespaces")
+
+
+def test_many_go_by_their_labels(rig: Rig) -> None:
+    rig.create(CONFIG_MAPS, "a", metadata={"labels": {"go": "yes"}})
+    rig.create(CONFIG_MAPS, "b")
+    rig.call("DELETE", f"{CONFIG_MAPS}?labelSelector=go=yes")
+    assert rig.names(CONFIG_MAPS) == ["b"]
+
+
+def test_a_budget_holds_an_eviction_up(rig: Rig) -> None:
+    rig.create(PODS, "p", metadata={"labels": {"a": "b"}}, spec={"containers": _CONTAINERS})
+    budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    rig.create(budgets, "b", spec={"selector": {"matchLabels": {"a": "b"}}})
+    eviction = {"metadata": {"name": "p"}}
+    with pytest.raises(Answered) as refused:
+        rig.call("POST", f"{PODS}/p/eviction", eviction)
+    assert refused.value.code == 429
+    assert refused.value.body["message"] == "Cannot evict pod as it would violate the pod's disruption budget."
+    rig.merge(f"{budgets}/b/status", {"status": {"disruptionsAllowed": 1}})
+    rig.call("POST", f"{PODS}/p/eviction", {**eviction, "deleteOptions": {"dryRun": ["All"]}})
+    assert rig.names(PODS) == ["p"]
+    rig.call("POST", f"{PODS}/p/eviction", eviction)
+    assert rig.names(PODS) == []

@@ -1,0 +1,132 @@
+"""What may not be as it is, in the real one's words."""
+
+import pytest
+
+from tests.rigs.api_server import CONFIG_MAPS, FUNCTIONS, GPU_NODES, PODS, Answered, Json, Rig, gpu_node
+
+_CONTAINER = {"name": "a", "image": "x"}
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def _refused(rig: Rig, path: str, name: str, **more: object) -> Json:
+    with pytest.raises(Answered) as refused:
+        rig.create(path, name, **more)
+    assert refused.value.code == 422
+    return refused.value.body
+
+
+def test_all_that_is_wrong_is_told_at_once(rig: Rig) -> None:
+    body = _refused(rig, PODS, "Bad_Name", spec={"containers": []})
+    assert body["message"].startswith(
+        'Pod "Bad_Name" is invalid: [metadata.name: Invalid value: "Bad_Name": a lowercase'
+    )
+    assert body["message"].endswith("spec.containers: Required value]")
+    assert body["details"]["kind"] == "Pod"
+    assert [(each["reason"], each["field"]) for each in body["details"]["causes"]] == [
+        ("FieldValueInvalid", "metadata.name"),
+        ("FieldValueRequired", "spec.containers"),
+    ]
+
+
+def test_an_object_needs_a_name(rig: Rig) -> None:
+    with pytest.raises(Answered, match="name or generateName is required"):
+        rig.call("POST", CONFIG_MAPS, {})
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({"a b": "c"}, 'metadata.labels: Invalid value: "a b": name part must consist of'),
+        ({"a": "b c"}, 'metadata.labels: Invalid value: "b c": a valid label must be'),
+        ({"Example.com/a": "b"}, 'metadata.labels: Invalid value: "Example.com/a": prefix part a lowercase'),
+        ({"a": "b" * 64}, "a valid label must be"),
+    ],
+)
+def test_labels_are_held_to_their_form(rig: Rig, labels: dict[str, str], said: str) -> None:
+    assert said in _refused(rig, CONFIG_MAPS, "c", metadata={"labels": labels})["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"gpus": None}, "spec.gpus: Required value"),
+        (
+            {"fencingToken": "1"},
+            'spec.fencingToken: Invalid value: "string": spec.fencingToken in body must be of type integer',
+        ),
+        ({"fencingToken": -1}, "spec.fencingToken in body should be greater than or equal to 0"),
+        ({"gpus": [{"uuid": "nix"}]}, "spec.gpus[0].uuid in body should match '^GPU-"),
+        ({"gpus": [{"uuid": "G" * 41}]}, "spec.gpus[0].uuid: Too long: may not be more than 40 bytes"),
+        ({"gpus": gpu_node(1, 0)["gpus"] * 2}, 'spec.gpus[1]: Duplicate value: {"uuid":"GPU-01234567'),
+        (
+            {"gpus": [{"uuid": f"GPU-01234567-0123-0123-0123-0123456789{n:02}"} for n in range(17)]},
+            "must have at most 16",
+        ),
+        (gpu_node(1, 0, 3), 'spec.gpus[0].slices: Invalid value: "object": two slices lie on the same memory units'),
+    ],
+    ids=["missing", "type", "minimum", "pattern", "length", "duplicate", "many", "overlap"],
+)
+def test_a_custom_kind_is_held_to_its_schema(rig: Rig, change: Json, said: str) -> None:
+    spec = {key: value for key, value in {**gpu_node(1, 0), **change}.items() if value is not None}
+    assert said in _refused(rig, GPU_NODES, "n", spec=spec)["message"]
+
+
+def test_a_rule_of_transitions_is_asked_of_updates_alone(rig: Rig) -> None:
+    rig.create(GPU_NODES, "n", spec=gpu_node(5, 0))
+    with pytest.raises(Answered, match="fencingToken is lower than the one there, so another planner leads"):
+        rig.merge(f"{GPU_NODES}/n", {"spec": {"fencingToken": 4}})
+    rig.merge(f"{GPU_NODES}/n", {"spec": {"fencingToken": 6}})
+
+
+def test_an_enum_names_what_is_legal(rig: Rig) -> None:
+    rig.create(GPU_NODES, "n", spec=gpu_node(5, 0))
+    with pytest.raises(Answered, match='Unsupported value: "mixed": supported values: "dynamic", "static"'):
+        rig.merge(f"{GPU_NODES}/n/status", {"status": {"layout": "mixed"}})
+
+
+def test_a_function_needs_its_containers(rig: Rig) -> None:
+    body = _refused(rig, FUNCTIONS, "f", spec={"template": {"spec": {}}})
+    assert body["message"] == (
+        'Service.serving.knative.dev "f" is invalid: spec.template.spec.containers: Required value'
+    )
+
+
+def test_a_pods_spec_is_what_it_was(rig: Rig) -> None:
+    rig.create(PODS, "p", spec={"containers": [_CONTAINER]})
+    with pytest.raises(Answered, match="Forbidden: pod updates may not change fields other than"):
+        rig.merge(f"{PODS}/p", {"spec": {"nodeName": "n"}})
+    rig.call(
+        "PATCH",
+        f"{PODS}/p",
+        [{"op": "replace", "path": "/spec/containers/0/image", "value": "y"}],
+        content_type="application/json-patch+json",
+    )
+
+
+def test_a_gate_is_only_lifted_and_what_waits_at_it_is_narrowed(rig: Rig) -> None:
+    rig.create(PODS, "p", spec={"containers": [_CONTAINER], "schedulingGates": [{"name": "a"}]})
+    rig.merge(f"{PODS}/p", {"spec": {"nodeSelector": {"a": "b"}}})
+    with pytest.raises(Answered, match="no mutations or deletions"):
+        rig.merge(f"{PODS}/p", {"spec": {"nodeSelector": {"a": "c"}}})
+    rig.merge(f"{PODS}/p", {"spec": {"schedulingGates": []}})
+    with pytest.raises(Answered, match="only deletion is allowed, but found new scheduling gate"):
+        rig.merge(f"{PODS}/p", {"spec": {"schedulingGates": [{"name": "b"}]}})
+
+
+def test_a_workload_selects_what_it_makes(rig: Rig) -> None:
+    template = {"metadata": {"labels": {"a": "c"}}, "spec": {"containers": [_CONTAINER]}}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    said = _refused(rig, "/apis/apps/v1/namespaces/default/deployments", "d", spec=spec)["message"]
+    assert "`selector` does not match template `labels`" in said
+
+
+def test_what_is_immutable_stays(rig: Rig) -> None:
+    rig.create(CONFIG_MAPS, "c", data={"a": "1"}, immutable=True)
+    with pytest.raises(Answered, match="field is immutable when `immutable` is set"):
+        rig.merge(f"{CONFIG_MAPS}/c", {"data": {"a": "2"}})
+    said = _refused(rig, CONFIG_MAPS, "d", data={"a/b": "1"})["message"]
+    assert 'data[a/b]: Invalid value: "a/b": a valid config key must consist of' in said
