@@ -44,7 +44,8 @@ def test_a_list_is_in_the_order_of_names_and_of_a_moment() -> None:
 
 
 def test_a_listener_hears_of_each_change_in_its_order() -> None:
-    store, heard = Store(), []
+    store = Store()
+    heard: list[Change] = []
     end = store.listen(heard.append)
     made = store.put(_KEY, _named("a"), over=0)
     store.remove(_KEY, over=made.version)
