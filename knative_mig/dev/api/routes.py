@@ -97,15 +97,14 @@ def asked(request: Request, kinds: Kinds) -> Asked:
     else:
         group = steps[1] if len(steps) > 1 else ""
         version, rest = _split_at(steps, 2, request)
+    if not all(rest):
+        raise no_such_path(request.method, path)
     namespace = ""
-    if (
-        len(rest) > 2
-        and rest[0] == "namespaces"
-        and not (group == "" and rest[2] in ("status", "finalize") and len(rest) == 3)
-    ):
+    of_namespace = group == "" and rest[2:] in (["status"], ["finalize"])
+    if len(rest) > 2 and rest[0] == "namespaces" and not of_namespace:
         namespace, rest = rest[1], rest[2:]
     kind = kinds.find(group, version, rest[0])
-    if kind is None or len(rest) > 3 or (namespace and not kind.namespaced) or not all(rest):
+    if kind is None or len(rest) > 3 or (namespace and not kind.namespaced):
         raise no_such_path(request.method, path)
     name, below = (*rest[1:], "", "")[:2]
     if below and below not in kind.subresources:

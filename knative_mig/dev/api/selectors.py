@@ -14,7 +14,7 @@ from knative_mig.dev.api.refusals import bad_request
 
 Object = dict[str, Any]
 _SET: Final = re.compile(r"\s*(?P<key>[^\s,=!()]+)\s+(?P<word>in|notin)\s*\((?P<values>[^)]*)\)\s*")
-_EQUAL: Final = re.compile(r"\s*(?P<key>[^\s,=!()]+)\s*(?P<mark>==|=|!=)\s*(?P<value>[^\s,()]*)\s*")
+_EQUAL: Final = re.compile(r"\s*(?P<key>[^\s,=!()]+)\s*(?P<mark>==|=|!=)\s*(?P<value>[^\s,()=!]*)\s*")
 _THERE: Final = re.compile(r"\s*(?P<not>!)?\s*(?P<key>[^\s,=!()]+)\s*")
 _EVERYWHERE: Final = ("metadata.name", "metadata.namespace")
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {

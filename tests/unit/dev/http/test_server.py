@@ -90,9 +90,8 @@ def test_requests_follow_each_other_on_one_connection() -> None:
 def test_a_body_in_chunks_is_put_together() -> None:
     async def told(server: _Server) -> None:
         async with server.client() as (reader, writer):
-            writer.write(
-                b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nab\r\n1\r\nc\r\n0\r\nTrailer: x\r\n\r\n"
-            )
+            writer.write(b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+            writer.write(b"2;x=y\r\nab\r\n1\r\nc\r\n0\r\nTrailer: x\r\n\r\n")
             assert await _response(reader) == (200, b"abc")
 
     _story(told)
