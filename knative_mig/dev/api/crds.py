@@ -38,7 +38,10 @@ class Definitions:
         self._store = store
         self._kinds = kinds
         self._types = types
-        store.listen(self._heard)
+        with store.held():
+            for key, stored in store:
+                self._heard(Change(stored.version, key, None, stored))
+            store.listen(self._heard)
 
     def _heard(self, change: Change) -> None:
         """Under the store's lock: a kind is served before anybody can have seen that it is defined."""

@@ -21,6 +21,7 @@ ORPHAN: Final = "orphan"
 _GIVEN_BACK: Final = frozenset(
     {"Pod", "Service", "ServiceAccount", "ResourceQuota"}
 )  # kinds answered with what is gone
+_STAYING: Final = ("default", "kube-system", "kube-public")  # namespaces
 _LEGAL: Final = ("Background", "Foreground", "Orphan")
 
 
@@ -66,6 +67,7 @@ def delete(world: World, asked: Asked, options: Options | None = None) -> Writte
         live = world.store.read(asked.key)
         if live is None:
             raise refusals.not_found(asked.kind, asked.name)
+        _refuse_the_first(asked)
         _held_to(options, asked, live)
         reviewed(world.hooks(), Phase.VALIDATE, asked, "DELETE", new=None, old=live.body, uid=world.new_uid())
         new = _marked(world, asked.kind, live.body, options)
@@ -118,6 +120,11 @@ def evict(world: World, asked: Asked, held_up: str) -> Written:
     return Written(
         body={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, code=201
     )
+
+
+def _refuse_the_first(asked: Asked) -> None:
+    if asked.kind.place == "namespaces" and asked.name in _STAYING:
+        raise refusals.forbidden(asked.kind, asked.name, "this namespace may not be deleted")
 
 
 def _held_to(options: Options, asked: Asked, live: Stored) -> None:

@@ -155,7 +155,7 @@ def _knative(where: str, kind: str, short: str, *columns: tuple[str, ...], clust
 
 _IN_ALL: Final = ("Pod", "Service", "Deployment", "ReplicaSet", "DaemonSet")
 _EXTENDS: Final = ("admissionregistration.k8s.io", "apiextensions.k8s.io")
-_QUESTIONS: Final = ("SelfSubjectAccessReview", "SelfSubjectReview")
+_QUESTIONS: Final = ("SelfSubjectAccessReview", "SelfSubjectReview", "SelfSubjectRulesReview")
 _ADMISSION: Final = "admissionregistration.k8s.io/v1"
 _RBAC: Final = "rbac.authorization.k8s.io/v1"
 _SERVING: Final = "serving.knative.dev/v1"
@@ -186,6 +186,7 @@ BUILT_IN: Final = (
     _kind("scheduling.k8s.io/v1", "PriorityClass", "pc", cluster=True),
     _kind("authentication.k8s.io/v1", "SelfSubjectReview", cluster=True),
     _kind("authorization.k8s.io/v1", "SelfSubjectAccessReview", cluster=True),
+    _kind("authorization.k8s.io/v1", "SelfSubjectRulesReview", cluster=True),
     _kind(_RBAC, "ClusterRole", cluster=True),
     _kind(_RBAC, "ClusterRoleBinding", cluster=True),
     _kind(_RBAC, "Role"),

@@ -105,6 +105,10 @@ def answered(world: World, asked: Asked) -> Written:
     match asked.kind.kind:
         case "SelfSubjectReview":
             status: Object = {"userInfo": {"username": USER, "groups": list(GROUPS)}}
+        case "SelfSubjectRulesReview":
+            everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+            rest = {"verbs": ["*"], "nonResourceURLs": ["*"]}
+            status = {"resourceRules": [everything], "nonResourceRules": [rest], "incomplete": False}
         case _:
             status = {"allowed": True, "reason": "whoever reaches this port may do everything"}
     return Written(body={**body, "status": status}, code=201, warnings=tuple(work.warnings))

@@ -13,8 +13,8 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 
@@ -36,16 +36,20 @@ Refuses = Callable[[HTTPStatus, str], Answer]
 class Bounds:
     connections: int = 2048
     largest_body: int = 3 * 1024 * 1024
+    ordinary_body: int = 256 * 1024
+    large_at_once: int = 16  # bodies above the ordinary, from their first byte until they are answered
+    room_within_s: float = 5.0  # for one more of them
     head_within_s: float = 10.0
     body_within_s: float = 30.0
     idle_s: float = 120.0  # between two requests of one connection
     write_within_s: float = 60.0  # a client that takes nothing for so long is gone
 
 
-@dataclass(frozen=True, slots=True)
 class _Refused(Exception):
-    status: HTTPStatus
-    why: str
+    def __init__(self, status: HTTPStatus, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+        self.why = why
 
 
 class HttpServer:
@@ -56,6 +60,7 @@ class HttpServer:
         self._refusal = refusal
         self._bounds = bounds or Bounds()
         self._open: set[asyncio.Task[None]] = set()
+        self._large = asyncio.Semaphore(self._bounds.large_at_once)
         self._server: asyncio.Server | None = None
 
     async def listen(self, host: str, port: int) -> int:
@@ -104,19 +109,21 @@ class HttpServer:
                 if not await _in_time(ahead, within) or not (first := ahead.result()):
                     return
                 try:
-                    request, keeps = await self._request(first, reader, writer)
+                    request, keeps = await self._head(first, reader)
+                    async with self._room_for(request):
+                        request = replace(request, body=await self._body(reader, writer, request.headers))
+                        # The next request's first byte, or the only word of the client's going: that ends its answer.
+                        ahead = asyncio.ensure_future(reader.read(1))
+                        with _ended_by(ahead):
+                            answer = await self._answer(request)
+                            keeps = keeps and not answer.closes
+                            await self._send(writer, answer, keeps=keeps, bare=request.method == "HEAD")
                 except _Refused as refused:
                     answer = self._refusal(refused.status, refused.why)
                     writer.write(_head(answer, keeps=False) + answer.body)
                     await self._drain(writer)
                     await _hear_out(reader, writer)
                     return
-                # The next request's first byte, or the only word of the client's going, which ends its answer.
-                ahead = asyncio.ensure_future(reader.read(1))
-                with _ended_by(ahead):
-                    answer = await self._answer(request)
-                    keeps = keeps and not answer.closes
-                    await self._send(writer, answer, keeps=keeps, bare=request.method == "HEAD")
                 if not keeps:
                     return
                 within = self._bounds.idle_s
@@ -125,10 +132,8 @@ class HttpServer:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    async def _request(
-        self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> tuple[Request, bool]:
-        """And whether the connection is kept after its answer."""
+    async def _head(self, first: bytes, reader: asyncio.StreamReader) -> tuple[Request, bool]:
+        """A request whose body has yet to come, and whether the connection is kept after its answer."""
         try:
             async with asyncio.timeout(self._bounds.head_within_s):
                 head = first + await reader.readuntil(b"\r\n\r\n")
@@ -151,10 +156,32 @@ class HttpServer:
                 raise _Refused(HTTPStatus.BAD_REQUEST, f"the header {name} came twice")
             headers[name] = f"{headers[name]}, {value}" if name in headers and headers[name] != value else value
         keeps = match[3] == b"1" and headers.get("connection", "").lower() != "close"
-        body = await self._body(reader, writer, headers)
-        return Request(method=match[1].decode(), target=match[2].decode(), headers=headers, body=body), keeps
+        return Request(method=match[1].decode(), target=match[2].decode(), headers=headers), keeps
 
-    async def _body(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: dict[str, str]) -> bytes:
+    @contextlib.asynccontextmanager
+    async def _room_for(self, request: Request) -> AsyncIterator[None]:
+        """Few large bodies are in memory at a time. Whoever has to wait for that long is turned away."""
+        length = request.headers.get("content-length", "0")
+        if (
+            "transfer-encoding" not in request.headers
+            and length.isdecimal()
+            and int(length[:12]) <= self._bounds.ordinary_body
+        ):
+            yield
+            return
+        try:
+            async with asyncio.timeout(self._bounds.room_within_s):
+                await self._large.acquire()
+        except TimeoutError:
+            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many large requests at once") from None
+        try:
+            yield
+        finally:
+            self._large.release()
+
+    async def _body(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: Mapping[str, str]
+    ) -> bytes:
         encoding, length = headers.get("transfer-encoding"), headers.get("content-length")
         if encoding is None and length is None:
             return b""

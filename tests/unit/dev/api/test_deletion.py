@@ -150,3 +150,8 @@ def test_a_budget_holds_an_eviction_up(rig: Rig) -> None:
     assert rig.names(PODS) == ["p"]
     rig.call("POST", f"{PODS}/p/eviction", eviction)
     assert rig.names(PODS) == []
+
+
+def test_the_first_namespaces_stay(rig: Rig) -> None:
+    with pytest.raises(Answered, match='namespaces "default" is forbidden: this namespace may not be deleted'):
+        rig.delete("/api/v1/namespaces/default")

@@ -3,6 +3,7 @@
 import pytest
 
 from knative_mig.dev.api.store import Change, Forgotten, Key, Object, Outdated, Store
+from tests.rigs.api_server import Rig
 
 _KEY = Key("pods", "default", "a")
 
@@ -89,3 +90,20 @@ def test_a_snapshot_is_a_store_again() -> None:
         again.since("pods", made.version - 1)
     changes: list[Change] = again.since("pods", again.version)
     assert changes == []
+
+
+def test_a_server_goes_on_from_a_snapshot_with_the_kinds_that_were_defined() -> None:
+    definition = {
+        "group": "example.com",
+        "scope": "Cluster",
+        "names": {"kind": "Widget", "plural": "widgets"},
+        "versions": [
+            {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+        ],
+    }
+    rig = Rig()
+    rig.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "widgets.example.com", spec=definition)
+    made = rig.create("/apis/example.com/v1/widgets", "w")
+    store = Store()
+    store.restore(*rig.server.store.snapshot())
+    assert Rig(store=store).get("/apis/example.com/v1/widgets/w") == made

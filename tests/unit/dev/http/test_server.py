@@ -151,6 +151,24 @@ def test_an_enormous_body_is_refused_to_whoever_sends_it_all_the_same() -> None:
     _story(told)
 
 
+def test_few_large_bodies_are_in_memory_at_a_time() -> None:
+    async def told(server: _Server) -> None:
+        large = b"POST /x HTTP/1.1\r\nContent-Length: 900\r\n\r\n"
+        async with server.client() as (reader, writer):
+            writer.write(large + b"x" * 899)
+            async with server.client() as (other, second):
+                second.write(b"POST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\nab")
+                assert await _response(other) == (200, b"ab")  # an ordinary one does not wait
+                second.write(large)
+                assert (await other.read()).startswith(b"HTTP/1.1 503 ")
+            writer.write(b"x")
+            assert (await _response(reader))[0] == 200
+            writer.write(large + b"x" * 900)
+            assert (await _response(reader))[0] == 200
+
+    _story(told, ordinary_body=500, large_at_once=1, room_within_s=0.05)
+
+
 @pytest.mark.parametrize(
     ("sent", "answered"),
     [
