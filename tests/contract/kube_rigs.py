@@ -1,5 +1,5 @@
-"""The API servers that the contract of the Kubernetes adapters is held to: the fake one, and a real one where
-KNATIVE_MIG_TEST_KUBECONFIG names a kubeconfig that may do everything.
+"""The API servers that the contract of the Kubernetes adapters is held to: the fake one, that of `dev`, and a real one
+where KNATIVE_MIG_TEST_KUBECONFIG names a kubeconfig that may do everything.
 
 Names are the test's own, so that a cluster with other things in it serves as well; what a test made is taken away.
 """
@@ -16,11 +16,14 @@ import yaml
 
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.kinds import GPU_NODE, LEASE, NODE, POD, Kind
+from knative_mig.dev.api.server import ApiServer
+from knative_mig.dev.loop import Loop
 from knative_mig.ports.kube import AlreadyExists, ClusterError, Key, ObjectNotFound
 from tests.fake_api import FakeApi
+from tests.rigs.api_server import NoLogs
 
 KUBECONFIG: Final = "KNATIVE_MIG_TEST_KUBECONFIG"
-KINDS: Final = ("fake", "real") if os.environ.get(KUBECONFIG) else ("fake",)
+KINDS: Final = ("fake", "dev", *(["real"] if os.environ.get(KUBECONFIG) else []))
 LABEL: Final = "knative-mig.dev/test"
 
 _CRD_KIND: Final = Kind(
@@ -82,6 +85,13 @@ def kube_rig(kind: str) -> Iterator[KubeRig]:
     if kind == "fake":
         with FakeApi() as api:
             yield KubeRig(api.client(), "default")
+        return
+    if kind == "dev":
+        with Loop() as loop:
+            server = ApiServer(logs=NoLogs())
+            loop.run(server.start())
+            yield KubeRig(KubeClient.of_url(server.url, user_agent="knative-mig-tests"), "default")
+            loop.run(server.stop())
         return
     client = KubeClient.of_kubeconfig(os.environ[KUBECONFIG], user_agent="knative-mig-tests")
     with suppress(AlreadyExists):

@@ -1,5 +1,5 @@
-"""The mirror against an API server that behaves: what is there, comes and goes, is in the snapshot. On the fake one,
-and on a real one by KNATIVE_MIG_TEST_KUBECONFIG.
+"""The mirror against an API server that behaves: what is there, comes and goes, is in the snapshot. On the fake one
+and on that of `dev`, and on a real one by KNATIVE_MIG_TEST_KUBECONFIG.
 """
 
 import queue

@@ -1,5 +1,5 @@
-"""What planner and agents write to the API server, and what it refuses: on the fake one, and on a real one by
-KNATIVE_MIG_TEST_KUBECONFIG.
+"""What planner and agents write to the API server, and what it refuses: on the fake one and on that of
+`dev`, and on a real one by KNATIVE_MIG_TEST_KUBECONFIG.
 """
 
 from collections.abc import Iterator

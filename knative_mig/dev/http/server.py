@@ -60,6 +60,8 @@ class HttpServer:
         self._refusal = refusal
         self._bounds = bounds or Bounds()
         self._open: set[asyncio.Task[None]] = set()
+        self._busy: set[asyncio.Task[None]] = set()  # of those, who is being answered
+        self._ends = False
         self._large = asyncio.Semaphore(self._bounds.large_at_once)
         self._server: asyncio.Server | None = None
 
@@ -70,10 +72,13 @@ class HttpServer:
 
     async def close(self, drain_s: float = 0.0) -> None:
         """Takes no more; what is under way has so long to end."""
+        self._ends = True
         if self._server is not None:
             self._server.close()
-        if self._open and drain_s:
-            await asyncio.wait(self._open, timeout=drain_s)
+        for task in self._open - self._busy:
+            task.cancel()
+        if self._busy and drain_s:
+            await asyncio.wait(self._busy, timeout=drain_s)
         for task in self._open:
             task.cancel()
         if self._open:
@@ -114,7 +119,7 @@ class HttpServer:
                         request = replace(request, body=await self._body(reader, writer, request.headers))
                         # The next request's first byte, or the only word of the client's going: that ends its answer.
                         ahead = asyncio.ensure_future(reader.read(1))
-                        with _ended_by(ahead):
+                        with _ended_by(ahead), self._answering():
                             answer = await self._answer(request)
                             keeps = keeps and not answer.closes
                             await self._send(writer, answer, keeps=keeps, bare=request.method == "HEAD")
@@ -124,11 +129,21 @@ class HttpServer:
                     await self._drain(writer)
                     await _hear_out(reader, writer)
                     return
-                if not keeps:
+                if self._ends or not keeps:
                     return
                 within = self._bounds.idle_s
         finally:
             ahead.cancel()
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._busy.add(task)
+        try:
+            yield
+        finally:
+            self._busy.discard(task)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
