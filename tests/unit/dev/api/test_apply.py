@@ -82,7 +82,8 @@ def test_the_same_value_is_shared_and_stays_with_whoever_keeps_it(rig: Rig) -> N
 
 def test_what_somebody_updates_is_his(rig: Rig) -> None:
     rig.apply(f"{CONFIG_MAPS}/c", _config_map(a="1"), "alice")
-    rig.merge(f"{CONFIG_MAPS}/c?fieldManager=carol", {"data": {"a": "2"}})
+    found = rig.merge(f"{CONFIG_MAPS}/c?fieldManager=carol", {"data": {"a": "2"}})
+    assert _managers(found) == {"carol": {"f:data": {"f:a": {}}}}
     with pytest.raises(Answered, match=r'conflict with "carol" using v1 at 2026-01-01T00:00:00Z: \.data\.a'):
         rig.apply(f"{CONFIG_MAPS}/c", _config_map(a="3"), "alice")
 
@@ -102,6 +103,7 @@ def test_a_port_is_known_by_its_number_and_the_protocol_that_it_has_by_default(r
     named = {"containerPort": 80, "protocol": "TCP", "name": "http"}
     found = rig.apply(f"{_DEPLOYMENTS}/d", _deployment({"name": "a", "image": "a", "ports": [named]}), "bob")
     assert found["spec"]["template"]["spec"]["containers"][0]["ports"] == [named]
+    assert 'k:{"containerPort":80,"protocol":"TCP"}' in str(_managers(found)["alice"])
 
 
 def test_what_is_atomic_has_one_owner(rig: Rig) -> None:

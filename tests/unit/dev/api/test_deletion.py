@@ -42,6 +42,8 @@ def test_a_finalizer_holds_it_until_it_is_taken_away(rig: Rig) -> None:
     assert marked["metadata"]["deletionGracePeriodSeconds"] == 0
     rig.passes(5)
     assert rig.delete(f"{CONFIG_MAPS}/c")["metadata"] == marked["metadata"]
+    rig.merge(f"{CONFIG_MAPS}/c", {"metadata": {"labels": {"still": "there"}}})
+    assert rig.names(CONFIG_MAPS) == ["c"]
     with pytest.raises(Answered, match="no new finalizers can be added if the object is being deleted"):
         rig.merge(f"{CONFIG_MAPS}/c", {"metadata": {"finalizers": ["example.com/a", "example.com/b"]}})
     rig.merge(f"{CONFIG_MAPS}/c", {"metadata": {"finalizers": None}})
@@ -52,6 +54,7 @@ def test_a_pod_on_a_node_is_its_kubelets_to_end(rig: Rig) -> None:
     rig.create(PODS, "p", spec={"containers": _CONTAINERS, "nodeName": "n"})
     marked = rig.delete(f"{PODS}/p")
     assert marked["metadata"]["deletionTimestamp"] == "2026-01-01T00:00:30Z"
+    rig.merge(f"{PODS}/p/status", {"status": {"phase": "Running"}})
     assert rig.delete(f"{PODS}/p", gracePeriodSeconds=60)["metadata"]["deletionGracePeriodSeconds"] == 30
     assert rig.delete(f"{PODS}/p", gracePeriodSeconds=5)["metadata"]["deletionGracePeriodSeconds"] == 5
     rig.delete(f"{PODS}/p", gracePeriodSeconds=0)
@@ -105,13 +108,14 @@ def test_in_the_foreground_the_owner_waits_for_what_blocks_it(rig: Rig) -> None:
     owner = rig.create(CONFIG_MAPS, "owner")
     blocking = _owned_by(owner, blocks=True)
     rig.create(CONFIG_MAPS, "child", metadata={**blocking, "finalizers": ["example.com/a"]})
+    rig.create(CONFIG_MAPS, "held", metadata={**_owned_by(owner), "finalizers": ["example.com/a"]})
     marked = rig.delete(f"{CONFIG_MAPS}/owner", propagationPolicy="Foreground")
     assert marked["metadata"]["finalizers"] == ["foregroundDeletion"]
     rig.settle()
-    assert rig.names(CONFIG_MAPS) == ["child", "owner"]
+    assert rig.names(CONFIG_MAPS) == ["child", "held", "owner"]
     rig.merge(f"{CONFIG_MAPS}/child", {"metadata": {"finalizers": None}})
     rig.settle()
-    assert rig.names(CONFIG_MAPS) == []
+    assert rig.names(CONFIG_MAPS) == ["held"]
 
 
 def test_a_namespace_goes_when_it_is_empty(rig: Rig) -> None:

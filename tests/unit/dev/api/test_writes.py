@@ -1,9 +1,11 @@
 """Creating, updating and patching, as a client sees it."""
 
+import json
 from typing import Any
 
 import pytest
 
+from knative_mig.dev.api.admission import Hook, Phase
 from tests.rigs.api_server import CONFIG_MAPS, FUNCTIONS, GPU_NODES, PODS, Answered, Json, Rig, gpu_node
 
 _CONTAINER = {"name": "a", "image": "x"}
@@ -66,6 +68,21 @@ def test_an_update_over_an_old_version_is_a_conflict(rig: Rig) -> None:
         'Operation cannot be fulfilled on configmaps "c": the object has been modified; please apply your changes to '
         "the latest version and try again"
     )
+
+
+def test_a_write_that_comes_between_is_a_conflict_for_who_named_a_version_alone(rig: Rig) -> None:
+    def interrupts(review: bytes) -> bytes:
+        rig.hooks = []
+        rig.merge(f"{CONFIG_MAPS}/c", {"data": {"between": str(rig.server.store.version)}})
+        return json.dumps({"response": {"uid": json.loads(review)["request"]["uid"], "allowed": True}}).encode()
+
+    hook = Hook(name="hook", phase=Phase.VALIDATE, ask=interrupts, resources=("configmaps",), operations=("UPDATE",))
+    made = rig.create(CONFIG_MAPS, "c")
+    rig.hooks = [hook]
+    assert rig.merge(f"{CONFIG_MAPS}/c", {"data": {"a": "1"}})["data"].keys() == {"a", "between"}
+    rig.hooks = [hook]
+    with pytest.raises(Answered, match="the object has been modified"):
+        rig.call("PUT", f"{CONFIG_MAPS}/c", {**made, "metadata": rig.get(f"{CONFIG_MAPS}/c")["metadata"]})
 
 
 def test_an_update_of_another_object_of_that_name_is_a_conflict(rig: Rig) -> None:
