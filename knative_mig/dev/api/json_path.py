@@ -19,8 +19,6 @@ def found(body: Any, path: str) -> Any:
     value = body
     for step in _steps(path):
         value = step(value)
-        if value is None:
-            return None
     return value
 
 

@@ -88,15 +88,13 @@ def overwrite(work: Work, change: Callable[[Object], Object], by: Manager) -> Wr
     for _ in range(ATTEMPTS):
         live = as_it_is(work)
         new = change(live.body)
-        named = held_to_preconditions(work, new["metadata"], live.body["metadata"])
+        hold_to_preconditions(work, new["metadata"], live.body["metadata"])
         warned = len(work.warnings)
         body = merged_into(work, new, live.body)
         wrote = functools.partial(_managed, work, live.body, by=by, given=new["metadata"].get("managedFields"))
         try:
             return put(work, admitted(work, "UPDATE", body, live.body), live, wrote)
         except Outdated:
-            if named:
-                raise refusals.conflict(work.kind, work.asked.name) from None
             del work.warnings[warned:]
     raise refusals.conflict(work.kind, work.asked.name)
 
@@ -129,8 +127,8 @@ def _may_go(kind: Kind, body: Object) -> bool:
     return not (kind.kind == "Namespace" and (body.get("spec") or {}).get("finalizers"))
 
 
-def held_to_preconditions(work: Work, new: Object, live: Object) -> bool:
-    """Whether the client named the version that it writes over. Refusal: it is another object, or another version."""
+def hold_to_preconditions(work: Work, new: Object, live: Object) -> None:
+    """Refusal: what the client writes over is another object, or another version, than it says."""
     name = work.asked.name
     if (uid := new.get("uid")) and uid != live["uid"]:
         why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {live['uid']}"
@@ -138,7 +136,6 @@ def held_to_preconditions(work: Work, new: Object, live: Object) -> bool:
     version = new.get("resourceVersion")
     if version and version != live["resourceVersion"]:
         raise refusals.conflict(work.kind, name)
-    return bool(version) and work.asked.verb == "update"
 
 
 def merged_into(work: Work, new: Object, live: Object) -> Object:

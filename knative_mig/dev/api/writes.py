@@ -15,7 +15,7 @@ from knative_mig.dev.api.managed_fields import APPLY, UPDATE, Manager
 from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.steps import Object, Work, World, Written, admitted, decoded, refuse_dead_ends, sent, tell
 from knative_mig.dev.api.store import Outdated
-from knative_mig.dev.api.updates import ATTEMPTS, held_to_preconditions, insert, merged_into, overwrite, put
+from knative_mig.dev.api.updates import ATTEMPTS, hold_to_preconditions, insert, merged_into, overwrite, put
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -98,11 +98,10 @@ def _apply(work: Work, found: Any, problems: list[str]) -> Written:
             new, entries = merge({})
             return insert(work, decoded(work, new, []), by, entries)
         new, entries = merge(live.body)
-        named = held_to_preconditions(work, wanted["metadata"], live.body["metadata"])
+        hold_to_preconditions(work, wanted["metadata"], live.body["metadata"])
         body = merged_into(work, decoded(work, new, []), live.body)
         try:
             return put(work, admitted(work, "UPDATE", body, live.body), live, lambda _, kept=entries: kept)  # type: ignore[misc]
         except Outdated:
-            if named:
-                raise refusals.conflict(kind, asked.name) from None
+            continue
     raise refusals.conflict(kind, asked.name)
