@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import yaml
 
+from knative_mig.core.errors import BadInput
 from knative_mig.dev.api.kinds import BUILT_IN, Column, Kind, Kinds
 from knative_mig.dev.api.schema import Schema, Types, parsed
 from knative_mig.dev.api.store import Change, Store
@@ -18,18 +19,15 @@ from knative_mig.dev.api.store import Change, Store
 _log = logging.getLogger(__name__)
 Object = dict[str, Any]
 PLACE: Final = "customresourcedefinitions.apiextensions.k8s.io"
-# In a checkout; a wheel carries the file beside this module.
-_GPU_NODE: Final = (
-    Path(__file__).parent / "schemas" / "gpunode.yaml",
-    Path(__file__).parents[3] / "config" / "core" / "300-gpunode.yaml",
-)
+_GPU_NODE: Final = Path(__file__).parents[3] / "config" / "core" / "300-gpunode.yaml"
 
 
 def shipped() -> list[Object]:
-    """The definitions that are there from the start."""
-    file = next(each for each in _GPU_NODE if each.is_file())
+    """The definitions that are there from the start. BadInput: this is no checkout, whose manifests are needed."""
+    if not _GPU_NODE.is_file():
+        raise BadInput(f"{_GPU_NODE} is not there: run this from a checkout of the project, which has its manifests")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found = yaml.load(file.read_text(), Loader=loader)  # noqa: S506  a safe loader
+    found = yaml.load(_GPU_NODE.read_text(), Loader=loader)  # noqa: S506  a safe loader
     return [found, *(_definition_of(kind) for kind in BUILT_IN if kind.custom)]
 
 
