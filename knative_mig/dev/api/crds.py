@@ -4,7 +4,6 @@
 cluster, and by nothing else; Knative's kinds stand in `kinds`, and here they get the definitions that a cluster lists.
 """
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +13,8 @@ import yaml
 from knative_mig.core.errors import BadInput
 from knative_mig.dev.api.kinds import BUILT_IN, Column, Kind, Kinds
 from knative_mig.dev.api.schema import Schema, Types, parsed
-from knative_mig.dev.api.store import Change, Store
+from knative_mig.dev.api.store import Change, Key, Store
 
-_log = logging.getLogger(__name__)
 Object = dict[str, Any]
 PLACE: Final = "customresourcedefinitions.apiextensions.k8s.io"
 _GPU_NODE: Final = Path(__file__).parents[3] / "config" / "core" / "300-gpunode.yaml"
@@ -62,9 +60,7 @@ class Definitions:
         for kind in before if not after else ():
             for each in self._store.all(kind.place)[0]:
                 about = each.body["metadata"]
-                self._store.remove(
-                    type(change.key)(kind.place, about.get("namespace", ""), about["name"]), over=each.version
-                )
+                self._store.remove(Key(kind.place, about.get("namespace", ""), about["name"]), over=each.version)
 
 
 def _kinds_of(body: Object) -> Iterator[Kind]:

@@ -5,7 +5,7 @@ of. A document has the paths that kubectl looks for, and every type that they le
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from knative_mig.dev.api import openapi_protobuf
@@ -43,18 +43,20 @@ class Documents:
         kinds = [each for each in self._kinds if each.root == f"/{root}"]
         if not kinds:
             return None
-        return self._kept(root, tuple(kinds), lambda: encoded(self._third(kinds)))
+        return self._kept(root, kinds, lambda: encoded(self._third(kinds)))
 
     def second(self) -> bytes:
         """All of it in the form of version 2."""
         kinds = list(self._kinds)
-        return self._kept("v2", tuple(kinds), lambda: encoded(self._second(kinds)))
+        return self._kept("v2", kinds, lambda: encoded(self._second(kinds)))
 
     def second_as_protobuf(self) -> bytes:
         kinds = list(self._kinds)
-        return self._kept("v2 protobuf", tuple(kinds), lambda: openapi_protobuf.written(self._second(kinds)))
+        return self._kept("v2 protobuf", kinds, lambda: openapi_protobuf.written(self._second(kinds)))
 
-    def _kept(self, name: str, of: object, make: Callable[[], bytes]) -> bytes:
+    def _kept(self, name: str, kinds: Sequence[Kind], make: Callable[[], bytes]) -> bytes:
+        # A type that was defined anew is another value, under the same name.
+        of = [(kind, id(self._types.named(kind.type))) for kind in kinds]
         made = self._made.get(name)
         if made is None or made[0] != of:
             made = self._made[name] = (of, make())

@@ -20,7 +20,7 @@ from knative_mig.dev.api.ports import Logs
 from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.service import Service
 from knative_mig.dev.api.steps import World
-from knative_mig.dev.api.store import Store, encoded
+from knative_mig.dev.api.store import Key, Store, encoded
 from knative_mig.dev.api.watches import Watches
 from knative_mig.dev.http.server import Bounds, HttpServer
 
@@ -92,7 +92,7 @@ class ApiServer:
             query={"fieldManager": "knative-mig-dev", "fieldValidation": "Strict"},
             body=encoded(body),
         )
-        if self.store.read(asked.key.__class__(kind.place, asked.namespace, about["name"])) is None:
+        if self.store.read(Key(kind.place, asked.namespace, about["name"])) is None:
             writes.create(self.world, asked)
 
     def _seed(self) -> None:

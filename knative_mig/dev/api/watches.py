@@ -127,9 +127,10 @@ class Watches:
                         await watcher.woken.wait()
                 except TimeoutError:
                     if wishes.bookmarks:
-                        # Of before it is known that nothing waits, so that no change is older than the word of it.
-                        seen = self._store.version
-                        if not watcher.waiting:
+                        # In one moment: a bookmark of a version that is yet to be told would have it missed.
+                        with self._store.held():
+                            seen, is_told = self._store.version, not watcher.waiting
+                        if is_told:
                             yield lines.bookmark(seen)
                     if watcher.loop.time() >= ends:
                         return

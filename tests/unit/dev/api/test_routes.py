@@ -127,6 +127,10 @@ def test_a_document_changes_its_hash_with_what_it_says(rig: Rig) -> None:
     after = rig.get("/openapi/v3")["paths"]
     assert after.keys() - before.keys() == {"apis/example.com/v1"}
     assert after["api/v1"] == before["api/v1"]
+    sized = {"type": "object", "properties": {"size": {"type": "integer"}}}
+    changed = {"versions": [{**_WIDGETS["versions"][0], "schema": {"openAPIV3Schema": sized}}]}
+    rig.merge("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com", {"spec": changed})
+    assert rig.get("/openapi/v3")["paths"]["apis/example.com/v1"] != after["apis/example.com/v1"]
 
 
 _WIDGETS: Json = {
