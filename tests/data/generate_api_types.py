@@ -6,8 +6,8 @@ in `tests/cluster/testbed/versions.toml`, Knative's networking in serving's own 
     python tests/data/generate_api_types.py MODULES
 
 Facts alone are taken, a line a field: its type, its number in protobuf, how lists merge, what is refused; no text. What
-Knative's CRDs say at several places, like the pod of a template, becomes one named type; what they leave open beside fields that they name is
-closed, for Knative's webhooks refuse what they do not know.
+Knative's CRDs say at several places, like the pod of a template, becomes one named type; what they leave open beside
+fields that they name is closed, for Knative's webhooks refuse what they do not know.
 """
 
 import json
