@@ -5,7 +5,7 @@ people read the message, so all of them count.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from knative_mig.dev.api.kinds import Kind
@@ -32,6 +32,7 @@ class Refusal(Exception):
         self.reason = reason
         self.message = message
         self.details = dict(details or {})
+        self._has_details = details is not None
         self.retry_after_s = retry_after_s
         if retry_after_s:
             self.details["retryAfterSeconds"] = retry_after_s
@@ -45,7 +46,7 @@ class Refusal(Exception):
             "status": "Failure",
             "message": self.message,
             **({"reason": self.reason} if self.reason else {}),
-            **({"details": self.details} if self.details else {}),
+            **({"details": self.details} if self.details or self._has_details else {}),
             "code": self.code,
         }
 
@@ -93,6 +94,13 @@ def forbidden(kind: Kind, name: str, why: str) -> Refusal:
     return Refusal(403, "Forbidden", f"{kind.resource}{named} is forbidden: {why}", details=_of(kind, name))
 
 
+def unversioned(kind: Kind, name: str) -> Refusal:
+    """An update that does not say over which version. Here the resource is named where others name the kind."""
+    message = "Invalid value: 0: must be specified for an update"
+    cause = Cause(reason="FieldValueInvalid", field="metadata.resourceVersion", message=message)
+    return invalid(replace(kind, kind=kind.plural), name, [cause])
+
+
 def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> Refusal:
     told = [f"{each.field}: {each.message}" if each.field else each.message for each in causes]
     unique = list(dict.fromkeys(told))
@@ -107,9 +115,11 @@ def bad_request(message: str) -> Refusal:
     return Refusal(400, "BadRequest", message)
 
 
-def unprocessable(message: str) -> Refusal:
-    """A patch that does not fit the object."""
-    return Refusal(422, "Invalid", message)
+def unprocessable(why: str) -> Refusal:
+    """A JSON patch that does not fit the object. The real one keeps why to itself, so that is all that clients see."""
+    refused = Refusal(422, "Invalid", "the server rejected our request due to an error in our request", details={})
+    refused.add_note(why)
+    return refused
 
 
 def method_not_allowed(method: str, path: str) -> Refusal:

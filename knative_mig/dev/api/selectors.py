@@ -116,10 +116,7 @@ def _fields(text: str, kind: Kind) -> list[Callable[[Object], bool]]:
             head, _, tail = key.partition(".")
             key = ".".join(filter(None, (_OF_EVENTS_GROUP.get(head, head), tail)))
         if key not in legal:
-            raise bad_request(
-                f'Unable to find "{kind.group}/{kind.version}, Resource={kind.plural}" that match label selector "", '
-                f'field selector "{text}": field label not supported: {key}'
-            )
+            raise bad_request(f"field label not supported: {key}")
         found.append(_of_field(key, wanted.removeprefix("="), is_wanted=mark == "="))
     return found
 

@@ -149,7 +149,8 @@ def _rules(value: Any, old: Any, schema: Schema, types: Types, at: str) -> Itera
             yield invalid_value(at, schema.type, f"rule evaluation error: {error}")
             continue
         if not holds:
-            message = f'Invalid value: "{schema.type}": {rule.message}'
+            told = "" if isinstance(value, dict | list) else f"{_shown(value)}: "
+            message = f"Invalid value: {told}{rule.message}"
             yield Cause(reason=rule.reason, field=f"{at}{rule.field_path}", message=message)
     if isinstance(value, dict):
         before = old if isinstance(old, dict) else {}

@@ -21,6 +21,18 @@ JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH: Final = "application/strategic-merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
+# Kinds of which every update names the version that it is over, beside all custom ones.
+_VERSIONED_UPDATES: Final = frozenset(
+    {
+        "CustomResourceDefinition",
+        "Lease",
+        "MutatingWebhookConfiguration",
+        "PodDisruptionBudget",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingWebhookConfiguration",
+    }
+)
 
 
 def create(world: World, asked: Asked) -> Written:
@@ -36,9 +48,9 @@ def update(world: World, asked: Asked) -> Written:
     name = body["metadata"].setdefault("name", asked.name)
     if name != asked.name:
         raise refusals.bad_request(f"the name of the object ({name}) does not match the name on the URL ({asked.name})")
-    if work.kind.custom and not body["metadata"].get("resourceVersion"):
-        cause = validation.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
-        raise refusals.invalid(work.kind, asked.name, [cause])
+    needs_version = work.kind.custom or work.kind.kind in _VERSIONED_UPDATES
+    if needs_version and not body["metadata"].get("resourceVersion"):
+        raise refusals.unversioned(work.kind, asked.name)
     return overwrite(work, lambda _: body, Manager(name=asked.manager, operation=UPDATE, subresource=asked.below))
 
 

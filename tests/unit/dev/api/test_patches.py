@@ -61,7 +61,14 @@ def test_a_json_patch_that_does_not_fit(operations: Any, code: int, said: str) -
     with pytest.raises(Refusal) as refused:
         patches.patched({"a": 1, "l": []}, operations)
     assert refused.value.code == code
-    assert said in refused.value.message
+    assert said in " ".join([refused.value.message, *getattr(refused.value, "__notes__", ())])
+
+
+def test_why_a_json_patch_does_not_fit_is_kept_from_clients_as_the_real_one_keeps_it() -> None:
+    with pytest.raises(Refusal) as refused:
+        patches.patched({}, [{"op": "test", "path": "/a", "value": 2}])
+    assert refused.value.body["message"] == "the server rejected our request due to an error in our request"
+    assert refused.value.body["details"] == {}
 
 
 def _spec(*containers: Any, **more: Any) -> Any:

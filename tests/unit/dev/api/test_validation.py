@@ -66,7 +66,7 @@ def test_labels_are_held_to_their_form(rig: Rig, labels: dict[str, str], said: s
             {"gpus": [{"uuid": f"GPU-01234567-0123-0123-0123-0123456789{n:02}"} for n in range(17)]},
             "must have at most 16",
         ),
-        (gpu_node(1, 0, 3), 'spec.gpus[0].slices: Invalid value: "object": two slices lie on the same memory units'),
+        (gpu_node(1, 0, 3), "spec.gpus[0].slices: Invalid value: two slices lie on the same memory units"),
     ],
     ids=["missing", "type", "minimum", "pattern", "length", "duplicate", "many", "overlap"],
 )
