@@ -54,9 +54,9 @@ def unexcepted(differences: Sequence[str], excepted: Sequence[Excepted]) -> list
     return [line for line in differences if not any(fnmatchcase(line, each.pattern) for each in excepted)]
 
 
-def played(exchanges: Sequence[Exchange], url: str) -> list[str]:
-    """The differences, each once, in the order in which they were met."""
-    player = _Player(Upstream.of_url(url))
+def played(exchanges: Sequence[Exchange], url: str, excepted: Sequence[Excepted] = ()) -> list[str]:
+    """The differences that are not meant, each once, in the order in which they were met."""
+    player = _Player(Upstream.of_url(url), excepted)
     found: dict[str, None] = {}
     for exchange in sorted(exchanges, key=lambda each: each.number):
         for line in player.play(exchange):
@@ -65,21 +65,22 @@ def played(exchanges: Sequence[Exchange], url: str) -> list[str]:
 
 
 class _Player:
-    def __init__(self, server: Upstream) -> None:
+    def __init__(self, server: Upstream, excepted: Sequence[Excepted]) -> None:
         self._server = server
+        self._excepted = excepted
         self._ours: dict[str, str] = {}  # of what the recorded answers referred to, this server's own
 
     def play(self, exchange: Exchange) -> list[str]:
+        what = f"{exchange.client.partition('/')[0]} {exchange.method} {exchange.path}"
         ends = time.monotonic() + (_PATIENCE_S if exchange.method == "GET" else 0)
         while True:
             came = self._send(exchange)
-            found = list(_differences(exchange, came))
+            found = unexcepted([f"{what}: {line}" for line in _differences(exchange, came)], self._excepted)
             if not found or time.monotonic() >= ends:
                 break
             time.sleep(0.05)
         self._learn(exchange.answer, came.answer)
-        what = f"{exchange.client.partition('/')[0]} {exchange.method} {exchange.path}"
-        return [f"{what}: {line}" for line in found]
+        return found
 
     def _send(self, exchange: Exchange) -> Answered:
         query = [(key, self._ours.get(value, value)) for key, value in exchange.query]

@@ -25,7 +25,7 @@ def applied(
     """What it becomes, and who manages it then. Refusal: conflicts."""
     entries = managed_fields.read(live)
     paths = managed_fields.owned(paths_of(wanted, schema, types), applier.subresource)
-    merged = _merged(live, wanted, schema, types)
+    merged = _noted(_merged(live, wanted, schema, types), wanted, applier)
     changed = difference(live, merged, schema, types).written
     causes: list[Cause] = []
     taken: set[Path] = set()
@@ -55,6 +55,15 @@ def _of_last_apply(live: Object, schema: Schema, types: Types, applier: Manager)
         return frozenset()
     merged = _merged(live, last, schema, types) if isinstance(last, dict) else live
     return paths_of(last, schema, types) - difference(live, merged, schema, types).written
+
+
+def _noted(merged: Object, wanted: Object, applier: Manager) -> Object:
+    """What kubectl's own apply would have noted, so that it goes on from here when it is used again."""
+    about = merged.get("metadata", {})
+    if applier.name != _KUBECTL or _LAST_APPLIED not in (about.get("annotations") or {}):
+        return merged
+    text = json.dumps(wanted, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return {**merged, "metadata": {**about, "annotations": {**about["annotations"], _LAST_APPLIED: f"{text}\n"}}}
 
 
 def _who(entry: managed_fields.Entry) -> str:

@@ -12,6 +12,11 @@ from typing import Any, Final
 from knative_mig.dev.api.schema import Schema, Types
 
 Object = dict[str, Any]
+# By every pod: that its node is not ready or cannot be reached, for five minutes.
+_TOLERATED: Final = tuple(
+    {"key": f"node.kubernetes.io/{why}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    for why in ("not-ready", "unreachable")
+)
 
 
 def filled(value: Any, schema: Schema, types: Types) -> Any:
@@ -44,7 +49,15 @@ def _given(value: Object | None, /, **defaults: Any) -> Object:
 def _pod(body: Object) -> Object:
     spec = _pod_spec(body.get("spec") or {})
     account = spec.get("serviceAccountName") or "default"
-    return {**body, "spec": {**spec, "serviceAccountName": account, "serviceAccount": account}}
+    spec = _given(spec, enableServiceLinks=True, priority=0, preemptionPolicy="PreemptLowerPriority")
+    tolerations = [each for each in spec.get("tolerations") or () if isinstance(each, dict)]
+    known = {each.get("key") for each in tolerations}
+    if None not in known:  # else all is tolerated anyhow
+        tolerations += [each for each in _TOLERATED if each["key"] not in known]
+    return {
+        **body,
+        "spec": {**spec, "tolerations": tolerations, "serviceAccountName": account, "serviceAccount": account},
+    }
 
 
 def _pod_spec(spec: Object) -> Object:

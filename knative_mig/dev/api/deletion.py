@@ -161,6 +161,7 @@ def _marked(world: World, kind: Kind, body: Object, options: Options) -> Object 
     if "generation" in about and not body["metadata"].get("deletionTimestamp"):
         about["generation"] += 1
     if kind.kind == "Namespace":
+        del about["deletionGracePeriodSeconds"]  # it is not the namespace that is waited for
         return {**body, "metadata": about, "status": {**(body.get("status") or {}), "phase": "Terminating"}}
     return {**body, "metadata": about}
 

@@ -67,7 +67,10 @@ class Kind:
 
     @property
     def verbs(self) -> tuple[str, ...]:
-        return ("create",) if self.asked else OBJECT_VERBS
+        if self.asked:
+            return ("create",)
+        # All namespaces at once are nobody's to delete.
+        return tuple(each for each in OBJECT_VERBS if self.kind != "Namespace" or each != "deletecollection")
 
     @property
     def root(self) -> str:
@@ -135,8 +138,13 @@ def _knative(where: str, kind: str, short: str, *columns: tuple[str, ...], clust
     group, _, version = where.partition("/")
     area = group.partition(".")[0]
     shown = [
-        Column(name=name, type=type_, path=path.replace("{Ready}", ".status.conditions[?(@.type=='Ready')]"))
-        for name, type_, path in columns
+        Column(
+            name=name,
+            type=type_,
+            path=path.replace("{Ready}", ".status.conditions[?(@.type=='Ready')]"),
+            priority=int(bool(wide)),
+        )
+        for name, type_, path, *wide in columns
     ]
     return Kind(
         group=group,
@@ -247,7 +255,15 @@ BUILT_IN: Final = (
     ),
     _knative(_NETWORKING, "Certificate", "kcert", *_READY),
     _knative(_NETWORKING, "ClusterDomainClaim", "cdc", cluster=True),
-    _knative(_EVENTING, "Broker", "", ("URL", "string", ".status.address.url"), _AGE, *_READY),
+    _knative(
+        _EVENTING,
+        "Broker",
+        "",
+        ("URL", "string", ".status.address.url"),
+        _AGE,
+        *_READY,
+        ("Class", "string", r".metadata.annotations['eventing\.knative\.dev/broker\.class']", "wide"),
+    ),
     _knative(
         _EVENTING,
         "Trigger",

@@ -76,7 +76,9 @@ def all_shaped(store: Store, asked: Asked, shape: Shape, now: datetime) -> bytes
             return encoded(
                 {"kind": "PartialObjectMetadataList", "apiVersion": tables.META, "metadata": page.about, "items": items}
             )
-    head = encoded({"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": page.about})
+    # A custom list says so when it is the last page; another says nothing.
+    about = {"continue": "", **page.about} if kind.custom else page.about
+    head = encoded({"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": about})
     return head[:-1] + b',"items":[' + b",".join(_item(each, kind) for each in page.items) + b"]}"
 
 

@@ -112,7 +112,7 @@ def asked(request: Request, kinds: Kinds) -> Asked:
     verb = request.method.lower() if below else (_OF_ONE if name else _OF_ALL).get(request.method, "")
     if below:
         verb = _OF_ONE.get(request.method, verb) if request.method in _BELOW[below] else ""
-    if not verb or (kind.asked and verb != "create"):
+    if not verb or (not below and verb not in kind.verbs):
         raise method_not_allowed(request.method, path)
     if kind.namespaced and not namespace and verb not in ("list", "deletecollection"):
         raise method_not_allowed(request.method, path) if verb == "create" else no_such_path(request.method, path)

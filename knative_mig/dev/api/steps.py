@@ -105,6 +105,8 @@ def decoded(work: Work, found: Any, problems: list[str], *, of_patch: bool = Fal
         body["metadata"] = {key: value for key, value in body["metadata"].items() if key != "namespace"}
     if not kind.custom:
         body = {**decoding.without_nulls(body)}
+        # Go leaves out what is empty.
+        body["metadata"] = {key: value for key, value in body["metadata"].items() if value not in ({}, [])}
         for at, value, wanted in decoding.mistyped(body, work.schema, work.world.types):
             found = decoding.type_name(value)
             into = f"Go struct field {kind.kind}.{at} of type {_GO_TYPES.get(wanted, wanted)}"

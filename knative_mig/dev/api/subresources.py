@@ -31,7 +31,7 @@ def scale(world: World, asked: Asked) -> Written:
             "kind": "Scale",
             "apiVersion": "autoscaling/v1",
             "metadata": about,
-            "spec": {"replicas": replicas},
+            "spec": {"replicas": replicas} if replicas else {},
             "status": status,
         }
 

@@ -188,7 +188,7 @@ class _Lines:
 
     def bookmark(self, version: int, *, ends_initial: bool = False) -> bytes:
         kind = self._wishes.kind
-        about: Object = {"resourceVersion": str(version), "creationTimestamp": None}
+        about: Object = {"resourceVersion": str(version)}
         if ends_initial:
             about["annotations"] = {"k8s.io/initial-events-end": "true"}
         body: Object = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": about}
