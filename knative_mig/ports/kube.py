@@ -24,6 +24,7 @@ class ClusterError(KnativeMigError):
     """What the API server answered, or that it did not."""
 
     reason = "ClusterError"
+    said: str = ""  # the API server's own words, where it answered
 
 
 class ApiUnreachable(ClusterError):

@@ -59,7 +59,9 @@ def of_status(what: str, status: Mapping[str, Any]) -> ClusterError:
     kind = _OF_CODE.get(code, ApiUnreachable) if isinstance(code, int) else ApiUnreachable
     if status.get("reason") == "AlreadyExists":
         kind = AlreadyExists
-    error = kind(f"{what}: {code}: {status.get('message') or status.get('reason') or 'without a reason'}")
+    said = str(status.get("message") or status.get("reason") or "without a reason")
+    error = kind(f"{what}: {code}: {said}")
+    error.said = said
     if isinstance(error, TooManyRequests):
         details = status.get("details")
         error.retry_after_s = _seconds(details.get("retryAfterSeconds")) if isinstance(details, dict) else None
