@@ -131,6 +131,8 @@ def _of_deployment(deployment: Object) -> tuple[str, str, str]:
             return "True", "", ""
         case "False":
             return "False", progressing.get("reason", ""), progressing.get("message", "")
+        case "Unknown":
+            return "Unknown", progressing.get("reason", ""), progressing.get("message", "")
         case _:
             return "Unknown", _DEPLOYING, ""
 

@@ -1,0 +1,74 @@
+"""The two webhooks of Knative Serving, from the bytes of an AdmissionReview to the bytes of its answer.
+
+Hung into the API server by `dev`'s process, the defaulting one before the project's own and again after them (Knative's
+is called again where another changed the object), the validating one behind all. A status that a controller writes
+passes by: it is nobody's mistake.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from knative_mig.adapters.kube.kinds import REVISION, Kind
+from knative_mig.dev.serving.objects import CONFIGURATION, ROUTE, SERVICE, Object
+from knative_mig.dev.serving.settings import Settings
+from knative_mig.dev.serving.webhook.checks import checked
+from knative_mig.dev.serving.webhook.defaults import defaulted
+
+DEFAULTING: Final = "webhook.serving.knative.dev"
+VALIDATING: Final = "validation.webhook.serving.knative.dev"
+RESOURCES: Final[Mapping[str, Kind]] = {
+    f"{kind.plural}.serving.knative.dev": kind for kind in (SERVICE, CONFIGURATION, ROUTE, REVISION)
+}
+_BY_KIND: Final = {kind.kind: kind for kind in RESOURCES.values()}
+
+
+class Webhooks:
+    """`settings`: as they are at the time of each question."""
+
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        self._settings = settings
+
+    def default(self, review: bytes) -> bytes:
+        request = json.loads(review)["request"]
+        kind, new = _BY_KIND.get(request["kind"]["kind"]), request.get("object")
+        if kind is None or not new or request.get("subResource"):
+            return _answer(request, {"allowed": True})
+        user = (request.get("userInfo") or {}).get("username", "")
+        found = defaulted(kind, new, request.get("oldObject"), self._settings(), user)
+        patch = [
+            {"op": "add", "path": f"/{part}", "value": found[part]}
+            for part in ("metadata", "spec")
+            if part in found and found[part] != new.get(part)
+        ]
+        if not patch:
+            return _answer(request, {"allowed": True})
+        text = base64.b64encode(json.dumps(patch, separators=(",", ":")).encode()).decode()
+        return _answer(request, {"allowed": True, "patchType": "JSONPatch", "patch": text})
+
+    def validate(self, review: bytes) -> bytes:
+        request = json.loads(review)["request"]
+        kind, new = _BY_KIND.get(request["kind"]["kind"]), request.get("object")
+        if kind is None or not new or request.get("subResource") or new["metadata"].get("deletionTimestamp"):
+            return _answer(request, {"allowed": True})
+        problems = checked(kind, new, request.get("oldObject"), self._settings())
+        warnings: Mapping[str, Any] = {"warnings": list(found)} if (found := problems.warnings()) else {}
+        if refusal := problems.refusal():
+            status = {
+                "status": "Failure",
+                "code": 400,
+                "reason": "BadRequest",
+                "message": f"validation failed: {refusal}",
+            }
+            return _answer(request, {"allowed": False, "status": status, **warnings})
+        return _answer(request, {"allowed": True, **warnings})
+
+
+def _answer(request: Object, response: Mapping[str, Any]) -> bytes:
+    body = {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "response": {"uid": request.get("uid", ""), **response},
+    }
+    return json.dumps(body).encode()
