@@ -5,6 +5,7 @@ Made by `api.FakeApi`. One thread a connection, as the standard library does it;
 
 import json
 import time
+import uuid
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
@@ -15,7 +16,9 @@ from tests.fake_api.patches import merged, patched, strategically_merged
 from tests.fake_api.refusals import Refusal, expired
 from tests.fake_api.store import Body, Change, Id, Store
 
-_CUSTOM: Final = frozenset({"gpunodes", "revisions", "podautoscalers"})  # whose merge keys nobody knows
+_CUSTOM: Final = frozenset(  # whose merge keys nobody knows
+    {"gpunodes", "services", "configurations", "routes", "revisions", "podautoscalers", "serverlessservices"}
+)
 
 
 class Server(ThreadingHTTPServer):
@@ -100,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
             case "POST" if below == "eviction":
                 self._evict(at, body)
             case "POST":
-                name = body["metadata"].get("name", "")
+                name = body["metadata"].get("name") or _generated(body["metadata"].get("generateName", ""))
                 self._answer(201, store.create(Id(at.plural, namespace, name), body, manager=manager))
             case "PUT":
                 self._answer(200, store.update(at, lambda _: body, status=below == "status", manager=manager))
@@ -199,6 +202,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Retry-After", str(retry_after_s))
         self.end_headers()
         self.wfile.write(data)
+
+
+def _generated(beginning: str) -> str:
+    """For an object that is to have a name which nobody has; empty: it is to have none."""
+    return f"{beginning}{uuid.uuid4().hex[:5]}" if beginning else ""
 
 
 def _change_of(content_type: str, plural: str) -> Callable[[Body, Any], Body]:

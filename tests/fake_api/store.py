@@ -16,9 +16,12 @@ from tests.fake_api.refusals import Refusal, conflict, expired, not_found
 
 Body = dict[str, Any]
 
-_WITH_STATUS: Final = frozenset(
-    {"gpunodes", "pods", "nodes", "resourcequotas", "revisions"}
-)  # written through a subresource
+_WITH_STATUS: Final = frozenset(  # written through a subresource
+    {
+        *("gpunodes", "pods", "nodes", "resourcequotas", "deployments", "replicasets"),
+        *("services", "configurations", "routes", "revisions", "podautoscalers", "serverlessservices"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
