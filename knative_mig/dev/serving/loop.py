@@ -66,11 +66,13 @@ class Loop:
         neighbours: Neighbours,
         events: EventRecorder,
         *,
+        port: int = 80,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
         self._mirrors = mirrors
         self._events = events
+        self._port = port
         self._clock = clock
         self._cache = Cache(mirrors, clock)
         self._deciders = deciders(neighbours)
@@ -84,6 +86,15 @@ class Loop:
         self.passes = 0
         for kind, mirror in mirrors.items():
             mirror.on_change(self._waker(kind))
+
+    def settings(self) -> Settings:
+        """The cluster's, as of now: for the webhooks too. From any thread."""
+        maps = self._mirrors[CONFIG_MAP].snapshot()
+        known = self._settings
+        if known is None or known[0] is not maps:
+            data = {key.name: body.get("data") or {} for key, body in maps.items()}
+            known = self._settings = maps, settings_of(data, port=self._port)
+        return known[1]
 
     def poke(self, controller: Name, key: Key) -> None:
         """From any thread: a neighbour has news about that object."""
@@ -153,15 +164,7 @@ class Loop:
         return self._last.pop((kind, key), None)
 
     def _seen(self, failure: Failure | None) -> Seen:
-        return Seen(
-            objects=self._cache.objects(), now=self._clock(), settings=self._current_settings(), failure=failure
-        )
-
-    def _current_settings(self) -> Settings:
-        maps = self._mirrors[CONFIG_MAP].snapshot()
-        if self._settings is None or self._settings[0] is not maps:
-            self._settings = maps, settings_of({key.name: body.get("data") or {} for key, body in maps.items()})
-        return self._settings[1]
+        return Seen(objects=self._cache.objects(), now=self._clock(), settings=self.settings(), failure=failure)
 
     def _pass(self, look: Pass) -> None:
         self.passes += 1

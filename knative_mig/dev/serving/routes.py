@@ -79,4 +79,6 @@ def _url(seen: Seen, route: Object, name: str) -> str:
     namespace = route["metadata"]["namespace"]
     if objects.labels(route).get(_VISIBILITY) == "cluster-local":
         return f"http://{name}.{namespace}.{CLUSTER_DOMAIN}"
-    return f"{seen.settings.scheme}://{name}.{namespace}.{seen.settings.domain}"
+    settings = seen.settings
+    port = "" if settings.port == 80 else f":{settings.port}"
+    return f"{settings.scheme}://{name}.{namespace}.{settings.domain}{port}"

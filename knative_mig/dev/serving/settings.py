@@ -67,11 +67,12 @@ class Settings:
     most_scale: int = 0  # that anybody may ask for; 0: any
     domain: str = CLUSTER_DOMAIN
     scheme: str = "http"
+    port: int = 80  # of the gateway; a ConfigMap has no place for one, as a cluster's listens where browsers look
     retention: Retention = Retention()
     features: Features = Features()
 
 
-def settings_of(maps: Mapping[str, Mapping[str, str]]) -> Settings:
+def settings_of(maps: Mapping[str, Mapping[str, str]], *, port: int = 80) -> Settings:
     """`maps`: the data of ConfigMaps, by their names."""
     defaults, deployment = _Data(maps.get("config-defaults")), _Data(maps.get("config-deployment"))
     scaling, old = _Data(maps.get("config-autoscaler")), _Data(maps.get("config-gc"))
@@ -96,6 +97,7 @@ def settings_of(maps: Mapping[str, Mapping[str, str]]) -> Settings:
         zero_initial_scale=scaling.of("allow-zero-initial-scale", _truth, plain.zero_initial_scale),
         most_scale=scaling.of("max-scale-limit", int, plain.most_scale),
         domain=_domain(maps.get("config-domain") or {}),
+        port=port,
         scheme=_Data(maps.get("config-network")).of("default-external-scheme", str, plain.scheme),
         retention=Retention(
             since_created_s=old.of("retain-since-create-time", _kept, kept.since_created_s),
