@@ -40,6 +40,7 @@ def decide(seen: Seen, key: Key) -> Decided:
     conditions = Conditions(service, NEEDED, seen.now)
     fields = {name: each for name, each in objects.status(service).items() if name not in ("conditions", "annotations")}
     fields |= _marked(seen, key, service, conditions, wanted)
+    fields = {name: each for name, each in fields.items() if each is not None}
     fields["observedGeneration"] = service["metadata"]["generation"]
     fields["conditions"] = conditions.written()
     wanted.status(SERVICE, service, fields, "what its Configuration and its Route say")
@@ -47,7 +48,7 @@ def decide(seen: Seen, key: Key) -> Decided:
 
 
 def _marked(seen: Seen, key: Key, service: Object, conditions: Conditions, wanted: Wanted) -> Object:
-    """Wants what is missing and marks what is to be said; gives the fields that the Service takes over."""
+    """Wants what is missing and marks what is to be said; gives the fields that the Service takes over, None: none."""
     fields: Object = {}
     configuration = seen.get(CONFIGURATION, key)
     if configuration is not None and not objects.is_owned(configuration, service):
@@ -57,22 +58,19 @@ def _marked(seen: Seen, key: Key, service: Object, conditions: Conditions, wante
         return fields
     name = objects.spec(service)["template"].get("metadata", {}).get("name", "")
     new = _configuration_of(service, configuration)
-    is_current = configuration is not None and _is_as_wanted(configuration, new)
     if configuration is None:
         wanted.create(CONFIGURATION, new, "the Service has none")
         wanted.tell(service, "Created", f'Created Configuration "{key.name}"')
-    elif not is_current:
+    else:
         wanted.change(CONFIGURATION, configuration, _merged(configuration, new), "the Service wants it otherwise")
-    if configuration is None or not is_current or not objects.is_observed(configuration):
+    if configuration is None or not _has_seen(configuration, new):
         conditions.unknown(_CONFIGURATIONS, "OutOfDate", _OUT_OF_DATE.format("Configuration"))
         if name:
             # The Route must not follow a name of which it is not known yet whether it is to be had.
             return fields
     else:
         status = objects.status(configuration)
-        fields |= {
-            each: status[each] for each in ("latestCreatedRevisionName", "latestReadyRevisionName") if each in status
-        }
+        fields |= {each: status.get(each) for each in ("latestCreatedRevisionName", "latestReadyRevisionName")}
         if told := objects.condition(configuration, "Ready"):
             conditions.mark(_CONFIGURATIONS, told["status"], told.get("reason", ""), told.get("message", ""))
     if (
@@ -94,13 +92,12 @@ def _route_marked(
         conditions.false(_ROUTES, "NotOwned", f'There is an existing Route "{key.name}" that we do not own.')
         return {}
     new = _route_of(service)
-    is_current = route is not None and _is_as_wanted(route, new)
     if route is None:
         wanted.create(ROUTE, new, "the Service has none")
         wanted.tell(service, "Created", f'Created Route "{key.name}"')
-    elif not is_current:
+    else:
         wanted.change(ROUTE, route, _merged(route, new), "the Service wants it otherwise")
-    if route is None or not is_current or not objects.is_observed(route):
+    if route is None or not _has_seen(route, new):
         conditions.unknown(_ROUTES, "OutOfDate", _OUT_OF_DATE.format("Route"))
         return {}
     status = objects.status(route)
@@ -108,17 +105,17 @@ def _route_marked(
         conditions.mark(_ROUTES, told["status"], told.get("reason", ""), told.get("message", ""))
     if conditions.is_true(_ROUTES) and not _is_migrated(route, configuration):
         conditions.unknown(_ROUTES, *_NOT_MIGRATED)
-    return {name: status[name] for name in ("url", "address", "traffic") if name in status}
+    return {name: status.get(name) for name in ("url", "address", "traffic")}
 
 
 def _is_migrated(route: Object, configuration: Object | None) -> bool:
-    latest = objects.status(configuration).get("latestReadyRevisionName") if configuration else None
+    latest = objects.status(configuration).get("latestReadyRevisionName", "") if configuration else ""
     want = []
     for target in objects.spec(route).get("traffic") or ():
-        named = target.get("revisionName")
+        named = target.get("revisionName", "")
         want.append((latest if target.get("configurationName") else named, target.get("percent"), target.get("tag")))
     found = objects.status(route).get("traffic") or ()
-    return want == [(each.get("revisionName"), each.get("percent"), each.get("tag")) for each in found]
+    return want == [(each.get("revisionName", ""), each.get("percent"), each.get("tag")) for each in found]
 
 
 def _configuration_of(service: Object, before: Object | None) -> Object:
@@ -160,10 +157,9 @@ def _route_of(service: Object) -> Object:
     }
 
 
-def _is_as_wanted(body: Object, new: Object) -> bool:
-    about = new["metadata"]
-    found = (objects.spec(body), objects.labels(body), objects.annotations(body))
-    return found == (new["spec"], about["labels"], about["annotations"])
+def _has_seen(body: Object, new: Object) -> bool:
+    """Its controller the spec that it is to have; labels and annotations are not told of."""
+    return objects.is_observed(body) and body.get("spec") == new["spec"]
 
 
 def _merged(body: Object, new: Object) -> Object:

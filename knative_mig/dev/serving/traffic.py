@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from knative_mig.adapters.kube.kinds import REVISION
 from knative_mig.dev.serving import objects
-from knative_mig.dev.serving.objects import CONFIGURATION, SERVICE_LABEL, Object, Seen
+from knative_mig.dev.serving.objects import CONFIGURATION, CONFIGURATION_LABEL, SERVICE_LABEL, Object, Seen
 from knative_mig.ports.kube import Key
 
 
@@ -73,6 +73,9 @@ def _target(seen: Seen, route: Object, target: Object) -> Target | BadTarget:
         failed = objects.condition(revision, "Ready").get("status") == "False"
         told = f'Revision "{name}" failed to become ready.' if failed else f'Revision "{name}" is not yet ready.'
         return BadTarget(has_failed=failed, reason="RevisionMissing", message=told)
+    owner = objects.labels(revision).get(CONFIGURATION_LABEL)
+    if target.get("revisionName") and owner is not None and seen.get(CONFIGURATION, Key(namespace, owner)) is None:
+        return _missing("Configuration", owner)
     return Target(
         revision=name,
         percent=int(target.get("percent") or 0),
