@@ -15,6 +15,7 @@ from knative_mig.dev.serving.conditions import Conditions
 from knative_mig.dev.serving.objects import AUTOSCALING, DEPLOYMENT, REVISION_LABEL, SERVERLESS_SERVICE, Object, Seen
 from knative_mig.dev.serving.pods import is_ready
 from knative_mig.dev.serving.scaling import Active, Activity, Answer, Asked, Autoscaler, Mode, Way
+from knative_mig.dev.serving.settings import KPA
 from knative_mig.dev.serving.writes import NOTHING, Decided, Wanted
 from knative_mig.ports.kube import Key
 
@@ -27,6 +28,8 @@ def decide(seen: Seen, key: Key, autoscaler: Autoscaler) -> Decided:
     if body is None or objects.is_ending(body):
         autoscaler.forget(key)
         return NOTHING
+    if objects.annotations(body).get(f"{AUTOSCALING}/class", KPA) != KPA:
+        return NOTHING  # somebody else's
     deployment = seen.get(DEPLOYMENT, Key(key.namespace, objects.spec(body)["scaleTargetRef"]["name"]))
     if deployment is None:
         return NOTHING

@@ -225,3 +225,20 @@ def test_a_failed_revisions_autoscaler_is_told_that_nobody_can_reach_it() -> Non
     world.settle()
     assert world.get(POD_AUTOSCALER, "llm-00001")["spec"]["reachability"] == "Unreachable"
     assert not world.autoscaler.asked["llm-00001"].reachable
+
+
+def test_a_class_that_nobody_here_serves_is_left_to_whoever_does() -> None:
+    world = ServingWorld()
+    world.apply("llm", annotations={"autoscaling.knative.dev/class": "hpa.autoscaling.knative.dev"})
+    world.run_pods()
+    assert world.autoscaler.asked == {}
+    assert world.condition(REVISION, "llm-00001") == ("Unknown", "Deploying", "")
+
+
+def test_an_autoscaler_that_is_gone_is_forgotten() -> None:
+    world = ServingWorld()
+    world.apply("llm")
+    body = world.get(POD_AUTOSCALER, "llm-00001")
+    world.patch(POD_AUTOSCALER, body, {"metadata": {"deletionTimestamp": "2027-01-15T08:00:00Z"}})
+    world.settle()
+    assert world.autoscaler.forgotten[-1] == "llm-00001"
