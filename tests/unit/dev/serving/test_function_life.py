@@ -12,6 +12,7 @@ from knative_mig.dev.serving.objects import (
     WATCHED,
 )
 from knative_mig.dev.serving.settings import Settings
+from knative_mig.dev.serving.writes import Create
 from tests.rigs.serving_world import ServingWorld
 
 ALWAYS = Settings(domain="example.com", always_schedulable=True)
@@ -177,3 +178,38 @@ def test_a_route_is_ready_only_when_the_gateway_has_it() -> None:
     world.gateway.shut.clear()
     world.settle()
     assert world.condition(SERVICE, "llm")[0] == "True"
+
+
+def test_a_revision_says_where_it_comes_from() -> None:
+    world = ServingWorld(ALWAYS)
+    modifier = {"serving.knative.dev/lastModifier": "ann"}
+    world.apply("llm", annotations={"team": "a"}, service_annotations=modifier)
+    revision = world.get(REVISION, "llm-00001")
+    configuration, service = world.get(CONFIGURATION, "llm"), world.get(SERVICE, "llm")
+    assert objects.labels(revision) == {
+        "serving.knative.dev/configuration": "llm",
+        "serving.knative.dev/configurationGeneration": "1",
+        "serving.knative.dev/configurationUID": configuration["metadata"]["uid"],
+        "serving.knative.dev/routingState": "active",
+        "serving.knative.dev/service": "llm",
+        "serving.knative.dev/serviceUID": service["metadata"]["uid"],
+    }
+    notes = objects.annotations(revision)
+    assert (notes["team"], notes["serving.knative.dev/creator"], notes["serving.knative.dev/routes"]) == (
+        "a",
+        "ann",
+        "llm",
+    )
+
+
+def test_a_function_starts_with_as_many_pods_as_it_asks_for() -> None:
+    for asked, pods in (("3", 3), ("0", 0)):
+        world = ServingWorld(ALWAYS)
+        world.autoscaler.wants["llm-00001"] = pods
+        world.apply("llm", annotations={"autoscaling.knative.dev/initial-scale": asked})
+        (made,) = [
+            each.body["spec"]["replicas"]
+            for each in world.wrote
+            if isinstance(each, Create) and each.kind is DEPLOYMENT
+        ]
+        assert made == len(world.pods()) == pods
