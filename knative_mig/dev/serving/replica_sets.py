@@ -37,8 +37,7 @@ def decide(seen: Seen, key: Key) -> Decided:
     if failure is not None and failure.until > seen.now:
         wanted.look_again(failure.until - seen.now)
     elif too_few > 0:
-        # After a refusal one pod finds out whether that is over.
-        for _ in range(1 if failure else min(too_few, MOST_AT_ONCE)):
+        for _ in range(min(too_few, MOST_AT_ONCE)):
             wanted.create(POD, _pod_of(body), f"{too_few} pods are missing", told=body)
     return wanted.decided()
 

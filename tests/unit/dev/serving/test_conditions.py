@@ -49,6 +49,18 @@ def test_of_two_failures_the_later_is_told_and_a_failure_before_a_doubt() -> Non
     assert words(conditions)["Ready"] == ("False", "First")
 
 
+def test_what_gets_well_leaves_the_failure_that_came_last() -> None:
+    conditions = Conditions(body(), ("A", "B", "C"), NOW)
+    conditions.false("A", "First", "")
+    conditions.false("B", "Second", "")
+    conditions.true("C")
+    assert words(conditions)["Ready"] == ("False", "Second")
+    before = [told("A", "False", "Older", ago_s=90), told("B", "False", "Newer", ago_s=30), told("Ready", "False", "x")]
+    conditions = Conditions(body(*before), ("A", "B", "C"), NOW)
+    conditions.true("C")
+    assert words(conditions)["Ready"] == ("False", "Newer")
+
+
 def test_a_doubt_does_not_hide_a_failure() -> None:
     conditions = Conditions(body(told("A", "False", "Broken"), told("Ready", "False", "Broken")), NEEDED, NOW)
     conditions.unknown("B", "Doubt")

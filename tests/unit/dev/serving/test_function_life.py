@@ -1,7 +1,7 @@
 """The life of a function under Serving's stand-ins, from its creation to its deletion, in virtual time."""
 
 from knative_mig.adapters.kube.kinds import POD, POD_AUTOSCALER, REVISION
-from knative_mig.dev.serving import objects
+from knative_mig.dev.serving import objects, services
 from knative_mig.dev.serving.objects import (
     CONFIGURATION,
     DEPLOYMENT,
@@ -12,7 +12,8 @@ from knative_mig.dev.serving.objects import (
     WATCHED,
 )
 from knative_mig.dev.serving.settings import Settings
-from knative_mig.dev.serving.writes import Create
+from knative_mig.dev.serving.writes import Change, Create
+from knative_mig.ports.kube import Key
 from tests.rigs.serving_world import ServingWorld
 
 ALWAYS = Settings(domain="example.com", always_schedulable=True)
@@ -24,6 +25,7 @@ def test_a_new_service_gets_all_that_it_needs_and_is_ready_when_its_pod_is() -> 
     assert world.names(CONFIGURATION) == world.names(ROUTE) == ["llm"]
     assert world.names(REVISION) == world.names(POD_AUTOSCALER) == world.names(SERVERLESS_SERVICE) == ["llm-00001"]
     assert world.names(DEPLOYMENT) == ["llm-00001-deployment"]
+    assert world.condition(CONFIGURATION, "llm") == ("Unknown", "", "")
     (name,) = world.names(REPLICA_SET)
     (pod,) = world.names(POD)
     assert name.startswith("llm-00001-deployment-")
@@ -67,6 +69,20 @@ def test_a_service_is_never_called_ready_before_its_newest_template_serves() -> 
     assert world.condition(SERVICE, "llm")[0] == "True"
     assert world.get(SERVICE, "llm")["status"]["traffic"][0]["revisionName"] == "llm-00002"
     assert world.get(SERVICE, "llm")["status"]["latestCreatedRevisionName"] == "llm-00002"
+
+
+def test_traffic_that_has_not_moved_yet_is_said_to_be_on_its_way() -> None:
+    world = ServingWorld(ALWAYS)
+    world.apply("llm")
+    world.run_pods()
+    configuration = world.get(CONFIGURATION, "llm")
+    newer = {**configuration["status"], "latestReadyRevisionName": "llm-00002"}
+    world.put_status(CONFIGURATION, configuration, newer)
+    (write,) = services.decide(world.seen(), Key("default", "llm")).writes
+    assert isinstance(write, Change)
+    world.patch(SERVICE, world.get(SERVICE, "llm"), write.patch)
+    told = ("Unknown", "TrafficNotMigrated", "Traffic is not yet migrated to the latest revision.")
+    assert world.condition(SERVICE, "llm", "RoutesReady") == told
 
 
 def test_the_old_revision_is_let_go_once_the_traffic_has_left_it() -> None:

@@ -8,8 +8,9 @@ from knative_mig.adapters.kube.fields import time_text
 from knative_mig.adapters.kube.kinds import POD, REVISION
 from knative_mig.dev.serving import objects
 from knative_mig.dev.serving.objects import DEPLOYMENT, REPLICA_SET, Object
-from knative_mig.dev.serving.pods import DELETION_COST, first_to_go
+from knative_mig.dev.serving.pods import DELETION_COST, first_to_go, is_ready
 from knative_mig.dev.serving.settings import Settings
+from knative_mig.dev.serving.writes import Change
 from tests.rigs.serving_world import START, ServingWorld
 
 NOW = START
@@ -67,6 +68,13 @@ def test_of_equal_pods_those_go_that_share_their_node() -> None:
     assert [each["metadata"]["name"] for each in first_to_go(pods, [*pods, *other], 1, NOW)] == ["a"]
 
 
+def test_a_pod_takes_requests_while_it_runs_is_ready_and_is_not_being_deleted() -> None:
+    ending = pod("a")
+    ending["metadata"]["deletionTimestamp"] = time_text(NOW)
+    found = [is_ready(each) for each in (pod("a"), pod("a", ready_s=None), pod("a", phase="Pending"), ending)]
+    assert found == [True, False, False, False]
+
+
 def test_the_pod_that_the_mover_marked_is_the_one_that_goes() -> None:
     world = ServingWorld(Settings(always_schedulable=True))
     world.autoscaler.wants["llm-00001"] = 3
@@ -112,6 +120,13 @@ def test_an_annotation_on_a_revision_rolls_its_pods_with_none_missing() -> None:
             if not objects.condition(each, "Ready"):
                 world.run(each)
     assert most == 5
+    renewals = [
+        each.patch["spec"]
+        for each in world.wrote
+        if isinstance(each, Change) and "template" in each.patch.get("spec", {})
+    ]
+    assert [each for each in renewals if "replicas" in each] == []
+    assert renewals
     assert old not in world.names(REPLICA_SET)
     assert len(world.names(REPLICA_SET)) == 1
     assert {objects.annotations(each)["team"] for each in world.pods()} == {"a"}
@@ -126,6 +141,7 @@ def test_a_scaling_annotation_on_a_revision_reaches_the_autoscaler_and_no_pod() 
     name = "autoscaling.knative.dev/min-scale"
     world.patch(REVISION, world.get(REVISION, "llm-00001"), {"metadata": {"annotations": {name: "2"}}})
     world.settle()
+    assert world.names(POD) == before
     assert world.autoscaler.asked["llm-00001"].annotations[name] == "2"
     world.patch(REVISION, world.get(REVISION, "llm-00001"), {"metadata": {"annotations": {name: None}}})
     world.settle()

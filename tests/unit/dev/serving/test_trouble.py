@@ -137,6 +137,8 @@ def test_a_quota_says_its_no_as_a_replica_failure_until_there_is_room() -> None:
     world.after(30)
     assert len(world.pods()) == 1
     assert world.condition(DEPLOYMENT, "llm-00001-deployment", "ReplicaFailure") == ("", "", "")
+    assert world.condition(REVISION, "llm-00001") == ("Unknown", "Deploying", "")
+    assert world.condition(CONFIGURATION, "llm") == ("Unknown", "", "")
     world.run_pods()
     assert world.condition(SERVICE, "llm")[0] == "True"
 
@@ -242,3 +244,19 @@ def test_an_autoscaler_that_is_gone_is_forgotten() -> None:
     world.patch(POD_AUTOSCALER, body, {"metadata": {"deletionTimestamp": "2027-01-15T08:00:00Z"}})
     world.settle()
     assert world.autoscaler.forgotten[-1] == "llm-00001"
+
+
+def test_a_function_that_falls_ill_is_not_replaced_by_an_older_one() -> None:
+    world = ServingWorld()
+    world.apply("llm")
+    world.run_pods()
+    world.apply("llm", image="dev.local/llm:v2")
+    world.run_pods()
+    (pod,) = world.pods("llm-00002")
+    world.run(pod, **crashed(137, "killed"))
+    world.settle()
+    assert world.condition(REVISION, "llm-00002") == ("False", "ExitCode137", "Container failed with: killed")
+    assert world.condition(REVISION, "llm-00001")[0] == "True"
+    assert world.get(SERVICE, "llm")["status"]["latestReadyRevisionName"] == "llm-00002"
+    world.run_pods()
+    assert world.condition(SERVICE, "llm")[0] == "True"

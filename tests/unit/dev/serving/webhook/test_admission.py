@@ -160,6 +160,13 @@ def test_a_feature_of_the_cluster_lets_its_field_in() -> None:
     assert admitted(service(nodeSelector={"gpu": "a"}), settings=settings) == ""
 
 
+def test_a_template_that_keeps_its_name_is_not_given_newer_defaults() -> None:
+    old = service(name="llm-blue")
+    assert defaulted(SERVICE, old, old, PLAIN, "dev")["spec"]["template"] == old["spec"]["template"]
+    renamed = service(name="llm-green")
+    assert defaulted(SERVICE, renamed, old, PLAIN, "dev")["spec"]["template"] != renamed["spec"]["template"]
+
+
 def test_a_template_that_keeps_its_name_keeps_all_else() -> None:
     old = defaulted(SERVICE, service(name="llm-blue"), None, PLAIN, "dev")
     new = json.loads(json.dumps(old))
