@@ -15,7 +15,7 @@ from knative_mig.dev.serving.controllers import KINDS, Name, Neighbours, Pass, d
 from knative_mig.dev.serving.objects import SERVICE, WATCHED, Failure, Object, Seen
 from knative_mig.dev.serving.scaling import Active, Activity, Answer, Asked, Mode
 from knative_mig.dev.serving.settings import Settings
-from knative_mig.dev.serving.writes import Change, Create, Delete, Tell
+from knative_mig.dev.serving.writes import Change, Create, Delete, Tell, difference
 from knative_mig.ports.kube import Key
 from tests.fake_api.patches import merged
 
@@ -112,7 +112,7 @@ class ServingWorld:
         if (before := self.objects[SERVICE].get(Key("default", name))) is None:
             self.create(SERVICE, body)
         else:
-            self.patch(SERVICE, before, {"spec": body["spec"]})
+            self.patch(SERVICE, before, {"spec": difference(before["spec"], body["spec"])})
         if settle:
             self.settle()
         return self.get(SERVICE, name)
