@@ -36,7 +36,9 @@ def decide(seen: Seen, key: Key, autoscaler: Autoscaler) -> Decided:
     wanted = Wanted()
     conditions = Conditions(body, NEEDED, seen.now)
     way = seen.get(SERVERLESS_SERVICE, key)
-    fields = {name: each for name, each in objects.status(body).items() if name != "conditions"}
+    # Its schema wants both names from the first status on, although there are none yet.
+    fields: Object = {"serviceName": "", "metricsServiceName": ""}
+    fields |= {name: each for name, each in objects.status(body).items() if name != "conditions"}
     if way is not None and not objects.is_owned(way, body):
         conditions.false(
             _ACTIVE, "NotOwned", f'There is an existing ServerlessService "{key.name}" that we do not own.'

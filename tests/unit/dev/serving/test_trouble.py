@@ -7,6 +7,7 @@ import pytest
 from knative_mig.adapters.kube.kinds import POD, POD_AUTOSCALER, REVISION, Kind
 from knative_mig.dev.serving.objects import CONFIGURATION, DEPLOYMENT, REPLICA_SET, ROUTE, SERVICE, Object
 from knative_mig.dev.serving.settings import Settings
+from knative_mig.dev.serving.writes import Change
 from tests.rigs.serving_world import ServingWorld
 
 LATE = "ProgressDeadlineExceeded"
@@ -235,6 +236,14 @@ def test_a_class_that_nobody_here_serves_is_left_to_whoever_does() -> None:
     world.run_pods()
     assert world.autoscaler.asked == {}
     assert world.condition(REVISION, "llm-00001") == ("Unknown", "Deploying", "")
+
+
+def test_an_autoscalers_first_status_has_all_that_its_schema_requires() -> None:
+    world = ServingWorld()
+    world.apply("llm")
+    first = next(each for each in world.wrote if isinstance(each, Change) and each.kind is POD_AUTOSCALER)
+    status = first.patch["status"]
+    assert (status["serviceName"], status["metricsServiceName"]) == ("", "")
 
 
 def test_an_autoscaler_that_is_gone_is_forgotten() -> None:
