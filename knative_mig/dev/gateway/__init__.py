@@ -1,0 +1,15 @@
+"""Function URLs on one loopback port: what Knative's ingress, activator and queue-proxies do with a request.
+
+    routing      which revision: the Host header against the Routes' traffic and tags
+    hall         where it waits, who counts it, and which pod takes it: `throttle`, `load`, `pod_traffic`
+    timeouts     how long it may take, until its answer begins and as a whole
+    http_head    heads of requests and answers, `framing` their bodies, `forwarding` what a hop changes in them
+    replies      what is answered here, as Knative words it
+
+These are pure: they do no I/O, and `now` is passed in. Around them:
+
+    server       the port: a thread a connection, which `connection` serves request by request
+    exchange     one request with one pod, piece by piece in both directions; `pod_connections` are kept for the next
+    gateway      the hall behind a lock, and its stats each second
+    mirrors      Routes, Revisions, Pods and ServerlessServices as the hall knows them: `parse`
+"""

@@ -1,0 +1,281 @@
+"""What the client sends goes to the pod as it comes, and the answer back to the client: the bytes of one request.
+
+Made by `exchange` for one connection to a pod. Neither side is waited for alone: whoever hangs up ends it at once, one
+that does not read holds nothing up but itself, and time runs out whatever they do.
+
+The subtle thing is the end of an answer that has begun. A pod that goes away leaves the client with a part, without its
+end; where the time is over, an answer in chunks is ended with a text that says so, as Knative does.
+"""
+
+import select
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
+
+from knative_mig.dev.gateway.forwarding import answer_bytes, switched_bytes
+from knative_mig.dev.gateway.framing import END, BodyThrough, BrokenBody, framed
+from knative_mig.dev.gateway.http_head import (
+    LARGEST_HEAD,
+    AnswerHead,
+    NoAnswer,
+    Plain,
+    RequestHead,
+    ToTheEnd,
+    answer_head,
+    get,
+)
+from knative_mig.dev.gateway.replies import Reply
+from knative_mig.dev.gateway.timeouts import Deadlines
+
+GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR  # who shuts its sending side is gone, as for Envoy
+_PIECE: Final = 64 * 1024
+_SWITCHING: Final = 101
+
+
+class ClientGone(ConnectionError):
+    pass
+
+
+class Cut(ConnectionError):
+    """The client has a part of an answer, and gets no more of it."""
+
+
+class PodGone(Exception):
+    """Or what it says is no answer."""
+
+
+class TimeIsOver(Exception):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request whose turn it is."""
+
+    client: socket.socket
+    head: RequestHead
+    sent: bytes  # the head, as the pod gets it
+    unread: bytes  # what has come behind the head
+    deadlines: Deadlines
+    clock: Callable[[], float]
+    timed_out: Reply
+    closes: Callable[[], bool]  # the client's connection after this, whatever it wants
+
+    def left_s(self) -> float:
+        left_s = self.deadlines.left_s(self.clock())
+        if left_s <= 0:
+            raise TimeIsOver
+        return left_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """The client has its answer."""
+
+    keeps: bool  # its connection can be used again
+    unread: bytes  # what it has already sent behind this request
+
+
+class Pump:
+    def __init__(self, asked: Asked, pod: socket.socket) -> None:
+        self.has_sent = False  # something to the pod
+        self.has_heard = False  # something from it
+        self._asked = asked
+        self._client, self._pod = asked.client, pod
+        self._body = BodyThrough(asked.head.body, chunked=not isinstance(asked.head.body, Plain))
+        self._to_pod = asked.sent
+        self._is_deaf = False  # the pod takes nothing more, and may have said why
+        self._unread = b""  # of the pod: the beginning of a head
+        self._head: AnswerHead | None = None
+        self._answer = _NONE_YET
+        self._keeps = False
+        self._to_client = b""
+        self._is_tunnel = False
+        self._poll = select.poll()
+        self._masks = {self._client.fileno(): 0, pod.fileno(): 0}
+
+    @property
+    def has_begun(self) -> bool:
+        """The client may have got something."""
+        return self._head is not None
+
+    @property
+    def is_reusable(self) -> bool:
+        """Both sides of it are at the end of a message."""
+        head = self._head
+        if head is None or head.closes or self._is_tunnel or self._is_deaf or self._to_pod:
+            return False
+        return self._body.is_over and self._answer.is_over and not self._answer.rest
+
+    def run(self) -> Passed:
+        """ClientGone, PodGone, TimeIsOver; BrokenBody: what the client sends."""
+        self._to_pod += self._body.feed(self._asked.unread)
+        self._flush_pod()
+        client = self._client.fileno()
+        while self._head is None or not self._answer.is_over or self._to_client:
+            self._await()
+            for number, events in self._poll.poll(ceil(self._asked.left_s() * 1000)):
+                if number == client:
+                    self._from_client(events)
+                else:
+                    self._from_pod(events)
+        return self._passed()
+
+    def ended_by_time(self) -> Passed | Reply:
+        """Cut."""
+        if self._head is None:
+            return self._asked.timed_out
+        if self._answer.chunked and not self._to_client:
+            self._to_client = framed(self._asked.timed_out.body) + END
+            self._flush_client()
+            if not self._to_client:
+                return self._passed()
+        raise Cut("its time is over")
+
+    def _passed(self) -> Passed:
+        return Passed(keeps=self._keeps and self._body.is_over, unread=self._body.rest)
+
+    def _await(self) -> None:
+        """Who is behind is not given more, so that what is read for it is bounded."""
+        reads = not self._to_pod and not self._is_deaf and (self._is_tunnel or not self._body.is_over)
+        client = GONE | (select.POLLIN if reads else 0) | (select.POLLOUT if self._to_client else 0)
+        pod = (0 if self._to_client else select.POLLIN) | (select.POLLOUT if self._to_pod else 0)
+        self._await_on(self._client.fileno(), client)
+        self._await_on(self._pod.fileno(), pod)
+
+    def _await_on(self, number: int, mask: int) -> None:
+        before, self._masks[number] = self._masks[number], mask
+        if mask == before:
+            return
+        if mask:
+            self._poll.register(number, mask)
+        else:
+            self._poll.unregister(number)  # else its end would be told again and again
+
+    # -- from the client to the pod ------------------------------------------------------------------------------------
+
+    def _from_client(self, events: int) -> None:
+        if events & select.POLLOUT:
+            self._flush_client()
+        if events & select.POLLIN:
+            data = _received(self._client, ClientGone)
+            if data:
+                self._to_pod += data if self._is_tunnel else self._body.feed(data)
+                self._flush_pod()
+        elif events & GONE:
+            raise ClientGone
+
+    def _flush_pod(self) -> None:
+        try:
+            while self._to_pod and not self._is_deaf:
+                sent = self._pod.send(self._to_pod)
+                self.has_sent = True
+                self._to_pod = self._to_pod[sent:]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._is_deaf = True
+        if self._is_deaf:
+            self._to_pod = b""
+
+    # -- from the pod to the client ------------------------------------------------------------------------------------
+
+    def _from_pod(self, events: int) -> None:
+        if events & select.POLLOUT:
+            self._flush_pod()
+        if events & (select.POLLIN | select.POLLHUP | select.POLLERR):
+            try:
+                data = _received(self._pod, PodGone)
+            except PodGone as gone:
+                self._pod_ended(gone)
+            else:
+                if data:
+                    self.has_heard = True
+                    self._take(data)
+            self._flush_client()
+
+    def _pod_ended(self, gone: PodGone) -> None:
+        if self._head is None:
+            raise gone
+        try:
+            self._to_client += self._answer.end()
+        except BrokenBody as error:
+            raise PodGone("unexpected EOF") from error
+
+    def _take(self, data: bytes) -> None:
+        if self._head is None:
+            data = self._take_head(self._unread + data)
+        if self._head is not None and data:
+            try:
+                self._to_client += self._answer.feed(data)
+            except BrokenBody as error:
+                raise PodGone(f"malformed HTTP response: {error}") from error
+        if self._to_client and not self._is_tunnel:
+            self._asked.deadlines.wrote(self._asked.clock())
+
+    def _take_head(self, data: bytes) -> bytes:
+        """What is behind it. Informational ones are for the ingress, which drops them."""
+        while self._head is None:
+            text, found, rest = data.partition(b"\r\n\r\n")
+            if len(text) > LARGEST_HEAD:
+                raise PodGone("malformed HTTP response: its head is too large")
+            if not found:
+                self._unread = data
+                return b""
+            try:
+                head = answer_head(text, is_bare=self._asked.head.method == "HEAD")
+            except NoAnswer as error:
+                raise PodGone(str(error)) from error
+            data = rest
+            if head.status == _SWITCHING:
+                self._switch(head)
+            elif head.status < 200:
+                self._asked.deadlines.wrote(self._asked.clock())
+            else:
+                self._begin(head)
+        return data
+
+    def _begin(self, head: AnswerHead) -> None:
+        """What is still to be sent of the request is sent meanwhile; but there will be no other on this connection."""
+        has_no_body = self._asked.head.method == "HEAD" or head.status in {204, 304}
+        self._head = head
+        self._answer = BodyThrough(head.body, chunked=not isinstance(head.body, Plain))
+        self._keeps = self._body.is_over and not self._asked.head.closes and not self._asked.closes()
+        self._to_client = answer_bytes(head, closes=not self._keeps, has_no_body=has_no_body)
+
+    def _switch(self, head: AnswerHead) -> None:
+        if get(head.fields, "upgrade").lower() != self._asked.head.upgrade or not self._asked.head.upgrade:
+            raise PodGone("it changed to a protocol that nobody asked for")
+        self._head, self._is_tunnel = head, True
+        self._answer = BodyThrough(ToTheEnd(), chunked=False)
+        self._to_client = switched_bytes(head)
+        self._to_pod += self._body.rest
+        self._flush_pod()
+
+    def _flush_client(self) -> None:
+        try:
+            while self._to_client:
+                sent = self._client.send(self._to_client)
+                self._to_client = self._to_client[sent:]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise ClientGone from error
+
+
+_NONE_YET: Final = BodyThrough(Plain(0), chunked=False)
+
+
+def _received(whom: socket.socket, gone: type[ClientGone] | type[PodGone]) -> bytes:
+    """Nothing: there is nothing yet."""
+    try:
+        data = whom.recv(_PIECE)
+    except BlockingIOError:
+        return b""
+    except OSError as error:
+        raise gone(f"read tcp: {(error.strerror or type(error).__name__).lower()}") from error
+    if not data:
+        raise gone("EOF")
+    return data

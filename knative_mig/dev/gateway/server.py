@@ -1,0 +1,163 @@
+"""The port of the gateway: who connects gets a thread, as far as there are places.
+
+Made by the composing process; `serve` is a thread's body. The subtle thing is who goes when all places are taken: the
+one that has been without a request for longest. One with a request is cut off for nobody, whether it is held or served;
+so who finds only such is told to come again.
+"""
+
+import errno
+import logging
+import socket
+import threading
+import time
+from typing import Final
+
+from knative_mig.dev.gateway.connection import Connection
+from knative_mig.dev.gateway.gateway import Gateway
+
+MOST_CONNECTIONS: Final = 12_000  # a thread each, of some tens of KiB
+_WAITING: Final = 4096  # for a thread, in the kernel
+_PAUSE_S: Final = 0.1  # where there are no files left
+_NO_ROOM: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 21\r\nConnection: close\r\n\r\ntoo many connections\n"
+)
+
+log = logging.getLogger(__name__)
+
+
+class GatewayServer:
+    """Bound as soon as it is made, so that a port that is taken fails the start; port 0 takes any."""
+
+    def __init__(self, host: str, port: int, gateway: Gateway, *, at_most: int = MOST_CONNECTIONS) -> None:
+        self._gateway = gateway
+        self._at_most = at_most
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._open: set[socket.socket] = set()
+        self._idle: dict[socket.socket, None] = {}  # the longest first
+        self._stopping = False
+        self._socket = socket.create_server((host, port), backlog=_WAITING)
+
+    @property
+    def port(self) -> int:
+        return int(self._socket.getsockname()[1])
+
+    def serve(self) -> None:
+        """Until `stop`."""
+        while True:
+            try:
+                client, address = self._socket.accept()
+            except OSError as error:
+                if self._stopping:
+                    return
+                if error.errno in {errno.EMFILE, errno.ENFILE}:
+                    log.warning("No connection can be taken: %s.", error.strerror)
+                    with self._lock:
+                        self._let_go()
+                    time.sleep(_PAUSE_S)
+                continue
+            self._take(client, address[0])
+
+    def stop(self, within_s: float) -> bool:
+        """Nobody is taken any more, and who has no request goes; whether all others had their answers by then."""
+        with self._lock:
+            self._stopping = True
+            # Closing it does not wake who accepts; ending what it does, does.
+            self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
+            while self._let_go():
+                pass
+            done = self._changed.wait_for(lambda: not self._open, within_s)
+            for each in self._open:
+                _end(each)
+        return done
+
+    def _take(self, client: socket.socket, address: str) -> None:
+        with self._lock:
+            has_room = not self._stopping and (len(self._open) < self._at_most or self._let_go())
+            if has_room:
+                self._open.add(client)
+        if not has_room:
+            _refuse(client)
+            return
+        try:
+            threading.Thread(target=self._serve_one, args=(client, address), name="gateway client", daemon=True).start()
+        except RuntimeError as error:  # there is no room for a thread
+            log.warning("A connection was refused: %s.", error)
+            _refuse(client)
+            self._gone(client)
+
+    def _serve_one(self, client: socket.socket, address: str) -> None:
+        try:
+            Connection(client, address, self._gateway, _Place(self, client)).serve()
+        except Exception:
+            log.exception("A request from %s could not be answered", address)
+        finally:
+            client.close()
+            self._gone(client)
+
+    def _gone(self, client: socket.socket) -> None:
+        with self._lock:
+            self._open.discard(client)
+            self._idle.pop(client, None)
+            self._changed.notify_all()
+
+    def _let_go(self) -> bool:
+        """Of the one that has been idle for longest; its own thread closes it. Whether there was one."""
+        longest = next(iter(self._idle), None)
+        if longest is None:
+            return False
+        del self._idle[longest]
+        self._open.discard(longest)
+        _end(longest)
+        return True
+
+    # -- what a connection says of itself ------------------------------------------------------------------------------
+
+    def idles(self, client: socket.socket) -> None:
+        with self._lock:
+            self._idle[client] = None
+            if self._stopping:
+                self._let_go()
+
+    def is_asked(self, client: socket.socket) -> None:
+        with self._lock:
+            self._idle.pop(client, None)
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping
+
+
+class _Place:
+    __slots__ = ("_client", "_server")
+
+    def __init__(self, server: GatewayServer, client: socket.socket) -> None:
+        self._server = server
+        self._client = client
+
+    def idles(self) -> None:
+        self._server.idles(self._client)
+
+    def is_asked(self) -> None:
+        self._server.is_asked(self._client)
+
+    def closes(self) -> bool:
+        return self._server.is_stopping
+
+
+def _refuse(client: socket.socket) -> None:
+    client.setblocking(False)  # noqa: FBT003  the standard library's
+    try:
+        client.send(_NO_ROOM)
+    except OSError as error:
+        log.debug("a connection had ended: %s", error)
+    client.close()
+
+
+def _end(client: socket.socket) -> None:
+    try:
+        client.shutdown(socket.SHUT_RDWR)
+    except OSError as error:
+        log.debug("a connection had ended: %s", error)
