@@ -140,6 +140,7 @@ def _request(method: str, target: str, fields: Fields) -> RequestHead | Reply:
     body = _body(codings, lengths)
     if isinstance(body, str):
         return replies.bad_request(body)
+    body = body or Plain(0)
     if expects and expects != "100-continue":
         return replies.of_error(HTTPStatus.EXPECTATION_FAILED, f"{shown(expects)} cannot be expected here")
     return RequestHead(
@@ -147,7 +148,7 @@ def _request(method: str, target: str, fields: Fields) -> RequestHead | Reply:
         target=target,
         host=host,
         fields=fields,
-        body=body or Plain(0),
+        body=body,
         closes="close" in connection,
         awaits_continue=bool(expects) and body != Plain(0),
         # A client that would rather speak HTTP/2 goes on as it began, as it does with Knative's ingress.
