@@ -28,10 +28,8 @@ def test_what_is_told_of_a_chunk_and_behind_the_last_is_dropped() -> None:
 
 def test_what_has_a_length_ends_with_it_and_the_rest_is_the_next_one() -> None:
     through = BodyThrough(Plain(4), chunked=False)
-    assert through.feed(b"ab") == b"ab"
-    assert not through.is_over
-    assert through.feed(b"cdGET /") == b"cd"
-    assert through.is_over
+    assert (through.feed(b"ab"), through.is_over) == (b"ab", False)
+    assert (through.feed(b"cdGET /"), through.is_over) == (b"cd", True)
     assert through.rest == b"GET /"
     assert through.feed(b" more") == b""
     assert through.rest == b"GET / more"
@@ -45,10 +43,8 @@ def test_what_is_behind_the_last_chunk_is_the_next_one() -> None:
 
 def test_a_body_to_the_connections_end_becomes_chunks() -> None:
     through = BodyThrough(ToTheEnd(), chunked=True)
-    assert through.feed(b"abc") == b"3\r\nabc\r\n"
-    assert not through.is_over
-    assert through.end() == b"0\r\n\r\n"
-    assert through.is_over
+    assert (through.feed(b"abc"), through.is_over) == (b"3\r\nabc\r\n", False)
+    assert (through.end(), through.is_over) == (b"0\r\n\r\n", True)
     assert through.end() == b""
 
 
