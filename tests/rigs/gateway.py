@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final, Self
@@ -146,14 +146,25 @@ class ScriptedPod:
         finally:
             line.close()
 
-    def close(self) -> None:
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+    def behave(self, behaviour: Behaviour) -> None:
+        """From the next connection on; those that are there end."""
+        self._behaviour = behaviour
+        self._end_lines()
+
+    def _end_lines(self) -> None:
         for line in self.lines:
-            try:
+            with suppress(OSError):
                 line.socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                line.close()
+
+    def deafen(self) -> None:
+        """Nobody can connect any more."""
+        if self.listener.fileno() >= 0:
+            self.listener.shutdown(socket.SHUT_RDWR)
+            self.listener.close()
+
+    def close(self) -> None:
+        self.deafen()
+        self._end_lines()
         for thread in self._threads:
             thread.join(PATIENCE_S)
         assert not self.failures

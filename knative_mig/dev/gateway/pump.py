@@ -194,7 +194,8 @@ class Pump:
                 if data:
                     self.has_heard = True
                     self._take(data)
-            self._flush_client()
+            finally:
+                self._flush_client()  # also where the pod has just broken off: what was whole is the client's
 
     def _pod_ended(self, gone: PodGone) -> None:
         if self._head is None:

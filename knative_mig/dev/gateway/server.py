@@ -62,10 +62,10 @@ class GatewayServer:
     def stop(self, within_s: float) -> bool:
         """Nobody is taken any more, and who has no request goes; whether all others had their answers by then."""
         with self._lock:
-            self._stopping = True
-            # Closing it does not wake who accepts; ending what it does, does.
-            self._socket.shutdown(socket.SHUT_RDWR)
-            self._socket.close()
+            if not self._stopping:
+                self._stopping = True
+                self._socket.shutdown(socket.SHUT_RDWR)  # which wakes who accepts; closing alone does not
+                self._socket.close()
             while self._let_go():
                 pass
             done = self._changed.wait_for(lambda: not self._open, within_s)
@@ -78,6 +78,7 @@ class GatewayServer:
             has_room = not self._stopping and (len(self._open) < self._at_most or self._let_go())
             if has_room:
                 self._open.add(client)
+                self._idle[client] = None
         if not has_room:
             _refuse(client)
             return
