@@ -145,13 +145,23 @@ def test_a_stream_whose_time_is_over_ends_with_a_word_of_it(rig: GatewayRig, lim
 def test_an_answer_with_a_length_whose_time_is_over_is_cut(rig: GatewayRig) -> None:
     def stops(line: Line) -> None:
         line.head()
-        line.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\none")
+        line.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"one " * 1100)
         assert line.has_ended()
 
     rig.pod(rig.function(limits=Limits(whole_s=0.2)), stops)
     client = rig.asks()
-    assert client.head().endswith(b"\r\n\r\n")
-    assert client.hear_all() == b"one"
+    client.head()
+    assert client.hear_all() == b"one " * 1100
+
+
+def test_one_of_which_little_has_come_is_none(rig: GatewayRig) -> None:
+    def stops(line: Line) -> None:
+        line.head()
+        line.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\none")
+        assert line.has_ended()
+
+    rig.pod(rig.function(limits=Limits(whole_s=0.2)), stops)
+    assert rig.asks().answer()[1] == b"activator request timeout"
 
 
 def test_a_websocket_has_never_begun_an_answer(rig: GatewayRig) -> None:

@@ -22,7 +22,7 @@ from knative_mig.dev.gateway.exchange import exchange
 from knative_mig.dev.gateway.forwarding import request_bytes
 from knative_mig.dev.gateway.gateway import Gateway
 from knative_mig.dev.gateway.hall import Entered
-from knative_mig.dev.gateway.http_head import LARGEST_HEAD, RequestHead, request_head, too_large
+from knative_mig.dev.gateway.http_head import LARGEST_HEAD, Plain, RequestHead, request_head, too_large
 from knative_mig.dev.gateway.pump import GONE, Asked, ClientGone, Passed
 from knative_mig.dev.gateway.replies import Reply
 from knative_mig.dev.gateway.throttle import Stand
@@ -81,9 +81,16 @@ class Connection:
             if not outcome.keeps:
                 self._hear_out()
             return outcome.keeps
-        closes = head.closes or head.has_body or self._place.closes()
+        closes = head.closes or not self._is_past(head) or self._place.closes()
         self._reply(outcome, closes=closes, is_bare=head.method == "HEAD")
         return not closes
+
+    def _is_past(self, head: RequestHead) -> bool:
+        """Whether the body of a request that was refused has come as a whole, with its head; it is then thrown away."""
+        if not isinstance(head.body, Plain) or head.body.length > len(self._unread):
+            return False
+        self._unread = self._unread[head.body.length :]
+        return True
 
     def _outcome(self, head: RequestHead) -> Passed | Reply:
         revision = self._gateway.revision_at(head.host)
@@ -114,6 +121,7 @@ class Connection:
         sent = request_bytes(head, client=self._address, request_id=str(uuid.uuid4()), by_activator=ticket.by_activator)
         asked = Asked(
             client=self._client,
+            pod=ticket.pod,
             head=head,
             sent=sent,
             unread=self._unread,
@@ -122,7 +130,7 @@ class Connection:
             timed_out=timed_out,
             closes=self._place.closes,
         )
-        return exchange(asked, ticket.pod, self._gateway.connections)
+        return exchange(asked, self._gateway.connections)
 
     def _has_turn_within(self, bell: Bell, deadlines: Deadlines, clock: Callable[[], float]) -> bool:
         poll = select.poll()

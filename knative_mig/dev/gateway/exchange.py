@@ -11,7 +11,6 @@ from math import ceil
 from typing import Final
 
 from knative_mig.dev.gateway import replies
-from knative_mig.dev.gateway.facts import Pod
 from knative_mig.dev.gateway.framing import BrokenBody
 from knative_mig.dev.gateway.pod_connections import PodConnections, begun, patiences_s, refused
 from knative_mig.dev.gateway.pump import GONE, Asked, ClientGone, Cut, Passed, PodGone, Pump, TimeIsOver
@@ -22,12 +21,13 @@ _MADE_REPEATABLE: Final = ("idempotency-key", "x-idempotency-key")
 _BETWEEN_DIALS_S: Final = 0.03
 
 
-def exchange(asked: Asked, pod: Pod, connections: PodConnections) -> Passed | Reply:
+def exchange(asked: Asked, connections: PodConnections) -> Passed | Reply:
     """A Reply: the client has got nothing yet. ClientGone; Cut."""
+    pod = asked.pod
     while True:
         kept = connections.take(pod)
         try:
-            connection = kept or _dialed(asked, pod)
+            connection = kept or _dialed(asked)
         except OSError as error:
             if isinstance(error, ClientGone):
                 raise
@@ -66,10 +66,10 @@ def _may_repeat(asked: Asked, pump: Pump) -> bool:
     return not pump.has_sent or head.method in _REPEATABLE or any(map(head.get, _MADE_REPEATABLE))
 
 
-def _dialed(asked: Asked, pod: Pod) -> socket.socket:
+def _dialed(asked: Asked) -> socket.socket:
     """OSError: it is refused, or nobody takes it. ClientGone, TimeIsOver."""
     for patience_s in patiences_s():
-        connection, is_there = begun(pod)
+        connection, is_there = begun(asked.pod)
         try:
             if is_there or _is_there_within(asked, connection, patience_s):
                 return connection

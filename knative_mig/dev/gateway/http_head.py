@@ -5,6 +5,7 @@ is smuggled in another; pure, and by hand, since http.server takes ten times as 
 What is refused is what Knative's ingress refuses; it says nothing of why, and this does.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -174,7 +175,7 @@ def answer_head(head: bytes, *, is_bare: bool) -> AnswerHead:
     first, _, rest = head.decode("latin-1").partition("\r\n")
     answer = _ANSWER.fullmatch(first)
     if answer is None:
-        raise NoAnswer(f"malformed HTTP response {shown(first)}")
+        raise NoAnswer(f"malformed HTTP response {json.dumps(first[:60])}")
     fields = _fields(f"{rest}\r\n" if rest else "")
     if fields is None:
         raise NoAnswer("malformed HTTP response: a header is not one")

@@ -3,8 +3,9 @@
 Made by `exchange` for one connection to a pod. Neither side is waited for alone: whoever hangs up ends it at once, one
 that does not read holds nothing up but itself, and time runs out whatever they do.
 
-The subtle thing is the end of an answer that has begun. A pod that goes away leaves the client with a part, without its
-end; where the time is over, an answer in chunks is ended with a text that says so, as Knative does.
+The subtle thing is when an answer has begun. A stream has with its head: a pod that goes away then leaves the client
+with a part, and where the time is over the stream is ended with a text that says so. An answer that says how long it is
+begins when a buffer is full of it or all has come, as in Knative's proxies: until then it can still become an error.
 """
 
 import select
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
+from knative_mig.dev.gateway.facts import Pod
 from knative_mig.dev.gateway.forwarding import answer_bytes, switched_bytes
 from knative_mig.dev.gateway.framing import END, BodyThrough, BrokenBody, framed
 from knative_mig.dev.gateway.http_head import (
@@ -31,7 +33,10 @@ from knative_mig.dev.gateway.timeouts import Deadlines
 
 GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR  # who shuts its sending side is gone, as for Envoy
 _PIECE: Final = 64 * 1024
+_GATHERED: Final = 4096  # bytes, as Go's net/http gathers them
 _SWITCHING: Final = 101
+_STREAM: Final = "text/event-stream"
+_BROKEN: Final = "net/http: HTTP/1.x transport connection broken: "
 
 
 class ClientGone(ConnectionError):
@@ -43,7 +48,7 @@ class Cut(ConnectionError):
 
 
 class PodGone(Exception):
-    """Or what it says is no answer."""
+    """Or what it says is no answer: in Go's words."""
 
 
 class TimeIsOver(Exception):
@@ -55,6 +60,7 @@ class Asked:
     """A request whose turn it is."""
 
     client: socket.socket
+    pod: Pod
     head: RequestHead
     sent: bytes  # the head, as the pod gets it
     unread: bytes  # what has come behind the head
@@ -91,6 +97,8 @@ class Pump:
         self._head: AnswerHead | None = None
         self._answer = _NONE_YET
         self._keeps = False
+        self._gathers = False
+        self._gathered = b""
         self._to_client = b""
         self._is_tunnel = False
         self._poll = select.poll()
@@ -99,7 +107,7 @@ class Pump:
     @property
     def has_begun(self) -> bool:
         """The client may have got something."""
-        return self._head is not None
+        return self._head is not None and not self._gathered
 
     @property
     def is_reusable(self) -> bool:
@@ -125,7 +133,7 @@ class Pump:
 
     def ended_by_time(self) -> Passed | Reply:
         """Cut."""
-        if self._head is None:
+        if not self.has_begun:
             return self._asked.timed_out
         if self._answer.chunked and not self._to_client:
             self._to_client = framed(self._asked.timed_out.body) + END
@@ -160,7 +168,10 @@ class Pump:
         if events & select.POLLOUT:
             self._flush_client()
         if events & select.POLLIN:
-            data = _received(self._client, ClientGone)
+            try:
+                data = _received(self._client)
+            except OSError as error:
+                raise ClientGone from error
             if data:
                 self._to_pod += data if self._is_tunnel else self._body.feed(data)
                 self._flush_pod()
@@ -187,9 +198,9 @@ class Pump:
             self._flush_pod()
         if events & (select.POLLIN | select.POLLHUP | select.POLLERR):
             try:
-                data = _received(self._pod, PodGone)
-            except PodGone as gone:
-                self._pod_ended(gone)
+                data = _received(self._pod)
+            except OSError as error:
+                self._pod_ended(self._worded(error))
             else:
                 if data:
                     self.has_heard = True
@@ -197,22 +208,36 @@ class Pump:
             finally:
                 self._flush_client()  # also where the pod has just broken off: what was whole is the client's
 
-    def _pod_ended(self, gone: PodGone) -> None:
+    def _worded(self, error: OSError) -> str:
+        if isinstance(error, _Ended):
+            return "EOF"
+        host, port = self._pod.getsockname()
+        return f"read tcp {host}:{port}->{self._asked.pod}: read: {(error.strerror or type(error).__name__).lower()}"
+
+    def _pod_ended(self, how: str) -> None:
         if self._head is None:
-            raise gone
+            raise PodGone(how)
         try:
-            self._to_client += self._answer.end()
+            self._pass_on(self._answer.end())
         except BrokenBody as error:
-            raise PodGone("unexpected EOF") from error
+            raise PodGone(how) from error
 
     def _take(self, data: bytes) -> None:
         if self._head is None:
             data = self._take_head(self._unread + data)
-        if self._head is not None and data:
+        if self._head is not None:
             try:
-                self._to_client += self._answer.feed(data)
+                self._pass_on(self._answer.feed(data))
             except BrokenBody as error:
-                raise PodGone(f"malformed HTTP response: {error}") from error
+                raise PodGone(f"{_BROKEN}{error}") from error
+
+    def _pass_on(self, data: bytes) -> None:
+        if self._gathers:
+            self._gathered += data
+            if len(self._gathered) < _GATHERED and not self._answer.is_over:
+                return
+            data, self._gathered = self._gathered, b""
+        self._to_client += data
         if self._to_client and not self._is_tunnel:
             self._asked.deadlines.wrote(self._asked.clock())
 
@@ -221,14 +246,14 @@ class Pump:
         while self._head is None:
             text, found, rest = data.partition(b"\r\n\r\n")
             if len(text) > LARGEST_HEAD:
-                raise PodGone("malformed HTTP response: its head is too large")
+                raise PodGone(f"{_BROKEN}its head is too large")
             if not found:
                 self._unread = data
                 return b""
             try:
                 head = answer_head(text, is_bare=self._asked.head.method == "HEAD")
             except NoAnswer as error:
-                raise PodGone(str(error)) from error
+                raise PodGone(f"{_BROKEN}{error}") from error
             data = rest
             if head.status == _SWITCHING:
                 self._switch(head)
@@ -244,11 +269,17 @@ class Pump:
         self._head = head
         self._answer = BodyThrough(head.body, chunked=not isinstance(head.body, Plain))
         self._keeps = self._body.is_over and not self._asked.head.closes and not self._asked.closes()
-        self._to_client = answer_bytes(head, closes=not self._keeps, has_no_body=has_no_body)
+        self._gathers = isinstance(head.body, Plain) and not get(head.fields, "content-type").startswith(_STREAM)
+        sent = answer_bytes(head, closes=not self._keeps, has_no_body=has_no_body)
+        if self._gathers:
+            self._gathered = sent
+        else:
+            self._to_client = sent
 
     def _switch(self, head: AnswerHead) -> None:
-        if get(head.fields, "upgrade").lower() != self._asked.head.upgrade or not self._asked.head.upgrade:
-            raise PodGone("it changed to a protocol that nobody asked for")
+        wanted, got = self._asked.head.upgrade, get(head.fields, "upgrade").lower()
+        if got != wanted or not wanted:
+            raise PodGone(f'backend tried to switch protocol "{got}" when "{wanted}" was requested')
         self._head, self._is_tunnel = head, True
         self._answer = BodyThrough(ToTheEnd(), chunked=False)
         self._to_client = switched_bytes(head)
@@ -269,14 +300,16 @@ class Pump:
 _NONE_YET: Final = BodyThrough(Plain(0), chunked=False)
 
 
-def _received(whom: socket.socket, gone: type[ClientGone] | type[PodGone]) -> bytes:
-    """Nothing: there is nothing yet."""
+class _Ended(ConnectionError):
+    pass
+
+
+def _received(whom: socket.socket) -> bytes:
+    """Nothing: there is nothing yet. OSError: nothing more will come."""
     try:
         data = whom.recv(_PIECE)
     except BlockingIOError:
         return b""
-    except OSError as error:
-        raise gone(f"read tcp: {(error.strerror or type(error).__name__).lower()}") from error
     if not data:
-        raise gone("EOF")
+        raise _Ended
     return data
