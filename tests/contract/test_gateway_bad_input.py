@@ -97,6 +97,13 @@ def test_a_client_that_ends_in_the_middle_of_its_body_ends_it_at_the_pod(rig: Ga
     until(lambda: rig.running(revision) == 0)
 
 
+def test_a_head_that_does_not_come_to_its_end_is_not_waited_for() -> None:
+    with gateway_rig(head_within_s=0.2) as rig:
+        head, body = rig.client().say(b"GET / HTTP/1.1\r\nHost: ").answer()
+        assert head.startswith(b"HTTP/1.1 408 ")
+        assert body == b"the head of the request does not come to its end\n"
+
+
 def test_random_bytes_are_answered_or_ended(rig: GatewayRig) -> None:
     chance = random.Random(7)
     for _ in range(100):

@@ -28,12 +28,13 @@ from knative_mig.dev.gateway.replies import Reply
 from knative_mig.dev.gateway.throttle import Stand
 from knative_mig.dev.gateway.timeouts import Deadlines
 
-HEAD_WITHIN_S: Final = 10.0  # from its first byte to its last
 IDLE_S: Final = 3600.0  # as Envoy has it; who is idle goes first when places are short
 _TAKES_WITHIN_S: Final = 5.0  # an answer of ours
 _HEARS_OUT_S: Final = 2.0
 _HEARS_OUT: Final = 8 * 1024 * 1024  # bytes
 _PIECE: Final = 64 * 1024
+
+_TOO_SLOW: Final = replies.of_error(HTTPStatus.REQUEST_TIMEOUT, "the head of the request does not come to its end")
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +52,16 @@ class Place(Protocol):
 
 
 class Connection:
-    def __init__(self, client: socket.socket, address: str, gateway: Gateway, place: Place) -> None:
+    def __init__(
+        self, client: socket.socket, address: str, gateway: Gateway, place: Place, *, head_within_s: float
+    ) -> None:
         client.setblocking(False)  # noqa: FBT003  the standard library's
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._client = client
         self._address = address
         self._gateway = gateway
         self._place = place
+        self._head_within_s = head_within_s
         self._unread = b""
 
     def serve(self) -> None:
@@ -156,13 +160,13 @@ class Connection:
             self._place.idles()
             self._unread = self._received(time.monotonic() + IDLE_S).lstrip(b"\r\n")
             self._place.is_asked()
-        until = time.monotonic() + HEAD_WITHIN_S
+        until = time.monotonic() + self._head_within_s
         while b"\r\n\r\n" not in self._unread:
             if len(self._unread) > LARGEST_HEAD or self._unread.startswith(b"\x16\x03"):
                 break
             data = self._received(until)
             if not data:
-                return None
+                return None if time.monotonic() < until else _TOO_SLOW
             self._unread = (self._unread + data).lstrip(b"\r\n")
         text, _, rest = self._unread.partition(b"\r\n\r\n")
         if len(text) > LARGEST_HEAD:

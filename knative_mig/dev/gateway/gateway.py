@@ -72,11 +72,11 @@ class Gateway:
     def pod_changed(self, key: Key, facts: PodFacts | None) -> None:
         with self._lock:
             begun = self._hall.pod_changed(key, facts, self.clock())
+            at = facts.at if facts is not None else None
+            before = self._addresses.pop(key, None)
+            if at is not None:
+                self._addresses[key] = at
         _ring(begun)
-        at = facts.at if facts is not None else None
-        before = self._addresses.pop(key, None)
-        if at is not None:
-            self._addresses[key] = at
         if before is not None and before != at:
             self.connections.forget(before)
 
@@ -89,11 +89,16 @@ class Gateway:
     def tell(self, stop: threading.Event) -> None:
         """The autoscaler, each second, until `stop`: a thread's body."""
         at = self.clock()
-        while not stop.wait(max(0.0, (at := at + TELLS_EACH_S) - self.clock())):
+        while not stop.wait(max(0.0, (at := max(at + TELLS_EACH_S, self.clock())) - self.clock())):
             with self._lock:
                 messages = self._hall.report(self.clock())
             if messages:
                 self._autoscaler.told(messages)
+
+    def is_by_activator(self, revision: Key) -> bool:
+        """Whether a probe of its service finds the activator, which the autoscaler waits for before it goes to zero."""
+        with self._lock:
+            return self._hall.is_by_activator(revision)
 
     def scraped(self, revision: Key) -> Mapping[Key, Stat]:
         """What the queue-proxies of its ready pods answer, by pod: averages over the second that `tell` ended last."""

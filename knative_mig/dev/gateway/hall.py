@@ -80,8 +80,7 @@ class Hall:
         served = self._revisions.get(revision)
         if served is None:
             return replies.no_revision(revision)
-        throttle = served.throttle
-        by_activator = revision not in self._direct or not throttle.has_pods
+        throttle, by_activator = served.throttle, self.is_by_activator(revision)
         ticket = Ticket(revision=revision, by_activator=by_activator, ring=ring)
         # One that finds no place is counted too, as in Knative: what comes is demand.
         poke = self._reporter.came(revision, now) if by_activator else None
@@ -96,6 +95,11 @@ class Hall:
         if ticket.stand is not Stand.HELD:
             self._at_its_pod(ticket, now)
         return Entered(ticket=ticket, limits=served.facts.limits, poke=poke)
+
+    def is_by_activator(self, revision: Key) -> bool:
+        """Where a request of it goes now; and who would answer a probe that looks for the activator."""
+        served = self._revisions.get(revision)
+        return revision not in self._direct or served is None or not served.throttle.has_pods
 
     def leave(self, ticket: Ticket, now: float) -> list[Ticket]:
         """It is done, or has given up; to be said once. Those who run instead."""

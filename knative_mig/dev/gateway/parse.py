@@ -34,12 +34,11 @@ def route(body: Mapping[str, Any]) -> RouteFacts:
 def revision(body: Mapping[str, Any]) -> RevisionFacts:
     top = Fields(body)
     spec = top.child("spec")
-    whole_s = spec.optional_integer("timeoutSeconds")
     return RevisionFacts(
         uid=top.child("metadata").name("uid"),
         concurrency=spec.optional_integer("containerConcurrency") or 0,
         limits=Limits(
-            whole_s=DEFAULT_S if whole_s is None else whole_s,
+            whole_s=spec.optional_integer("timeoutSeconds") or DEFAULT_S,
             answer_begins_s=spec.optional_integer("responseStartTimeoutSeconds") or 0,
             idle_s=spec.optional_integer("idleTimeoutSeconds") or 0,
         ),

@@ -15,6 +15,7 @@ from typing import Final
 from knative_mig.dev.gateway.connection import Connection
 from knative_mig.dev.gateway.gateway import Gateway
 
+HEAD_WITHIN_S: Final = 10.0  # from its first byte to its last
 MOST_CONNECTIONS: Final = 12_000  # a thread each, of some tens of KiB
 _WAITING: Final = 4096  # for a thread, in the kernel
 _PAUSE_S: Final = 0.1  # where there are no files left
@@ -29,8 +30,17 @@ log = logging.getLogger(__name__)
 class GatewayServer:
     """Bound as soon as it is made, so that a port that is taken fails the start; port 0 takes any."""
 
-    def __init__(self, host: str, port: int, gateway: Gateway, *, at_most: int = MOST_CONNECTIONS) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        gateway: Gateway,
+        *,
+        at_most: int = MOST_CONNECTIONS,
+        head_within_s: float = HEAD_WITHIN_S,
+    ) -> None:
         self._gateway = gateway
+        self._head_within_s = head_within_s
         self._at_most = at_most
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -91,7 +101,8 @@ class GatewayServer:
 
     def _serve_one(self, client: socket.socket, address: str) -> None:
         try:
-            Connection(client, address, self._gateway, _Place(self, client)).serve()
+            place = _Place(self, client)
+            Connection(client, address, self._gateway, place, head_within_s=self._head_within_s).serve()
         except Exception:
             log.exception("A request from %s could not be answered", address)
         finally:

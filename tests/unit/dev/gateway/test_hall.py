@@ -95,6 +95,7 @@ def test_without_the_activator_in_the_way_only_the_pods_count() -> None:
     story = Story(concurrency=1)
     story.pod(1)
     story.hall.direct_changed(FN, is_direct=True)
+    assert not story.hall.is_by_activator(FN)
     runs, queues = story.enter(), story.enter()
     assert (runs.poke, queues.ticket.stand) == (None, Stand.QUEUES)
     assert story.hall.report(101.0) == []
@@ -120,6 +121,7 @@ def test_without_the_activator_a_pod_that_is_full_says_so_and_the_request_was_de
 def test_without_a_pod_there_is_always_the_activator() -> None:
     story = Story()
     story.hall.direct_changed(FN, is_direct=True)
+    assert story.hall.is_by_activator(FN)
     entered = story.enter()
     assert entered.poke is not None
     assert story.pod(1) == [entered.ticket]

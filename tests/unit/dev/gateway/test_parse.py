@@ -56,7 +56,8 @@ def test_a_revision_has_its_limits_or_knatives() -> None:
     assert parse.revision({"metadata": {"uid": "u"}, "spec": spec}) == RevisionFacts(
         uid="u", concurrency=3, limits=Limits(whole_s=600, answer_begins_s=400, idle_s=60)
     )
-    assert parse.revision({"metadata": {"uid": "u"}}) == RevisionFacts(uid="u", concurrency=0, limits=Limits())
+    for body in ({"metadata": {"uid": "u"}}, {"metadata": {"uid": "u"}, "spec": {"timeoutSeconds": 0}}):
+        assert parse.revision(body) == RevisionFacts(uid="u", concurrency=0, limits=Limits())
 
 
 def test_a_ready_pod_is_where_its_container_listens() -> None:
