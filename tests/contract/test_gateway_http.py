@@ -19,13 +19,15 @@ def chunked(*pieces: bytes) -> bytes:
 
 
 def test_requests_of_a_client_share_its_connection_and_one_to_the_pod(rig: GatewayRig) -> None:
-    pod = rig.pod(rig.function())
+    revision = rig.function()
+    pod = rig.pod(revision)
     client = rig.client()
     for _ in range(3):
         head, body = client.say(request()).answer()
         assert head.startswith(b"HTTP/1.1 200 OK\r\n")
         assert body == b"ok"
     assert len(pod.lines) == 1
+    until(lambda: rig.running(revision) == 0)
     assert rig.asks().answer()[1] == b"ok"  # another client's
     assert len(pod.lines) == 1
 

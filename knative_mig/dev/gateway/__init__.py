@@ -9,7 +9,7 @@
 These are pure: they do no I/O, and `now` is passed in. Around them:
 
     server       the port: a thread a connection, which `connection` serves request by request
-    exchange     one request with one pod, piece by piece in both directions; `pod_connections` are kept for the next
+    exchange     one request (`asked`) with one pod; `pump` moves its bytes, `pod_connections` are kept for the next
     gateway      the hall behind a lock, and its stats each second
     mirrors      Routes, Revisions, Pods and ServerlessServices as the hall knows them: `parse`
 """

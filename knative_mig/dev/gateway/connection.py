@@ -17,13 +17,13 @@ from math import ceil
 from typing import Final, Protocol
 
 from knative_mig.dev.gateway import replies
+from knative_mig.dev.gateway.asked import GONE, Asked, ClientGone, Passed
 from knative_mig.dev.gateway.bell import Bell
 from knative_mig.dev.gateway.exchange import exchange
 from knative_mig.dev.gateway.forwarding import request_bytes
 from knative_mig.dev.gateway.gateway import Gateway
 from knative_mig.dev.gateway.hall import Entered
 from knative_mig.dev.gateway.http_head import LARGEST_HEAD, Plain, RequestHead, request_head, too_large
-from knative_mig.dev.gateway.pump import GONE, Asked, ClientGone, Passed
 from knative_mig.dev.gateway.replies import Reply
 from knative_mig.dev.gateway.throttle import Stand
 from knative_mig.dev.gateway.timeouts import Deadlines

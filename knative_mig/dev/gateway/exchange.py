@@ -11,9 +11,10 @@ from math import ceil
 from typing import Final
 
 from knative_mig.dev.gateway import replies
+from knative_mig.dev.gateway.asked import GONE, Asked, ClientGone, Cut, Passed, PodGone, TimeIsOver
 from knative_mig.dev.gateway.framing import BrokenBody
 from knative_mig.dev.gateway.pod_connections import PodConnections, begun, patiences_s, refused
-from knative_mig.dev.gateway.pump import GONE, Asked, ClientGone, Cut, Passed, PodGone, Pump, TimeIsOver
+from knative_mig.dev.gateway.pump import Pump
 from knative_mig.dev.gateway.replies import Reply
 
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})

@@ -105,7 +105,7 @@ class Throttle:
     # -- by the activator ----------------------------------------------------------------------------------------------
 
     def _ask_any(self, ticket: Ticket) -> bool:
-        if not self._held and (place := self._with_room()) is not None:
+        if (place := self._with_room()) is not None:  # then nobody is held: whoever makes room hands it on
             self._run(ticket, place)
             return True
         if len(self._held) >= MOST_HELD:
