@@ -152,6 +152,18 @@ def test_who_is_held_for_a_revision_that_is_deleted_stays_and_a_new_one_of_that_
     assert story.hall.leave(held, story.now) == []
 
 
+def test_a_revision_that_was_made_anew_between_two_looks_is_another() -> None:
+    story = Story(concurrency=1)
+    story.pod(1)
+    busy = story.enter().ticket
+    story.concurrency = 0
+    story.hall.revision_changed(FN, story.facts("uid-2"), story.now)
+    assert story.enter().ticket.stand is Stand.RUNS
+    assert story.enter().ticket.stand is Stand.RUNS
+    assert story.hall.leave(busy, story.now) == []
+    assert story.hall.loads()[FN] == Load(held=0, running=2)
+
+
 def test_pods_that_are_there_before_their_revision_count_once_it_comes() -> None:
     hall = Hall(lambda _: 0)
     at = a_pod(1)
