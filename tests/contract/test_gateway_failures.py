@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.rigs.gateway import OK, GatewayRig, Line, gateway_rig, request, until
+from tests.rigs.gateway import OK, GatewayRig, Line, answers, gateway_rig, request, until
 
 
 @pytest.fixture(name="rig")
@@ -39,6 +39,15 @@ def test_a_pod_that_hangs_up_without_an_answer_is_a_bad_gateway(rig: GatewayRig)
     assert head.startswith(b"HTTP/1.1 502 ")
     assert body == b"EOF\n"
     assert len(pod.lines) == 1
+
+
+def test_a_client_whose_request_had_come_as_a_whole_goes_on_after_an_error(rig: GatewayRig) -> None:
+    rig.pod(rig.function(), Line.head)
+    rig.pod(rig.function("two"))
+    client = rig.client()
+    client.say(request("Content-Length: 2", method="POST") + b"hi" + request(name="two"))
+    assert client.answer()[0].startswith(b"HTTP/1.1 502 ")
+    assert client.answer()[1] == b"ok"
 
 
 @pytest.mark.parametrize(
@@ -119,13 +128,17 @@ def test_a_read_that_meets_a_connection_just_as_it_ends_is_asked_again(rig: Gate
     assert sum(b"/again" in head for head in stale.heard) == 2
 
 
-@pytest.mark.parametrize("lines", [(), ("Content-Length: 0",)], ids=["no body", "an empty one"])
-def test_one_that_does_something_is_not(rig: GatewayRig, lines: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("method", "lines"),
+    [("POST", ()), ("POST", ("Content-Length: 0",)), ("GET", ("Content-Length: 2",))],
+    ids=["without a body", "with an empty one", "a read with a body"],
+)
+def test_one_that_may_do_something_is_not(rig: GatewayRig, method: str, lines: tuple[str, ...]) -> None:
     stale = Stale()
     rig.pod(rig.function(), stale)
     client = rig.client()
     assert client.say(request()).answer()[1] == b"ok"
-    head, body = client.say(request(*lines, method="POST", path="/once")).answer()
+    head, body = client.say(request(*lines, method=method, path="/once") + b"hi" * ("2" in str(lines))).answer()
     assert head.startswith(b"HTTP/1.1 502 ")
     assert body == b"EOF\n" or body.endswith(b": read: connection reset by peer\n")
     assert sum(b"/once" in head for head in stale.heard) == 1
@@ -163,6 +176,22 @@ def test_a_connection_that_ended_while_nobody_used_it_is_not_used(rig: GatewayRi
         head, body = client.say(request("Content-Length: 2", method="POST") + b"hi").answer()
         assert body == b"ok", head
         assert served.acquire(timeout=30)
+        assert len(pod.lines) == number + 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more than that",
+    ],
+    ids=["says that it closes", "says more than its answer"],
+)
+def test_a_connection_that_is_not_at_the_end_of_an_answer_is_not_used_again(rig: GatewayRig, answer: bytes) -> None:
+    pod = rig.pod(rig.function(), answers(answer))
+    client = rig.client()
+    for number in range(3):
+        assert client.say(request()).answer()[1] == b"ok"
         assert len(pod.lines) == number + 1
 
 

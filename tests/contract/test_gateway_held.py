@@ -207,6 +207,16 @@ def test_a_pod_that_is_deleted_finishes_and_is_then_idle(rig: GatewayRig) -> Non
     until(lambda: leaving.lines[0].socket.fileno() < 0)  # nothing keeps it from ending
 
 
+def test_a_pod_that_is_deleted_while_nobody_asks_it_is_let_go_at_once(rig: GatewayRig) -> None:
+    revision = rig.function()
+    pod = rig.pod(revision)
+    assert rig.asks().answer()[1] == b"ok"
+    until(lambda: rig.running(revision) == 0)
+    assert pod.lines[0].socket.fileno() >= 0
+    rig.ready(revision, pod.at, is_ready=False)
+    until(lambda: pod.lines[0].socket.fileno() < 0)
+
+
 def test_a_body_is_not_read_before_its_turn(rig: GatewayRig) -> None:
     revision = rig.function()
     client = rig.asks("Content-Length: 5", method="POST", body=b"hello")

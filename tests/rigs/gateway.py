@@ -1,5 +1,6 @@
 """A gateway on a port of its own, pods that do as a test says, and clients that speak for themselves."""
 
+import logging
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final, Self
 
+from knative_mig.dev.gateway import __name__ as gateway_package
 from knative_mig.dev.gateway.facts import Pod, PodFacts, RevisionFacts, RouteFacts, Traffic
 from knative_mig.dev.gateway.gateway import Gateway
 from knative_mig.dev.gateway.load import Told
@@ -43,21 +45,24 @@ class Line:
     def hear_to(self, end: bytes) -> bytes:
         """All up to there; EOFError: it ended before."""
         while end not in self.unread:
-            data = self.socket.recv(65536)
-            if not data:
-                raise EOFError(self.unread)
-            self.unread += data
+            self.unread += self._piece()
         text, _, self.unread = self.unread.partition(end)
         return text + end
 
     def hear(self, length: int) -> bytes:
-        while len(self.unread) < length:
-            data = self.socket.recv(65536)
-            if not data:
-                raise EOFError(self.unread)
-            self.unread += data
-        text, self.unread = self.unread[:length], self.unread[length:]
-        return text
+        pieces, left = [self.unread], length - len(self.unread)
+        while left > 0:
+            pieces.append(self._piece())
+            left -= len(pieces[-1])
+        heard = b"".join(pieces)
+        self.unread = heard[length:]
+        return heard[:length]
+
+    def _piece(self) -> bytes:
+        data = self.socket.recv(65536)
+        if not data:
+            raise EOFError(f"it ended, and the last was {self.unread[-100:]!r}")
+        return data
 
     def hear_all(self) -> bytes:
         """To its end."""
@@ -226,6 +231,17 @@ class _Told:
         self._told.extend(messages)
 
 
+class _Errors(logging.Handler):
+    """Of the gateway itself: whatever comes, it has none."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(f"{record.getMessage()}: {record.exc_info}")
+
+
 @contextmanager
 def gateway_rig(*, at_most: int = 200, head_within_s: float = PATIENCE_S) -> Iterator[GatewayRig]:
     told: list[Told] = []
@@ -234,6 +250,8 @@ def gateway_rig(*, at_most: int = 200, head_within_s: float = PATIENCE_S) -> Ite
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     rig = GatewayRig(gateway, server, told)
+    errors = _Errors()
+    logging.getLogger(gateway_package).addHandler(errors)
     try:
         yield rig
     finally:
@@ -244,3 +262,5 @@ def gateway_rig(*, at_most: int = 200, head_within_s: float = PATIENCE_S) -> Ite
         assert server.stop(PATIENCE_S)
         thread.join(PATIENCE_S)
         gateway.connections.close()
+        logging.getLogger(gateway_package).removeHandler(errors)
+    assert errors.records == []

@@ -60,6 +60,14 @@ def test_one_that_is_silent_is_told_of_once_and_its_next_request_is_a_first_one(
     assert reporter.came(REVISION, 103.5) == Told(revision=REVISION, stat=FIRST)
 
 
+def test_a_request_that_comes_with_the_end_of_the_second_is_not_forgotten() -> None:
+    reporter = Reporter()
+    reporter.came(REVISION, 101.0)
+    assert reporter.report(101.0) == [told(0.0, 0)]
+    reporter.went(REVISION, 101.5)
+    assert reporter.report(102.0) == [told(0.5, 0)]
+
+
 def test_a_held_request_is_told_of_each_second() -> None:
     reporter = Reporter()
     reporter.came(REVISION, 100.0)
