@@ -107,6 +107,13 @@ def test_a_pod_that_leaves_is_asked_no_more(cluster: Cluster, leave: Callable[[C
     assert line.answer()[1] == b"another"
 
 
+def test_pods_of_no_revision_are_not_even_looked_at(cluster: Cluster) -> None:
+    cluster.put("Pod", "somebodys", {"status": {"phase": "Running"}})
+    pod = cluster.pod()
+    until(lambda: pod.at.key in cluster.rig.gateway.scraped(FN))
+    assert cluster.mirrors._pods.counts.unreadable == 0
+
+
 def test_traffic_moves_with_the_route_and_a_tag_gets_a_url(cluster: Cluster) -> None:
     cluster.put("Revision", "fn-00002", {"spec": {}})
     new = ScriptedPod(answers(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew"))

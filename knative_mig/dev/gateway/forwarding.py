@@ -89,6 +89,4 @@ def switched_bytes(head: AnswerHead) -> bytes:
 
 def _named(fields: Fields) -> set[str]:
     """What the Connection headers name."""
-    return {
-        each.strip().lower() for name, value in fields if name.lower() == "connection" for each in value.split(",")
-    } - {"host", "content-length"}
+    return {each.strip().lower() for name, value in fields if name.lower() == "connection" for each in value.split(",")}
