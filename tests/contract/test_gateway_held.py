@@ -217,6 +217,14 @@ def test_a_pod_that_is_deleted_while_nobody_asks_it_is_let_go_at_once(rig: Gatew
     until(lambda: pod.lines[0].socket.fileno() < 0)
 
 
+def test_limits_beyond_any_clock_are_limits(rig: GatewayRig) -> None:
+    revision = rig.function(limits=Limits(whole_s=1e12, answer_begins_s=1e12, idle_s=1e12))
+    client = rig.asks()
+    until(lambda: rig.held(revision) == 1)
+    rig.pod(revision)
+    assert client.answer()[1] == b"ok"
+
+
 def test_a_body_is_not_read_before_its_turn(rig: GatewayRig) -> None:
     revision = rig.function()
     client = rig.asks("Content-Length: 5", method="POST", body=b"hello")

@@ -175,6 +175,13 @@ def test_a_request_behind_a_body_is_not_part_of_it(rig: GatewayRig) -> None:
     assert [client.answer()[1] for _ in range(2)] == [b"ok", b"ok"]
 
 
+def test_empty_lines_before_a_request_are_none(rig: GatewayRig) -> None:
+    rig.pod(rig.function())
+    client = rig.client().say(b"\r\n\r\n" + request())
+    assert client.answer()[1] == b"ok"
+    assert client.say(b"\r\n").say(request()).answer()[1] == b"ok"
+
+
 def test_a_client_that_wants_to_close_is_closed_with_its_answer(rig: GatewayRig) -> None:
     rig.pod(rig.function())
     client = rig.asks("Connection: close")

@@ -5,11 +5,12 @@
     timeouts     how long it may take, until its answer begins and as a whole
     http_head    heads of requests and answers, `framing` their bodies, `forwarding` what a hop changes in them
     replies      what is answered here, as Knative words it
+    facts        what is known of Routes, Revisions and pods
 
 These are pure: they do no I/O, and `now` is passed in. Around them:
 
-    server       the port: a thread a connection, which `connection` serves request by request
+    server       the port: a thread a connection, which `connection` serves request by request; a `bell` ends its wait
     exchange     one request (`asked`) with one pod; `pump` moves its bytes, `pod_connections` are kept for the next
-    gateway      the hall behind a lock, and its stats each second
+    gateway      the hall behind a lock, and what it tells the autoscaler (`ports`)
     mirrors      Routes, Revisions, Pods and ServerlessServices as the hall knows them: `parse`
 """

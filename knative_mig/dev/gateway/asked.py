@@ -12,6 +12,7 @@ from knative_mig.dev.gateway.replies import Reply
 from knative_mig.dev.gateway.timeouts import Deadlines
 
 GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR  # who shuts its sending side is gone, as for Envoy
+LONGEST_WAIT_S: Final = 3600.0  # at once: a poll counts its milliseconds in 32 bits
 
 
 class ClientGone(ConnectionError):
@@ -43,10 +44,11 @@ class Asked:
     closes: Callable[[], bool]  # the client's connection after this, whatever it wants
 
     def left_s(self) -> float:
+        """As far as it can be waited at once. TimeIsOver."""
         left_s = self.deadlines.left_s(self.clock())
         if left_s <= 0:
             raise TimeIsOver
-        return left_s
+        return min(left_s, LONGEST_WAIT_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from math import ceil
 from typing import Final, Protocol
 
 from knative_mig.dev.gateway import replies
-from knative_mig.dev.gateway.asked import GONE, Asked, ClientGone, Passed
+from knative_mig.dev.gateway.asked import GONE, LONGEST_WAIT_S, Asked, ClientGone, Passed
 from knative_mig.dev.gateway.bell import Bell
 from knative_mig.dev.gateway.exchange import exchange
 from knative_mig.dev.gateway.forwarding import request_bytes
@@ -142,7 +142,7 @@ class Connection:
         poll.register(bell, select.POLLIN)
         try:
             while (left_s := deadlines.left_s(clock())) > 0:
-                ready = dict(poll.poll(ceil(left_s * 1000)))
+                ready = dict(poll.poll(ceil(min(left_s, LONGEST_WAIT_S) * 1000)))
                 if self._client.fileno() in ready:
                     raise ClientGone("it hung up while it waited")
                 if ready:
@@ -158,8 +158,11 @@ class Connection:
         self._unread = self._unread.lstrip(b"\r\n")
         if not self._unread:
             self._place.idles()
-            self._unread = self._received(time.monotonic() + IDLE_S).lstrip(b"\r\n")
+            data = self._received(time.monotonic() + IDLE_S)
             self._place.is_asked()
+            if not data:
+                return None
+            self._unread = data.lstrip(b"\r\n")
         until = time.monotonic() + self._head_within_s
         while b"\r\n\r\n" not in self._unread:
             if len(self._unread) > LARGEST_HEAD or self._unread.startswith(b"\x16\x03"):
