@@ -11,10 +11,11 @@ import click
 from knative_mig.adapters.program import Duration, run_program
 from knative_mig.core.inventory import NodeName
 from reconfigurer.agent.process import run
-from reconfigurer.agent.settings import LEGAL_GPUS, Inject, Settings
+from reconfigurer.agent.settings import LEGAL_GPUS, Inject, PodsBy, Settings
 
 _DEFAULT = Settings(node=NodeName("any"), gpus="nvml")
 _INJECT = [each.value for each in Inject]  # click would show an enum's names, not what they stand for
+_PODS_BY = [each.value for each in PodsBy]
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -24,6 +25,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--gpu-state", type=click.Path(dir_okay=False, path_type=Path), help="The file of simulated GPUs.")
 @click.option("--simulated-latency-ms", type=Duration(zero=True), default=0.0, help="Of simulated changes.")
 @click.option("--inject", type=click.Choice(_INJECT), default=Inject.CDI.value, show_default=True)
+@click.option("--pods-by", type=click.Choice(_PODS_BY), default=PodsBy.CGROUP.value, show_default=True)
 @click.option("--state-dir", type=_FOLDER, default=_DEFAULT.state_dir, show_default=True, help="Journal, hand-outs.")
 @click.option("--sockets-dir", type=_FOLDER, default=_DEFAULT.sockets_dir, show_default=True)
 @click.option("--cdi-dir", type=_FOLDER, default=_DEFAULT.cdi_dir, show_default=True)
@@ -41,6 +43,7 @@ def command(
     gpu_state: Path | None,
     simulated_latency_ms: float,
     inject: str,
+    pods_by: str,
     state_dir: Path,
     sockets_dir: Path,
     cdi_dir: Path,
@@ -61,6 +64,7 @@ def command(
             gpu_state=gpu_state,
             simulated_latency_s=simulated_latency_ms / 1000,
             inject=Inject(inject),
+            pods_by=PodsBy(pods_by),
             state_dir=state_dir,
             sockets_dir=sockets_dir,
             cdi_dir=cdi_dir,

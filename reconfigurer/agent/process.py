@@ -32,6 +32,7 @@ from knative_mig.adapters.gpu_worker import Deadlines, GpuWorker, Nvml, Simulate
 from knative_mig.adapters.journal_file import JournalFile
 from knative_mig.adapters.kubelet.pod_resources import KubeletPodResources
 from knative_mig.adapters.kubelet.registration import KubeletDevicePlugins
+from knative_mig.adapters.marked_pods import MarkedPods
 from knative_mig.adapters.ops_server import OpsServer
 from knative_mig.adapters.proc_pods import ProcPods
 from knative_mig.adapters.program import wait_until_told
@@ -64,7 +65,7 @@ from reconfigurer.agent.pod_loop import PodLoop
 from reconfigurer.agent.publisher import Identity, Publisher
 from reconfigurer.agent.release import ReleaseDesk
 from reconfigurer.agent.retry import Retry
-from reconfigurer.agent.settings import Inject, Settings
+from reconfigurer.agent.settings import Inject, PodsBy, Settings
 from reconfigurer.agent.simulated_holders import SimulatedHolders
 from reconfigurer.agent.slice_doors import SliceDoors
 from reconfigurer.agent.slice_uuids import SliceUuids
@@ -100,7 +101,8 @@ def run(settings: Settings) -> int:
         signal.signal(number, told_to_end)
     locks = only_agent(settings.state_dir)
     kube = KubeSide.connect(settings)
-    agent = Agent(settings, kube, ProcPods(), layout=kube.layout(settings.state_dir / "layout"), stop=stop)
+    processes = MarkedPods() if settings.pods_by is PodsBy.ENVIRONMENT else ProcPods()
+    agent = Agent(settings, kube, processes, layout=kube.layout(settings.state_dir / "layout"), stop=stop)
     agent.start()
     started.set()
     _log.info("the agent of node %s runs", settings.node)

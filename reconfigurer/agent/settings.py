@@ -30,6 +30,13 @@ class Inject(StrEnum):
     ENV = "env"  # NVIDIA's runtime reads NVIDIA_VISIBLE_DEVICES
 
 
+class PodsBy(StrEnum):
+    """How it shows of which pod a process is."""
+
+    CGROUP = "cgroup"  # as a kubelet has it
+    ENVIRONMENT = "environment"  # where there are no containers: anybody can say so of himself, so simulated GPUs alone
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     node: NodeName
@@ -37,6 +44,7 @@ class Settings:
     gpu_state: Path | None = None  # of simulated GPUs; None: in the state folder
     simulated_latency_s: float = 0.0  # of each call that makes or destroys something
     inject: Inject = Inject.CDI
+    pods_by: PodsBy = PodsBy.CGROUP
     state_dir: Path = Path("/var/lib/knative-mig")
     sockets_dir: Path = Path("/var/run/knative-mig/slices")
     cdi_dir: Path = Path("/var/run/cdi")
@@ -52,6 +60,8 @@ class Settings:
             raise BadInput(f"--gpus {self.gpus}: legal are {LEGAL_GPUS}")
         if self.simulated is not None:
             _check_simulated(self.gpus, self.simulated)
+        if self.pods_by is PodsBy.ENVIRONMENT and self.simulated is None:
+            raise BadInput(f"--pods-by {self.pods_by} is for simulated GPUs alone: legal here is {PodsBy.CGROUP}")
         if not self.node:
             raise BadInput("--node is empty: it is the name of the Node that this agent runs on")
         if not _NODE.fullmatch(self.node):

@@ -8,7 +8,7 @@ import yaml
 from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import MOST_GPUS_A_NODE
 from knative_mig.core.inventory import NodeName
-from reconfigurer.agent.settings import Settings
+from reconfigurer.agent.settings import PodsBy, Settings
 
 CRD = Path(__file__).parents[4] / "config" / "core" / "300-gpunode.yaml"
 
@@ -54,3 +54,9 @@ def test_a_node_may_have_as_many_as_its_gpu_node_can_name() -> None:
     properties = version["schema"]["openAPIV3Schema"]["properties"]
     named = [properties[part]["properties"]["gpus"]["maxItems"] for part in ("spec", "status")]
     assert named == [MOST_GPUS_A_NODE] * 2
+
+
+def test_on_hardware_nobody_may_say_himself_of_which_pod_he_is() -> None:
+    Settings(node=NodeName("n1"), gpus="simulated:1xA100-40GB", pods_by=PodsBy.ENVIRONMENT)
+    with pytest.raises(BadInput, match="--pods-by environment is for simulated GPUs alone: legal here is cgroup"):
+        Settings(node=NodeName("n1"), gpus="nvml", pods_by=PodsBy.ENVIRONMENT)
