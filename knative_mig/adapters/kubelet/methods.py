@@ -94,3 +94,4 @@ GET_ALLOCATABLE: Final = Method(
     resources.AllocatableResourcesRequest,
     resources.AllocatableResourcesResponse,
 )
+GET: Final = Method(_POD_RESOURCES, "Get", resources.GetPodResourcesRequest, resources.GetPodResourcesResponse)
