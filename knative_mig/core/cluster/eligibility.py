@@ -1,7 +1,7 @@
 """Decides on which nodes a pod can run, so that no slice is made where its pod would never be scheduled.
 
 Asks what the scheduler asks: node selector, required affinity, taints, cordons, readiness, and what is free of CPU,
-memory and pods. Called by `world`. The subtle thing is the shape: pods of one function differ in their names alone, so
+memory and pods. Called by `world`, and of it the scheduler stand-in of `knative-mig dev` calls `untolerated` and `selected`. The subtle thing is the shape: pods of one function differ in their names alone, so
 what is found for one of them holds for all, and only nodes that changed are looked at again.
 """
 
@@ -70,10 +70,10 @@ def why_not(shape: Shape, node: NodeFacts, free: Resources) -> str | None:
     """None: the pod can run there."""
     if not node.ready:
         return "not ready"
-    taint = _untolerated(shape.tolerations, node)
+    taint = untolerated(shape.tolerations, node)
     if taint:
         return "cordoned" if taint is CORDON else f"tainted {taint.key}"
-    if not _selected(shape, node):
+    if not selected(shape, node):
         return "not selected by the pod"
     return too_little(shape.asks, free)
 
@@ -88,7 +88,7 @@ def too_little(asks: Resources, free: Resources) -> str | None:
     return None
 
 
-def _untolerated(tolerations: tuple[Toleration, ...], node: NodeFacts) -> Taint | None:
+def untolerated(tolerations: tuple[Toleration, ...], node: NodeFacts) -> Taint | None:
     taints = (*node.taints, CORDON) if node.unschedulable else node.taints
     for taint in taints:
         if taint.effect is not Effect.PREFER_NO_SCHEDULE and not any(_tolerates(each, taint) for each in tolerations):
@@ -104,7 +104,7 @@ def _tolerates(toleration: Toleration, taint: Taint) -> bool:
     return toleration.exists or toleration.value == taint.value
 
 
-def _selected(shape: Shape, node: NodeFacts) -> bool:
+def selected(shape: Shape, node: NodeFacts) -> bool:
     if any(node.labels.get(key) != value for key, value in shape.selector):
         return False
     return shape.terms is None or any(_holds(term, node) for term in shape.terms)
