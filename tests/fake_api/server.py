@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.fake_api.binding import bound
 from tests.fake_api.faults import Faults
 from tests.fake_api.patches import merged, patched, strategically_merged
 from tests.fake_api.refusals import Refusal, expired
@@ -102,6 +103,8 @@ class Handler(BaseHTTPRequestHandler):
                 self._answer(200, self._list(at, query))
             case "POST" if below == "eviction":
                 self._evict(at, body)
+            case "POST" if below == "binding":
+                self._answer(201, store.update(at, lambda pod: bound(pod, body), trusted=True))
             case "POST":
                 name = body["metadata"].get("name") or _generated(body["metadata"].get("generateName", ""))
                 self._answer(201, store.create(Id(at.plural, namespace, name), body, manager=manager))
