@@ -1,0 +1,142 @@
+"""Starts containers as processes of this machine, and says how they ended: each behind a `shim` of its own.
+
+Called by `pod_worker`, and for commands of probes and hooks. The pipe to the shim is what ties a container to this
+process: when this one dies, by whatever signal, the pipe ends, and so does the container with all that it started.
+"""
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+_log = logging.getLogger(__name__)
+_SHIM: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("shim.py")))
+LOG_BYTES: Final = 10 * 1024 * 1024  # of a file, and
+LOG_FILES: Final = 3  # files of a container: the kubelet keeps a few more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path = Path("/")
+    log: Path | None = None  # None: the beginning of its output is in how it ended
+    log_bytes: int = LOG_BYTES
+    log_files: int = LOG_FILES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    code: int  # 128 and the signal, where it was one
+    signal: int
+    at: float  # seconds since the epoch
+    output: str = ""
+
+
+class NotStarted(Exception):
+    """There is no such program, or it may not be run; its text is that of container runtimes."""
+
+
+class Container:
+    """One life of one container. `pid` is of its first process."""
+
+    def __init__(self, shim: "subprocess.Popen[bytes]", pid: int, at: float) -> None:
+        self.pid, self.started_at = pid, at
+        self._shim = shim
+        self._lock = threading.Lock()
+        self._ended: Ended | None = None
+        self._over = threading.Event()
+
+    @classmethod
+    def start(cls, command: Command, on_end: Callable[["Container", Ended], None]) -> Self:
+        """Back when its program has begun. `on_end` is called on a thread of its own. NotStarted."""
+        asked = {
+            "argv": command.argv,
+            "env": dict(command.env),
+            "cwd": str(command.cwd),
+            "log": str(command.log) if command.log else None,
+            "log_bytes": command.log_bytes,
+            "log_files": command.log_files,
+        }
+        shim = subprocess.Popen(  # noqa: S603 - our own program
+            _SHIM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"LC_ALL": "C.UTF-8"}, start_new_session=True
+        )
+        assert shim.stdin is not None
+        assert shim.stdout is not None
+        with suppress(BrokenPipeError):
+            shim.stdin.write(json.dumps(asked).encode() + b"\n")
+            shim.stdin.flush()
+        answer = _answer(shim.stdout.readline())
+        if "started" not in answer:
+            shim.stdin.close()
+            shim.stdout.close()
+            shim.wait()
+            raise NotStarted(_why(answer, command))
+        container = cls(shim, int(str(answer["started"])), float(str(answer["at"])))
+        threading.Thread(
+            target=container._watch, args=(on_end,), name=f"container-{container.pid}", daemon=True
+        ).start()
+        return container
+
+    @property
+    def ended(self) -> Ended | None:
+        return self._ended
+
+    def wait(self, timeout_s: float | None = None) -> Ended | None:
+        self._over.wait(timeout_s)
+        return self._ended
+
+    def terminate(self) -> None:
+        self._say(b"TERM\n")
+
+    def kill(self) -> None:
+        self._say(b"KILL\n")
+
+    def _say(self, word: bytes) -> None:
+        assert self._shim.stdin is not None
+        with self._lock, suppress(BrokenPipeError, ValueError):  # it has ended
+            self._shim.stdin.write(word)
+            self._shim.stdin.flush()
+
+    def _watch(self, on_end: Callable[["Container", Ended], None]) -> None:
+        assert self._shim.stdin is not None
+        assert self._shim.stdout is not None
+        answer = _answer(self._shim.stdout.readline())
+        with self._lock, suppress(BrokenPipeError):
+            self._shim.stdin.close()
+        self._shim.stdout.close()
+        self._shim.wait()
+        if "exited" in answer:
+            code, number = int(str(answer["exited"])), int(str(answer["signal"]))
+            ended = Ended(code=code, signal=number, at=float(str(answer["at"])), output=str(answer["output"]))
+        else:
+            _log.warning("the shim of process %d was killed: how it ended is not known", self.pid)
+            ended = Ended(code=137, signal=9, at=self.started_at)
+        self._ended = ended
+        self._over.set()
+        on_end(self, ended)
+
+
+def _answer(line: bytes) -> Mapping[str, object]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _why(answer: Mapping[str, object], command: Command) -> str:
+    """As runc says it."""
+    name, text = command.argv[0], str(answer.get("failed") or "the shim failed")
+    where = str(answer.get("name") or name)
+    if where == str(command.cwd):
+        return f'unable to start container process: chdir to cwd ("{where}") set in config.json failed: {text}'
+    if answer.get("errno") == 2 and "/" not in name:
+        return f'unable to start container process: exec: "{name}": executable file not found in $PATH'
+    return f'unable to start container process: exec: "{name}": {text.lower()}'

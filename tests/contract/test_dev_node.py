@@ -1,0 +1,87 @@
+"""Pods as processes: scheduled, started, probed, restarted and ended, with slices of the project's real node agent."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from knative_mig.ports.kube import Key
+from tests.contract.node_rig import NodeRig, alive
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short name: a socket's path has 107 bytes at most."""
+    with TemporaryDirectory(prefix="node-") as name:
+        yield Path(name)
+
+
+class Held:
+    """The gateway, which says that a pod has traffic until it is let go."""
+
+    def __init__(self) -> None:
+        self.asked_of: set[Key] = set()
+        self.quiet = False
+
+    def is_quiet(self, pod: Key, uid: str) -> bool:  # noqa: ARG002
+        self.asked_of.add(pod)
+        return self.quiet
+
+
+def test_a_replica_on_a_slice_from_its_creation_to_its_end(folder: Path) -> None:
+    traffic = Held()
+    with NodeRig(folder, traffic=traffic) as rig:
+        # Without a slice it waits, and is told why as the real scheduler tells.
+        chat = rig.pod("chat", image="dev.local/tiny-llm:1", slice_="3g.20gb", function=True)
+        chat["spec"]["containers"][0]["ports"] = [{"containerPort": 8080}]
+        chat["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 0}, "successThreshold": 1}
+        rig.wait_for(lambda: rig.allocatable("3g.20gb") == "0")
+        rig.put(chat)
+        rig.wait_for(lambda: rig.condition("chat", "PodScheduled").get("reason") == "Unschedulable")
+        assert rig.condition("chat", "PodScheduled")["message"] == (
+            "0/1 nodes are available: 1 Insufficient nvidia.com/mig-3g.20gb. no new claims to deallocate, preemption: "
+            "0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        )
+
+        # The slice is made: it runs on it, and answers at its own address.
+        began = time.monotonic()
+        rig.want("3g.20gb@4")
+        rig.wait_for(lambda: rig.is_ready("chat"))
+        print(f"slice wanted -> Ready: {time.monotonic() - began:.2f} s")
+        assert rig.read("chat")["status"]["podIP"] == "127.64.0.1"
+        asked = {"model": "tiny-llm", "prompt": "Once", "max_tokens": 3}
+        status, answer = rig.ask("chat", "/v1/completions", asked)
+        assert (status, json.loads(answer)["usage"]["completion_tokens"]) == (200, 3)
+        rig.wait_for(lambda: rig.state_of("3g.20gb@4") == "Busy")
+        reasons = [reason for reason, _ in rig.events("chat")]
+        rig.wait_for(lambda: "Started" in [reason for reason, _ in rig.events("chat")])
+        assert {"FailedScheduling", "Scheduled"} <= set(reasons)
+
+        # Its processes are on the slice: relay and engine, as the driver sees them.
+        there = rig.processes("chat")
+        assert len(there) == 2
+        status_ = rig.gpu_node.status
+        assert status_ is not None
+        rig.wait_for(lambda: set(rig.gpu_node.status.gpus[0].slices[0].pids) == there)  # type: ignore[union-attr]
+
+        # It is deleted while the gateway still counts it: the relay gives the slice back, its pod goes on.
+        uid = rig.read("chat")["metadata"]["uid"]
+        rig.delete("chat")
+        began = time.monotonic()
+        rig.wait_for(lambda: rig.state_of("3g.20gb@4") == "Released")
+        print(f"deleted -> slice released: {time.monotonic() - began:.2f} s")
+        assert traffic.asked_of == {Key("default", "chat")}
+        assert len(rig.processes("chat")) == 1
+        traffic.quiet = True
+        rig.wait_for(lambda: rig.is_gone("chat"))
+        assert not rig.processes("chat", uid)
+        rig.wait_for(lambda: rig.state_of("3g.20gb@4") == "Idle")
+
+        # The place is another pod's.
+        began = rig.put({**chat, "metadata": {**chat["metadata"], "name": "next"}})
+        rig.wait_for(lambda: rig.is_ready("next"))
+        print(f"created -> Ready: {time.monotonic() - began:.2f} s")
+        assert alive(min(rig.processes("next")))
