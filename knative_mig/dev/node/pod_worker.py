@@ -83,12 +83,8 @@ class PodWorker:
             self._admit()
             while not self._done:
                 wait_s = self._look()
-                try:
-                    self._inbox.get(timeout=wait_s)()
-                except queue.Empty:
-                    continue
-                while not self._inbox.empty():
-                    self._inbox.get()()
+                if not self._done:
+                    self._take(wait_s)
         except Exception:  # noqa: BLE001 - one pod's, and the others run on
             _log.exception("pod %s/%s is given up", *self._names)
             for container, prober, _ in self._running.values():
@@ -97,6 +93,15 @@ class PodWorker:
         finally:
             self._free()
             self._over(self)
+
+    def _take(self, wait_s: float | None) -> None:
+        """All that has come, or nothing in that time."""
+        try:
+            self._inbox.get(timeout=wait_s)()
+        except queue.Empty:
+            return
+        while not self._inbox.empty():
+            self._inbox.get()()
 
     @property
     def _names(self) -> tuple[str, str]:

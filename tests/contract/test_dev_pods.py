@@ -1,0 +1,251 @@
+"""Pods as processes without any device: what they find around them, how they fail, how they end."""
+
+import base64
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from knative_mig.adapters.kube.kinds import POD
+from knative_mig.ports.kube import Key
+from tests.contract.node_rig import NodeRig, alive
+
+SERVES = f"""
+exec {sys.executable} -c "
+import http.server, os, signal, sys
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        well = self.path == '/' or os.path.exists(self.path.strip('/'))
+        self.send_response(200 if well else 503)
+        self.end_headers()
+    def log_message(self, *_): pass
+print('serving', flush=True)
+http.server.HTTPServer((os.environ['HOST'], int(os.environ['PORT'])), Answers).serve_forever()
+"
+"""
+
+
+@pytest.fixture
+def rig() -> Iterator[NodeRig]:
+    with TemporaryDirectory(prefix="node-") as name, NodeRig(Path(name), gpus="") as rig:
+        yield rig
+
+
+def test_a_command_of_this_machine_runs_in_place_of_an_image(rig: NodeRig) -> None:
+    rig.put(rig.pod("web", script=SERVES, readinessProbe={"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}))
+    rig.wait_for(lambda: rig.is_ready("web"))
+    assert rig.ask("web", "/")[0] == 200
+    assert rig.read("web")["status"]["phase"] == "Running"
+    rig.wait_for(lambda: "Started" in [reason for reason, _ in rig.events("web")])
+    assert {"Scheduled", "Created", "Started"} <= {reason for reason, _ in rig.events("web")}
+    assert rig.log("web") == "serving\n"
+
+
+def test_two_replicas_listen_on_the_same_port_each_at_its_own_address(rig: NodeRig) -> None:
+    for name in ("one", "two"):
+        rig.put(rig.pod(name, script=SERVES, readinessProbe={"tcpSocket": {"port": 8080}, "periodSeconds": 1}))
+    for name in ("one", "two"):
+        rig.wait_for(lambda name=name: rig.is_ready(name))  # type: ignore[misc]
+        assert rig.ask(name, "/")[0] == 200
+    assert len({rig.read(name)["status"]["podIP"] for name in ("one", "two")}) == 2
+
+
+def test_what_a_program_is_told_by_its_pod(rig: NodeRig) -> None:
+    secret = {"kind": "Secret", "metadata": {"namespace": "default", "name": "s"}}
+    rig.api.put_object({**secret, "data": {"key": base64.b64encode(b"hidden").decode()}})
+    config = {"kind": "ConfigMap", "metadata": {"namespace": "default", "name": "c"}, "data": {"A": "1", "B": "2"}}
+    rig.api.put_object(config)
+    script = (
+        'echo "$WHO $SECRET $P_A$P_B $HAS"; cat "$FILE"; echo; cat "$KNATIVE_MIG_DEV_ROOT/etc/config/A"; echo " $0"'
+    )
+    body = rig.pod(
+        "told",
+        command=["/bin/sh", "-c", script, "$(WHO)/etc/secret/key:/etc/secret/key"],
+        env=[
+            {"name": "WHO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "key"}}},
+            {"name": "HAS", "valueFrom": {"configMapKeyRef": {"name": "none", "key": "x", "optional": True}}},
+            {"name": "FILE", "value": "/etc/secret/key"},
+        ],
+        envFrom=[{"configMapRef": {"name": "c"}, "prefix": "P_"}],
+        volumeMounts=[{"name": "s", "mountPath": "/etc/secret"}, {"name": "c", "mountPath": "/etc/config"}],
+    )
+    body["spec"] |= {
+        "restartPolicy": "Never",
+        "volumes": [{"name": "s", "secret": {"secretName": "s"}}, {"name": "c", "configMap": {"name": "c"}}],
+    }
+    rig.put(body)
+    rig.wait_for(lambda: rig.read("told")["status"]["phase"] == "Succeeded")
+    first, second, third = rig.log("told").splitlines()
+    assert first == "told hidden 12 "
+    assert second == "hidden"
+    one, _, path = third.removeprefix("1 ").partition(":")
+    assert one == "told/etc/secret/key"  # within a word it is no path of the container's
+    assert Path(path).read_text() == "hidden"
+    assert rig.condition("told", "Ready")["reason"] == "PodCompleted"
+
+
+def test_a_secret_that_is_not_there_yet_is_waited_for(rig: NodeRig) -> None:
+    body = rig.pod(
+        "early", script="sleep 600", env=[{"name": "S", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
+    )
+    rig.put(body)
+    rig.wait_for(lambda: rig.waits_for("early") == "CreateContainerConfigError")
+    assert rig.container("early")["state"]["waiting"]["message"] == 'secret "s" not found'
+    assert rig.read("early")["status"]["phase"] == "Pending"
+    rig.wait_for(lambda: ("Failed", 'Error: secret "s" not found') in rig.events("early"))
+
+
+def test_an_image_that_nobody_has_is_told_as_a_registry_would(rig: NodeRig) -> None:
+    rig.put(rig.pod("far", image="ghcr.io/somebody/model:v1"))
+    rig.wait_for(lambda: rig.waits_for("far") == "ErrImagePull")
+    assert "it knows dev.local/tiny-llm; with a `command`" in rig.container("far")["state"]["waiting"]["message"]
+    rig.wait_for(lambda: rig.waits_for("far") == "ImagePullBackOff")
+    assert rig.container("far")["state"]["waiting"]["message"].startswith(
+        'Back-off pulling image "ghcr.io/somebody/model:v1": ErrImagePull: '
+    )
+    rig.delete("far")
+    rig.wait_for(lambda: rig.is_gone("far"))
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "reason", "message"),
+    [
+        (["/bin/sh", "-c", "echo no; exit 3"], 3, "Error", "no\n"),
+        (["no-such-program"], 128, "StartError", 'exec: "no-such-program": executable file not found in $PATH'),
+    ],
+    ids=["exits-at-once", "is-not-there"],
+)
+def test_a_command_that_fails_is_started_again_at_once_and_then_backs_off(
+    rig: NodeRig, command: list[str], code: int, reason: str, message: str
+) -> None:
+    rig.put(rig.pod("bad", command=command, terminationMessagePolicy="FallbackToLogsOnError"))
+    rig.wait_for(lambda: rig.waits_for("bad") == "CrashLoopBackOff")
+    found, uid = rig.container("bad"), rig.read("bad")["metadata"]["uid"]
+    assert found["state"]["waiting"]["message"] == (
+        f"back-off 10s restarting failed container=user-container pod=bad_default({uid})"
+    )
+    assert found["restartCount"] == 1
+    last = found["lastState"]["terminated"]
+    assert (last["exitCode"], last["reason"]) == (code, reason)
+    assert last["message"].endswith(message)
+    assert rig.read("bad")["status"]["phase"] == "Running"
+    assert rig.condition("bad", "Ready")["message"] == "containers with unready status: [user-container]"
+    rig.wait_for(lambda: "BackOff" in [reason for reason, _ in rig.events("bad")])
+
+
+def test_one_that_is_not_well_is_killed_and_begun_anew(rig: NodeRig) -> None:
+    body = rig.pod(
+        "ill",
+        script=f"touch well; {SERVES}",
+        livenessProbe={"httpGet": {"path": "/well", "port": 8080}, "periodSeconds": 1, "failureThreshold": 2},
+        readinessProbe={"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+        startupProbe={"exec": {"command": ["test", "-e", "well"]}, "periodSeconds": 1},
+    )
+    rig.put(body)
+    rig.wait_for(lambda: rig.is_ready("ill"))
+    assert rig.container("ill")["started"]
+    uid = rig.read("ill")["metadata"]["uid"]
+    (rig.settings.folder / "pods" / uid / "containers" / "user-container" / "work" / "well").unlink()
+    rig.wait_for(lambda: rig.container("ill")["restartCount"] == 1)
+    rig.wait_for(lambda: rig.is_ready("ill"))
+    told = [message for _, message in rig.events("ill")]
+    assert "Liveness probe failed: HTTP probe failed with statuscode: 503" in told
+    assert "Container user-container failed liveness probe, will be restarted" in told
+    assert rig.container("ill")["lastState"]["terminated"]["exitCode"] == 143
+    assert rig.kubelet.logs.lives(Key("default", "ill"), uid, "user-container") == (0, 1)
+
+
+def test_all_that_a_pod_started_ends_with_it(rig: NodeRig) -> None:
+    """What has a session of its own too, and what does not listen to SIGTERM is killed when its grace is over."""
+    body = rig.pod("deaf", script="trap '' TERM; setsid sleep 611 & sleep 611 & wait; sleep 611")
+    body["spec"]["terminationGracePeriodSeconds"] = 3
+    rig.put(body)
+    rig.wait_for(lambda: len(rig.processes("deaf")) == 3)
+    uid = rig.read("deaf")["metadata"]["uid"]
+    rig.delete("deaf")
+    began = time.monotonic()
+    rig.wait_for(lambda: rig.is_gone("deaf"))
+    assert time.monotonic() - began > 2.5
+    assert not rig.processes("deaf", uid)
+    rig.wait_for(lambda: ("Killing", "Stopping container user-container") in rig.events("deaf"))
+    assert not (rig.settings.folder / "pods" / uid).exists()
+
+
+def test_a_hook_is_run_before_the_program_is_told(rig: NodeRig) -> None:
+    body = rig.pod(
+        "hooked",
+        script="trap 'cat before > $OUT; exit 0' TERM; while :; do sleep 0.05; done",
+        lifecycle={"preStop": {"exec": {"command": ["/bin/sh", "-c", "echo hook > before"]}}},
+        env=[{"name": "OUT", "value": str(rig.folder / "out")}],
+    )
+    rig.put(body)
+    rig.wait_for(lambda: rig.is_ready("hooked"))
+    rig.delete("hooked")
+    rig.wait_for(lambda: rig.is_gone("hooked"))
+    assert (rig.folder / "out").read_text() == "hook\n"
+
+
+def test_one_that_is_removed_by_force_leaves_nothing_running(rig: NodeRig) -> None:
+    rig.put(rig.pod("forced", script="sleep 611"))
+    rig.wait_for(lambda: rig.is_ready("forced"))
+    uid = rig.read("forced")["metadata"]["uid"]
+    rig.client.delete(POD, Key("default", "forced"), {"gracePeriodSeconds": 0})
+    rig.wait_for(lambda: not rig.processes("forced", uid))
+
+
+def test_the_next_of_a_name_waits_until_the_one_before_has_ended(rig: NodeRig) -> None:
+    rig.put(rig.pod("same", script="trap '' TERM; while :; do sleep 0.05; done"))
+    rig.wait_for(lambda: rig.is_ready("same"))
+    uid = rig.read("same")["metadata"]["uid"]
+    rig.client.delete(POD, Key("default", "same"), {"gracePeriodSeconds": 0})
+    rig.put(rig.pod("same", script="sleep 611"))
+    rig.wait_for(lambda: rig.is_ready("same"))
+    assert not rig.processes("same", uid)
+
+
+def test_containers_of_the_start_run_one_after_the_other_before_the_others(rig: NodeRig) -> None:
+    body = rig.pod("begun", script="cat ../../../steps; sleep 611")
+    del body["spec"]["containers"][0]["command"]
+    body["spec"]["containers"][0]["command"] = ["/bin/sh", "-c", "cat $STEPS/steps; sleep 611"]
+    body["spec"]["containers"][0]["env"] = steps = [{"name": "STEPS", "value": str(rig.folder)}]
+    body["spec"]["initContainers"] = [
+        {"name": name, "command": ["/bin/sh", "-c", f"sleep 0.2; echo {name} >> $STEPS/steps"], "env": steps}
+        for name in ("first", "second")
+    ]
+    rig.put(body)
+    rig.wait_for(lambda: rig.condition("begun", "Initialized").get("status") == "False")
+    assert rig.waits_for("begun") == "PodInitializing"
+    rig.wait_for(lambda: rig.is_ready("begun"))
+    rig.wait_for(lambda: rig.log("begun") == "first\nsecond\n")
+
+
+def test_what_was_started_ends_with_a_kill_of_its_starter() -> None:
+    """Nothing can be put in order then."""
+    starter = """
+import os, sys, time
+from pathlib import Path
+from knative_mig.dev.node.container import Command, Container
+script = "setsid sleep 613 & echo $! > pids; echo $$ >> pids; trap '' TERM; wait; sleep 613"
+command = Command(argv=("/bin/sh", "-c", script),
+                  env={"PATH": os.environ["PATH"]}, cwd=Path(sys.argv[1]))
+Container.start(command, lambda _, __: None)
+time.sleep(600)
+"""
+    with TemporaryDirectory() as folder:
+        pids = Path(folder) / "pids"
+        with subprocess.Popen([sys.executable, "-c", starter, folder]) as process:
+            deadline = time.monotonic() + 60
+            while not (pids.exists() and pids.read_text().count("\n") == 2) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            started = [int(each) for each in pids.read_text().split()]
+            assert all(map(alive, started))
+            process.send_signal(signal.SIGKILL)
+        while any(map(alive, started)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not any(map(alive, started))
