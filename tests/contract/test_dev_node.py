@@ -8,8 +8,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from knative_mig.adapters.kube.pods import KubePods
+from knative_mig.adapters.sim_gpu import FileStore, SimulatedGpus, SimulationControls
 from knative_mig.ports.kube import Key
-from tests.contract.node_rig import NodeRig, alive
+from tests.contract.node_rig import NAME, NodeRig, alive
 
 
 @pytest.fixture
@@ -85,3 +87,67 @@ def test_a_replica_on_a_slice_from_its_creation_to_its_end(folder: Path) -> None
         rig.wait_for(lambda: rig.is_ready("next"))
         print(f"created -> Ready: {time.monotonic() - began:.2f} s")
         assert alive(min(rig.processes("next")))
+
+
+def test_a_pod_waits_behind_its_gate_and_goes_to_the_slice_when_it_is_lifted(folder: Path) -> None:
+    with NodeRig(folder) as rig:
+        rig.wait_for(lambda: rig.allocatable("3g.20gb") == "0")
+        gated = rig.pod("gated", script="sleep 600", slice_="3g.20gb")
+        gated["spec"]["schedulingGates"] = [{"name": "knative-mig.dev/slice"}]
+        rig.put(gated)
+        rig.wait_for(lambda: rig.condition("gated", "PodScheduled").get("reason") == "SchedulingGated")
+        rig.want("3g.20gb@4")
+        rig.wait_for(lambda: rig.allocatable("3g.20gb") == "1")
+        assert "nodeName" not in rig.read("gated")["spec"]
+        uid = rig.read("gated")["metadata"]["uid"]
+        KubePods(rig.client).lift_gate(Key("default", "gated"), uid=uid, gate="knative-mig.dev/slice", node=NAME)
+        rig.wait_for(lambda: rig.is_ready("gated"))
+        assert not any(reason == "FailedScheduling" for reason, _ in rig.events("gated"))
+
+
+def test_a_pod_that_is_refused_its_slice_fails_as_a_kubelet_fails_it_and_its_agent_deletes_it(folder: Path) -> None:
+    """Two slices in one container: the scheduler sees that there are two, the agent gives one."""
+    with NodeRig(folder) as rig:
+        rig.want("1g.5gb@0", "1g.5gb@1")
+        rig.wait_for(lambda: rig.allocatable("1g.5gb") == "2")
+        greedy = rig.pod("greedy", script="sleep 600")
+        greedy["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/mig-1g.5gb": "2"}}
+        greedy["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "r", "controller": True}]
+        rig.put(greedy)
+        rig.wait_for(lambda: rig.is_gone("greedy"))
+        (why,) = [message for reason, message in rig.events("greedy") if reason == "UnexpectedAdmissionError"]
+        assert why.startswith("Allocate failed due to rpc error: code = FailedPrecondition desc = AllocationRefused: ")
+        assert why.endswith(", which is unexpected")
+        rig.put(rig.pod("one", script="sleep 600", slice_="1g.5gb"))
+        rig.wait_for(lambda: rig.is_ready("one"))
+
+
+def test_an_agent_that_dies_takes_no_pod_with_it_and_the_next_one_goes_on(folder: Path) -> None:
+    with NodeRig(folder) as rig:
+        rig.want("3g.20gb@0", "3g.20gb@4")
+        rig.wait_for(lambda: rig.allocatable("3g.20gb") == "2")
+        rig.put(rig.pod("first", script="sleep 600", slice_="3g.20gb"))
+        rig.wait_for(lambda: rig.is_ready("first"))
+        before = rig.processes("first")
+        assert rig.agent is not None
+        rig.agent.kill()
+        rig.agent.wait()
+        rig.wait_for(lambda: rig.kubelet.devices.counts()["nvidia.com/mig-3g.20gb"].allocatable == 0)
+        rig.put(rig.pod("second", script="sleep 600", slice_="3g.20gb"))
+        rig.wait_for(lambda: rig.condition("second", "PodScheduled").get("status") == "False")
+        rig.start_agent()
+        rig.wait_for(lambda: rig.is_ready("second"))
+        assert rig.processes("first") == before
+        assert rig.is_ready("first")
+
+
+def test_a_slice_that_breaks_costs_its_pod_its_place(folder: Path) -> None:
+    with NodeRig(folder) as rig:
+        rig.want("3g.20gb@4")
+        rig.wait_for(lambda: rig.allocatable("3g.20gb") == "1")
+        rig.put(rig.pod("chat", script="sleep 600", slice_="3g.20gb"))
+        rig.wait_for(lambda: rig.state_of("3g.20gb@4") == "Busy")
+        store = FileStore(folder / "state" / "simulated-gpus")
+        (gpu,) = SimulatedGpus(store).inventory().gpus
+        SimulationControls(store).raise_xid(gpu.uuid, 94, gi_id=gpu.instances[0].gi_id)
+        rig.wait_for(lambda: rig.is_gone("chat"))
