@@ -64,8 +64,8 @@ def test_a_slice_keeps_its_holder_when_it_turns_unhealthy_until_the_pod_has_gone
 def test_other_vendors_devices_and_what_only_looks_like_a_profile_are_passed_over(
     rig: Rig, kubelet: FakeKubelet
 ) -> None:
-    kubelet.others["nvidia.com/mig-1g.5gb.shared"] = ("MIG-1::0", "MIG-1::1")
-    kubelet.others["vendor.example/nic"] = ("nic-0",)
+    kubelet.put_others("nvidia.com/mig-1g.5gb.shared", "MIG-1::0", "MIG-1::1")
+    kubelet.put_others("vendor.example/nic", "nic-0")
     assert rig.resources.view() == KubeletView()
 
 

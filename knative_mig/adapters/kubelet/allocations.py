@@ -134,10 +134,13 @@ class Allocations:
             of_pod[container] = (*of_pod.get(container, ()), held)
             self._write()
 
-    def drop(self, pod: Key) -> None:
+    def drop(self, pod: Key) -> bool:
+        """Whether it had any."""
         with self._lock:
-            if self._held.pop(pod, None) is not None:
+            had = self._held.pop(pod, None) is not None
+            if had:
                 self._write()
+            return had
 
     def keep_only(self, pods: frozenset[Key]) -> None:
         with self._lock:

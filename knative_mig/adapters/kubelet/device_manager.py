@@ -1,7 +1,7 @@
 """The kubelet's side of device plugins: takes plugins, hands devices to containers, tells who holds what.
 
-Run by the kubelet stand-in of `knative-mig dev`. It does what the kubelet of Kubernetes 1.36 does
-(pkg/kubelet/cm/devicemanager), oddities included, for the agent at the other end is made for them:
+Run by the kubelet stand-in of `knative-mig dev`, and by that of the tests. It does what the kubelet of Kubernetes 1.36
+does (pkg/kubelet/cm/devicemanager), oddities included, for the agent at the other end is made for them:
 
 - Whoever registers a resource last is asked to `Allocate`; the one before is told nothing, and what either of them
   says of the devices counts. When any of their streams ends, whoever is registered by then is dropped.
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +52,29 @@ class ContainerNotStarted(KnativeMigError):
     reason = "CreateContainerConfigError"
 
 
+class What(Enum):
+    REGISTERED = auto()
+    PUSHED = auto()
+    GONE = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """With a resource's plugin."""
+
+    what: What
+    resource: str
+    devices: tuple[pb.Device, ...] = ()  # as pushed
+
+
+def _nothing_happens(_happened: Happened) -> None:
+    """Nobody wants to know."""
+
+
+def _lets_in(_method: str, _context: grpc.ServicerContext) -> None:
+    """Every call."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
     """Of a resource, as the node's status has it."""
@@ -81,20 +105,24 @@ class DeviceManager:
         folder: Path,
         *,
         checkpoint: Checkpoint | None = None,
-        changed: Callable[[], None] = lambda: None,
+        happened: Callable[[Happened], None] = _nothing_happens,
+        listed: Callable[[Key], bool] = lambda _: True,
+        before_call: Callable[[str, grpc.ServicerContext], None] = _lets_in,
         clock: Callable[[], float] = time.monotonic,
         pick: random.Random | None = None,
     ) -> None:
-        """`folder`: the kubelet's own, which the agent is told of. `changed`: the node's counts may be others now."""
+        """`folder`: the kubelet's own, which the agent is told of. `listed`: whether a pod has been heard of; one that
+        starts hears of them by the API server. `before_call`: of each call from outside, which it may refuse.
+        """
         self.plugins_folder = folder / "device-plugins"
         self.pod_resources_socket = folder / "pod-resources" / "kubelet.sock"
-        self._tell_changed, self._clock = changed, clock
+        self._tell, self._listed, self._before_call, self._clock = happened, listed, before_call, clock
         self._pick = pick or random.Random()  # noqa: S311 - no secret depends on it
         self._lock = threading.RLock()
         self._allocations = Allocations(checkpoint or Forgets())
-        self._believed = {
-            resource: _Believed(_Endpoint(stopped_at=clock())) for resource in self._allocations.resources
-        }
+        self._believed: dict[str, _Believed] = {}
+        self.listed_at = float("-inf")  # when somebody last asked who holds what, by the clock
+        self._lives = 0  # that have ended: who began to register in one of them is nobody's plugin in the next
         self._clients: dict[str, grpc.Channel] = {}
         self._being_allocated: frozenset[str] = frozenset()
         self._servers: list[grpc.Server] = []
@@ -108,6 +136,10 @@ class DeviceManager:
             if path.is_socket():
                 path.unlink()
         self.pod_resources_socket.unlink(missing_ok=True)
+        with self._lock:
+            self._believed = {
+                resource: _Believed(_Endpoint(stopped_at=self._clock())) for resource in self._allocations.resources
+            }
         self._servers = [
             _served(
                 self.pod_resources_socket,
@@ -119,14 +151,16 @@ class DeviceManager:
         ]
 
     def stop(self) -> None:
+        with self._lock:
+            self._lives += 1
+            clients, self._clients = tuple(self._clients.values()), {}
         for server in self._servers:
             server.stop(grace=None).wait()
-        with self._lock:
-            clients, self._clients = tuple(self._clients.values()), {}
         for channel in clients:
             channel.close()
         for listener in self._listeners:
             listener.join()
+        self._servers, self._listeners = [], []
         for path in (self.plugins_folder / "kubelet.sock", self.pod_resources_socket):
             path.unlink(missing_ok=True)
 
@@ -145,11 +179,17 @@ class DeviceManager:
                 for resource, believed in self._believed.items()
             }
 
-    # Pods.
+    def healthy(self, resource: str) -> frozenset[str]:
+        with self._lock:
+            believed = self._believed.get(resource)
+            return frozenset() if believed is None else frozenset(believed.healthy)
 
-    def serves(self, resource: str) -> bool:
-        """Whether any plugin does, or did a while ago."""
-        return resource in self.counts()
+    @property
+    def plugins(self) -> int:
+        """That it is connected to."""
+        return len(self._clients)
+
+    # Pods.
 
     def admit(self, pod: Key, container: str, resource: str, count: int) -> None:
         """Devices of one resource for one container of a pod; the same ones where it has them already.
@@ -192,9 +232,12 @@ class DeviceManager:
                 _pre_start(believed.endpoint, held)
         return self._allocations.given(pod, container)
 
-    def release(self, pod: Key) -> None:
-        """It has ended, or was refused."""
-        self._allocations.drop(pod)
+    def devices_of(self, pod: Key, container: str) -> frozenset[str]:
+        return frozenset(device for held in self._allocations.of(pod, container) for device in held.devices)
+
+    def release(self, pod: Key) -> bool:
+        """It has ended, or was refused. Whether it had any."""
+        return self._allocations.drop(pod)
 
     def keep_only(self, pods: frozenset[Key]) -> None:
         """Those that a checkpoint knows of and nobody else does any more are gone."""
@@ -203,27 +246,44 @@ class DeviceManager:
     # Plugins.
 
     def _register(self, request: pb.RegisterRequest, context: grpc.ServicerContext) -> pb.Empty:
+        lives = self._lives
+        self._before_call(methods.REGISTER.name, context)
         if request.version != methods.API_VERSION:
             context.abort(grpc.StatusCode.UNKNOWN, f"requested API version {request.version!r} is not supported")
         resource = request.resource_name
         channel = channel_to(self.plugins_folder / request.endpoint)
+        if not self._take(lives, resource, channel):
+            _refuse_late(channel, context)
         try:
             options = methods.GET_OPTIONS.on(channel)(pb.Empty(), timeout=DIAL_S, wait_for_ready=True)
         except grpc.RpcError as error:
             channel.close()
+            with self._lock:
+                self._clients.pop(resource, None)
             context.abort(grpc.StatusCode.UNKNOWN, f"failed to dial device plugin: {_go_error(error)}")
-        endpoint = _Endpoint(channel=channel, options=options)
-        listener = threading.Thread(
-            target=self._listen, args=(resource, channel), name=f"listen-{resource}", daemon=True
-        )
-        with self._lock:
-            self._clients[resource] = channel
-            self._believed.setdefault(resource, _Believed(endpoint)).endpoint = endpoint
-            self._listeners = [each for each in self._listeners if each.is_alive()] + [listener]
-        listener.start()
+        if not self._believe(lives, resource, _Endpoint(channel=channel, options=options)):
+            _refuse_late(channel, context)
         self._allocations.know(resource)
-        self._tell_changed()
+        self._tell(Happened(what=What.REGISTERED, resource=resource))
         return pb.Empty()
+
+    def _take(self, lives: int, resource: str, channel: grpc.Channel) -> bool:
+        """False: the life in which it began to register has ended."""
+        with self._lock:
+            if lives == self._lives:
+                self._clients[resource] = channel
+            return lives == self._lives
+
+    def _believe(self, lives: int, resource: str, endpoint: _Endpoint) -> bool:
+        with self._lock:
+            if lives == self._lives:
+                listener = threading.Thread(
+                    target=self._listen, args=(resource, endpoint.channel), name=f"listen-{resource}", daemon=True
+                )
+                self._believed.setdefault(resource, _Believed(endpoint)).endpoint = endpoint
+                self._listeners = [each for each in self._listeners if each.is_alive()] + [listener]
+                listener.start()
+            return lives == self._lives
 
     def _listen(self, resource: str, channel: grpc.Channel) -> None:
         try:
@@ -240,7 +300,7 @@ class DeviceManager:
                 believed.endpoint.stopped_at = self._clock()
         if registered is not None:
             registered.close()
-            self._tell_changed()
+            self._tell(Happened(what=What.GONE, resource=resource))
 
     def _pushed(self, resource: str, news: pb.ListAndWatchResponse) -> None:
         healthy = {device.ID for device in news.devices if device.health == methods.HEALTHY}
@@ -248,20 +308,25 @@ class DeviceManager:
             believed = self._believed[resource]
             believed.healthy = healthy
             believed.unhealthy = {device.ID for device in news.devices} - healthy
-        self._tell_changed()
+        self._tell(Happened(what=What.PUSHED, resource=resource, devices=tuple(news.devices)))
 
     # PodResources.
 
     def _list(
-        self, _request: resources_pb.ListPodResourcesRequest, _context: grpc.ServicerContext
+        self, _request: resources_pb.ListPodResourcesRequest, context: grpc.ServicerContext
     ) -> resources_pb.ListPodResourcesResponse:
+        self._before_call(methods.LIST.name, context)
+        self.listed_at = self._clock()
         return resources_pb.ListPodResourcesResponse(
-            pod_resources=[_pod_resources(pod, held) for pod, held in self._allocations.all().items()]
+            pod_resources=[
+                _pod_resources(pod, held) for pod, held in self._allocations.all().items() if self._listed(pod)
+            ]
         )
 
     def _get(
         self, request: resources_pb.GetPodResourcesRequest, context: grpc.ServicerContext
     ) -> resources_pb.GetPodResourcesResponse:
+        self._before_call(methods.GET.name, context)
         pod = Key(request.pod_namespace, request.pod_name)
         held = self._allocations.all().get(pod)
         if held is None:
@@ -269,8 +334,9 @@ class DeviceManager:
         return resources_pb.GetPodResourcesResponse(pod_resources=_pod_resources(pod, held))
 
     def _get_allocatable(
-        self, _request: resources_pb.AllocatableResourcesRequest, _context: grpc.ServicerContext
+        self, _request: resources_pb.AllocatableResourcesRequest, context: grpc.ServicerContext
     ) -> resources_pb.AllocatableResourcesResponse:
+        self._before_call(methods.GET_ALLOCATABLE.name, context)
         with self._lock:
             healthy = {resource: sorted(believed.healthy) for resource, believed in self._believed.items()}
         return resources_pb.AllocatableResourcesResponse(
@@ -301,6 +367,11 @@ def _pre_start(endpoint: _Endpoint, held: Held) -> None:
         )
     except grpc.RpcError as error:
         raise ContainerNotStarted(f"device plugin PreStartContainer rpc failed with err: {_go_error(error)}") from error
+
+
+def _refuse_late(channel: grpc.Channel, context: grpc.ServicerContext) -> None:
+    channel.close()
+    context.abort(grpc.StatusCode.UNAVAILABLE, "this kubelet has ended")
 
 
 def _served(path: Path, *handlers: grpc.GenericRpcHandler) -> grpc.Server:
