@@ -22,6 +22,7 @@ from knative_mig.adapters.kube.events import KubeEvents
 from knative_mig.adapters.kube.gpu_nodes import KubeGpuNodes
 from knative_mig.adapters.kube.kinds import EVENT, NODE, POD
 from knative_mig.adapters.kube.reflector import KubeMirror
+from knative_mig.adapters.kubelet.allocations import CheckpointFile
 from knative_mig.core.gpu_node import GpuNode, GpuNodeSpec, WantedGpu, WantedSlice
 from knative_mig.core.inventory import NodeName
 from knative_mig.dev.node import scheduler
@@ -38,14 +39,15 @@ Object = dict[str, Any]
 
 class NodeRig:
     def __init__(self, folder: Path, *, gpus: str = "1xA100-40GB", traffic: Traffic | None = None) -> None:
-        """`gpus` empty: there is no agent."""
+        """`gpus` empty: there is no agent. What its kubelet has allocated is kept on the disk."""
         self.folder, self.gpus = folder, gpus
         self.api = FakeApi()
         self.client = self.api.client()
         self.settings = NodeSettings(
             name=NAME, number=0, folder=folder / "node", sockets=folder / "k", logs=folder / "logs"
         )
-        self.kubelet = Kubelet(self.settings, self.client, traffic=traffic)
+        self._traffic = traffic
+        self.kubelet = self._new_kubelet()
         self._events = KubeEvents(self.client, component="default-scheduler", instance="test")
         self._pods = KubeMirror(self.client, POD, scheduler.seeker)
         self._nodes = KubeMirror(self.client, NODE, scheduler.host)
@@ -79,6 +81,15 @@ class NodeRig:
             each.join()
         self.api.__exit__(kind, error, at)
         assert not self.kubelet.failed
+
+    def _new_kubelet(self) -> Kubelet:
+        checkpoint = CheckpointFile(self.folder / "checkpoint")
+        return Kubelet(self.settings, self.client, traffic=self._traffic, checkpoint=checkpoint)
+
+    def restart_kubelet(self) -> None:
+        self.kubelet.end(grace_s=1.0)
+        self.kubelet = self._new_kubelet()
+        self.kubelet.start()
 
     def start_agent(self) -> None:
         config = self.folder / "kubeconfig"

@@ -151,3 +151,24 @@ def test_a_slice_that_breaks_costs_its_pod_its_place(folder: Path) -> None:
         (gpu,) = SimulatedGpus(store).inventory().gpus
         SimulationControls(store).raise_xid(gpu.uuid, 94, gi_id=gpu.instances[0].gi_id)
         rig.wait_for(lambda: rig.is_gone("chat"))
+
+
+def test_after_a_restart_of_the_node_its_pods_run_anew_on_the_slices_that_they_had(folder: Path) -> None:
+    with NodeRig(folder) as rig:
+        rig.want("3g.20gb@0", "3g.20gb@4")
+        rig.wait_for(lambda: rig.allocatable("3g.20gb") == "2")
+        script = 'echo "$KNATIVE_MIG_SLICE"; sleep 600'
+        for name in ("one", "two"):
+            rig.put(rig.pod(name, script=script, slice_="3g.20gb"))
+            rig.wait_for(lambda name=name: rig.log(name))  # type: ignore[misc]
+        before = {name: rig.log(name) for name in ("one", "two")}
+        assert len(set(before.values())) == 2
+        uid = rig.read("one")["metadata"]["uid"]
+
+        rig.restart_kubelet()
+        for name in ("one", "two"):
+            rig.wait_for(lambda name=name: rig.container(name)["restartCount"] == 1)  # type: ignore[misc]
+            rig.wait_for(lambda name=name: rig.log(name, life=1) == before[name])  # type: ignore[misc]
+        assert rig.read("one")["metadata"]["uid"] == uid
+        assert rig.container("one")["lastState"]["terminated"]["reason"] == "Unknown"
+        rig.wait_for(lambda: rig.state_of("3g.20gb@4") == rig.state_of("3g.20gb@0") == "Busy")

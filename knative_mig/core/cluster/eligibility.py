@@ -1,8 +1,9 @@
 """Decides on which nodes a pod can run, so that no slice is made where its pod would never be scheduled.
 
 Asks what the scheduler asks: node selector, required affinity, taints, cordons, readiness, and what is free of CPU,
-memory and pods. Called by `world`, and of it the scheduler stand-in of `knative-mig dev` calls `untolerated` and `selected`. The subtle thing is the shape: pods of one function differ in their names alone, so
-what is found for one of them holds for all, and only nodes that changed are looked at again.
+memory and pods. Called by `world`; of taints and selectors alone by the scheduler stand-in of `dev`. The subtle thing
+is the shape: pods of one function differ in their names alone, so what is found for one of them holds for all, and only
+nodes that changed are looked at again.
 """
 
 from collections.abc import Iterable, Mapping

@@ -55,7 +55,11 @@ class Kubelet:
         self._threads = Threads(self._stop)
         self._client = client
         self.devices = DeviceManager(
-            settings.sockets, checkpoint=checkpoint, changed=self._devices_changed, clock=clock
+            settings.sockets,
+            checkpoint=checkpoint,
+            happened=lambda _: self._node.wake(),
+            listed=lambda pod: self._pods.get(pod) is not None,
+            clock=clock,
         )
         addresses = Addresses(settings.number)
         self._node = NodeObject(settings, client, self.devices.counts, addresses.network)
@@ -108,9 +112,6 @@ class Kubelet:
             worker.join(max(0.0, deadline - time.monotonic()))
         self._threads.end((self._pods.interrupt,), time.monotonic() + _NOTICE_STOP_WITHIN_S)
         self.devices.stop()
-
-    def _devices_changed(self) -> None:
-        self._node.wake()
 
     def _run_pods(self, stop: threading.Event) -> None:
         synced = False

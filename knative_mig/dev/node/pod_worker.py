@@ -34,6 +34,9 @@ from knative_mig.ports.kube import ClusterError, Conflict, EventType, ObjectNotF
 _log = logging.getLogger(__name__)
 TRY_AGAIN_S: Final = 1.0
 _SET_UP_AGAIN_S: Final = 10.0  # what is missing may come
+_HEARD_WITHIN_S: Final = 1.5  # the agent asks each second
+_HEARD_LOOK_S: Final = 0.05
+_TAKEN_IN_S: Final = 0.1
 _GONE_GRACE_S: Final = 2.0  # of a pod whose object was removed by force
 _START_ERROR: Final = 128
 _LOST: Final = 255  # nobody saw how it ended
@@ -55,6 +58,8 @@ class PodWorker:
         self._write_at: float | None = None
         self._gone = self._done = self._halted = False
         self._freed = False
+        self._freed_at = float("-inf")  # where it had devices
+        self._heard_at: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"pod-{pod.key.name}", daemon=True)
 
     def start(self) -> None:
@@ -116,8 +121,7 @@ class PodWorker:
             address = self._tools.addresses.take(self.pod.uid, port)
             for spec in self._specs.values():
                 for resource, count in spec.devices.items():
-                    if self._tools.devices.serves(resource) or "nvidia.com/" in resource:
-                        self._tools.devices.admit(self.pod.key, spec.name, resource, count)
+                    self._tools.devices.admit(self.pod.key, spec.name, resource, count)
         except (AdmissionFailed, NoAddress) as refused:
             reason = refused.reason if isinstance(refused, AdmissionFailed) else "UnexpectedAdmissionError"
             self._state = replace(self._state, refused=(reason, str(refused)))
@@ -137,8 +141,10 @@ class PodWorker:
             self._begin(name)
         if self._state.ending:
             self._end_all()
-        elif life.is_over(self.pod, self._state):
+        if life.is_over(self.pod, self._state) or (self._state.ending and not self._running):
             self._free()
+            if not self._is_heard():
+                return _HEARD_LOOK_S
         if not self._gone and not self._halted:
             self._write()
         if self._state.ending and not self._running:
@@ -332,9 +338,20 @@ class PodWorker:
         """Its devices and its address are another's from here on."""
         if not self._freed:
             self._freed = True
-            if not self._halted:
-                self._tools.devices.release(self.pod.key)
+            if not self._halted and self._tools.devices.release(self.pod.key):
+                self._freed_at = time.monotonic()
             self._tools.addresses.give_back(self.pod.uid)
+
+    def _is_heard(self) -> bool:
+        """Whether the node agent has had the time to see that its devices are free. Until then it gives a slice that
+        its relay gave back early to nobody, and whoever the scheduler sent in this pod's place would be refused. A real
+        kubelet takes about as long from the last container's end until it is told of.
+        """
+        now = time.monotonic()
+        if self._heard_at is None and self._tools.devices.listed_at > self._freed_at:
+            self._heard_at = now
+        heard = self._heard_at is not None and now - self._heard_at > _TAKEN_IN_S
+        return heard or now - self._freed_at > _HEARD_WITHIN_S
 
     # What others are told
 

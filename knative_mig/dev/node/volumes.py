@@ -38,7 +38,7 @@ class PodFolder:
             folder = self._made("volumes", volume.name)
             for source in volume.sources:
                 for path, content in _files(pod, place, volume, source, entries).items():
-                    _put(folder / path, content)
+                    _put(folder / _within(path), content)
 
     def mounts(self, pod: Pod, container: ContainerSpec, given: Mapping[str, str]) -> dict[str, str]:
         """Container path -> this machine's, also of what its devices brought; each is in the root too. CannotSetUp."""
@@ -58,7 +58,7 @@ class PodFolder:
 
     def _mounted(self, mount: Mount) -> Path:
         folder = self._made("volumes", mount.volume)
-        return folder / mount.sub_path if mount.sub_path else folder
+        return folder / _within(mount.sub_path) if mount.sub_path else folder
 
     def _made(self, *parts: str) -> Path:
         folder = self.folder.joinpath(*parts)
@@ -86,6 +86,13 @@ def _files(pod: Pod, place: Place, volume: Volume, source: Source, entries: Entr
             f"key: {missing[0]}"
         )
     return {item.path: held[item.key] for item in items if item.key in held}
+
+
+def _within(path: str) -> str:
+    """The API server refuses what is not."""
+    if path.startswith("/") or ".." in path.split("/"):
+        raise CannotSetUp(f"{path} leads out of its volume")
+    return path
 
 
 def _put(path: Path, content: bytes) -> None:
