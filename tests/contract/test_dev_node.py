@@ -132,7 +132,7 @@ def test_an_agent_that_dies_takes_no_pod_with_it_and_the_next_one_goes_on(folder
         assert rig.agent is not None
         rig.agent.kill()
         rig.agent.wait()
-        rig.wait_for(lambda: rig.kubelet.devices.counts()["nvidia.com/mig-3g.20gb"].allocatable == 0)
+        rig.wait_for(lambda: rig.allocatable("3g.20gb") == "0")
         rig.put(rig.pod("second", script="sleep 600", slice_="3g.20gb"))
         rig.wait_for(lambda: rig.condition("second", "PodScheduled").get("status") == "False")
         rig.start_agent()

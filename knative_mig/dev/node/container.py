@@ -4,8 +4,8 @@ Called by `pod_worker`, and for commands of probes and hooks. The pipe to the sh
 process: when this one dies, by whatever signal, the pipe ends, and so does the container with all that it started.
 """
 
-import json
 import logging
+import marshal
 import subprocess
 import sys
 import threading
@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import IO, Any, Final, Self
+
+from knative_mig.dev.node.shim import LENGTH_BYTES
 
 _log = logging.getLogger(__name__)
 _SHIM: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("shim.py")))
@@ -57,7 +59,7 @@ class Container:
     def start(cls, command: Command, on_end: Callable[["Container", Ended], None]) -> Self:
         """Back when its program has begun. `on_end` is called on a thread of its own. NotStarted."""
         asked = {
-            "argv": command.argv,
+            "argv": list(command.argv),
             "env": dict(command.env),
             "cwd": str(command.cwd),
             "log": str(command.log) if command.log else None,
@@ -69,16 +71,17 @@ class Container:
         )
         assert shim.stdin is not None
         assert shim.stdout is not None
+        value = marshal.dumps(asked)
         with suppress(BrokenPipeError):
-            shim.stdin.write(json.dumps(asked).encode() + b"\n")
+            shim.stdin.write(len(value).to_bytes(LENGTH_BYTES, "little") + value)
             shim.stdin.flush()
-        answer = _answer(shim.stdout.readline())
+        answer = _answer(shim.stdout)
         if "started" not in answer:
             shim.stdin.close()
             shim.stdout.close()
             shim.wait()
             raise NotStarted(_why(answer, command))
-        container = cls(shim, int(str(answer["started"])), float(str(answer["at"])))
+        container = cls(shim, answer["started"], answer["at"])
         threading.Thread(
             target=container._watch, args=(on_end,), name=f"container-{container.pid}", daemon=True
         ).start()
@@ -107,14 +110,14 @@ class Container:
     def _watch(self, on_end: Callable[["Container", Ended], None]) -> None:
         assert self._shim.stdin is not None
         assert self._shim.stdout is not None
-        answer = _answer(self._shim.stdout.readline())
+        answer = _answer(self._shim.stdout)
         with self._lock, suppress(BrokenPipeError):
             self._shim.stdin.close()
         self._shim.stdout.close()
         self._shim.wait()
         if "exited" in answer:
-            code, number = int(str(answer["exited"])), int(str(answer["signal"]))
-            ended = Ended(code=code, signal=number, at=float(str(answer["at"])), output=str(answer["output"]))
+            output = answer["output"].decode(errors="replace")
+            ended = Ended(code=answer["exited"], signal=answer["signal"], at=answer["at"], output=output)
         else:
             _log.warning("the shim of process %d was killed: how it ended is not known", self.pid)
             ended = Ended(code=137, signal=9, at=self.started_at)
@@ -123,15 +126,13 @@ class Container:
         on_end(self, ended)
 
 
-def _answer(line: bytes) -> Mapping[str, object]:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+def _answer(pipe: IO[bytes]) -> Mapping[str, Any]:
+    """Empty: the shim has gone."""
+    value = pipe.read(int.from_bytes(pipe.read(LENGTH_BYTES), "little"))
+    return dict(marshal.loads(value)) if value else {}  # noqa: S302 - of our own program, by a pipe nobody else has
 
 
-def _why(answer: Mapping[str, object], command: Command) -> str:
+def _why(answer: Mapping[str, Any], command: Command) -> str:
     """As runc says it."""
     name, text = command.argv[0], str(answer.get("failed") or "the shim failed")
     where = str(answer.get("name") or name)

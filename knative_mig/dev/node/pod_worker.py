@@ -155,44 +155,34 @@ class PodWorker:
         return max(0.0, min(times) - time.time()) if times else None
 
     def _begin(self, name: str) -> None:
-        spec, current, now = self._specs[name], self._state.containers[name], time.time()
+        spec, current = self._specs[name], self._state.containers[name]
         last = current.now if isinstance(current.now, Terminated) else current.last
-        restarts = current.restarts if last is None else current.restarts + 1
+        begun = replace(current, last=last, restarts=current.restarts + (last is not None), image=spec.image)
         try:
-            made = self._starts.make(self.pod, spec, self._state.ip, restarts)
+            made = self._starts.make(self.pod, spec, self._state.ip, begun.restarts)
         except UnknownImage as error:
-            back_off = counted(current.back_off, current.failed_at or now, now)
+            now = time.time()
             self._tell(EventType.WARNING, "Failed", f'Failed to pull image "{spec.image}": {error}')
-            self._tell(EventType.WARNING, "Failed", f"Error: {error.reason}")
-            self._put(
-                name,
-                replace(
-                    current, now=Waiting(reason=error.reason, message=str(error)), failed_at=now, back_off=back_off
-                ),
-            )
-            return
-        except (KnativeMigError, OSError) as error:
-            reason = (
-                error.reason
-                if isinstance(error, KnativeMigError) and not isinstance(error, ClusterError)
-                else CannotSetUp.reason
-            )
-            self._tell(EventType.WARNING, "Failed", f"Error: {error}")
-            waiting = Waiting(reason=reason, message=str(error))
-            self._put(name, replace(current, now=waiting, failed_at=now, back_off=BackOff(_SET_UP_AGAIN_S, now)))
-            return
-        if made.from_image:
-            text = f'Container image "{spec.image}" already present on machine and can be accessed by the pod'
-            self._tell(EventType.NORMAL, "Pulled", text)
-        begun = replace(
-            current,
-            last=last,
-            restarts=restarts,
-            back_off=life.counted_start(current, now),
-            failed_at=None,
-            image=spec.image,
-            ready=False,
-        )
+            self._cannot_begin(name, error.reason, str(error), counted(current.back_off, current.failed_at or now, now))
+        except (ClusterError, OSError) as error:
+            self._cannot_begin(name, CannotSetUp.reason, str(error), BackOff(_SET_UP_AGAIN_S, time.time()))
+        except KnativeMigError as error:
+            self._cannot_begin(name, error.reason, str(error), BackOff(_SET_UP_AGAIN_S, time.time()))
+        else:
+            if made.from_image:
+                text = f'Container image "{spec.image}" already present on machine and can be accessed by the pod'
+                self._tell(EventType.NORMAL, "Pulled", text)
+            self._launch(name, made, replace(begun, back_off=life.counted_start(current, time.time()), failed_at=None))
+
+    def _cannot_begin(self, name: str, reason: str, message: str, back_off: BackOff) -> None:
+        told = reason if reason == life.ERR_IMAGE_PULL else message
+        self._tell(EventType.WARNING, "Failed", f"Error: {told}")
+        current = self._state.containers[name]
+        waiting = Waiting(reason=reason, message=message)
+        self._put(name, replace(current, now=waiting, failed_at=back_off.counted_at, back_off=back_off))
+
+    def _launch(self, name: str, made: Blueprint, begun: ContainerState) -> None:
+        spec = self._specs[name]
         try:
             container = Container.start(
                 made.command, lambda one, ended: self._inbox.put(lambda: self._ended(name, one, ended))
@@ -203,11 +193,11 @@ class PodWorker:
                 id=made.id,
                 exit_code=_START_ERROR,
                 started_at=0.0,
-                finished_at=now,
+                finished_at=time.time(),
                 reason="StartError",
                 message=str(error),
             )
-            self._put(name, replace(begun, now=ended, started=False))
+            self._put(name, replace(begun, now=ended, started=False, ready=False))
             return
         self._tell(EventType.NORMAL, "Created", "Container created")
         self._tell(EventType.NORMAL, "Started", "Container started")
@@ -318,6 +308,7 @@ class PodWorker:
             self._done = True
             return
         self._free()
+        self._starts.folder.remove()
         if not self._gone:
             if self._write_at is not None:
                 return
@@ -330,7 +321,6 @@ class PodWorker:
                 _log.warning("pod %s/%s cannot be removed yet: %s", *self._names, error)
                 self._write_at = time.time() + TRY_AGAIN_S
                 return
-        self._starts.folder.remove()
         self._tools.logs.remove(self.pod.key, self.pod.uid)
         self._done = True
 
