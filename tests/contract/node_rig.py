@@ -11,24 +11,20 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from knative_mig.adapters.kube.events import KubeEvents
 from knative_mig.adapters.kube.gpu_nodes import KubeGpuNodes
 from knative_mig.adapters.kube.kinds import EVENT, NODE, POD
-from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.adapters.kubelet.allocations import CheckpointFile
 from knative_mig.core.gpu_node import GpuNode, GpuNodeSpec, WantedGpu, WantedSlice
 from knative_mig.core.inventory import NodeName
-from knative_mig.dev.node import scheduler
 from knative_mig.dev.node.kubelet import Kubelet
 from knative_mig.dev.node.ports import NodeSettings, Traffic
-from knative_mig.dev.node.scheduler import Scheduler
+from knative_mig.dev.node.scheduling import Scheduling
 from knative_mig.ports.kube import Key, ObjectNotFound
 from tests.fake_api import FakeApi
 from tests.rigs.agent_worlds import profile
@@ -48,22 +44,13 @@ class NodeRig:
         )
         self._traffic = traffic
         self.kubelet = self._new_kubelet()
-        self._events = KubeEvents(self.client, component="default-scheduler", instance="test")
-        self._pods = KubeMirror(self.client, POD, scheduler.seeker)
-        self._nodes = KubeMirror(self.client, NODE, scheduler.host)
-        self.scheduler = Scheduler(self.client, self._pods, self._nodes, self._events)
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=each, args=(self._stop,), name=f"rig-{at}")
-            for at, each in enumerate((self._events.run, self._pods.run, self._nodes.run, self.scheduler.run))
-        ]
+        self.scheduling = Scheduling(self.client)
         self.agent: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.api.__enter__()
         self.kubelet.start()
-        for each in self._threads:
-            each.start()
+        self.scheduling.start()
         if self.gpus:
             self.start_agent()
         return self
@@ -73,14 +60,9 @@ class NodeRig:
         if self.agent is not None:
             self.agent.terminate()
             self.agent.wait()
-        self._stop.set()
-        self.scheduler.stop()
-        self._pods.interrupt()
-        self._nodes.interrupt()
-        for each in self._threads:
-            each.join()
+        self.scheduling.end()
         self.api.__exit__(kind, error, at)
-        assert not self.kubelet.failed
+        assert not self.kubelet.failed + self.scheduling.failed
 
     def _new_kubelet(self) -> Kubelet:
         checkpoint = CheckpointFile(self.folder / "checkpoint")

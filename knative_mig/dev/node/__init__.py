@@ -1,7 +1,7 @@
 """Scheduler and kubelet stand-ins: enough of both that the project's own agents and replicas run under them, without
 root.
 
-    scheduler, fit                    which pod goes where, and why another goes nowhere
+    scheduling: scheduler, fit        which pod goes where, and why another goes nowhere
     kubelet                           one node: its Node (node_object), its device plugins, a worker a pod
     pod_worker                        one pod, from its admission to its end; decided without I/O by:
       life, back_off, probe_clock       what is started, waits, is well

@@ -28,7 +28,7 @@ from knative_mig.dev.node.images import Image, installed
 from knative_mig.dev.node.logs import PodLogs
 from knative_mig.dev.node.node_object import NodeObject
 from knative_mig.dev.node.pod_worker import PodWorker
-from knative_mig.dev.node.ports import NodeSettings, NoTraffic, Traffic
+from knative_mig.dev.node.ports import EVENT_PAUSE_S, NodeSettings, NoTraffic, Traffic
 from knative_mig.dev.node.tools import Tools
 from knative_mig.ports.kube import Key
 
@@ -63,7 +63,7 @@ class Kubelet:
         )
         addresses = Addresses(settings.number)
         self._node = NodeObject(settings, client, self.devices.counts, addresses.network)
-        self._events = KubeEvents(client, component="kubelet", instance=str(settings.name))
+        self._events = KubeEvents(client, component="kubelet", instance=str(settings.name), pause_s=EVENT_PAUSE_S)
         self._pods = KubeMirror(client, POD, pod_spec.pod, field_selector=f"spec.nodeName={settings.name}")
         self._tools = Tools(
             settings=settings,

@@ -188,6 +188,10 @@ def pod(body: Mapping[str, Any]) -> Pod:
     function = REVISION_LABEL in labels
     grace = spec.optional_integer("terminationGracePeriodSeconds")
     statuses = [*status.children("initContainerStatuses"), *status.children("containerStatuses")]
+    starting = spec.children("initContainers")
+    # Those that stay beside the others are begun with them here, and not before.
+    sidecars = [each for each in starting if each.text("restartPolicy") == "Always"]
+    staying = [*sidecars, *spec.children("containers")]
     return Pod(
         key=Key(about.name("namespace"), about.name("name")),
         uid=about.name("uid"),
@@ -198,8 +202,8 @@ def pod(body: Mapping[str, Any]) -> Pod:
         restarts=spec.parsed(
             "restartPolicy", lambda text: RestartPolicy(text or "Always"), "Always, OnFailure or Never"
         ),
-        init=tuple(_container(each, function=function) for each in spec.children("initContainers")),
-        containers=tuple(_container(each, function=function) for each in spec.children("containers")),
+        init=tuple(_container(each, function=function) for each in starting if each.text("restartPolicy") != "Always"),
+        containers=tuple(_container(each, function=function) for each in staying),
         volumes=tuple(_volume(each) for each in spec.children("volumes")),
         grace_s=GRACE_S if grace is None else grace,
         deleted=about.has("deletionTimestamp"),

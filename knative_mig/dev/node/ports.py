@@ -41,3 +41,4 @@ class NodeSettings:
 
 
 NODE_IP: Final = "127.0.0.1"
+EVENT_PAUSE_S: Final = 0.02  # an API server of one machine takes more of them than one that many write to

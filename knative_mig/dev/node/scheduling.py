@@ -1,0 +1,41 @@
+"""Runs the scheduler stand-in: its mirrors, its events and its own thread. Made by whoever composes `dev`."""
+
+import threading
+import time
+from typing import Final
+
+from knative_mig.adapters.kube.client import KubeClient
+from knative_mig.adapters.kube.events import KubeEvents
+from knative_mig.adapters.kube.kinds import NODE, POD
+from knative_mig.adapters.kube.reflector import KubeMirror
+from knative_mig.adapters.threads import Threads
+from knative_mig.dev.node.ports import EVENT_PAUSE_S
+from knative_mig.dev.node.scheduler import NAME, Scheduler, host, seeker
+
+_ENDS_WITHIN_S: Final = 1.0
+
+
+class Scheduling:
+    def __init__(self, client: KubeClient) -> None:
+        self._stop = threading.Event()
+        self._threads = Threads(self._stop)
+        self._events = KubeEvents(client, component=NAME, pause_s=EVENT_PAUSE_S)
+        self._pods = KubeMirror(client, POD, seeker)
+        self._nodes = KubeMirror(client, NODE, host)
+        self._scheduler = Scheduler(client, self._pods, self._nodes, self._events)
+
+    @property
+    def failed(self) -> str:
+        """Which thread did; empty: none."""
+        return self._threads.failed
+
+    def start(self) -> None:
+        self._threads.run("scheduler-events", self._events.run)
+        self._threads.run("scheduler-pods", self._pods.run)
+        self._threads.run("scheduler-nodes", self._nodes.run)
+        self._threads.run("scheduler", self._scheduler.run)
+
+    def end(self) -> None:
+        self._stop.set()
+        enders = (self._scheduler.stop, self._pods.interrupt, self._nodes.interrupt)
+        self._threads.end(enders, time.monotonic() + _ENDS_WITHIN_S)
