@@ -1,6 +1,7 @@
 """Pods as processes without any device: what they find around them, how they fail, how they end."""
 
 import base64
+import os
 import signal
 import subprocess
 import sys
@@ -175,6 +176,18 @@ def test_all_that_a_pod_started_ends_with_it(rig: NodeRig) -> None:
     assert not rig.processes("deaf", uid)
     rig.wait_for(lambda: ("Killing", "Stopping container user-container") in rig.events("deaf"))
     assert not (rig.settings.folder / "pods" / uid).exists()
+
+
+def test_one_whose_shim_is_killed_is_begun_anew_and_leaves_nothing(rig: NodeRig) -> None:
+    rig.put(rig.pod("orphan", script="setsid sleep 611 & exec sleep 611"))
+    rig.wait_for(lambda: len(rig.processes("orphan")) == 2)
+    before = rig.processes("orphan")
+    parents = {int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in before}
+    (shim,) = parents - before
+    os.kill(shim, signal.SIGKILL)
+    rig.wait_for(lambda: rig.container("orphan")["restartCount"] == 1)
+    assert not rig.processes("orphan") & before
+    assert rig.container("orphan")["lastState"]["terminated"]["exitCode"] == 137
 
 
 def test_a_hook_is_run_before_the_program_is_told(rig: NodeRig) -> None:

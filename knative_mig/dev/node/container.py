@@ -2,23 +2,30 @@
 
 Called by `pod_worker`, and for commands of probes and hooks. The pipe to the shim is what ties a container to this
 process: when this one dies, by whatever signal, the pipe ends, and so does the container with all that it started.
+Where the shim itself is killed, what it would have ended is found by a mark in its environment.
 """
 
 import logging
 import marshal
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from knative_mig.dev.node.shim import LENGTH_BYTES
+from knative_mig.dev.node.shim import GONE_WITHIN_S, LENGTH_BYTES
 
 _log = logging.getLogger(__name__)
 _SHIM: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("shim.py")))
+LIFE_VARIABLE: Final = "KNATIVE_MIG_DEV_LIFE"  # in the environment of all that one life of a container started
+_LOOKS_EACH_S: Final = 0.01
 LOG_BYTES: Final = 10 * 1024 * 1024  # of a file, and
 LOG_FILES: Final = 3  # files of a container: the kubelet keeps a few more
 
@@ -48,8 +55,9 @@ class NotStarted(Exception):
 class Container:
     """One life of one container. `pid` is of its first process."""
 
-    def __init__(self, shim: "subprocess.Popen[bytes]", pid: int, at: float) -> None:
+    def __init__(self, shim: "subprocess.Popen[bytes]", pid: int, at: float, mark: str) -> None:
         self.pid, self.started_at = pid, at
+        self._mark = mark
         self._shim = shim
         self._lock = threading.Lock()
         self._ended: Ended | None = None
@@ -58,9 +66,10 @@ class Container:
     @classmethod
     def start(cls, command: Command, on_end: Callable[["Container", Ended], None]) -> Self:
         """Back when its program has begun. `on_end` is called on a thread of its own. NotStarted."""
+        mark = uuid.uuid4().hex
         asked = {
             "argv": list(command.argv),
-            "env": dict(command.env),
+            "env": {**command.env, LIFE_VARIABLE: mark},
             "cwd": str(command.cwd),
             "log": str(command.log) if command.log else None,
             "log_bytes": command.log_bytes,
@@ -81,7 +90,7 @@ class Container:
             shim.stdout.close()
             shim.wait()
             raise NotStarted(_why(answer, command))
-        container = cls(shim, answer["started"], answer["at"])
+        container = cls(shim, answer["started"], answer["at"], mark)
         threading.Thread(
             target=container._watch, args=(on_end,), name=f"container-{container.pid}", daemon=True
         ).start()
@@ -119,8 +128,9 @@ class Container:
             output = answer["output"].decode(errors="replace")
             ended = Ended(code=answer["exited"], signal=answer["signal"], at=answer["at"], output=output)
         else:
-            _log.warning("the shim of process %d was killed: how it ended is not known", self.pid)
-            ended = Ended(code=137, signal=9, at=self.started_at)
+            _log.warning("the shim of process %d was killed, and the process with it", self.pid)
+            _leave_nothing(self._mark)
+            ended = Ended(code=137, signal=9, at=time.time())
         self._ended = ended
         self._over.set()
         on_end(self, ended)
@@ -129,7 +139,30 @@ class Container:
 def _answer(pipe: IO[bytes]) -> Mapping[str, Any]:
     """Empty: the shim has gone."""
     value = pipe.read(int.from_bytes(pipe.read(LENGTH_BYTES), "little"))
-    return dict(marshal.loads(value)) if value else {}  # noqa: S302 - of our own program, by a pipe nobody else has
+    try:
+        return dict(marshal.loads(value))  # noqa: S302 - of our own program, by a pipe that nobody else has
+    except (EOFError, ValueError, TypeError):
+        return {}
+
+
+def _leave_nothing(mark: str) -> None:
+    """New ones may be born meanwhile."""
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while (found := _marked(mark)) and time.monotonic() < deadline:
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_LOOKS_EACH_S)
+
+
+def _marked(mark: str) -> list[int]:
+    sought, found = f"{LIFE_VARIABLE}={mark}".encode(), []
+    for path in Path("/proc").iterdir():
+        if path.name.isdecimal():
+            with suppress(OSError):  # it has gone, or is another user's
+                if sought in (path / "environ").read_bytes().split(b"\0"):
+                    found.append(int(path.name))
+    return found
 
 
 def _why(answer: Mapping[str, Any], command: Command) -> str:

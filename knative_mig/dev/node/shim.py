@@ -117,6 +117,8 @@ def start(asked: "dict[str, Any]", out: int, err: int) -> int:
         except OSError as error:
             name = os.fsdecode(error.filename) if error.filename else ""
             os.write(tell, marshal.dumps((error.errno, error.strerror or str(error), name)))
+        except ValueError as error:  # a null in what it is to be told
+            os.write(tell, marshal.dumps((0, str(error), "")))
         finally:
             os._exit(127)
     os.close(tell)
