@@ -1,5 +1,6 @@
 """Pods as processes: scheduled, started, probed, restarted and ended, with slices of the project's real node agent."""
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -10,6 +11,14 @@ import pytest
 
 from knative_mig.adapters.kube.pods import KubePods
 from knative_mig.adapters.sim_gpu import FileStore, SimulatedGpus, SimulationControls
+from knative_mig.core.relays import (
+    MOVE_PORT,
+    SECRET_FILE,
+    SECRET_FILE_VARIABLE,
+    SECRET_FOLDER,
+    SECRET_KEY,
+    SECRET_NAME,
+)
 from knative_mig.ports.kube import Key
 from tests.contract.node_rig import NAME, NodeRig, alive
 
@@ -37,9 +46,17 @@ def test_a_replica_on_a_slice_from_its_creation_to_its_end(folder: Path) -> None
     traffic = Held()
     with NodeRig(folder, traffic=traffic) as rig:
         # Without a slice it waits, and is told why as the real scheduler tells.
+        secret = {"kind": "Secret", "metadata": {"namespace": "default", "name": SECRET_NAME}}
+        rig.api.put_object({**secret, "data": {SECRET_KEY: base64.b64encode(b"shown-by-movers").decode()}})
         chat = rig.pod("chat", image="dev.local/tiny-llm:1", slice_="3g.20gb", function=True)
-        chat["spec"]["containers"][0]["ports"] = [{"containerPort": 8080}]
-        chat["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 0}, "successThreshold": 1}
+        chat["spec"]["containers"][0] |= {
+            "ports": [{"containerPort": 8080}],
+            "readinessProbe": {"tcpSocket": {"port": 0}, "successThreshold": 1},
+            # As the webhook writes it.
+            "env": [{"name": SECRET_FILE_VARIABLE, "value": SECRET_FILE}],
+            "volumeMounts": [{"name": SECRET_NAME, "mountPath": SECRET_FOLDER, "readOnly": True}],
+        }
+        chat["spec"]["volumes"] = [{"name": SECRET_NAME, "secret": {"secretName": SECRET_NAME, "optional": True}}]
         rig.wait_for(lambda: rig.allocatable("3g.20gb") == "0")
         rig.put(chat)
         rig.wait_for(lambda: rig.condition("chat", "PodScheduled").get("reason") == "Unschedulable")
@@ -61,6 +78,9 @@ def test_a_replica_on_a_slice_from_its_creation_to_its_end(folder: Path) -> None
         reasons = [reason for reason, _ in rig.events("chat")]
         rig.wait_for(lambda: "Started" in [reason for reason, _ in rig.events("chat")])
         assert {"FailedScheduling", "Scheduled"} <= set(reasons)
+
+        # Movers reach it there too, if they show the secret that its file holds.
+        assert f"the engine is relayed on port 8080, moves on port {MOVE_PORT}" in rig.log("chat")
 
         # Its processes are on the slice: relay and engine, as the driver sees them.
         there = rig.processes("chat")
