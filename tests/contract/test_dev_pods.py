@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from knative_mig.adapters.kube.kinds import POD
+from knative_mig.adapters.kube.kinds import LEASE, NODE, POD
+from knative_mig.adapters.kube.pods import KubePods
 from knative_mig.ports.kube import Key
 from tests.contract.node_rig import NodeRig, alive
 
@@ -262,3 +263,38 @@ time.sleep(600)
         while any(map(alive, started)) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not any(map(alive, started))
+
+
+def test_what_the_api_server_does_not_take_is_told_when_it_does(rig: NodeRig) -> None:
+    rig.api.faults.fail(503, times=3, method="PATCH", path="/pods/slow/status")
+    rig.api.faults.fail(500, times=2, method="POST", path="/pods/slow/binding")
+    rig.put(rig.pod("slow", script="sleep 600"))
+    rig.wait_for(lambda: rig.is_ready("slow"))
+    rig.api.faults.fail(500, times=2, method="DELETE", path="/pods/slow")
+    uid = rig.read("slow")["metadata"]["uid"]
+    KubePods(rig.client).evict(Key("default", "slow"), uid=uid, grace_s=5)
+    rig.wait_for(lambda: rig.is_gone("slow"))
+    assert not rig.processes("slow", uid)
+
+
+def test_a_cordoned_node_takes_no_more_and_lets_who_is_there_run(rig: NodeRig) -> None:
+    rig.put(rig.pod("before", script="sleep 600"))
+    rig.wait_for(lambda: rig.is_ready("before"))
+    rig.client.merge(NODE, Key("", "n1"), {"spec": {"unschedulable": True}})
+    rig.put(rig.pod("after", script="sleep 600"))
+    rig.wait_for(lambda: "1 node(s) were unschedulable" in rig.condition("after", "PodScheduled").get("message", ""))
+    rig.client.merge(NODE, Key("", "n1"), {"spec": {"unschedulable": False}})
+    rig.wait_for(lambda: rig.is_ready("after"))
+    assert rig.is_ready("before")
+
+
+def test_what_a_node_says_of_itself(rig: NodeRig) -> None:
+    node = rig.client.get(NODE, Key("", "n1"))
+    assert node["metadata"]["labels"]["kubernetes.io/hostname"] == "n1"
+    assert node["spec"]["podCIDR"] == "127.64.0.0/24"
+    assert {"cpu": "32", "pods": "110"}.items() <= node["status"]["allocatable"].items()
+    (ready,) = [each for each in node["status"]["conditions"] if each["type"] == "Ready"]
+    assert (ready["status"], ready["reason"]) == ("True", "KubeletReady")
+    rig.wait_for(lambda: rig.api.objects(LEASE))
+    (lease,) = rig.api.objects(LEASE)
+    assert (lease["metadata"]["namespace"], lease["spec"]["holderIdentity"]) == ("kube-node-lease", "n1")
