@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 
+import grpc
 import pytest
 
+from knative_mig.adapters.kubelet import methods
+from knative_mig.adapters.kubelet.channel import channel_to
 from knative_mig.adapters.kubelet.pod_resources import KubeletPodResources
+from knative_mig.adapters.kubelet.stubs import podresources_pb2 as pb
 from knative_mig.core.gpu_node import Holder
 from knative_mig.ports.kubelet import KubeletUnreachable, KubeletView
 from tests.contract.fake_kubelet import FakeKubelet
@@ -98,3 +102,16 @@ def test_a_call_too_many_is_unreachable_too(rig: Rig, kubelet: FakeKubelet) -> N
     rig.resources.view()
     with pytest.raises(KubeletUnreachable, match="rate limit"):
         rig.resources.view()
+
+
+def test_one_pod_can_be_asked_for_alone(rig: Rig, kubelet: FakeKubelet) -> None:
+    rig.serve(device(SMALL, 0), device(BIG, 4))
+    kubelet.wait_for(lambda: kubelet.allocatable(SMALL) == 1 and kubelet.allocatable(BIG) == 1)
+    kubelet.admit("shop", "chat-1", "user-container", SMALL)
+    kubelet.admit("shop", "chat-2", "user-container", BIG)
+    with channel_to(kubelet.pod_resources_socket) as channel:
+        ask = methods.GET.on(channel)
+        (container,) = ask(pb.GetPodResourcesRequest(pod_namespace="shop", pod_name="chat-2")).pod_resources.containers
+        assert [id_ for each in container.devices for id_ in each.device_ids] == [device(BIG, 4).id]
+        with pytest.raises(grpc.RpcError, match="pod chat-3 in namespace shop not found"):
+            ask(pb.GetPodResourcesRequest(pod_namespace="shop", pod_name="chat-3"))
