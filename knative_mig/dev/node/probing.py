@@ -5,11 +5,11 @@ Called by `prober` and `pod_worker` on threads of their own. Words are the kubel
 
 import http.client
 import socket
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from knative_mig.adapters import unverified_https
 from knative_mig.dev.node.container import Command, Container, NotStarted
 from knative_mig.dev.node.pod_spec import Check, Exec, HttpGet, TcpSocket
 
@@ -36,10 +36,8 @@ def ask(check: Check, address: str, timeout_s: float, command: Callable[[tuple[s
 
 def _http(check: HttpGet, address: str, timeout_s: float) -> Result:
     host = check.host or address
-    connection: http.client.HTTPConnection
     if check.https:
-        unchecked = ssl._create_unverified_context()  # noqa: S323, SLF001 - as the kubelet, which knows no authority
-        connection = http.client.HTTPSConnection(host, check.port, timeout=timeout_s, context=unchecked)
+        connection: http.client.HTTPConnection = unverified_https.connection(host, check.port, timeout_s=timeout_s)
     else:
         connection = http.client.HTTPConnection(host, check.port, timeout=timeout_s)
     scheme = "https" if check.https else "http"
