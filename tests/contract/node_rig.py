@@ -34,13 +34,15 @@ Object = dict[str, Any]
 
 
 class NodeRig:
-    def __init__(self, folder: Path, *, gpus: str = "1xA100-40GB", traffic: Traffic | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, gpus: str = "1xA100-40GB", traffic: Traffic | None = None, quiet_s: float = 30.0
+    ) -> None:
         """`gpus` empty: there is no agent. What its kubelet has allocated is kept on the disk."""
         self.folder, self.gpus = folder, gpus
         self.api = FakeApi()
         self.client = self.api.client()
         self.settings = NodeSettings(
-            name=NAME, number=0, folder=folder / "node", sockets=folder / "k", logs=folder / "logs"
+            name=NAME, number=0, folder=folder / "node", sockets=folder / "k", logs=folder / "logs", quiet_s=quiet_s
         )
         self._traffic = traffic
         self.kubelet = self._new_kubelet()

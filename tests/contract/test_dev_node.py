@@ -30,21 +30,21 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-class Held:
-    """The gateway, which says that a pod has traffic until it is let go."""
+class Asked:
+    """The gateway, at which a request comes to every pod at any time, until it is over."""
 
     def __init__(self) -> None:
-        self.asked_of: set[Key] = set()
-        self.quiet = False
+        self.pods: set[Key] = set()
+        self.over = False
 
-    def is_quiet(self, pod: Key, uid: str) -> bool:  # noqa: ARG002
-        self.asked_of.add(pod)
-        return self.quiet
+    def last_came(self, pod: Key) -> float | None:
+        self.pods.add(pod)
+        return None if self.over else time.monotonic()
 
 
 def test_a_replica_on_a_slice_from_its_creation_to_its_end(folder: Path) -> None:
-    traffic = Held()
-    with NodeRig(folder, traffic=traffic) as rig:
+    traffic = Asked()
+    with NodeRig(folder, traffic=traffic, quiet_s=0.5) as rig:
         # Without a slice it waits, and is told why as the real scheduler tells.
         secret = {"kind": "Secret", "metadata": {"namespace": "default", "name": SECRET_NAME}}
         rig.api.put_object({**secret, "data": {SECRET_KEY: base64.b64encode(b"shown-by-movers").decode()}})
@@ -89,15 +89,15 @@ def test_a_replica_on_a_slice_from_its_creation_to_its_end(folder: Path) -> None
         assert status_ is not None
         rig.wait_for(lambda: set(rig.gpu_node.status.gpus[0].slices[0].pids) == there)  # type: ignore[union-attr]
 
-        # It is deleted while the gateway still counts it: the relay gives the slice back, its pod goes on.
+        # It is deleted while requests still come: the relay gives the slice back, its pod goes on.
         uid = rig.read("chat")["metadata"]["uid"]
         rig.delete("chat")
         began = time.monotonic()
         rig.wait_for(lambda: rig.state_of("3g.20gb@4") == "Released")
         print(f"deleted -> slice released: {time.monotonic() - began:.2f} s")
-        assert traffic.asked_of == {Key("default", "chat")}
+        assert traffic.pods == {Key("default", "chat")}
         assert len(rig.processes("chat")) == 1
-        traffic.quiet = True
+        traffic.over = True
         rig.wait_for(lambda: rig.is_gone("chat"))
         assert not rig.processes("chat", uid)
         rig.wait_for(lambda: rig.state_of("3g.20gb@4") == "Idle")

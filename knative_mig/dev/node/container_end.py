@@ -22,15 +22,16 @@ def end_container(
     target: Target,
     *,
     grace: Callable[[], float],
-    is_quiet: Callable[[], bool],
+    quiet_s: float,
+    last_came: Callable[[], float | None],
     hook_failed: Callable[[], None],
 ) -> None:
     """Until it has ended."""
     began = time.monotonic()
-    ending = Ending(began_at=began, grace_s=grace(), quiet=is_quiet(), has_hook=spec.pre_stop is not None)
+    ending = Ending(began_at=began, grace_s=grace(), quiet_s=quiet_s, has_hook=spec.pre_stop is not None)
     while container.ended is None:
         now = time.monotonic()
-        ending = replace(ending, grace_s=grace(), quiet=ending.quiet or is_quiet())
+        ending = replace(ending, grace_s=grace(), last_came=last_came())
         step = next_step(ending, now)
         match step.do:
             case Do.WAIT:

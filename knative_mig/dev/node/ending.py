@@ -1,9 +1,9 @@
 """Decides how a container is ended: what it is told next, and until when it is waited for.
 
-Called by `pod_worker` while a container is to end; `now` is passed in. What queue-proxy does for a function comes
-first: its traffic is waited for. Then the hook, SIGTERM, and SIGKILL when the grace is over. The subtle thing is that
-the grace is one, for all of it, and that a later deletion can make it shorter; whoever is told at its very end has two
-seconds all the same, as the kubelet gives.
+Called by `container_end` while a container is to end; `now` is passed in. What queue-proxy does for a function comes
+first: no request has to have come for a while. Then the hook, SIGTERM, and SIGKILL when the grace is over. The subtle
+thing is that the grace is one, for all of it, and that a later deletion can make it shorter; whoever is told at its
+very end has two seconds all the same, as the kubelet gives.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from enum import Enum, auto
 from typing import Final
 
 LEAST_S: Final = 2.0
-LOOK_AT_TRAFFIC_EACH_S: Final = 0.1
 
 
 class Do(Enum):
@@ -25,7 +24,8 @@ class Do(Enum):
 class Ending:
     began_at: float
     grace_s: float
-    quiet: bool = True  # no traffic is waited for, or it has gone
+    quiet_s: float = 0.0  # for so long no request is to have come; those that have come are not waited for
+    last_came: float | None = None
     has_hook: bool = False
     hook_over: bool = False
     hook_began: bool = False
@@ -49,8 +49,9 @@ def next_step(of: Ending, now: float) -> Step:
     if of.grace_s <= 0:
         return Step(Do.KILL)
     if now < ends_at:
-        if not of.quiet:
-            return Step(Do.WAIT, min(ends_at, now + LOOK_AT_TRAFFIC_EACH_S))
+        quiet_at = max(of.began_at, of.last_came or of.began_at) + of.quiet_s
+        if now < quiet_at:
+            return Step(Do.WAIT, min(ends_at, quiet_at))
         if of.has_hook and not of.hook_over:
             return Step(Do.WAIT, ends_at) if of.hook_began else Step(Do.RUN_HOOK)
     return Step(Do.TERMINATE)

@@ -28,7 +28,7 @@ from knative_mig.dev.node.images import Image, installed
 from knative_mig.dev.node.logs import PodLogs
 from knative_mig.dev.node.node_object import NodeObject
 from knative_mig.dev.node.pod_worker import PodWorker
-from knative_mig.dev.node.ports import EVENT_PAUSE_S, NodeSettings, NoTraffic, Traffic
+from knative_mig.dev.node.ports import EVENT_PAUSE_S, NodeSettings, Traffic
 from knative_mig.dev.node.tools import Tools
 from knative_mig.ports.kube import Key
 
@@ -73,7 +73,7 @@ class Kubelet:
             images=installed() if images is None else images,
             logs=PodLogs(settings.logs),
             events=self._events,
-            traffic=traffic or NoTraffic(),
+            traffic=traffic,
             host=_host_variables(os.environ),
         )
         self.logs = self._tools.logs

@@ -288,14 +288,14 @@ class PodWorker:
                 else (grace_s if grace_s is not None else self.pod.grace_s)
             )
 
-        waits = self._state.ending and self.pod.of_a_function and not self._gone and not self._halted
-        traffic = self._tools.traffic
+        traffic = self._tools.traffic if self._state.ending and not (self._gone or self._halted) else None
         threading.Thread(
             target=end_container,
             args=(container, self._specs[name], Target(address=self._state.ip, command=made.beside)),
             kwargs={
                 "grace": grace,
-                "is_quiet": (lambda: traffic.is_quiet(self.pod.key, self.pod.uid)) if waits else (lambda: True),
+                "quiet_s": self._tools.settings.quiet_s if traffic and self.pod.of_a_function else 0.0,
+                "last_came": (lambda: traffic.last_came(self.pod.key)) if traffic else (lambda: None),
                 "hook_failed": lambda: self._tell(EventType.WARNING, "FailedPreStopHook", "PreStopHook failed"),
             },
             name=f"end-{self.pod.key.name}-{name}",

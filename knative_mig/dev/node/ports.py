@@ -10,19 +10,10 @@ from knative_mig.ports.kube import Key
 
 
 class Traffic(Protocol):
-    """What queue-proxy would know of a function's pod."""
+    """What a queue-proxy would know of its pod; the gateway knows it here."""
 
-    def is_quiet(self, pod: Key, uid: str) -> bool:
-        """Asked again and again once the pod is to end, until it is so or the grace is over: no request is in it, and
-        none came for the quiet period. From any thread; it must return at once.
-        """
-
-
-class NoTraffic:
-    """For pods that nobody's requests go to."""
-
-    def is_quiet(self, pod: Key, uid: str) -> bool:  # noqa: ARG002
-        return True
+    def last_came(self, pod: Key) -> float | None:
+        """When the last request came to it, by time.monotonic; None: none ever did. From any thread, and at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +29,7 @@ class NodeSettings:
     memory: str = "128Gi"
     pods: int = 110
     labels: Mapping[str, str] = field(default_factory=dict)
+    quiet_s: float = 30.0  # for which a function's pod that is deleted waits without a request, as queue-proxy does
 
 
 NODE_IP: Final = "127.0.0.1"

@@ -21,5 +21,5 @@ class Tools:
     images: Mapping[str, Image]
     logs: PodLogs
     events: EventRecorder
-    traffic: Traffic
+    traffic: Traffic | None  # None: there is nobody whose requests are to be waited for
     host: Mapping[str, str]  # of this machine's environment, what every program is given
