@@ -8,6 +8,7 @@ root.
       ending, container_end             how it is told to end
       pod_status                        what is said of it
       surrounds, images                 what a program finds around it in place of a container
+    logs, log_reader                  what it printed
     container, shim                   a process of this machine, of which nothing is left when it or we end
 
 A pod dies with the process that runs this, whatever kills that; what it was is in the API, and a start runs it anew.

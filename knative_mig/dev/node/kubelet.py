@@ -98,6 +98,10 @@ class Kubelet:
         """Which thread did; empty: none."""
         return self._threads.failed
 
+    def is_running(self, uid: str, container: str, life: int) -> bool:
+        """That life of a container of a pod of this node."""
+        return any(each.pod.uid == uid and each.is_running(container, life) for each in tuple(self._workers.values()))
+
     def end(self, grace_s: float = HALT_GRACE_S) -> None:
         """Back when all that it started has ended. The pods' objects stay: the next start runs them anew."""
         self._stop.set()

@@ -36,6 +36,10 @@ class PodLogs:
                 path.unlink(missing_ok=True)
         return folder / f"{life}.log"
 
+    def path(self, pod: Key, uid: str, container: str, life: int) -> Path:
+        """Of the newest file of that life's; those before it have a number after that name."""
+        return self._of(pod, uid) / container / f"{life}.log"
+
     def lives(self, pod: Key, uid: str, container: str) -> tuple[int, ...]:
         """Whose logs are there, the present one last."""
         folder = self._of(pod, uid) / container
@@ -44,7 +48,7 @@ class PodLogs:
 
     def lines(self, pod: Key, uid: str, container: str, life: int) -> Iterator[Line]:
         """All that is there now; OSError."""
-        path = self._of(pod, uid) / container / f"{life}.log"
+        path = self.path(pod, uid, container, life)
         older = sorted(path.parent.glob(f"{path.name}.*"), key=lambda each: -int(each.suffix[1:]))
         for file in (*older, path):
             if file.exists():

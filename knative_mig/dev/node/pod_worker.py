@@ -70,6 +70,10 @@ class PodWorker:
 
     # From other threads
 
+    def is_running(self, container: str, life: int) -> bool:
+        current = self._state.containers.get(container)
+        return current is not None and isinstance(current.now, Running) and current.restarts == life
+
     def update(self, pod: Pod) -> None:
         self._inbox.put(lambda: self._updated(pod))
 

@@ -1,0 +1,115 @@
+"""Reads a container's log for the API's `pods/log`: what of it is asked for, and on as it grows.
+
+Made by whoever composes `dev`, for the API server's event loop: what is read at once is little, and between two looks
+at a log that is followed the loop is free. The subtle thing is a log that is rotated while it is followed: what was
+written into the old file until then is still read from it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+from knative_mig.adapters.kube.fields import seconds_of
+from knative_mig.dev.node.logs import Line, PodLogs, parsed
+from knative_mig.ports.kube import Key
+
+LOOK_EACH_S: Final = 0.1
+_AT_ONCE: Final = 256  # lines, before others have their turn
+
+
+class Wanted(Protocol):
+    """As the API server asks."""
+
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def pod(self) -> str: ...
+    @property
+    def uid(self) -> str: ...
+    @property
+    def container(self) -> str: ...
+    @property
+    def follow(self) -> bool: ...
+    @property
+    def previous(self) -> bool: ...
+    @property
+    def timestamps(self) -> bool: ...
+    @property
+    def tail_lines(self) -> int | None: ...
+    @property
+    def since_s(self) -> int | None: ...
+    @property
+    def most_bytes(self) -> int | None: ...
+
+
+class LogReader:
+    def __init__(
+        self, logs: PodLogs, is_running: Callable[[str, str, int], bool], *, clock: Callable[[], float]
+    ) -> None:
+        """`is_running`: that life of a container, by its pod's uid and its name. `clock`: seconds since the epoch."""
+        self._logs, self._is_running, self._clock = logs, is_running, clock
+
+    def lines(self, wanted: Wanted) -> AsyncIterator[bytes] | None:
+        """None: it has not begun, or there was no life before."""
+        pod = Key(wanted.namespace, wanted.pod)
+        lives = self._logs.lives(pod, wanted.uid, wanted.container)
+        at = -2 if wanted.previous else -1
+        if len(lives) < -at:
+            return None
+        return self._lines(wanted, pod, lives[at])
+
+    async def _lines(self, wanted: Wanted, pod: Key, life: int) -> AsyncIterator[bytes]:
+        since = None if wanted.since_s is None else self._clock() - wanted.since_s
+        tail = Tail(self._logs.path(pod, wanted.uid, wanted.container, life))
+        written = selected(tail.more(), since=since, tail_lines=wanted.tail_lines)
+        left = wanted.most_bytes
+        while True:
+            ended = not (wanted.follow and self._is_running(wanted.uid, wanted.container, life))
+            for count, line in enumerate(written, 1):
+                text = line.time.encode() + b" " + line.text if wanted.timestamps else line.text
+                yield text if left is None else text[:left]
+                if left is not None and (left := left - len(text)) <= 0:
+                    return
+                if not count % _AT_ONCE:
+                    await asyncio.sleep(0)
+            if ended:
+                return
+            await asyncio.sleep(LOOK_EACH_S)
+            written = tail.more()
+
+
+def selected(lines: Iterable[Line], *, since: float | None, tail_lines: int | None) -> Iterable[Line]:
+    late = lines if since is None else (each for each in lines if seconds_of(each.time[:26] + "Z") >= since)
+    return late if tail_lines is None else deque(late, maxlen=tail_lines)
+
+
+class Tail:
+    """A log from its oldest file on; each look goes on where the last one ended."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._inode = 0  # of the file that is read
+        self._offset = 0
+
+    def more(self) -> Iterator[Line]:
+        for path in self._files():
+            with path.open("rb") as file:
+                file.seek(self._offset)
+                for entry in file:
+                    if not entry.endswith(b"\n"):  # it is being written
+                        return
+                    self._offset += len(entry)
+                    if (line := parsed(entry)) is not None:
+                        yield line
+
+    def _files(self) -> Iterator[Path]:
+        """The one that is read, whatever its name is by now, and those after it."""
+        older = sorted(self._path.parent.glob(f"{self._path.name}.*"), key=lambda each: -int(each.suffix[1:]))
+        found = [(each, each.stat().st_ino) for each in (*older, self._path) if each.exists()]
+        inodes = [inode for _, inode in found]
+        for path, inode in found[inodes.index(self._inode) if self._inode in inodes else 0 :]:
+            if inode != self._inode:
+                self._inode, self._offset = inode, 0
+            yield path

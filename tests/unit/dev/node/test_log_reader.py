@@ -1,0 +1,115 @@
+"""What of a container's log whoever asks for it gets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from knative_mig.dev.node import shim
+from knative_mig.dev.node.log_reader import LogReader, Tail
+from knative_mig.dev.node.logs import PodLogs
+from knative_mig.ports.kube import Key
+
+CHAT = Key("default", "chat")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    namespace: str = "default"
+    pod: str = "chat"
+    uid: str = "u"
+    container: str = "main"
+    follow: bool = False
+    previous: bool = False
+    timestamps: bool = False
+    tail_lines: int | None = None
+    since_s: int | None = None
+    most_bytes: int | None = None
+
+
+@pytest.fixture(name="logs")
+def _logs(tmp_path: Path) -> PodLogs:
+    logs = PodLogs(tmp_path)
+    path = logs.open(CHAT, "u", "main", 0)
+    path.write_text("2026-01-01T00:00:00.000000001Z stdout F first life\n")
+    logs.open(CHAT, "u", "main", 1).write_text(
+        "2026-01-01T00:00:01.000000001Z stdout F one\n"
+        "2026-01-01T00:00:02.000000001Z stderr F two\n"
+        "2026-01-01T00:00:03.000000001Z stdout P thr\n"
+        "2026-01-01T00:00:03.000000002Z stdout F ee\n"
+    )
+    return logs
+
+
+def told(logs: PodLogs, asked: Asked) -> bytes:
+    reader = LogReader(logs, lambda *_: False, clock=lambda: 1767225604.0)  # 2026-01-01T00:00:04Z
+
+    async def all_of(lines: AsyncIterator[bytes]) -> bytes:
+        return b"".join([each async for each in lines])
+
+    lines = reader.lines(asked)
+    assert lines is not None
+    return asyncio.run(all_of(lines))
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        (Asked(), b"one\ntwo\nthree\n"),
+        (Asked(previous=True), b"first life\n"),
+        (Asked(since_s=2), b"two\nthree\n"),
+        (Asked(tail_lines=1), b"ee\n"),
+        (Asked(tail_lines=0), b""),
+        (Asked(most_bytes=6), b"one\ntw"),
+        (Asked(timestamps=True, tail_lines=1), b"2026-01-01T00:00:03.000000002Z ee\n"),
+    ],
+    ids=["all", "previous", "since", "tail", "none", "bytes", "timestamps"],
+)
+def test_what_is_asked_for(logs: PodLogs, asked: Asked, answer: bytes) -> None:
+    assert told(logs, asked) == answer
+
+
+def test_one_that_has_not_begun_has_none(logs: PodLogs) -> None:
+    reader = LogReader(logs, lambda *_: False, clock=lambda: 0.0)
+    assert reader.lines(Asked(container="other")) is None
+    logs.remove(CHAT, "u")
+    logs.open(CHAT, "u", "main", 0).touch()
+    assert reader.lines(Asked(previous=True)) is None
+
+
+def test_a_log_that_is_followed_goes_on_until_its_container_ends(logs: PodLogs) -> None:
+    running = [True]
+    reader = LogReader(
+        logs, lambda uid, container, life: (uid, container, life) == ("u", "main", 1) and running[0], clock=lambda: 0.0
+    )
+    path = logs.path(CHAT, "u", "main", 1)
+
+    async def follow() -> list[bytes]:
+        lines = reader.lines(Asked(follow=True, tail_lines=1))
+        assert lines is not None
+        seen = []
+        async for line in lines:
+            seen.append(line)
+            if len(seen) == 1:
+                with path.open("a") as file:
+                    file.write("2026-01-01T00:00:05.000000001Z stdout F four\n")
+            else:
+                running[0] = False
+        return seen
+
+    assert asyncio.run(follow()) == [b"ee\n", b"four\n"]
+
+
+def test_what_is_rotated_away_while_it_is_read_is_not_lost_nor_told_twice(tmp_path: Path) -> None:
+    logs = PodLogs(tmp_path)
+    path = logs.open(CHAT, "u", "main", 0)
+    log, tail = shim.Log(str(path), 1000, 3), Tail(path)
+    seen = []
+    for at in range(300):
+        log.write("stdout", b"line %d\n" % at)
+        if not at % 7:
+            seen += [line.text for line in tail.more()]
+    seen += [line.text for line in tail.more()]
+    assert seen == [b"line %d\n" % at for at in range(300)]
