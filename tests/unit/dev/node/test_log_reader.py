@@ -113,3 +113,12 @@ def test_what_is_rotated_away_while_it_is_read_is_not_lost_nor_told_twice(tmp_pa
             seen += [line.text for line in tail.more()]
     seen += [line.text for line in tail.more()]
     assert seen == [b"line %d\n" % at for at in range(300)]
+
+
+def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    path, entry = tmp_path / "0.log", b"2026-01-01T00:00:05.000000001Z stdout F whole\n"
+    path.write_bytes(entry[:40])
+    tail = Tail(path)
+    assert list(tail.more()) == []
+    path.write_bytes(entry)
+    assert [line.text for line in tail.more()] == [b"whole\n"]
