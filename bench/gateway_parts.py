@@ -75,7 +75,7 @@ def gateway(host: str, port: int) -> None:
     serving = Gateway(_Nobody())
     serving.revision_changed(REVISION, RevisionFacts(uid="u", concurrency=0, limits=Limits()))
     serving.route_changed(Key("bench", "fn"), RouteFacts(traffic=(Traffic(revision=REVISION.name, percent=100),)))
-    server = GatewayServer("127.0.0.1", 0, serving)
+    server = GatewayServer(socket.create_server(("127.0.0.1", 0), backlog=4096), serving)
     threading.Thread(target=server.serve, daemon=True).start()
     threading.Thread(target=serving.tell, args=(threading.Event(),), daemon=True).start()
     _say({"port": server.port})

@@ -18,6 +18,7 @@ from knative_mig.core.errors import BadInput, KnativeMigError
 
 # verb: (the module whose `command` it is, its line in --help)
 VERBS: Final = {
+    "dev": ("knative_mig.cli.dev", "Run the whole system on this machine, without a cluster and a GPU."),
     "layouts": ("knative_mig.cli.layouts", "Check files of MIG layouts without a GPU."),
     "plan": ("knative_mig.cli.plan", "Decide which slices to make for waiting functions, and say why."),
     "profiles": ("knative_mig.cli.profiles", "Show what each GPU model can be cut into."),

@@ -1,18 +1,21 @@
-"""The part of CEL that rules of CustomResourceDefinitions here are written in: whether an expression holds.
+"""The part of CEL that rules of CustomResourceDefinitions and conditions of webhooks here are written in: whether an
+expression holds.
 
-Called by `validation`. Literals, fields, `has()`, indices, the operators but for the conditional one's laziness being
-all the laziness there is, `all`, `exists`, `exists_one`, `filter` and `map`, `size`, and the usual methods of strings.
+Called by `validation`, and for webhooks. Literals, fields, `has()`, indices, the operators but for the conditional
+one's laziness being all the laziness there is, fields that may lack (`.?name`, `orValue`), `all`, `exists`,
+`exists_one`, `filter` and `map`, `size`, and the usual methods of strings.
 What it does not know is a CelError with its name, so a rule that needs more is seen at once.
 """
 
 import functools
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
-    r"""|(?P<name>[A-Za-z_]\w*)|(?P<mark>&&|\|\||==|!=|<=|>=|[-+*/%<>!?:.,()\[\]]))"""
+    r"""|(?P<name>[A-Za-z_]\w*)|(?P<mark>&&|\|\||==|!=|<=|>=|[-+*/%<>!?:.,()\[\]{}]))"""
 )
 _LEVELS: Final = (("||",), ("&&",), ("==", "!=", "<", "<=", ">", ">=", "in"), ("+", "-"), ("*", "/", "%"))
 Scope = Mapping[str, Any]
@@ -97,9 +100,10 @@ class _Parser:
         node = self._primary()
         while True:
             if self._takes("."):
+                may_lack = bool(self._takes("?"))
                 name = self.token
                 self._at += 1
-                node = self._call(node, name) if self._takes("(") else _field(node, name)
+                node = self._call(node, name) if self._takes("(") else _field(node, name, may_lack=may_lack)
             elif self._takes("["):
                 index = self.conditional()
                 self._expect("]")
@@ -115,6 +119,9 @@ class _Parser:
         if self._takes("["):
             entries = self._arguments("]")
             return lambda scope: [each(scope) for each in entries]
+        if self._takes("{"):
+            self._expect("}")  # one with entries is written by nobody here
+            return lambda _: {}
         if self._at >= len(self._tokens):
             raise CelError("the expression ends too early")
         kind, text = self._tokens[self._at]
@@ -183,7 +190,23 @@ _METHODS: Final[Mapping[str, Callable[..., Any]]] = {
     "matches": lambda text, pattern: re.search(pattern, text) is not None,
     "split": str.split,
     "join": lambda parts, by="": by.join(parts),
+    "orValue": lambda maybe, other: _maybe(maybe).value if _maybe(maybe).is_there else other,
+    "hasValue": lambda maybe: _maybe(maybe).is_there,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Maybe:
+    """What a field that may lack is; its own fields may lack too."""
+
+    value: Any = None
+    is_there: bool = False
+
+
+def _maybe(value: Any) -> _Maybe:
+    if not isinstance(value, _Maybe):
+        raise CelError(f"{value!r} does not lack")
+    return value
 
 
 def _bool(value: Any) -> bool:
@@ -198,9 +221,13 @@ def _named(scope: Scope, name: str) -> Any:
     return scope[name]
 
 
-def _field(node: Node, name: str) -> Node:
+def _field(node: Node, name: str, *, may_lack: bool = False) -> Node:
     def field(scope: Scope) -> Any:
         value = node(scope)
+        if may_lack or isinstance(value, _Maybe):
+            inner = value.value if isinstance(value, _Maybe) else value
+            is_there = isinstance(inner, Mapping) and name in inner
+            return _Maybe(inner[name], is_there=True) if is_there else _Maybe()
         if not isinstance(value, Mapping) or name not in value:
             raise CelError(f"no such key: {name}")
         return value[name]

@@ -67,6 +67,23 @@ def of_labels(text: str) -> Selector:
     return Selector(tuple(_labels(text)))
 
 
+def of_selector(selector: Object | None) -> Selector:
+    """Of a LabelSelector, as the text that a list takes: one reading of labels for all."""
+    terms = [f"{key}={value}" for key, value in ((selector or {}).get("matchLabels") or {}).items()]
+    for each in (selector or {}).get("matchExpressions") or ():
+        key, values = each.get("key"), ",".join(each.get("values") or ())
+        match each.get("operator"):
+            case "In":
+                terms.append(f"{key} in ({values})")
+            case "NotIn":
+                terms.append(f"{key} notin ({values})")
+            case "Exists":
+                terms.append(str(key))
+            case "DoesNotExist":
+                terms.append(f"!{key}")
+    return of_labels(",".join(terms))
+
+
 def _labels(text: str) -> list[Callable[[Object], bool]]:
     found: list[Callable[[Object], bool]] = []
     at = 0

@@ -4,6 +4,7 @@ Made by `dev`'s process (and by tests), on whose event loop it runs. What it tak
 asked before a write, who has the logs, the clock. `seed` says what is there from the start.
 """
 
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -67,9 +68,9 @@ class ApiServer:
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
-    async def start(self, port: int = 0) -> None:
-        """OSError: the port is taken."""
-        self.port = await self._http.listen(HOST, port)
+    async def start(self, port: int = 0, *, bound: socket.socket | None = None) -> None:
+        """On `bound`, where it is given. OSError: the port is taken."""
+        self.port = await (self._http.listen_on(bound) if bound is not None else self._http.listen(HOST, port))
         self._collecting.start()
 
     async def stop(self, drain_s: float = 1.0) -> None:

@@ -33,7 +33,7 @@ from knative_mig.dev.api.openapi import Documents
 from knative_mig.dev.api.ports import Logs, LogsWanted
 from knative_mig.dev.api.refusals import Refusal
 from knative_mig.dev.api.routes import Asked
-from knative_mig.dev.api.selectors import of_labels
+from knative_mig.dev.api.selectors import of_selector
 from knative_mig.dev.api.steps import World, Written
 from knative_mig.dev.api.store import encoded
 from knative_mig.dev.api.tables import Form
@@ -274,19 +274,4 @@ def _number(query: Mapping[str, str], name: str) -> int | None:
 
 
 def _selects(selector: Object | None, pod: Object) -> bool:
-    """A LabelSelector, as the text that a list takes: one reading of labels for all."""
-    if selector is None:
-        return False
-    terms = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
-    for each in selector.get("matchExpressions") or ():
-        key, values = each.get("key"), ",".join(each.get("values") or ())
-        match each.get("operator"):
-            case "In":
-                terms.append(f"{key} in ({values})")
-            case "NotIn":
-                terms.append(f"{key} notin ({values})")
-            case "Exists":
-                terms.append(str(key))
-            case "DoesNotExist":
-                terms.append(f"!{key}")
-    return of_labels(",".join(terms)).takes(pod)
+    return selector is not None and of_selector(selector).takes(pod)

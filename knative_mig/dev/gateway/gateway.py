@@ -84,6 +84,11 @@ class Gateway:
         with self._lock:
             self._hall.direct_changed(revision, is_direct=is_direct)
 
+    def route(self, key: Key) -> RouteFacts | None:
+        """By which requests go now."""
+        with self._lock:
+            return self._hall.route(key)
+
     # -- what is told --------------------------------------------------------------------------------------------------
 
     def tell(self, stop: threading.Event) -> None:

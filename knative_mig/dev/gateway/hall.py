@@ -131,6 +131,9 @@ class Hall:
             self._routes[key] = facts
         self._table = table_of(self._routes, self._domain)
 
+    def route(self, key: Key) -> RouteFacts | None:
+        return self._routes.get(key)
+
     def revision_changed(self, key: Key, facts: RevisionFacts | None, now: float) -> list[Ticket]:
         """Who waits for one that is gone goes on waiting, until its time is over."""
         known = self._revisions.get(key)

@@ -14,6 +14,7 @@ from knative_mig.adapters.kube.parse import REVISION_LABEL
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.dev.gateway import parse
 from knative_mig.dev.gateway.gateway import Gateway
+from knative_mig.ports.kube import Key
 
 ROUTE: Final = Kind("serving.knative.dev/v1", "Route", "routes")
 SERVERLESS_SERVICE: Final = Kind("networking.internal.knative.dev/v1alpha1", "ServerlessService", "serverlessservices")
@@ -29,6 +30,10 @@ class Mirrors:
         self._revisions.on_change(lambda key: gateway.revision_changed(key, self._revisions.get(key)))
         self._pods.on_change(lambda key: gateway.pod_changed(key, self._pods.get(key)))
         self._modes.on_change(lambda key: gateway.direct_changed(key, is_direct=bool(self._modes.get(key))))
+
+    def on_route(self, hear: Callable[[Key], None]) -> None:
+        """After the gateway has it."""
+        self._routes.on_change(hear)
 
     @property
     def _all(self) -> tuple[KubeMirror[Any], ...]:

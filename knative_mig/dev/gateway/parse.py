@@ -4,7 +4,7 @@ Called by `mirrors`. The subtle thing is which traffic of a Route counts: its st
 served and names every revision; so a new revision gets nothing before it is ready.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from knative_mig.adapters.kube.fields import Fields
@@ -21,13 +21,20 @@ _USER_PORT: Final = 8080  # where a container names none
 def route(body: Mapping[str, Any]) -> RouteFacts:
     top = Fields(body)
     return RouteFacts(
-        traffic=tuple(
-            Traffic(
-                revision=each.name("revisionName"), percent=each.optional_integer("percent") or 0, tag=each.text("tag")
-            )
-            for each in top.child("status").children("traffic")
-        ),
+        traffic=_traffic(top.child("status").children("traffic")),
         is_local=top.child("metadata").labels("labels").get(_VISIBILITY) == "cluster-local",
+    )
+
+
+def traffic(targets: Sequence[Mapping[str, Any]]) -> tuple[Traffic, ...]:
+    """Of a Route's status."""
+    return _traffic([Fields(each) for each in targets])
+
+
+def _traffic(targets: Iterable[Fields]) -> tuple[Traffic, ...]:
+    return tuple(
+        Traffic(revision=each.name("revisionName"), percent=each.optional_integer("percent") or 0, tag=each.text("tag"))
+        for each in targets
     )
 
 

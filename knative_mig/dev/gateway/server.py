@@ -17,7 +17,6 @@ from knative_mig.dev.gateway.gateway import Gateway
 
 HEAD_WITHIN_S: Final = 10.0  # from its first byte to its last
 MOST_CONNECTIONS: Final = 12_000  # a thread each, of some tens of KiB
-_WAITING: Final = 4096  # for a thread, in the kernel
 _PAUSE_S: Final = 0.1  # where there are no files left
 _NO_ROOM: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -28,12 +27,11 @@ log = logging.getLogger(__name__)
 
 
 class GatewayServer:
-    """Bound as soon as it is made, so that a port that is taken fails the start; port 0 takes any."""
+    """Has the socket for its own from now on."""
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        listening: socket.socket,
         gateway: Gateway,
         *,
         at_most: int = MOST_CONNECTIONS,
@@ -47,7 +45,7 @@ class GatewayServer:
         self._open: set[socket.socket] = set()
         self._idle: dict[socket.socket, None] = {}  # the longest first
         self._stopping = False
-        self._socket = socket.create_server((host, port), backlog=_WAITING)
+        self._socket = listening
 
     @property
     def port(self) -> int:

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -27,6 +28,7 @@ _HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\
 _REQUEST_LINE: Final = re.compile(rb"([A-Z]{1,16}) ([\x21-\x7e]+) HTTP/1\.([01])")
 _HEARD: Final = 8 * 1024 * 1024  # bytes read and thrown away after a refusal
 _PIECE: Final = 64 * 1024
+_WAITING: Final = 1024  # connections, in the kernel
 
 Answers = Callable[[Request], Awaitable[Answer]]
 Refuses = Callable[[HTTPStatus, str], Answer]
@@ -67,7 +69,11 @@ class HttpServer:
 
     async def listen(self, host: str, port: int) -> int:
         """Gives the port; 0 takes any. OSError: it is taken."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=LARGEST_HEAD, backlog=1024)
+        return await self.listen_on(socket.create_server((host, port), backlog=_WAITING))
+
+    async def listen_on(self, bound: socket.socket) -> int:
+        """Who has connected there before is answered now."""
+        self._server = await asyncio.start_server(self._serve, sock=bound, limit=LARGEST_HEAD, backlog=_WAITING)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self, drain_s: float = 0.0) -> None:

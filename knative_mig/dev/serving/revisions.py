@@ -60,7 +60,7 @@ def decide(seen: Seen, key: Key, images: Images) -> Decided:
 
 def _missing_image(revision: Object, images: Images) -> str:
     for each in objects.spec(revision).get("containers") or ():
-        if problem := images.problem(each.get("image", "")):
+        if not each.get("command") and (problem := images.problem(each.get("image", ""))):
             return f'Unable to fetch image "{each.get("image", "")}": {problem}'
     return ""
 

@@ -1,0 +1,180 @@
+"""The stand-ins of a cluster, put together in this process: API, Serving, gateway, scheduler and kubelets.
+
+Made by `process`, which imports this late: it takes half of the time until all is ready.
+"""
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from knative_mig.adapters.kube.client import KubeClient
+from knative_mig.adapters.kube.events import KubeEvents
+from knative_mig.adapters.kube.gpu_nodes import mirror as gpu_nodes_mirror
+from knative_mig.adapters.kube.kinds import CONFIG_MAP
+from knative_mig.adapters.kubelet.allocations import CheckpointFile
+from knative_mig.adapters.threads import Threads
+from knative_mig.adapters.webhook_call import WebhookCaller
+from knative_mig.dev.api.server import ApiServer
+from knative_mig.dev.api.store import Store
+from knative_mig.dev.gateway.gateway import Gateway
+from knative_mig.dev.gateway.mirrors import Mirrors
+from knative_mig.dev.gateway.server import GatewayServer
+from knative_mig.dev.loop import Loop
+from knative_mig.dev.node.images import installed
+from knative_mig.dev.node.kubelet import Kubelet
+from knative_mig.dev.node.log_reader import LogReader
+from knative_mig.dev.node.logs import PodLogs
+from knative_mig.dev.node.ports import EVENT_PAUSE_S, NodeSettings
+from knative_mig.dev.node.scheduling import Scheduling
+from knative_mig.dev.serving.controllers import Name, Neighbours
+from knative_mig.dev.serving.loop import Loop as ServingLoop
+from knative_mig.dev.serving.loop import mirrors_of
+from knative_mig.dev.serving.webhook.admission import Webhooks
+from knative_mig.dev.whole import objects
+from knative_mig.dev.whole.admission import Admission
+from knative_mig.dev.whole.autoscaling import Kpa
+from knative_mig.dev.whole.fleet import SimulatedNode
+from knative_mig.dev.whole.folders import Folders
+from knative_mig.dev.whole.neighbours import Door, PodRequests, Shelf
+from knative_mig.dev.whole.parts import SYSTEM, kept_of, sockets_of
+from knative_mig.dev.whole.settings import HOST, DevSettings
+from knative_mig.ports.kube import Key
+
+_ENDS_WITHIN_S: Final = 1.0
+_WEBHOOK: Final = "webhook"  # its Service
+
+log = logging.getLogger(__name__)
+
+
+class Cluster:
+    def __init__(
+        self,
+        settings: DevSettings,
+        folders: Folders,
+        *,
+        api_socket: socket.socket,
+        gateway_socket: socket.socket,
+        webhook_port: int,
+        stop: threading.Event,
+    ) -> None:
+        self._settings, self._api_socket = settings, api_socket
+        self._threads = Threads(stop)
+        self._loop = Loop()
+        pod_logs = LogReader(PodLogs(folders.pod_logs), self._is_running, clock=time.time)
+        callers = {f"{SYSTEM}/{_WEBHOOK}": WebhookCaller((HOST, webhook_port), f"{_WEBHOOK}.{SYSTEM}.svc")}
+        store = Store()
+        admission = Admission(store, callers, Webhooks(lambda: self.serving.settings()))  # noqa: PLW0108  it is below
+        self.api = ApiServer(logs=pod_logs, hooks=admission.hooks, store=store)
+        client = KubeClient.of_url(f"http://{HOST}:{api_socket.getsockname()[1]}")
+        images = installed()
+
+        port = gateway_socket.getsockname()[1]
+        self.kpa = Kpa(
+            maps=self._scaling_maps,
+            requests=lambda: self.gateway,
+            wake=lambda revision: self.serving.poke(Name.AUTOSCALER, revision),
+        )
+        self.gateway = Gateway(self.kpa)
+        self.gateway_server = GatewayServer(gateway_socket, self.gateway)
+        self._gateway_mirrors = Mirrors(client, self.gateway)
+
+        self._serving_mirrors = mirrors_of(client)
+        self._events = KubeEvents(client, component="knative-serving", pause_s=EVENT_PAUSE_S)
+        neighbours = Neighbours(autoscaler=self.kpa, gateway=Door(self.gateway), images=Shelf(images))
+        self.serving = ServingLoop(client, self._serving_mirrors, neighbours, self._events, port=port)
+        self._gateway_mirrors.on_route(lambda key: self.serving.poke(Name.ROUTE, key))
+
+        self.scheduling = Scheduling(client)
+        traffic = PodRequests(self.gateway)
+        self.kubelets = tuple(
+            Kubelet(
+                _node_settings(node, folders),
+                client,
+                traffic=traffic,
+                images=images,
+                checkpoint=CheckpointFile(kept_of(node, folders) / "allocations"),
+            )
+            for node in settings.nodes
+        )
+        self._gpus = gpu_nodes_mirror(client)
+
+    def start(self) -> None:
+        self._loop.__enter__()
+        for body in objects.initial():
+            self.api.put(body)
+        self._loop.run(self.api.start(bound=self._api_socket))
+        run = self._threads.run
+        for kind, mirror in self._serving_mirrors.items():
+            run(f"serving-{kind.plural}", mirror.run)
+        for name, mirrors in self._gateway_mirrors.bodies().items():
+            run(f"gateway-{name}", mirrors)
+        run("gpunodes", self._gpus.run)
+        run("serving", self.serving.run)
+        run("serving-events", self._events.run)
+        run("kpa", self.kpa.run)
+        run("gateway-tells", self.gateway.tell)
+        run("gateway", lambda _: self.gateway_server.serve())
+        self.scheduling.start()
+        for kubelet in self.kubelets:
+            kubelet.start()
+
+    def waits_for(self) -> Iterator[str]:
+        if not self._gateway_mirrors.wait_synced(0.0):
+            yield "the gateway: its mirrors"
+        for kind, mirror in self._serving_mirrors.items():
+            if not mirror.synced:
+                yield f"the controllers: {kind.plural}"
+        for node in self._settings.nodes:
+            found = self._gpus.get(Key("", str(node.name)))
+            if found is None or found.status is None or not found.status.gpus:
+                yield f"{node.name}: its GPUs"
+
+    @property
+    def failed(self) -> str:
+        """Which thread did; empty: none."""
+        return self._threads.failed or self.scheduling.failed or "".join(each.failed for each in self.kubelets)
+
+    def drain(self, within_s: float, hurry: threading.Event) -> None:
+        """Who is served gets the rest, and then the pods end."""
+        draining = threading.Thread(target=self.gateway_server.stop, args=(within_s,), daemon=True)
+        draining.start()
+        while draining.is_alive() and not hurry.wait(0.05):
+            pass
+        ending = [threading.Thread(target=each.end, args=(0.0 if hurry.is_set() else 5.0,)) for each in self.kubelets]
+        for each in ending:
+            each.start()
+        for each in ending:
+            each.join()
+
+    def end(self) -> None:
+        """After `stop` was set."""
+        self.scheduling.end()
+        mirrors = [each.interrupt for each in self._serving_mirrors.values()]
+        interrupts = (*mirrors, self._gpus.interrupt, self._gateway_mirrors.interrupt, self.serving.interrupt)
+        self._threads.end(interrupts, time.monotonic() + _ENDS_WITHIN_S)
+        self.gateway.connections.close()
+        self._loop.run(self.api.stop(drain_s=0.2))
+        self._loop.__exit__(None, None, None)
+
+    def _is_running(self, uid: str, container: str, life: int) -> bool:
+        return any(each.is_running(uid, container, life) for each in self.kubelets)
+
+    def _scaling_maps(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        maps: Any = self._serving_mirrors[CONFIG_MAP]
+        bodies = [maps.get(Key(objects.KNATIVE, name)) or {} for name in ("config-autoscaler", "config-deployment")]
+        autoscaler, deployment = (each.get("data") or {} for each in bodies)
+        return autoscaler, deployment
+
+
+def _node_settings(node: SimulatedNode, folders: Folders) -> NodeSettings:
+    return NodeSettings(
+        name=node.name,
+        number=node.number,
+        folder=folders.run / f"n{node.number}" / "kubelet",
+        sockets=sockets_of(node, folders),
+        logs=folders.pod_logs,
+        labels={"nvidia.com/gpu.present": "true"},
+    )

@@ -1,0 +1,32 @@
+"""Decides which simulated node has which GPUs: a node for each part of `2xA100-40GB,1xH100-80GB`.
+
+Called by the `dev` verb. A machine's GPUs are of one model, so a model more is a node more, with an agent of its own.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from knative_mig.adapters.sim_gpu.state import parse_spec
+from knative_mig.core.errors import BadInput
+from knative_mig.core.gpu_node import MOST_GPUS_A_NODE
+from knative_mig.core.inventory import NodeName
+
+MOST_NODES: Final = 16  # a process each, and more would be no newcomer's machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedNode:
+    name: NodeName
+    number: int
+    gpus: str  # as its agent is told: 2xA100-40GB
+
+
+def nodes_of(spec: str) -> tuple[SimulatedNode, ...]:
+    """BadInput."""
+    parts = tuple(each.strip() for each in spec.split(","))
+    for part in parts:
+        if len(parse_spec(part)) > MOST_GPUS_A_NODE:
+            raise BadInput(f"--gpus {part}: a node has at most {MOST_GPUS_A_NODE} GPUs; another part is another node")
+    if len(parts) > MOST_NODES:
+        raise BadInput(f"--gpus {spec}: these are {len(parts)} nodes, and at most {MOST_NODES} are")
+    return tuple(SimulatedNode(name=NodeName(f"node-{at + 1}"), number=at, gpus=part) for at, part in enumerate(parts))

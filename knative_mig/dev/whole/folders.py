@@ -1,0 +1,78 @@
+"""Where a running `dev` keeps its files: a folder for as long as it runs, and one for what is to outlive it.
+
+Made by `process`. Sockets have short paths, so the first is under the system's folder for temporary files; whoever runs
+holds a lock in it, and the next start removes the folders that nobody holds, as kill -9 leaves them.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_LONGEST: Final = 48  # bytes: the sockets below have to stay under what the kernel takes
+_LOCK: Final = "lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    run: Path
+    kept: Path  # what `--state` names, or a folder in `run`
+    lock: int  # a file descriptor; the lock goes with the process
+
+    @property
+    def logs(self) -> Path:
+        return self.kept / "logs"
+
+    @property
+    def pod_logs(self) -> Path:
+        return self.kept / "pods"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A user's."""
+        return self.run / "kubeconfig"
+
+    def remove(self) -> None:
+        shutil.rmtree(self.run, ignore_errors=True)
+        os.close(self.lock)
+
+
+def home() -> Path:
+    """Of all that this user runs."""
+    root = tempfile.gettempdir()
+    return Path(root if len(os.fsencode(root)) < _LONGEST else "/tmp") / f"knative-mig-{os.getuid()}"  # noqa: S108
+
+
+def made(kept: Path | None) -> Folders:
+    """OSError."""
+    root = home()
+    root.mkdir(mode=0o700, exist_ok=True)
+    if root.stat().st_uid != os.getuid():
+        raise PermissionError(f"{root} belongs to somebody else")
+    for each in root.iterdir():
+        _remove_if_left(each)
+    run = Path(tempfile.mkdtemp(prefix="dev-", dir=root))
+    lock = os.open(run / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    folders = Folders(run=run, kept=kept or run / "kept", lock=lock)
+    for each in (folders.logs, folders.pod_logs):
+        each.mkdir(parents=True, exist_ok=True)
+    return folders
+
+
+def _remove_if_left(folder: Path) -> None:
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return  # it runs
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)

@@ -1,0 +1,45 @@
+"""What the parts of `dev` ask of each other, where one has the answer in another form. Made by `process`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from knative_mig.dev.gateway import parse
+from knative_mig.dev.gateway.gateway import Gateway
+from knative_mig.dev.node.images import Image, without_tag
+from knative_mig.ports.kube import Key
+
+
+class Door:
+    """Whether the gateway has a Route's traffic, for who tells of the Route's readiness."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def serves(self, route: Key, traffic: Sequence[Mapping[str, Any]]) -> bool:
+        known = self._gateway.route(route)
+        return known is not None and known.traffic == parse.traffic(traffic)
+
+
+class PodRequests:
+    """When a pod had its last request, for who ends it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def last_came(self, pod: Key) -> float | None:
+        return self._gateway.traffic(pod).last_came
+
+
+class Shelf:
+    """Which images there are, for who makes Revisions."""
+
+    def __init__(self, images: Mapping[str, Image]) -> None:
+        self._images = images
+
+    def problem(self, image: str) -> str:
+        if without_tag(image) in self._images:
+            return ""
+        known = ", ".join(sorted(self._images)) or "none"
+        return (
+            f"knative-mig dev pulls no images: it knows {known}; with a `command` it runs that program of this machine"
+        )

@@ -1,0 +1,46 @@
+"""What is in the API from the start: what config/ installs on a cluster of what is not a Deployment, and Knative's own
+settings.
+
+Called by `process`, in a checkout, which has the manifests. Knative's ConfigMaps are written where they are not yet, so
+that whoever edits them finds them, and keeps what he wrote where the state is kept.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+Object = dict[str, Any]
+_CONFIG: Final = Path(__file__).parents[3] / "config"
+_FILES: Final = ("core/100-namespaces.yaml", "core/200-serviceaccounts.yaml", "core/530-webhook.yaml",
+                 "core/540-admission.yaml", "knative/settings.yaml")  # fmt: skip
+_KINDS: Final = (
+    "Namespace",
+    "ServiceAccount",
+    "ConfigMap",
+    "Secret",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+)
+KNATIVE: Final = "knative-serving"
+# Which a function's URL ends in: browsers and curl know it as loopback.
+DOMAIN: Final = "localhost"
+_SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    "config-domain": {DOMAIN: ""},
+    "config-features": {"kubernetes.podspec-nodeselector": "enabled"},
+    "config-gc": {},
+    "config-network": {},
+}
+
+
+def initial() -> Iterator[Object]:
+    """BadInput of `crds.shipped` has come before, where this is no checkout."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    for file in _FILES:
+        for body in yaml.load_all((_CONFIG / file).read_text(), Loader=loader):
+            if body and body["kind"] in _KINDS:
+                yield body
+    for name, data in _SETTINGS.items():
+        about = {"name": name, "namespace": KNATIVE}
+        yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": dict(data)}

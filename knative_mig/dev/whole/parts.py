@@ -1,0 +1,104 @@
+"""The processes of `dev` that are a cluster's own, unchanged: planner, node agents, webhooks, pending source.
+
+Called by `process`. What is said to each here is what config/core says to it on a cluster, but for addresses, folders
+and the GPUs, which are simulated. The subtle thing is the planner's name: a Lease that its killed self held is its own,
+so the next one does not wait for it to run out.
+"""
+
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from knative_mig.dev.whole.fleet import SimulatedNode
+from knative_mig.dev.whole.folders import Folders
+from knative_mig.dev.whole.identities import account, written
+from knative_mig.dev.whole.settings import HOST, DevSettings
+from knative_mig.dev.whole.supervision import Part
+
+SYSTEM: Final = "knative-mig"
+AGENTS: Final = "knative-mig-agent"
+CHANGE_MS: Final = 300.0  # about as long as hardware takes to make or destroy one thing
+LOOKS_EVERY_S: Final = 1.0  # the webhooks, at who believes them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Free ones, which stay a part's own when it is started again."""
+
+    webhook: int
+    events: int  # of the planner
+    dead_letters: int
+    probes: tuple[int, ...]
+
+
+def free_ports(nodes: int) -> Ports:
+    held = [socket.create_server((HOST, 0)) for _ in range(6 + nodes)]
+    webhook, events, dead_letters, *probes = (each.getsockname()[1] for each in held)
+    for each in held:
+        each.close()
+    return Ports(webhook=webhook, events=events, dead_letters=dead_letters, probes=tuple(probes))
+
+
+def parts(settings: DevSettings, folders: Folders, server: str, ports: Ports, *, sink: str = "") -> tuple[Part, ...]:
+    """`sink`: where the planner tells outcomes; empty: in the API alone."""
+    probes = iter(ports.probes)
+
+    def part(name: str, module: str, namespace: str, who: str, *arguments: str, **variables: str) -> Part:
+        config = written(folders.run / f"{name}.kubeconfig", server, account(namespace, who))
+        at = next(probes)
+        common = ("--kubeconfig", str(config), "--ops-host", HOST, "--ops-port", str(at))
+        if module == "activator_hooks.webhook":  # its one host is all its ports'
+            common = ("--kubeconfig", str(config), "--host", HOST, "--ops-port", str(at))
+        return Part(
+            name=name,
+            module=module,
+            arguments=(*common, *arguments),
+            log=folders.logs / f"{name}.log",
+            ready_at=(HOST, at),
+            variables=variables,
+        )
+
+    events = f"http://{HOST}:{ports.events}"
+    told = ("--sink", sink) if sink else ()
+    return (
+        part("planner", "reconfigurer.planner", SYSTEM, "planner", "--events-port", str(ports.events), *told,
+             POD_NAME="planner"),
+        part("webhook", "activator_hooks.webhook", SYSTEM, "webhook", "--port", str(ports.webhook), "--look-every-s",
+             str(LOOKS_EVERY_S), POD_NAMESPACE=SYSTEM),
+        part("source", "activator_hooks.source", SYSTEM, "source", "--sink", events, "--dead-letters-port",
+             str(ports.dead_letters)),
+        *(_agent(node, settings, folders, part) for node in settings.nodes),
+    )  # fmt: skip
+
+
+def _agent(node: SimulatedNode, settings: DevSettings, folders: Folders, part: Callable[..., Part]) -> Part:
+    return part(
+        f"agent-of-{node.name}",
+        "reconfigurer.agent",
+        AGENTS,
+        "agent",
+        *("--node", str(node.name), "--gpus", f"simulated:{node.gpus}", "--inject", "env"),
+        *("--pods-by", "environment", "--simulated-latency-ms", str(CHANGE_MS / settings.speed)),
+        *_folders_of(node, folders),
+    )
+
+
+def _folders_of(node: SimulatedNode, folders: Folders) -> Iterator[str]:
+    kept, run = kept_of(node, folders), folders.run / f"n{node.number}"
+    for option, folder in (
+        ("--state-dir", kept / "agent"),
+        ("--kubelet-dir", sockets_of(node, folders)),
+        ("--sockets-dir", run / "s"),
+        ("--cdi-dir", run / "cdi"),
+    ):
+        yield from (option, str(folder))
+
+
+def kept_of(node: SimulatedNode, folders: Folders) -> Path:
+    return folders.kept / str(node.name)
+
+
+def sockets_of(node: SimulatedNode, folders: Folders) -> Path:
+    return folders.run / f"n{node.number}" / "k"

@@ -1,0 +1,174 @@
+"""Composes `knative-mig dev`: which threads of this process run what, and which processes stand beside it.
+
+    `parts`       planner, webhooks, source and an agent a node: processes, each on a thread that keeps it running
+    `cluster`     everything else, on threads of this process
+
+`run` is called by the verb, `Dev` by tests. The subtle thing is the start. Ports are bound before anything else, so
+that one that is taken is said at once; then the processes are started, and the stand-ins imported meanwhile: who asks
+the API before that waits in its port's queue.
+"""
+
+import errno
+import logging
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from knative_mig.adapters.program import wait_until_told
+from knative_mig.core.errors import BadInput, KnativeMigError
+from knative_mig.dev.whole import folders
+from knative_mig.dev.whole.banner import banner
+from knative_mig.dev.whole.identities import USER, written
+from knative_mig.dev.whole.parts import free_ports, parts
+from knative_mig.dev.whole.readiness import waits_for
+from knative_mig.dev.whole.settings import HOST, DevSettings
+from knative_mig.dev.whole.supervision import Kept
+
+if TYPE_CHECKING:
+    from knative_mig.dev.whole.cluster import Cluster
+
+READY_WITHIN_S: Final = 60.0
+DRAINS_WITHIN_S: Final = 10.0
+PARTS_END_WITHIN_S: Final = 4.0
+_LOOKS_EACH_S: Final = 0.02
+
+log = logging.getLogger(__name__)
+
+
+class NotReady(KnativeMigError):
+    reason = "NotReady"
+
+
+class Dev:
+    def __init__(self, settings: DevSettings, tell: Callable[[str], None]) -> None:
+        """BadInput: a port is taken."""
+        self._began = time.monotonic()
+        self.settings, self._tell = settings, tell
+        self.told = threading.Event()  # to end
+        self.stop = threading.Event()
+        self._hurry = threading.Event()
+        self._api_socket = bound(settings.api_port, "--api-port")
+        self._gateway_socket = bound(settings.port, "--port")
+        self.folders = folders.made(settings.state)
+        self.api = f"http://{HOST}:{self._api_socket.getsockname()[1]}"
+        self.gateway_port = int(self._gateway_socket.getsockname()[1])
+        self._ports = free_ports(len(settings.nodes))
+        self.kept = tuple(Kept(part, tell) for part in parts(settings, self.folders, self.api, self._ports))
+        self._keepers = [
+            threading.Thread(target=each.run, args=(self.stop,), name=each.part.name, daemon=True) for each in self.kept
+        ]
+        self.cluster: Cluster | None = None
+
+    def start(self) -> None:
+        """Back when all is ready. NotReady."""
+        written(self.folders.kubeconfig, self.api, USER)
+        for each in self._keepers:
+            each.start()
+        from knative_mig.dev.whole.cluster import Cluster  # noqa: PLC0415  while the processes start
+
+        self.cluster = Cluster(
+            self.settings,
+            self.folders,
+            api_socket=self._api_socket,
+            gateway_socket=self._gateway_socket,
+            webhook_port=self._ports.webhook,
+            stop=self.stop,
+        )
+        self.cluster.start()
+        self._wait()
+        self.ready_s = time.monotonic() - self._began
+
+    def _wait(self) -> None:
+        assert self.cluster is not None
+        deadline = time.monotonic() + READY_WITHIN_S
+        while waits := (*self.cluster.waits_for(), *waits_for(self.kept)):
+            if self.told.wait(_LOOKS_EACH_S):
+                return
+            if time.monotonic() > deadline:
+                raise NotReady(f"it still waits for {'; '.join(waits)}; the logs are in {self.folders.logs}")
+
+    @property
+    def banner(self) -> str:
+        return banner(
+            nodes=self.settings.nodes,
+            gateway=self.gateway_port,
+            api=self.api,
+            kubeconfig=str(self.folders.kubeconfig),
+            logs=str(self.folders.logs),
+            ready_s=self.ready_s,
+        )
+
+    @property
+    def failed(self) -> str:
+        return self.cluster.failed if self.cluster is not None else ""
+
+    def hurry(self) -> None:
+        """Who is still served is not waited for any more. From a signal's handler too."""
+        self._hurry.set()
+
+    def end(self) -> None:
+        """Requests first, then pods, then the processes, and the API last: each needs those after it to end well."""
+        if self.cluster is not None:
+            self.cluster.drain(DRAINS_WITHIN_S, self._hurry)
+        self.stop.set()
+        deadline = time.monotonic() + PARTS_END_WITHIN_S
+        for each in self.kept:
+            each.ask_to_end()
+        for keeper in self._keepers:
+            if keeper.is_alive():
+                keeper.join(0.0 if self._hurry.is_set() else max(0.0, deadline - time.monotonic()))
+        for each in self.kept:
+            each.kill()
+        if self.cluster is not None:
+            self.cluster.end()
+        self._api_socket.close()
+        self._gateway_socket.close()
+        self.folders.remove()
+
+
+def bound(port: int, option: str) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port), backlog=4096)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise BadInput(f"port {port} cannot be listened on: {error.strerror}") from error
+        raise BadInput(f"port {port} is taken: {option} says another one, 0 takes any") from error
+
+
+def run(settings: DevSettings) -> int:
+    """Until SIGINT or SIGTERM; the exit code. BadInput, NotReady."""
+    dev = Dev(settings, _say)
+    told = 0
+
+    def hear(*_: object) -> None:
+        nonlocal told
+        told += 1
+        dev.told.set()
+        if told > 1:
+            dev.hurry()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, hear)
+    logging.basicConfig(
+        filename=dev.folders.logs / "dev.log",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        dev.start()
+        if not dev.told.is_set():
+            _say(dev.banner)
+        wait_until_told(dev.told)
+        return 1 if dev.failed else 0
+    finally:
+        _say("ending" if not dev.failed else f"ending: {dev.failed} failed, see {dev.folders.logs / 'dev.log'}")
+        dev.end()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

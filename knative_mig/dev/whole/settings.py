@@ -1,0 +1,21 @@
+"""What `knative-mig dev` is told, by the verb's options and by tests."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from knative_mig.dev.whole.fleet import SimulatedNode
+
+HOST: Final = "127.0.0.1"  # of everything: nothing of `dev` is reached from another machine
+GATEWAY_PORT: Final = 8080
+API_PORT: Final = 7080
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevSettings:
+    nodes: tuple[SimulatedNode, ...]
+    port: int = GATEWAY_PORT  # of the gateway; 0: any
+    api_port: int = API_PORT
+    speed: float = 1.0  # how many times faster than hardware simulated GPUs change
+    chaos_s: float | None = None  # something is killed about as often; None: nothing
+    state: Path | None = None  # kept there from one start to the next; None: nothing is kept
