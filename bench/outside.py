@@ -17,8 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from kubernetes.client import Configuration
-
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.kinds import GPU_NODE, NODE, Kind
 from knative_mig.core.inventory import NodeName
@@ -59,7 +57,7 @@ class Outside:
         self._process.wait()
 
     def client(self) -> KubeClient:
-        return KubeClient(lambda: Configuration(host=self._url), user_agent="knative-mig-bench")
+        return KubeClient.of_url(self._url, user_agent="knative-mig-bench")
 
     def stored(self, kind: Kind) -> list[Stored]:
         """Since `forget`; of Nodes or GpuNodes."""

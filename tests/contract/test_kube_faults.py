@@ -1,5 +1,6 @@
 """Client and mirror against an API server that fails: over real HTTP, with the faults of the fake one."""
 
+import json
 import math
 import queue
 import threading
@@ -12,10 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
-from kubernetes.client import Configuration
 
-from knative_mig.adapters.kube import parse
+from knative_mig.adapters.kube import credentials, parse
 from knative_mig.adapters.kube.client import KubeClient
+from knative_mig.adapters.kube.credentials import Plain
 from knative_mig.adapters.kube.events import KubeEvents
 from knative_mig.adapters.kube.kinds import NODE, POD
 from knative_mig.adapters.kube.pods import KubePods
@@ -120,10 +121,7 @@ class TestClient:
         first, api.server.token = "first", "second"
         tokens = iter([first, api.server.token])
 
-        def credentials() -> Configuration:
-            return Configuration(host=api.url, api_key={"BearerToken": f"Bearer {next(tokens)}"})
-
-        client = KubeClient(credentials)
+        client = KubeClient(lambda: Plain(api.url, next(tokens)))
         client.page(NODE, "", {})
         client.page(NODE, "", {})
         assert len(api.requests) == 3
@@ -138,6 +136,13 @@ class TestClient:
         api.server.token = str(uuid.uuid4())
         path = tmp_path / "kubeconfig"
         path.write_text(yaml.safe_dump(kubeconfig(api.url, api.server.token)))
+        assert KubeClient.of_kubeconfig(str(path)).page(NODE, "", {}).items == []
+
+    def test_reads_a_plain_kubeconfig_without_the_library(self, api: FakeApi, tmp_path: Path) -> None:
+        api.server.token = str(uuid.uuid4())
+        path = tmp_path / "kubeconfig"
+        path.write_text(json.dumps(kubeconfig(api.url, api.server.token)))
+        assert credentials.of_kubeconfig(str(path), None) == Plain(api.url, api.server.token)
         assert KubeClient.of_kubeconfig(str(path)).page(NODE, "", {}).items == []
 
     def test_says_that_there_is_no_kubeconfig(self, tmp_path: Path) -> None:

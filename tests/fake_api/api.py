@@ -4,8 +4,6 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from kubernetes.client import Configuration
-
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.kinds import EVENT, GPU_NODE, LEASE, NODE, POD, RESOURCE_QUOTA, Kind
 from knative_mig.ports.kube import Key
@@ -46,7 +44,7 @@ class FakeApi:
         self._thread.join()
 
     def client(self) -> KubeClient:
-        return KubeClient(lambda: Configuration(host=self.url), user_agent="knative-mig-tests")
+        return KubeClient.of_url(self.url, user_agent="knative-mig-tests")
 
     def put_object(self, body: Body) -> Body:
         """Made, or replaced whole, status and all, past every rule."""

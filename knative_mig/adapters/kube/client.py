@@ -1,7 +1,7 @@
 """Speaks HTTP with a Kubernetes API server: JSON objects in and out, its refusals as the errors of `ports.kube`.
 
-Called by everything else in this package. Of the `kubernetes` library only what knows about credentials is used (a
-kubeconfig's many forms, the token that the kubelet renews); its generated models refuse fields newer than themselves.
+Called by everything else in this package. Of the `kubernetes` library only what knows about credentials is used
+(`credentials`); its generated models refuse fields newer than themselves.
 
 The subtle things: nothing is sent twice that could count twice, so only reads are repeated, once, after a connection
 that the server had closed; and a 401 reads the credentials anew once, for tokens, certificates and the CA are replaced
@@ -10,25 +10,22 @@ while a process runs, and the library's own clock for that is a wall clock. Any 
 
 import json
 import logging
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import urllib3
-from kubernetes.client import Configuration
-from kubernetes.client.rest import should_bypass_proxies
-from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
-from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 from urllib3.exceptions import HTTPError, ProtocolError
 
-from knative_mig.adapters.kube import IN_CLUSTER
+from knative_mig.adapters.kube import IN_CLUSTER, credentials
 from knative_mig.adapters.kube.answers import answered_no
+from knative_mig.adapters.kube.credentials import Credentials, CredentialsFailed, Plain
 from knative_mig.adapters.kube.kinds import Kind
 from knative_mig.adapters.kube.stream import Stream
 from knative_mig.core.errors import BadInput
-from knative_mig.core.events import shown
 from knative_mig.ports.kube import ApiUnreachable, Key
 
 Object = dict[str, Any]
@@ -42,6 +39,14 @@ ANSWER_S: Final = 10.0  # an API server that takes longer for one object is as g
 LIST_S: Final = 30.0  # for one page
 # A watch's server is asked to end it after a while; what is silent for so much longer is a dead connection.
 WATCH_GRACE_S: Final = 10.0
+# What is small goes at once, and a peer that is gone without a word is noticed within half a minute.
+_SOCKET: Final = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
 _POOL: Final = 16  # connections that are kept; more are made when more threads call
 
 log = logging.getLogger(__name__)
@@ -57,45 +62,34 @@ class Page:
 class _Transport:
     """A pool of connections with the credentials they were made for."""
 
-    def __init__(self, config: Configuration) -> None:
-        self.host = str(config.host).rstrip("/")
-        self._config = config
+    def __init__(self, whose: Credentials) -> None:
+        self.host = whose.server
+        self._whose = whose
         self._lock = threading.Lock()
         arguments: dict[str, Any] = {
-            "cert_reqs": "CERT_REQUIRED" if config.verify_ssl else "CERT_NONE",
-            "ca_certs": config.ssl_ca_cert,
-            "cert_file": config.cert_file,
-            "key_file": config.key_file,
+            **whose.pool_arguments(),
             "maxsize": _POOL,
             "retries": False,
-            "socket_options": tcp_keepalive_socket_options(idle=15, interval=5, count=3),
+            "socket_options": _SOCKET,
         }
-        if config.tls_server_name:
-            arguments["server_hostname"] = config.tls_server_name
-        proxy = config.proxy
-        if proxy and should_bypass_proxies(self.host, config.no_proxy or ""):
-            proxy = None
+        proxy = whose.proxy()
         self.pool = urllib3.ProxyManager(proxy, **arguments) if proxy else urllib3.PoolManager(**arguments)
 
     def authorization(self) -> Mapping[str, str]:
-        """The token as of now: the library reads its file again every minute."""
+        """As of now. CredentialsFailed."""
         with self._lock:
-            setting = self._config.auth_settings().get("BearerToken")
-        if setting and setting["value"]:
-            return {"Authorization": str(setting["value"]).strip()}
-        if self._config.username:
-            return {"Authorization": str(self._config.get_basic_auth_token())}
-        return {}
+            found = self._whose.authorization()
+        return {"Authorization": found} if found else {}
 
 
 class KubeClient:
-    """`credentials` gives a fresh Configuration each time it is called."""
+    """`whose` reads the credentials anew each time it is called."""
 
-    def __init__(self, credentials: Callable[[], Configuration], *, user_agent: str = "knative-mig") -> None:
-        self._credentials = credentials
+    def __init__(self, whose: Callable[[], Credentials], *, user_agent: str = "knative-mig") -> None:
+        self._credentials = whose
         self._headers = {"Accept": "application/json", "User-Agent": user_agent}
         self._lock = threading.Lock()
-        self._transport = _Transport(credentials())
+        self._transport = _Transport(whose())
 
     @classmethod
     def of(cls, where: str, context: str | None = None, *, user_agent: str = "knative-mig") -> Self:
@@ -107,23 +101,19 @@ class KubeClient:
     @classmethod
     def in_cluster(cls, *, user_agent: str = "knative-mig") -> Self:
         """As the pod's service account. BadInput where this is no pod."""
-        return cls(lambda: _loaded(load_incluster_config), user_agent=user_agent)
+        return cls(credentials.in_cluster, user_agent=user_agent)
 
     @classmethod
     def of_kubeconfig(
         cls, path: str | None = None, context: str | None = None, *, user_agent: str = "knative-mig"
     ) -> Self:
         """As kubectl would: `path` None takes $KUBECONFIG or ~/.kube/config."""
-
-        def load(client_configuration: Configuration) -> None:
-            load_kube_config(path, context, client_configuration, persist_config=False)  # type: ignore[no-untyped-call]
-
-        return cls(lambda: _loaded(load), user_agent=user_agent)
+        return cls(lambda: credentials.of_kubeconfig(path, context), user_agent=user_agent)
 
     @classmethod
     def of_url(cls, url: str, *, user_agent: str = "knative-mig") -> Self:
         """Without credentials: `kubectl proxy`, and tests."""
-        return cls(lambda: Configuration(host=url), user_agent=user_agent)
+        return cls(lambda: Plain(url.rstrip("/")), user_agent=user_agent)
 
     def get(self, kind: Kind, key: Key) -> Object:
         return self._json("GET", kind.path(key))
@@ -248,24 +238,5 @@ def _answer(
             return send(transport)
     except (HTTPError, OSError) as error:
         raise ApiUnreachable(f"{what} at {transport.host}: {error}") from error
-    except ConfigException as error:
+    except CredentialsFailed as error:
         raise ApiUnreachable(f"the credentials cannot be read: {error}") from error
-
-
-def _loaded(load: Callable[[Configuration], None]) -> Configuration:
-    config = Configuration()
-    try:
-        load(config)
-    except ConfigException as error:
-        raise BadInput(f"no credentials for a Kubernetes API server: {error}") from error
-    except Exception as error:  # the library takes what it reads for a kubeconfig, and fails as it happens
-        raise BadInput("no credentials for a Kubernetes API server: the file is no kubeconfig") from error
-    host = str(config.host)
-    try:
-        parts = urlsplit(host)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        known = False
-    if not known:
-        raise BadInput(f"the API server of the credentials, {shown(host)}, is no http or https URL")
-    return config

@@ -1,7 +1,5 @@
 """The queue before the API server: nobody waits, nothing grows without end."""
 
-from kubernetes.client import Configuration
-
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.events import MOST_WAITING, KubeEvents
 from knative_mig.ports.kube import EventRecorder, EventType, Subject
@@ -10,7 +8,7 @@ SUBJECT = Subject(api_version="v1", kind="Pod", namespace="ns", name="p")
 
 
 def test_what_is_too_much_is_counted_as_lost_and_what_repeats_takes_no_room() -> None:
-    nowhere = KubeClient(lambda: Configuration(host="http://127.0.0.1:9"))
+    nowhere = KubeClient.of_url("http://127.0.0.1:9")
     events = KubeEvents(nowhere, component="c")
     as_port: EventRecorder = events
     for number in range(MOST_WAITING + 5):
