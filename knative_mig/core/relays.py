@@ -12,3 +12,4 @@ SECRET_FOLDER: Final = "/var/run/knative-mig/relay"  # noqa: S105 - of a contain
 SECRET_FILE: Final = f"{SECRET_FOLDER}/{SECRET_KEY}"
 SECRET_FILE_VARIABLE: Final = "KNATIVE_MIG_RELAY_SECRET_FILE"  # noqa: S105
 FUNCTION_URL_VARIABLE: Final = "KNATIVE_MIG_RELAY_FUNCTION_URL"
+FUNCTION_GATEWAY_VARIABLE: Final = "KNATIVE_MIG_RELAY_FUNCTION_GATEWAY"  # where names of a cluster are not known

@@ -27,6 +27,8 @@ _DEFAULT = Settings()
 @click.option("--secret-file", type=click.Path(path_type=Path, dir_okay=False), default=None,
               help="What movers and other relays show. Without, nothing moves.")  # fmt: skip
 @click.option("--function-url", default=_DEFAULT.function_url, help="Where any replica of the function is reached.")
+@click.option("--function-gateway", default=_DEFAULT.function_gateway,
+              help="HOST:PORT that has it, where its host is not to be looked up.")  # fmt: skip
 @click.option("--slice-dir", type=click.Path(path_type=Path, file_okay=False), default=_DEFAULT.slice_dir,
               show_default=True, help="Where the node agent's socket is.")  # fmt: skip
 @click.option("--connections", type=click.IntRange(1), default=_DEFAULT.connections, show_default=True)
@@ -41,6 +43,7 @@ def command(
     move_port: int,
     secret_file: Path | None,
     function_url: str,
+    function_gateway: str,
     slice_dir: Path,
     connections: int,
     log_level: str,
@@ -59,6 +62,7 @@ def command(
                 move_port=move_port,
                 secret_file=secret_file,
                 function_url=function_url,
+                function_gateway=function_gateway,
                 slice_dir=slice_dir,
                 connections=connections,
             )

@@ -42,10 +42,11 @@ class Address:
     host: str
     port: int
     path: str = ""  # before all paths
+    gateway: tuple[str, int] | None = None  # who is connected to, where the host's name is known to nobody else
 
     @classmethod
-    def of(cls, url: str) -> "Address":
-        """BadInput: it is no plain HTTP address."""
+    def of(cls, url: str, gateway: str = "") -> "Address":
+        """BadInput: it is no plain HTTP address, or the gateway none like 127.0.0.1:8080."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
@@ -54,7 +55,7 @@ class Address:
             host, port = None, None
         if not host or not parts.path.isascii() or parts.scheme != "http" or parts.query or parts.fragment:
             raise BadInput(f"{url[:128]!r} is no address like http://name:8080")
-        return cls(host=host, port=port or _HTTP, path=parts.path.rstrip("/"))
+        return cls(host=host, port=port or _HTTP, path=parts.path.rstrip("/"), gateway=_gateway(gateway))
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -66,9 +67,18 @@ class Address:
 
     def connect(self) -> socket.socket:
         """OSError."""
-        connection = socket.create_connection((self.host, self.port), timeout=_CONNECTS_WITHIN_S)
+        connection = socket.create_connection(self.gateway or (self.host, self.port), timeout=_CONNECTS_WITHIN_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
+
+
+def _gateway(text: str) -> tuple[str, int] | None:
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise BadInput(f"{text[:128]!r} is no gateway like 127.0.0.1:8080")
+    return host, int(port)
 
 
 def request_bytes(

@@ -58,7 +58,7 @@ class Relay:
         self.stop = threading.Event()
         self._settings = settings
         self._secret = _secret(settings)
-        elsewhere = Address.of(settings.function_url) if settings.function_url else None
+        elsewhere = Address.of(settings.function_url, settings.function_gateway) if settings.function_url else None
         port = settings.engine_port or free_port()
         kept = {name: value for name, value in os.environ.items() if name != "KNATIVE_MIG_PORT"}
         environment = {**kept, "PORT": str(port), "KNATIVE_MIG_HOST": "127.0.0.1"}

@@ -20,5 +20,6 @@ class Settings:
     move_port: int = MOVE_PORT
     secret_file: Path | None = None  # without, or where there is none: nothing moves, from here or to here
     function_url: str = ""  # without: what an engine's death breaks off is not taken up elsewhere
+    function_gateway: str = ""  # who is connected to for it, HOST:PORT; without: its host is looked up
     slice_dir: Path = Path("/var/run/knative-mig/slice")  # where the agent mounts its socket
     connections: int = 1200  # a thread each; more than any activator sends to one replica

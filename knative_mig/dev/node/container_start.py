@@ -91,6 +91,7 @@ class Starts:
         work = str(self.folder.work(spec.name))
         return {
             **self._tools.host,
+            **self._tools.settings.variables,
             "HOME": work,
             "TMPDIR": work,
             "HOSTNAME": pod.key.name,

@@ -29,6 +29,7 @@ class NodeSettings:
     memory: str = "128Gi"
     pods: int = 110
     labels: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)  # that each container is given
     quiet_s: float = 30.0  # for which a function's pod that is deleted waits without a request, as queue-proxy does
 
 

@@ -17,6 +17,7 @@ from knative_mig.adapters.kube.kinds import CONFIG_MAP
 from knative_mig.adapters.kubelet.allocations import CheckpointFile
 from knative_mig.adapters.threads import Threads
 from knative_mig.adapters.webhook_call import WebhookCaller
+from knative_mig.core.relays import FUNCTION_GATEWAY_VARIABLE
 from knative_mig.dev.api.server import ApiServer
 from knative_mig.dev.api.store import Store
 from knative_mig.dev.gateway.gateway import Gateway
@@ -91,7 +92,7 @@ class Cluster:
         traffic = PodRequests(self.gateway)
         self.kubelets = tuple(
             Kubelet(
-                _node_settings(node, folders),
+                _node_settings(node, folders, gateway=f"{HOST}:{port}"),
                 client,
                 traffic=traffic,
                 images=images,
@@ -169,12 +170,13 @@ class Cluster:
         return autoscaler, deployment
 
 
-def _node_settings(node: SimulatedNode, folders: Folders) -> NodeSettings:
+def _node_settings(node: SimulatedNode, folders: Folders, *, gateway: str) -> NodeSettings:
     return NodeSettings(
         name=node.name,
         number=node.number,
         folder=folders.run / f"n{node.number}" / "kubelet",
         sockets=sockets_of(node, folders),
         logs=folders.pod_logs,
+        variables={FUNCTION_GATEWAY_VARIABLE: gateway},  # http://NAME.NAMESPACE.svc is no name of this machine
         labels={"nvidia.com/gpu.present": "true"},
     )

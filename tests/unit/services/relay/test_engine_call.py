@@ -1,5 +1,7 @@
 """How an engine is asked: on this connection, and with the client's headers."""
 
+import socket
+
 import pytest
 
 from knative_mig.core.errors import BadInput
@@ -37,3 +39,18 @@ def test_an_address_is_plain_http() -> None:
     for wrong in ("", "10.0.0.1:80", "https://x", "http://x:port", "http://x?y", "http://[x", *unspeakable):
         with pytest.raises(BadInput):
             Address.of(wrong)
+
+
+def test_a_gateway_is_connected_to_in_the_name_of_the_function() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gateway:
+        port = gateway.getsockname()[1]
+        function = Address.of("http://chat.team.svc", f"127.0.0.1:{port}")
+        with function.connect():
+            gateway.accept()[0].close()
+    assert function.authority == "chat.team.svc"
+
+
+@pytest.mark.parametrize("wrong", ["127.0.0.1", ":8080", "127.0.0.1:0", "127.0.0.1:http"])
+def test_what_is_no_gateway_is_said(wrong: str) -> None:
+    with pytest.raises(BadInput, match="gateway like"):
+        Address.of("http://chat.team.svc", wrong)

@@ -1,0 +1,124 @@
+"""The whole of `knative-mig dev`, as a newcomer meets it: real planner, agents, webhooks and replicas as processes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from knative_mig.adapters.kube.gpu_nodes import KubeGpuNodes
+from knative_mig.adapters.kube.kinds import CONFIG_MAP, POD
+from knative_mig.core.inventory import NodeName
+from knative_mig.dev.serving import objects
+from knative_mig.dev.serving.objects import SERVICE
+from knative_mig.ports.kube import Key, Refused
+from tests.rigs.running_dev import RunningDev, until
+
+PROMPT = {"model": "tiny-llm", "prompt": "Once upon a time", "max_tokens": 8}
+
+
+@pytest.fixture(scope="module")
+def dev() -> Iterator[RunningDev]:
+    with RunningDev("--gpus", "1xA100-40GB,1xH100-80GB", "--speed", "20") as running:
+        # As short as Knative allows: a function is at zero some seconds after its last request.
+        settings = {"stable-window": "6s", "scale-to-zero-grace-period": "1s"}
+        running.client.merge(CONFIG_MAP, Key("knative-serving", "config-autoscaler"), {"data": settings})
+        yield running
+
+
+def function(name: str, profile: str = "2g.10gb", **annotations: str) -> dict[str, Any]:
+    container = {"image": "dev.local/tiny-llm", "resources": {"limits": {f"nvidia.com/mig-{profile}": "1"}}}
+    return {
+        "apiVersion": SERVICE.group,
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"template": {"metadata": {"annotations": annotations}, "spec": {"containers": [container]}}},
+    }
+
+
+def make(dev: RunningDev, body: dict[str, Any]) -> str:
+    """Its name, once it is ready."""
+    name = str(body["metadata"]["name"])
+    dev.client.create(SERVICE, "default", body)
+    until(lambda: objects.is_ready(dev.client.get(SERVICE, Key("default", name))))
+    return name
+
+
+def replicas(dev: RunningDev, name: str) -> list[str]:
+    """That are not ending."""
+    found = dev.client.page(POD, "default", {"labelSelector": f"serving.knative.dev/service={name}"}).items
+    return [each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"]]
+
+
+def slices(dev: RunningDev, node: str) -> list[str]:
+    status = KubeGpuNodes(dev.client).read(NodeName(node)).status
+    return [str(each.key) for gpu in (status.gpus if status else ()) for each in gpu.slices]
+
+
+def test_a_function_is_served_goes_to_zero_and_comes_back_on_a_slice_that_is_made_for_it(dev: RunningDev) -> None:
+    name = make(dev, function("tiny"))
+    status, said = dev.ask(name, "/v1/completions", PROMPT)
+    assert status == 200, said
+    assert '"text": ' in said
+    assert [each.partition("@")[0] for each in slices(dev, "node-1")] == ["2g.10gb"]
+    first = replicas(dev, name)
+    until(lambda: not replicas(dev, name))
+    assert dev.ask(name, "/v1/completions", PROMPT)[0] == 200
+    assert set(replicas(dev, name)).isdisjoint(first)
+
+
+def test_its_url_and_the_name_that_others_in_the_cluster_have_for_it_are_both_served(dev: RunningDev) -> None:
+    url = dev.client.get(SERVICE, Key("default", "tiny"))["status"]["url"]
+    assert url == f"http://tiny.default.localhost:{dev.port}"
+    with socket.create_connection(("127.0.0.1", dev.port)) as connection:
+        connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: tiny.default.svc\r\nConnection: close\r\n\r\n")
+        assert connection.recv(64).startswith(b"HTTP/1.1 200")
+
+
+def test_the_projects_own_webhook_is_in_the_path(dev: RunningDev) -> None:
+    with pytest.raises(Refused, match=r"functions\.knative-mig\.dev.*slo-ttft-ms"):
+        dev.client.create(SERVICE, "default", function("bad", **{"knative-mig.dev/slo-ttft-ms": "soon"}))
+
+
+def test_what_is_killed_is_started_again_and_goes_on(dev: RunningDev) -> None:
+    parts = ("reconfigurer.planner", "reconfigurer.agent", "activator_hooks.webhook", "activator_hooks.source")
+    for part in parts:
+        os.kill(dev.pid_of(part), signal.SIGKILL)
+    dev.hear("was ended by SIGKILL and is started again", times=len(parts))
+    until(lambda: _takes(dev, function("big", "3g.40gb")))
+    until(lambda: objects.is_ready(dev.client.get(SERVICE, Key("default", "big"))))
+    assert dev.ask("big", "/v1/completions", PROMPT)[0] == 200
+    assert [each.partition("@")[0] for each in slices(dev, "node-2")] == ["3g.40gb"]
+
+
+def _takes(dev: RunningDev, body: dict[str, Any]) -> bool:
+    """False while its webhook is away, whose failure policy is to refuse."""
+    try:
+        dev.client.create(SERVICE, "default", body)
+    except Exception as error:  # noqa: BLE001
+        assert "failed calling webhook" in str(error), error  # noqa: PT017
+        return False
+    return True
+
+
+def test_a_port_that_is_taken_is_one_line(dev: RunningDev) -> None:
+    command = [sys.executable, "-m", "knative_mig.cli.main", "dev", "--port", str(dev.port), "--api-port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"port {dev.port} is taken: --port says another one, 0 takes any\n"
+
+
+def test_it_ends_with_all_that_it_started_and_nothing_else(dev: RunningDev) -> None:
+    assert len(dev.processes()) > 6
+    with RunningDev("--gpus", "1xA100-40GB") as other:
+        dev.process.send_signal(signal.SIGINT)
+        assert dev.process.wait(30) == 0
+        assert not dev.processes()
+        assert not dev.folder.exists()
+        assert other.ask("nobody", "/")[0] == 404
+        os.kill(other.process.pid, signal.SIGKILL)
+        until(lambda: not other.processes())
