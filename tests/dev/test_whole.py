@@ -113,7 +113,7 @@ def test_a_port_that_is_taken_is_one_line(dev: RunningDev) -> None:
 
 
 def test_it_ends_with_all_that_it_started_and_nothing_else(dev: RunningDev) -> None:
-    assert len(dev.processes()) > 6
+    assert len(dev.processes()) >= 5
     with RunningDev("--gpus", "1xA100-40GB") as other:
         dev.process.send_signal(signal.SIGINT)
         assert dev.process.wait(30) == 0
