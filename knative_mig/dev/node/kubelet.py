@@ -102,6 +102,14 @@ class Kubelet:
         """That life of a container of a pod of this node."""
         return any(each.pod.uid == uid and each.is_running(container, life) for each in tuple(self._workers.values()))
 
+    def processes(self) -> Mapping[str, int]:
+        """Of its replicas: the first process of each container, by NAMESPACE/POD/CONTAINER."""
+        return {
+            f"{worker.pod.key.namespace}/{worker.pod.key.name}/{name}": pid
+            for worker in tuple(self._workers.values())
+            for name, pid in worker.processes().items()
+        }
+
     def end(self, grace_s: float = HALT_GRACE_S) -> None:
         """Back when all that it started has ended. The pods' objects stay: the next start runs them anew."""
         self._stop.set()

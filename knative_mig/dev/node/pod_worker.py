@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -73,6 +73,10 @@ class PodWorker:
     def is_running(self, container: str, life: int) -> bool:
         current = self._state.containers.get(container)
         return current is not None and isinstance(current.now, Running) and current.restarts == life
+
+    def processes(self) -> Mapping[str, int]:
+        """Of its containers that run: the first one's id."""
+        return {name: container.pid for name, (container, _, _) in tuple(self._running.items())}
 
     def update(self, pod: Pod) -> None:
         self._inbox.put(lambda: self._updated(pod))

@@ -104,7 +104,7 @@ class Cluster:
 
     def start(self) -> None:
         self._loop.__enter__()
-        for body in objects.initial():
+        for body in objects.initial(each.name for each in self._settings.nodes):
             self.api.put(body)
         self._loop.run(self.api.start(bound=self._api_socket))
         run = self._threads.run
@@ -137,6 +137,10 @@ class Cluster:
     def failed(self) -> str:
         """Which thread did; empty: none."""
         return self._threads.failed or self.scheduling.failed or "".join(each.failed for each in self.kubelets)
+
+    def replicas(self) -> Mapping[str, int]:
+        """Process ids, by NAMESPACE/POD/CONTAINER."""
+        return {name: pid for each in self.kubelets for name, pid in each.processes().items()}
 
     def drain(self, within_s: float, hurry: threading.Event) -> None:
         """Who is served gets the rest, and then the pods end."""

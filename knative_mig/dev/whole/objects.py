@@ -5,11 +5,13 @@ Called by `process`, in a checkout, which has the manifests. Knative's ConfigMap
 that whoever edits them finds them, and keeps what he wrote where the state is kept.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+
+from knative_mig.core.inventory import NodeName
 
 Object = dict[str, Any]
 _CONFIG: Final = Path(__file__).parents[3] / "config"
@@ -34,13 +36,15 @@ _SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def initial() -> Iterator[Object]:
+def initial(nodes: Iterable[NodeName]) -> Iterator[Object]:
     """BadInput of `crds.shipped` has come before, where this is no checkout."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     for file in _FILES:
         for body in yaml.load_all((_CONFIG / file).read_text(), Loader=loader):
             if body and body["kind"] in _KINDS:
                 yield body
+    for node in nodes:  # their kubelets say the rest, and their agents look for them at once
+        yield {"apiVersion": "v1", "kind": "Node", "metadata": {"name": str(node)}}
     for name, data in _SETTINGS.items():
         about = {"name": name, "namespace": KNATIVE}
         yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": dict(data)}

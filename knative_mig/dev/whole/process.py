@@ -15,13 +15,15 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 from knative_mig.adapters.program import wait_until_told
 from knative_mig.core.errors import BadInput, KnativeMigError
 from knative_mig.dev.whole import folders
 from knative_mig.dev.whole.banner import banner
+from knative_mig.dev.whole.chaos import Chaos
 from knative_mig.dev.whole.identities import USER, written
 from knative_mig.dev.whole.parts import free_ports, parts
 from knative_mig.dev.whole.readiness import waits_for
@@ -81,6 +83,15 @@ class Dev:
         self.cluster.start()
         self._wait()
         self.ready_s = time.monotonic() - self._began
+        if (each_s := self.settings.chaos_s) is not None:
+            chaos = Chaos(self.targets, self._tell, each_s=each_s, random=Random())  # noqa: S311  no secret
+            threading.Thread(target=chaos.run, args=(self.stop,), name="chaos", daemon=True).start()
+
+    def targets(self) -> Mapping[str, int]:
+        """What of it may be killed, by name, and is well again after it."""
+        assert self.cluster is not None
+        parts = {each.part.name: each.pid for each in self.kept}
+        return {**{name: pid for name, pid in parts.items() if pid is not None}, **self.cluster.replicas()}
 
     def _wait(self) -> None:
         assert self.cluster is not None
