@@ -1,0 +1,134 @@
+"""The directory of `--state DIR`: one `dev` has it at a time, for the GPUs that it was made for.
+
+Opened by `dev`'s process before anything is started, and closed when all has ended. In it lie
+
+    dev.json         the version of the whole, and the GPUs
+    objects.log      the API server's objects (`object_log`)
+    NODE/agent/      what that node's agent keeps: its journal, and the simulated GPUs
+    lock             who has it: the kernel lets go of it however its holder ends
+
+The subtle thing is that the GPUs' files are looked at here: an agent would tell of a damaged one in its log alone.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from knative_mig.adapters.sim_gpu.state import parse_spec
+from knative_mig.adapters.sim_gpu.state_file import FileStore
+from knative_mig.core.errors import BadInput, GpuStateDamaged
+from knative_mig.core.geometry import GpuModel
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateFolder:
+    path: Path
+    gpus: str  # like 2xA100-40GB,1xH100-80GB
+    _lock: int
+
+    @classmethod
+    def open(cls, path: Path, *, gpus: str | None, default_gpus: str) -> Self:
+        """`gpus`: what the user asks for, None: what it was made for, or the default. BadInput, in one line: another
+        has it, it is damaged, newer, made for other GPUs, or no directory that can be written.
+        """
+        path = path.absolute()
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise BadInput(f"--state {path}: {error.strerror}: legal is a directory of yours, there or not") from None
+        try:
+            _take(path, lock)
+            found = cls(path=path, gpus=_settled(path, gpus, default_gpus), _lock=lock)
+            for file in found.gpu_files():
+                FileStore(file).read()
+        except GpuStateDamaged as damaged:
+            os.close(lock)
+            raise BadInput(
+                f"{damaged}; put back a copy of the file, or move it away to begin with empty GPUs"
+            ) from None
+        except OSError as error:
+            os.close(lock)
+            raise BadInput(f"{error.filename or path}: {error.strerror}") from None
+        except BaseException:
+            os.close(lock)
+            raise
+        return found
+
+    @property
+    def objects(self) -> Path:
+        return self.path / "objects.log"
+
+    def gpu_files(self) -> Iterator[Path]:
+        return iter(sorted(self.path.glob("*/agent/simulated-gpus")))
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+
+def _take(path: Path, lock: int) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
+        raise BadInput(
+            f"--state {path}: another knative-mig dev (process {holder}) has it: end that one, or name another"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+
+def _settled(path: Path, gpus: str | None, default: str) -> str:
+    """Which GPUs; written down where nothing is yet."""
+    about = path / "dev.json"
+    try:
+        made_for = _made_for(about)
+    except FileNotFoundError:
+        settled = gpus or default
+        _nodes_of(settled)
+        _write(about, json.dumps({"version": VERSION, "gpus": settled}) + "\n")
+        return settled
+    if gpus is not None and _nodes_of(gpus) != _nodes_of(made_for):
+        raise BadInput(
+            f"--gpus {gpus}: {path} was made for {made_for}: legal is that, or no --gpus, or another directory"
+        )
+    return made_for
+
+
+def _nodes_of(gpus: str) -> list[tuple[GpuModel, ...]]:
+    """Each part is a node's: `2xA30-24GB` is another fleet than `1xA30-24GB,1xA30-24GB`."""
+    return [parse_spec(part) for part in gpus.split(",")]
+
+
+def _made_for(about: Path) -> str:
+    try:
+        found = json.loads(about.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{about}: is not JSON: {error}: {_AS_WRITTEN}") from None
+    match found:
+        case {"version": int(version)} if version != VERSION:
+            raise BadInput(
+                f"{about}: is of version {version}, and this knative-mig reads {VERSION}: use the knative-mig that "
+                "wrote it, or another directory"
+            )
+        case {"version": int(), "gpus": str(gpus)}:
+            _nodes_of(gpus)
+            return gpus
+        case _:
+            raise BadInput(f"{about}: has no version or no gpus: {_AS_WRITTEN}")
+
+
+_AS_WRITTEN: Final = 'legal is what was written, like {"version": 1, "gpus": "2xA100-40GB"}'
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text)
+    new.replace(path)
