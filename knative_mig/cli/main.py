@@ -19,7 +19,10 @@ from knative_mig.core.errors import BadInput, KnativeMigError
 # verb: (the module whose `command` it is, its line in --help)
 VERBS: Final = {
     "dev": ("knative_mig.cli.dev", "Run the whole system on this machine, without a cluster and a GPU."),
+    "gpus": ("knative_mig.cli.gpus", "Show every GPU's slots, and who has them."),
+    "kubeconfig": ("knative_mig.cli.kubeconfig", "Say where the client file of the running dev is."),
     "layouts": ("knative_mig.cli.layouts", "Check files of MIG layouts without a GPU."),
+    "ls": ("knative_mig.cli.ls", "List functions, their state, slices and URLs."),
     "plan": ("knative_mig.cli.plan", "Decide which slices to make for waiting functions, and say why."),
     "profiles": ("knative_mig.cli.profiles", "Show what each GPU model can be cut into."),
     "usage": ("knative_mig.cli.usage", "Show how much of whole GPUs each namespace has used."),

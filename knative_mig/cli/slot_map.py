@@ -8,6 +8,7 @@ on that model needs, so two pictures of one model stand under each other slot by
 from collections.abc import Mapping
 from enum import Enum
 from functools import cache
+from types import MappingProxyType
 from typing import Final
 
 import click
@@ -24,6 +25,7 @@ class Mark(Enum):
     IDLE = ("-", "cyan", "idle")
     ENDING = (">", "magenta", "ending")
     PLANNED = ("+", "green", "made or taken by this plan")
+    BROKEN = ("x", "red", "broken, or made by others")
 
     @property
     def fill(self) -> str:
@@ -38,7 +40,12 @@ class Mark(Enum):
         return self.value[2]
 
 
-LEGEND: Final = "   ".join(f"{mark.fill} {mark.word}" for mark in Mark) + "   blank: free"
+def legend(words: Mapping[Mark, str]) -> str:
+    """Of those marks, in their order."""
+    return "   ".join([*(f"{mark.fill} {words[mark]}" for mark in Mark if mark in words), "blank: free"])
+
+
+LEGEND: Final = legend({mark: mark.word for mark in Mark if mark is not Mark.BROKEN})  # of plans
 
 
 def mark_of(use: Use) -> Mark:
@@ -51,18 +58,25 @@ def mark_of(use: Use) -> Mark:
             return Mark.MOVABLE if movable else Mark.BUSY
 
 
-def draw(model: GpuModel, slots: Mapping[Place, Mark], *, colour: bool = False) -> str:
-    """`slots` must be a legal layout of the model."""
+def draw(
+    model: GpuModel,
+    slots: Mapping[Place, Mark],
+    *,
+    foreign: Mapping[int, int] = MappingProxyType({}),
+    colour: bool = False,
+) -> str:
+    """`slots` must be a legal layout of the model. `foreign`: where others have made something, and how many units."""
     width = _unit_width(model)
-    starts = {place.start: (place, mark) for place, mark in slots.items()}
+    starts = {place.start: (_label(place.profile), place.profile.memory_units, mark) for place, mark in slots.items()}
+    starts |= {start: ("", size, Mark.BROKEN) for start, size in foreign.items()}
     cells: list[str] = []
     unit = 0
     while unit < model.memory_units:
         if unit in starts:
-            place, mark = starts[unit]
-            cell = _label(place.profile).ljust(place.profile.memory_units * width - 1, mark.fill)
+            label, units, mark = starts[unit]
+            cell = label.ljust(units * width - 1, mark.fill)
             cells.append(click.style(cell, fg=mark.colour) if colour else cell)
-            unit = place.end
+            unit += units
         else:
             cells.append(" " * (width - 1))
             unit += 1

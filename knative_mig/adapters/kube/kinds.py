@@ -31,6 +31,7 @@ EVENT: Final = Kind("v1", "Event", "events")
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 SECRET: Final = Kind("v1", "Secret", "secrets")
+FUNCTION: Final = Kind("serving.knative.dev/v1", "Service", "services")
 REVISION: Final = Kind("serving.knative.dev/v1", "Revision", "revisions")
 POD_AUTOSCALER: Final = Kind("autoscaling.internal.knative.dev/v1alpha1", "PodAutoscaler", "podautoscalers")
 

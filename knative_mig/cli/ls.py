@@ -1,0 +1,25 @@
+"""`knative-mig ls`: the functions of a cluster, what each is at now, and which slices it has."""
+
+import json
+
+import click
+
+from knative_mig.adapters.kube.kinds import FUNCTION, POD
+from knative_mig.adapters.kube.parse import SERVICE_LABEL
+from knative_mig.cli import function_text
+from knative_mig.cli.cluster import all_of, client, gpu_nodes, of_a_cluster
+
+
+@click.command(name="ls")
+@click.option("-n", "--namespace", default="", help="One namespace alone; else all.")
+@click.option("--json", "as_json", is_flag=True, help="Print data instead of a table.")
+@of_a_cluster
+def command(*, namespace: str, as_json: bool, kubeconfig: str | None, context: str | None) -> None:
+    """List functions: their state, what they want, the slices that they have, and their URLs."""
+    cluster = client(kubeconfig, context)
+    found = function_text.functions(
+        all_of(cluster, FUNCTION, namespace),
+        all_of(cluster, POD, namespace, {"labelSelector": SERVICE_LABEL}),
+        gpu_nodes(cluster),
+    )
+    click.echo(json.dumps(function_text.data_of(found), indent=2) if as_json else function_text.text_of(found))

@@ -1,0 +1,52 @@
+"""Finds the `dev` that this user runs, for the verbs: each has a folder of its own, with its kubeconfig in it.
+
+The folders are made by `dev`'s process, which holds a lock in its own for as long as it lives. The subtle thing is that
+lock: the kernel lets go of it however its holder ends, so a folder that kill -9 left behind is not taken for a `dev`.
+"""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+LOCK: Final = "lock"
+KUBECONFIG: Final = "kubeconfig"
+_LONGEST: Final = 48  # bytes: sockets below have to stay under what the kernel takes
+
+
+def home() -> Path:
+    """Of all that this user runs."""
+    root = tempfile.gettempdir()
+    return Path(root if len(os.fsencode(root)) < _LONGEST else "/tmp") / f"knative-mig-{os.getuid()}"  # noqa: S108
+
+
+def kubeconfig_of_running(at: Path | None = None) -> Path | None:
+    """Of the one that was started last. `at`: in place of `home`."""
+    found = list(_running(at or home()))
+    return max(found, key=lambda each: each.stat().st_mtime, default=None)
+
+
+def _running(at: Path) -> Iterator[Path]:
+    try:
+        folders = [*at.iterdir()] if at.stat().st_uid == os.getuid() else []
+    except OSError:
+        return
+    for folder in folders:
+        if (folder / KUBECONFIG).is_file() and _is_held(folder / LOCK):
+            yield folder / KUBECONFIG
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False

@@ -1,0 +1,65 @@
+"""`knative-mig kubeconfig`: the file of the `dev` that runs, and no file of one that was killed."""
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from knative_mig.dev import whereabouts
+
+from .conftest import Cli
+
+Started = Callable[[str, float], int]
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
+    """What a `dev` leaves when it starts, at that time; closing what it gives is its end."""
+    home = tmp_path / "home"
+    monkeypatch.setattr(whereabouts, "home", lambda: home)
+
+    def start(name: str, at: float) -> int:
+        (home / name).mkdir(parents=True)
+        lock = os.open(home / name / "lock", os.O_CREAT | os.O_RDWR)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (home / name / "kubeconfig").write_text(f"of {name}\n")
+        os.utime(home / name / "kubeconfig", (at, at))
+        return lock
+
+    return start
+
+
+def test_prints_the_path_of_the_dev_that_was_started_last_and_still_runs(
+    cli: Cli, start: Started, tmp_path: Path
+) -> None:
+    assert cli("kubeconfig").err == "no knative-mig dev is running: start one with `knative-mig dev`\n"
+    first, second = start("dev-b", 1.0), start("dev-a", 2.0)
+    assert cli("kubeconfig").out == f"{tmp_path}/home/dev-a/kubeconfig\n"
+    os.close(second)  # kill -9: its folder stays
+    assert cli("kubeconfig").out == f"{tmp_path}/home/dev-b/kubeconfig\n"
+    assert cli("kubeconfig", "-o", "-").out == "of dev-b\n"
+    os.close(first)
+    assert cli("kubeconfig").code == 2
+
+
+def test_writes_a_copy_whole_or_not_at_all(cli: Cli, start: Started, tmp_path: Path) -> None:
+    lock = start("dev-a", 1.0)
+    (tmp_path / "mine").write_text("another")
+    assert cli("kubeconfig", "-o", "mine").code == 0
+    assert (tmp_path / "mine").read_text() == "of dev-a\n"
+    said = cli("kubeconfig", "-o", "no/where")
+    assert (said.code, said.err) == (2, "no/where: cannot be written: No such file or directory\n")
+    os.close(lock)
+
+
+def test_verbs_speak_with_the_dev_that_runs_unless_told_otherwise(
+    cli: Cli, start: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    lock = start("dev-a", 1.0)
+    said = cli("ls")
+    assert (said.code, said.err) == (2, "no credentials for a Kubernetes API server: the file is no kubeconfig\n")
+    assert "Invalid kube-config file" in cli("ls", "--kubeconfig", "/nowhere").err
+    os.close(lock)
