@@ -14,12 +14,13 @@ from typing import Final
 
 import click
 
-from knative_mig.core.errors import BadInput, KnativeMigError
+from knative_mig.core.errors import BadInput, KnativeMigError, NotReadyInTime
 
 # verb: (the module whose `command` it is, its line in --help)
 VERBS: Final = {
     "dev": ("knative_mig.cli.dev", "Run the whole system on this machine, without a cluster and a GPU."),
     "gpus": ("knative_mig.cli.gpus", "Show every GPU's slots, and who has them."),
+    "invoke": ("knative_mig.cli.invoke", "Ask a function, and watch its cold start."),
     "kubeconfig": ("knative_mig.cli.kubeconfig", "Say where the client file of the running dev is."),
     "layouts": ("knative_mig.cli.layouts", "Check files of MIG layouts without a GPU."),
     "ls": ("knative_mig.cli.ls", "List functions, their state, slices and URLs."),
@@ -30,6 +31,7 @@ VERBS: Final = {
 
 FAILED: Final = 1
 BAD_INPUT: Final = 2
+NOT_IN_TIME: Final = 3
 INTERNAL: Final = 70
 INTERRUPTED: Final = 130
 
@@ -80,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BadInput as bad:
         return _say(str(bad), BAD_INPUT)
+    except NotReadyInTime as late:
+        return _say(str(late), NOT_IN_TIME)
     except KnativeMigError as error:
         return _say(f"{error.reason}: {error}", FAILED)
     except OSError as error:  # whatever can go wrong in reading is a BadInput already

@@ -4,6 +4,7 @@ KnativeMigError
 ├── BadInput              what a person wrote: says where, and what is legal
 │   ├── UnknownModel
 │   └── UnknownProfile
+├── NotReadyInTime        what was waited for is not there yet: to wait longer may help
 └── GpuError              what a GPU answered
     ├── SliceInUse            a process, or a compute instance, is still on it
     ├── InsufficientResources the place is taken: the plan was stale
@@ -39,6 +40,10 @@ class UnknownModel(BadInput):
 
 class UnknownProfile(BadInput):
     reason = "UnknownProfile"
+
+
+class NotReadyInTime(KnativeMigError):
+    reason = "NotReadyInTime"
 
 
 class GpuError(KnativeMigError):

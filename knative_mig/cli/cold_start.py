@@ -1,0 +1,159 @@
+"""How far a function's cold start has come, told phase by phase from what the API shows of it.
+
+Called by `phases` with what its mirrors hold whenever that changes. The subtle thing is the beginning: what was there
+before the request was sent is no news, so a slice counts as planned for it only if nobody wanted it then; and of a
+function that has a ready replica there is nothing to tell.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from knative_mig.adapters.kube import parse
+from knative_mig.adapters.kube.fields import Fields
+from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.gpu_node import GpuNode, SliceId, SliceState
+
+
+class Phase(StrEnum):
+    """The words of the walk, as far as they can be seen from outside."""
+
+    HELD = "held"
+    PENDING = "pending"
+    PLANNED = "planned"
+    SLICED = "slice"
+    STARTED = "started"
+    READY = "ready"
+    WAITS = "waits"  # no phase: why it does not go on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    facts: PodFacts
+    running: bool  # each of its containers
+    trouble: str  # why one does not start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    replicas: Sequence[Replica]
+    nodes: Sequence[GpuNode]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    phase: Phase
+    detail: str = ""
+
+
+def replica(body: Mapping[str, Any]) -> Replica:
+    """BadInput: it is no pod."""
+    containers = Fields(body).child("status").children("containerStatuses")
+    troubles = [_trouble(each) for each in containers]
+    return Replica(
+        facts=parse.pod(body),
+        running=bool(containers) and all("running" in each.child("state").values for each in containers),
+        trouble=next(filter(None, troubles), ""),
+    )
+
+
+def _trouble(container: Fields) -> str:
+    """Of one that waits; while it is merely made there is none."""
+    waiting = container.child("state").child("waiting")
+    reason = waiting.text("reason")
+    if reason in ("", "ContainerCreating", "PodInitializing"):
+        return ""
+    return ": ".join(filter(None, (f"container {container.text('name')}: {reason}", waiting.text("message"))))
+
+
+@dataclass(slots=True)
+class ColdStart:
+    """Begun with what is seen before the request is sent."""
+
+    before: Seen
+    told: set[Line] = field(default_factory=set)
+    reached: set[Phase] = field(default_factory=set)
+
+    @property
+    def is_warm(self) -> bool:
+        return any(each.facts.ready for each in _living(self.before))
+
+    def look(self, seen: Seen) -> list[Line]:
+        """What is new, in the order in which it comes about."""
+        if self.is_warm or Phase.READY in self.reached:
+            return []
+        lines = [line for line in self._all(seen) if self._is_new(line)]
+        self.told.update(lines)
+        self.reached.update(line.phase for line in lines)
+        return lines
+
+    def _is_new(self, line: Line) -> bool:
+        """A phase is told once; reasons to wait are, each."""
+        return line not in self.told and (line.phase is Phase.WAITS or line.phase not in self.reached)
+
+    def _all(self, seen: Seen) -> Iterator[Line]:
+        replicas = list(_living(seen))
+        if not replicas:
+            return
+        first = replicas[0].facts
+        wants = {profile for each in replicas for profile in each.facts.wants}
+        sizes = ", ".join(sorted(map(str, wants)))
+        yield Line(Phase.PENDING, f"{first.name} waits for {sizes}" if wants else first.name)
+        for each in replicas:
+            facts = each.facts
+            if facts.told is not None and facts.told.status is False and facts.node is None:
+                yield Line(Phase.WAITS, f"{facts.told.reason}: {facts.told.message}".removesuffix(": "))
+        planned = {slice_id: node for node, slice_id in _wanted(seen) if slice_id.profile in wants}
+        news = [slice_id for slice_id in planned if slice_id not in {old for _, old in _wanted(self.before)}]
+        for slice_id in news[:1]:
+            yield Line(Phase.PLANNED, f"{slice_id.key} on {planned[slice_id]}{self._instead(seen, slice_id)}")
+        names = {(each.facts.namespace, each.facts.name) for each in replicas}
+        for node, slice_id, is_ours in _usable(seen, names):
+            if slice_id in news or is_ours:
+                was = "" if slice_id in news else ", which was idle"
+                yield Line(Phase.SLICED, f"{slice_id.key} on {node}{was}")
+        yield from _starts(replicas)
+
+    def _instead(self, seen: Seen, slice_id: SliceId) -> str:
+        still = {each for _, each in _wanted(seen)}
+        gone = sorted(
+            (each for _, each in _wanted(self.before) if each.gpu == slice_id.gpu and each not in still),
+            key=lambda each: each.start,
+        )
+        return f", in place of {' and '.join(str(each.key) for each in gone)}" if gone else ""
+
+
+def _starts(replicas: Sequence[Replica]) -> Iterator[Line]:
+    for each in replicas:
+        if each.running:
+            yield Line(Phase.STARTED, each.facts.name)
+    for each in replicas:
+        if each.trouble:
+            yield Line(Phase.WAITS, each.trouble)
+    for each in replicas:
+        if each.facts.ready:
+            yield Line(Phase.READY, each.facts.name)
+
+
+def _living(seen: Seen) -> Iterable[Replica]:
+    found = [each for each in seen.replicas if each.facts.ends_at is None]
+    return sorted(found, key=lambda each: (each.facts.created, each.facts.name))
+
+
+def _wanted(seen: Seen) -> Iterator[tuple[str, SliceId]]:
+    for node in seen.nodes:
+        for gpu in node.spec.gpus:
+            for each in gpu.slices:
+                yield node.name, SliceId(gpu=gpu.uuid, profile=each.profile, start=each.start)
+
+
+def _usable(seen: Seen, pods: set[tuple[str, str]]) -> Iterator[tuple[str, SliceId, bool]]:
+    """Slices that are made, with whether one of these pods has it."""
+    for node in seen.nodes:
+        for gpu in node.status.gpus if node.status else ():
+            for each in gpu.slices:
+                if each.state in (SliceState.IDLE, SliceState.BUSY):
+                    slice_id = SliceId(gpu=gpu.uuid, profile=each.key.profile, start=each.key.start)
+                    is_ours = any((holder.namespace, holder.pod) in pods for holder in each.holders)
+                    yield node.name, slice_id, is_ours

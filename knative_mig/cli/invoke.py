@@ -1,0 +1,130 @@
+"""`knative-mig invoke NAME PROMPT`: asks a function, and shows its cold start as it happens.
+
+The text goes to the standard output as it comes, all else to the standard error: `invoke … > file` holds the answer and
+no more.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from itertools import chain
+
+import click
+
+from knative_mig.adapters.kube.client import KubeClient
+from knative_mig.adapters.kube.fields import Fields
+from knative_mig.adapters.kube.kinds import FUNCTION
+from knative_mig.cli.cluster import all_of, client, of_a_cluster
+from knative_mig.cli.function_call import FunctionFailed, Piece, completion, target_of
+from knative_mig.cli.function_text import condition
+from knative_mig.cli.phases import Phases
+from knative_mig.cli.terminal import is_screen
+from knative_mig.core.errors import BadInput, NotReadyInTime
+from knative_mig.core.events import shown
+from knative_mig.ports.kube import Key, ObjectNotFound
+
+
+@click.command(name="invoke")
+@click.argument("name")
+@click.argument("prompt")
+@click.option("-n", "--namespace", default="default", show_default=True, help="The function's.")
+@click.option("--max-tokens", type=click.IntRange(1), default=64, show_default=True, help="Of the answer, at most.")
+@click.option("--model", default=None, help="Its name at the function; else the first that it serves.")
+@click.option(
+    "--timeout", type=click.FloatRange(0.1), default=300.0, show_default=True, help="Seconds to a first token."
+)
+@click.option("--gateway", default=None, help="HOST[:PORT] of the cluster's gateway, where no DNS knows the function.")
+@click.option("-q", "--quiet", is_flag=True, help="Nothing but the answer.")
+@of_a_cluster
+def command(
+    *,
+    name: str,
+    prompt: str,
+    namespace: str,
+    max_tokens: int,
+    model: str | None,
+    timeout: float,
+    gateway: str | None,
+    quiet: bool,
+    kubeconfig: str | None,
+    context: str | None,
+) -> None:
+    """Ask the function NAME to go on with PROMPT (- for the standard input), and print its answer as it comes."""
+    cluster = client(kubeconfig, context)
+    function = Key(namespace, name)
+    target = target_of(_url(cluster, function), gateway)
+    text = _prompt(prompt)
+
+    def say(line: str) -> None:
+        if not quiet:
+            click.echo(line, err=True)
+
+    with Phases(cluster, function, say) as phases:
+        pieces = completion(target, text, model=model, max_tokens=max_tokens, first_within_s=timeout)
+        try:
+            first = next((each for each in pieces if each.text), None)
+        except NotReadyInTime as late:
+            raise NotReadyInTime(f"{namespace}/{name}: {late} (it came as far as: {phases.last})") from None
+        first_s = phases.end()
+    if first is None:
+        say("the answer is empty")
+        return
+    say(f"first token {first_s:7.2f} s")
+    began = time.monotonic()
+    tokens = _printed(chain([first], pieces))
+    seconds = time.monotonic() - began
+    rate = f" at {(tokens - 1) / seconds:.0f} a second" if tokens > 1 and seconds > 0 else ""
+    say(f"{tokens} tokens{rate}")
+
+
+def _url(cluster: KubeClient, function: Key) -> str:
+    try:
+        found = Fields(cluster.get(FUNCTION, function))
+    except ObjectNotFound:
+        there = sorted(str(each["metadata"]["name"]) for each in all_of(cluster, FUNCTION, function.namespace))
+        legal = f"there are {', '.join(there[:20])}" if there else "there is none; `knative-mig ls` shows all"
+        raise BadInput(
+            f"no function {shown(function.name)} in namespace {shown(function.namespace)}: {legal}"
+        ) from None
+    if url := found.child("status").text("url"):
+        return url
+    ready = condition(found, "Ready")
+    why = ": ".join(filter(None, (ready.text("reason"), ready.text("message")))) if ready else ""
+    if ready is not None and ready.text("status") == "False":
+        raise FunctionFailed(f"{function.namespace}/{function.name} has no URL: {why}")
+    raise NotReadyInTime(f"{function.namespace}/{function.name} has no URL yet{f' ({why})' if why else ''}: ask again")
+
+
+def _prompt(given: str) -> str:
+    if given == "-":
+        try:
+            return sys.stdin.buffer.read().decode()
+        except UnicodeDecodeError as bad:
+            raise BadInput(f"standard input: is not UTF-8 text (byte {bad.start + 1})") from None
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise BadInput("PROMPT: is not UTF-8 text") from None
+    return given
+
+
+def _printed(pieces: Iterator[Piece]) -> int:
+    """How many tokens it was: as the function says, or else how many pieces came."""
+    count, told, last = 0, None, ""
+    screen = is_screen()
+    try:
+        for piece in pieces:
+            if piece.text:
+                count += 1
+                last = piece.text
+                click.echo(_harmless(piece.text) if screen else piece.text, nl=False)
+            told = piece.tokens if piece.tokens is not None else told
+    finally:  # whatever is said next begins a line
+        if not last.endswith("\n"):
+            click.echo()
+    return count if told is None else told
+
+
+def _harmless(text: str) -> str:
+    """To a terminal no language model gives orders."""
+    return "".join(each if each.isprintable() or each in "\n\t" else "\N{REPLACEMENT CHARACTER}" for each in text)

@@ -1,0 +1,104 @@
+"""A cold start as `knative-mig invoke` tells it: each phase once, in order, and why it waits."""
+
+from dataclasses import replace
+from typing import Any
+
+from knative_mig.cli.cold_start import ColdStart, Phase, Seen, replica
+from knative_mig.core.gpu_node import GpuNode, SliceState
+
+from .test_gpu_text import TINY, a_node, a_slice
+
+RUNS = {"name": "user-container", "state": {"running": {}}}
+
+
+def a_pod(
+    *, node: str = "", ready: bool = False, containers: tuple[dict[str, Any], ...] = (), **more: Any
+) -> dict[str, Any]:
+    spec = {"containers": [{"name": "c", "resources": {"limits": {"nvidia.com/mig-1g.5gb": "1"}}}]}
+    conditions = [{"type": "Ready", "status": str(ready)}, *more.pop("conditions", ())]
+    return {
+        "metadata": {"name": TINY.pod, "namespace": "default", **more},
+        "spec": spec | ({"nodeName": node} if node else {}),
+        "status": {"conditions": conditions, "containerStatuses": list(containers)},
+    }
+
+
+def seen(*pods: dict[str, Any], node: GpuNode | None = None) -> Seen:
+    return Seen(replicas=tuple(map(replica, pods)), nodes=(node or a_node(),))
+
+
+def told(start: ColdStart, now: Seen) -> list[tuple[str, str]]:
+    return [(line.phase.value, line.detail) for line in start.look(now)]
+
+
+def test_tells_a_start_from_the_pod_to_its_readiness() -> None:
+    start = ColdStart(seen())
+    pod = TINY.pod
+    assert told(start, seen()) == []
+    assert told(start, seen(a_pod())) == [("pending", f"{pod} waits for 1g.5gb")]
+    planned = a_node(wanted=("1g.5gb@6",))
+    assert told(start, seen(a_pod(), node=planned)) == [("planned", "1g.5gb@6 on dev-0")]
+    made = a_node(a_slice("1g.5gb@6", SliceState.IDLE), wanted=("1g.5gb@6",))
+    assert told(start, seen(a_pod(), node=made)) == [("slice", "1g.5gb@6 on dev-0")]
+    assert told(start, seen(a_pod(node="dev-0"), node=made)) == []
+    held = a_node(a_slice("1g.5gb@6", SliceState.BUSY, holders=(TINY,)), wanted=("1g.5gb@6",))
+    assert told(start, seen(a_pod(node="dev-0", containers=(RUNS,)), node=held)) == [("started", pod)]
+    ready = a_pod(node="dev-0", containers=(RUNS,), ready=True)
+    assert told(start, seen(ready, node=held)) == [("ready", pod)]
+    assert told(start, seen(a_pod(), a_pod(), node=planned)) == []  # what comes after is no cold start
+
+
+def test_says_which_idle_slices_were_merged() -> None:
+    fragments, other = ("2g.10gb@0", "2g.10gb@2"), "3g.20gb@4"
+    there = [a_slice(each, SliceState.IDLE) for each in (*fragments, other)]
+    start = ColdStart(seen(node=a_node(*there, wanted=(*fragments, other))))
+    lines = told(start, seen(a_pod(), node=a_node(*there, wanted=("1g.5gb@0", other))))
+    assert lines[1] == ("planned", "1g.5gb@0 on dev-0, in place of 2g.10gb@0 and 2g.10gb@2")
+
+
+def test_an_idle_slice_is_taken_up_without_a_plan() -> None:
+    before = a_node(a_slice("1g.5gb@6", SliceState.IDLE), wanted=("1g.5gb@6",))
+    start = ColdStart(seen(node=before))
+    assert told(start, seen(a_pod(node="dev-0"), node=before))[1:] == []  # it may be another's
+    held = a_node(a_slice("1g.5gb@6", SliceState.BUSY, holders=(TINY,)), wanted=("1g.5gb@6",))
+    assert told(start, seen(a_pod(node="dev-0"), node=held)) == [("slice", "1g.5gb@6 on dev-0, which was idle")]
+
+
+def test_a_slice_that_was_planned_for_others_before_is_no_news() -> None:
+    start = ColdStart(seen(node=a_node(wanted=("1g.5gb@6",))))
+    assert [phase for phase, _ in told(start, seen(a_pod(), node=a_node(wanted=("1g.5gb@6",))))] == ["pending"]
+
+
+def test_says_why_it_waits_each_time_that_the_reason_is_another() -> None:
+    start = ColdStart(seen())
+
+    def waits(reason: str) -> dict[str, Any]:
+        word = {"type": "knative-mig.dev/Slice", "status": "False", "reason": reason, "message": "all are busy"}
+        return a_pod(conditions=(word,))
+
+    assert told(start, seen(waits("NoRoom")))[1:] == [("waits", "NoRoom: all are busy")]
+    assert told(start, seen(waits("NoRoom"))) == []
+    assert told(start, seen(waits("QuotaSpent"))) == [("waits", "QuotaSpent: all are busy")]
+    crash = {"name": "c", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}}
+    (line,) = told(start, seen(a_pod(node="dev-0", containers=(crash,))))
+    assert line == ("waits", "container c: CrashLoopBackOff: back-off 10s")
+    making = {"name": "c", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    assert told(ColdStart(seen()), seen(a_pod(containers=(making,))))[1:] == []
+
+
+def test_of_a_function_that_has_a_ready_replica_there_is_nothing_to_tell() -> None:
+    start = ColdStart(seen(a_pod(ready=True)))
+    assert start.is_warm
+    assert told(start, seen(a_pod(ready=True), a_pod())) == []
+    ending = a_pod(ready=True, deletionTimestamp="2026-01-01T00:00:00Z")
+    assert not ColdStart(seen(ending)).is_warm
+
+
+def test_a_slice_may_be_told_before_its_plan_is_seen() -> None:
+    """Each kind has a watch of its own, and one may be late."""
+    start = ColdStart(seen())
+    ready = a_pod(node="dev-0", containers=(RUNS,), ready=True)
+    made = a_node(a_slice("1g.5gb@6", SliceState.BUSY, holders=(TINY,)))
+    late = replace(seen(ready, node=made), nodes=())
+    assert [phase for phase, _ in told(start, late)] == [Phase.PENDING, Phase.STARTED, Phase.READY]
+    assert told(start, seen(ready, node=made)) == []
