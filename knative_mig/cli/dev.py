@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from knative_mig.dev.whole.settings import API_PORT, GATEWAY_PORT
+from knative_mig.dev.whole.settings import API_PORT, GATEWAY_PORT, GPUS, DevSettings
 
 _PORT = click.IntRange(0, 65535)
 
 
 @click.command(name="dev")
-@click.option("--gpus", default="2xA100-40GB", show_default=True,
+@click.option("--gpus", default=None, show_default=GPUS,
               help="The simulated fleet; 2xA100-40GB,1xH100-80GB is two nodes.")  # fmt: skip
 @click.option("--port", type=_PORT, default=GATEWAY_PORT, show_default=True, help="Of functions. 0: any.")
 @click.option("--api-port", type=_PORT, default=API_PORT, show_default=True, help="Of the Kubernetes API. 0: any.")
@@ -21,17 +21,15 @@ _PORT = click.IntRange(0, 65535)
               help="So many times faster than real GPUs do the simulated ones change.")  # fmt: skip
 @click.option("--chaos", is_flag=True, help="Kill a part or a replica at random every few seconds.")
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Keep everything in this folder.")
-def command(*, gpus: str, port: int, api_port: int, speed: float, chaos: bool, state: Path | None) -> int:
+def command(*, gpus: str | None, port: int, api_port: int, speed: float, chaos: bool, state: Path | None) -> int:
     """Run the whole system on this machine, without a cluster and a GPU.
 
     Binds loopback only. Ctrl-C lets running requests end, a second one does not.
     """
-    from knative_mig.dev.whole.fleet import nodes_of  # noqa: PLC0415  --help is answered at once
-    from knative_mig.dev.whole.process import run  # noqa: PLC0415
-    from knative_mig.dev.whole.settings import DevSettings  # noqa: PLC0415
+    from knative_mig.dev.whole.process import run  # noqa: PLC0415  --help is answered at once
 
     settings = DevSettings(
-        nodes=nodes_of(gpus),
+        gpus=gpus,
         port=port,
         api_port=api_port,
         speed=speed,

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from knative_mig.adapters.kube.client import KubeClient
@@ -41,7 +41,7 @@ from knative_mig.dev.whole.fleet import SimulatedNode
 from knative_mig.dev.whole.folders import Folders
 from knative_mig.dev.whole.neighbours import Door, PodRequests, Shelf
 from knative_mig.dev.whole.parts import SYSTEM, kept_of, sockets_of
-from knative_mig.dev.whole.settings import HOST, DevSettings
+from knative_mig.dev.whole.settings import HOST
 from knative_mig.ports.kube import Key
 
 _ENDS_WITHIN_S: Final = 1.0
@@ -53,20 +53,20 @@ log = logging.getLogger(__name__)
 class Cluster:
     def __init__(
         self,
-        settings: DevSettings,
+        nodes: Sequence[SimulatedNode],
         folders: Folders,
+        store: Store,
         *,
         api_socket: socket.socket,
         gateway_socket: socket.socket,
         webhook_port: int,
         stop: threading.Event,
     ) -> None:
-        self._settings, self._api_socket = settings, api_socket
+        self._nodes, self._api_socket = nodes, api_socket
         self._threads = Threads(stop)
         self._loop = Loop()
         pod_logs = LogReader(PodLogs(folders.pod_logs), self._is_running, clock=time.time)
         callers = {f"{SYSTEM}/{_WEBHOOK}": WebhookCaller((HOST, webhook_port), f"{_WEBHOOK}.{SYSTEM}.svc")}
-        store = Store()
         admission = Admission(store, callers, Webhooks(lambda: self.serving.settings()))  # noqa: PLW0108  it is below
         self.api = ApiServer(logs=pod_logs, hooks=admission.hooks, store=store)
         client = KubeClient.of_url(f"http://{HOST}:{api_socket.getsockname()[1]}")
@@ -98,13 +98,13 @@ class Cluster:
                 images=images,
                 checkpoint=CheckpointFile(kept_of(node, folders) / "allocations"),
             )
-            for node in settings.nodes
+            for node in nodes
         )
         self._gpus = gpu_nodes_mirror(client)
 
     def start(self) -> None:
         self._loop.__enter__()
-        for body in objects.initial(each.name for each in self._settings.nodes):
+        for body in objects.initial(each.name for each in self._nodes):
             self.api.put(body)
         self._loop.run(self.api.start(bound=self._api_socket))
         run = self._threads.run
@@ -128,7 +128,7 @@ class Cluster:
         for kind, mirror in self._serving_mirrors.items():
             if not mirror.synced:
                 yield f"the controllers: {kind.plural}"
-        for node in self._settings.nodes:
+        for node in self._nodes:
             found = self._gpus.get(Key("", str(node.name)))
             if found is None or found.status is None or not found.status.gpus:
                 yield f"{node.name}: its GPUs"

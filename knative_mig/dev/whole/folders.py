@@ -10,10 +10,8 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-_LONGEST: Final = 48  # bytes: the sockets below have to stay under what the kernel takes
-_LOCK: Final = "lock"
+from knative_mig.dev.whereabouts import KUBECONFIG, LOCK, home
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +31,11 @@ class Folders:
     @property
     def kubeconfig(self) -> Path:
         """A user's."""
-        return self.run / "kubeconfig"
+        return self.run / KUBECONFIG
 
     def remove(self) -> None:
         shutil.rmtree(self.run, ignore_errors=True)
         os.close(self.lock)
-
-
-def home() -> Path:
-    """Of all that this user runs."""
-    root = tempfile.gettempdir()
-    return Path(root if len(os.fsencode(root)) < _LONGEST else "/tmp") / f"knative-mig-{os.getuid()}"  # noqa: S108
 
 
 def made(kept: Path | None) -> Folders:
@@ -55,7 +47,7 @@ def made(kept: Path | None) -> Folders:
     for each in root.iterdir():
         _remove_if_left(each)
     run = Path(tempfile.mkdtemp(prefix="dev-", dir=root))
-    lock = os.open(run / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    lock = os.open(run / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     folders = Folders(run=run, kept=kept or run / "kept", lock=lock)
     for each in (folders.logs, folders.pod_logs):
@@ -65,7 +57,7 @@ def made(kept: Path | None) -> Folders:
 
 def _remove_if_left(folder: Path) -> None:
     try:
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return
     try:

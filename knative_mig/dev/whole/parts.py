@@ -6,7 +6,7 @@ so the next one does not wait for it to run out.
 """
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,7 +41,15 @@ def free_ports(nodes: int) -> Ports:
     return Ports(webhook=webhook, events=events, dead_letters=dead_letters, probes=tuple(probes))
 
 
-def parts(settings: DevSettings, folders: Folders, server: str, ports: Ports, *, sink: str = "") -> tuple[Part, ...]:
+def parts(
+    settings: DevSettings,
+    nodes: Sequence[SimulatedNode],
+    folders: Folders,
+    server: str,
+    ports: Ports,
+    *,
+    sink: str = "",
+) -> tuple[Part, ...]:
     """`sink`: where the planner tells outcomes; empty: in the API alone."""
     probes = iter(ports.probes)
 
@@ -69,7 +77,7 @@ def parts(settings: DevSettings, folders: Folders, server: str, ports: Ports, *,
              str(LOOKS_EVERY_S), POD_NAMESPACE=SYSTEM),
         part("source", "activator_hooks.source", SYSTEM, "source", "--sink", events, "--dead-letters-port",
              str(ports.dead_letters)),
-        *(_agent(node, settings, folders, part) for node in settings.nodes),
+        *(_agent(node, settings, folders, part) for node in nodes),
     )  # fmt: skip
 
 

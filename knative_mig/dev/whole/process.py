@@ -21,13 +21,17 @@ from typing import TYPE_CHECKING, Final
 
 from knative_mig.adapters.program import wait_until_told
 from knative_mig.core.errors import BadInput, KnativeMigError
-from knative_mig.dev.whole import folders
+from knative_mig.dev.api.store import Store
+from knative_mig.dev.state.folder import StateFolder
+from knative_mig.dev.state.object_log import ObjectLog
+from knative_mig.dev.whole import folders, kept_store
 from knative_mig.dev.whole.banner import banner
 from knative_mig.dev.whole.chaos import Chaos
+from knative_mig.dev.whole.fleet import nodes_of
 from knative_mig.dev.whole.identities import USER, written
 from knative_mig.dev.whole.parts import free_ports, parts
 from knative_mig.dev.whole.readiness import waits_for
-from knative_mig.dev.whole.settings import HOST, DevSettings
+from knative_mig.dev.whole.settings import GPUS, HOST, DevSettings
 from knative_mig.dev.whole.supervision import Kept
 
 if TYPE_CHECKING:
@@ -53,28 +57,37 @@ class Dev:
         self.told = threading.Event()  # to end
         self.stop = threading.Event()
         self._hurry = threading.Event()
+        self._state = None
+        if settings.state is not None:
+            self._state = StateFolder.open(settings.state, gpus=settings.gpus, default_gpus=GPUS)
+        self.nodes = nodes_of(self._state.gpus if self._state is not None else settings.gpus or GPUS)
         self._api_socket = bound(settings.api_port, "--api-port")
         self._gateway_socket = bound(settings.port, "--port")
-        self.folders = folders.made(settings.state)
+        self.folders = folders.made(self._state.path if self._state is not None else None)
         self.api = f"http://{HOST}:{self._api_socket.getsockname()[1]}"
         self.gateway_port = int(self._gateway_socket.getsockname()[1])
-        self._ports = free_ports(len(settings.nodes))
-        self.kept = tuple(Kept(part, tell) for part in parts(settings, self.folders, self.api, self._ports))
+        self._ports = free_ports(len(self.nodes))
+        self.kept = tuple(Kept(part, tell) for part in parts(settings, self.nodes, self.folders, self.api, self._ports))
         self._keepers = [
             threading.Thread(target=each.run, args=(self.stop,), name=each.part.name, daemon=True) for each in self.kept
         ]
         self.cluster: Cluster | None = None
+        self._log: ObjectLog | None = None
 
     def start(self) -> None:
-        """Back when all is ready. NotReady."""
+        """Back when all is ready. NotReady. BadInput: the state cannot be read."""
+        store = Store()
+        if self._state is not None:
+            store, self._log = kept_store.opened(self._state.objects, self._tell)
         written(self.folders.kubeconfig, self.api, USER)
         for each in self._keepers:
             each.start()
         from knative_mig.dev.whole.cluster import Cluster  # noqa: PLC0415  while the processes start
 
         self.cluster = Cluster(
-            self.settings,
+            self.nodes,
             self.folders,
+            store,
             api_socket=self._api_socket,
             gateway_socket=self._gateway_socket,
             webhook_port=self._ports.webhook,
@@ -105,7 +118,7 @@ class Dev:
     @property
     def banner(self) -> str:
         return banner(
-            nodes=self.settings.nodes,
+            nodes=self.nodes,
             gateway=self.gateway_port,
             api=self.api,
             kubeconfig=str(self.folders.kubeconfig),
@@ -136,9 +149,13 @@ class Dev:
             each.kill()
         if self.cluster is not None:
             self.cluster.end()
+        if self._log is not None:
+            self._log.close()
         self._api_socket.close()
         self._gateway_socket.close()
         self.folders.remove()
+        if self._state is not None:
+            self._state.close()
 
 
 def bound(port: int, option: str) -> socket.socket:

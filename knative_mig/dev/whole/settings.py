@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from knative_mig.dev.whole.fleet import SimulatedNode
-
 HOST: Final = "127.0.0.1"  # of everything: nothing of `dev` is reached from another machine
 GATEWAY_PORT: Final = 8080
 API_PORT: Final = 7080
+GPUS: Final = "2xA100-40GB"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevSettings:
-    nodes: tuple[SimulatedNode, ...]
+    gpus: str | None = None  # as `fleet` reads them; None: what the state was made for, or the default
     port: int = GATEWAY_PORT  # of the gateway; 0: any
     api_port: int = API_PORT
     speed: float = 1.0  # how many times faster than hardware simulated GPUs change
