@@ -5,12 +5,16 @@ Called by the API server of `dev`, on the threads that answer its writes. The su
 anew: a connection that is kept is tried once, and then a new one is made.
 """
 
+import contextlib
 import http.client
 import socket
 import ssl
 import threading
+from http import HTTPStatus
 from typing import Final
 
+# What a connection says that was kept, and whose other side was started anew.
+_ENDED: Final = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError, http.client.BadStatusLine)
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -19,13 +23,13 @@ class WebhookFailed(Exception):
 
 
 class WebhookCaller:
-    """One address. Any thread may call: each has a connection of its own."""
+    """One address. Any thread may call; a connection is one call's at a time."""
 
     def __init__(self, address: tuple[str, int], name: str) -> None:
         """`name`: of its Service, which its certificate is to have."""
         self._address, self._name = address, name
-        self._own = threading.local()
         self._lock = threading.Lock()
+        self._idle: list[_Connection] = []
         self._trusted: tuple[str, ssl.SSLContext] | None = None
 
     def ask(self, path: str, review: bytes, *, authorities: str, within_s: float) -> bytes:
@@ -33,21 +37,39 @@ class WebhookCaller:
         if not authorities:
             raise WebhookFailed(f"nothing says yet whom to believe that is {self._name}")
         try:
-            return self._asked(path, review, self._context(authorities), within_s)
+            context = self._context(authorities)
+            connection = self._taken(context)
+            if connection is not None:
+                with contextlib.suppress(*_ENDED):
+                    return self._answered(connection, path, review, within_s)
+            return self._answered(_Connection(self._address, self._name, context, within_s), path, review, within_s)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            self._forget()
             raise WebhookFailed(f"Post https://{self._name}:443{path}: {error or type(error).__name__}") from error
 
-    def _asked(self, path: str, review: bytes, context: ssl.SSLContext, within_s: float) -> bytes:
-        kept = getattr(self._own, "connection", None)
-        if kept is not None and kept[0] is context:
-            try:
-                return _posted(kept[1], path, review, within_s)
-            except (ConnectionError, http.client.BadStatusLine):
-                self._forget()  # it was started anew
-        connection = _Connection(self._address, self._name, context, within_s)
-        self._own.connection = context, connection
-        return _posted(connection, path, review, within_s)
+    def close(self) -> None:
+        """When nobody calls any more."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _answered(self, connection: "_Connection", path: str, review: bytes, within_s: float) -> bytes:
+        try:
+            status, body = _posted(connection, path, review, within_s)
+        except BaseException:
+            connection.close()
+            raise
+        with self._lock:
+            self._idle.append(connection)
+        if status != HTTPStatus.OK:
+            raise WebhookFailed(f"the server answered {status}: {body[:200].decode(errors='replace').strip()}")
+        return body
+
+    def _taken(self, context: ssl.SSLContext) -> "_Connection | None":
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        if connection is not None and connection.tls is not context:
+            connection.close()
+            return None
+        return connection
 
     def _context(self, authorities: str) -> ssl.SSLContext:
         with self._lock:
@@ -55,32 +77,23 @@ class WebhookCaller:
                 self._trusted = authorities, ssl.create_default_context(cadata=authorities)
             return self._trusted[1]
 
-    def _forget(self) -> None:
-        kept = getattr(self._own, "connection", None)
-        self._own.connection = None
-        if kept is not None:
-            kept[1].close()
-
 
 class _Connection(http.client.HTTPSConnection):
     """A subclass, for that is how http.client is told to connect elsewhere than to the name."""
 
     def __init__(self, address: tuple[str, int], name: str, context: ssl.SSLContext, within_s: float) -> None:
         super().__init__(name, 443, timeout=within_s, context=context)
-        self._address, self._tls = address, context
+        self._address, self.tls = address, context
 
     def connect(self) -> None:
         raw = socket.create_connection(self._address, self.timeout)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock = self._tls.wrap_socket(raw, server_hostname=self.host)
+        self.sock = self.tls.wrap_socket(raw, server_hostname=self.host)
 
 
-def _posted(connection: _Connection, path: str, review: bytes, within_s: float) -> bytes:
+def _posted(connection: _Connection, path: str, review: bytes, within_s: float) -> tuple[int, bytes]:
     if connection.sock is not None:
         connection.sock.settimeout(within_s)
     connection.request("POST", f"{path}?timeout={within_s:.0f}s", review, _JSON)
     answer = connection.getresponse()
-    body = answer.read()
-    if answer.status != 200:
-        raise WebhookFailed(f"the server answered {answer.status}: {body[:200].decode(errors='replace').strip()}")
-    return body
+    return answer.status, answer.read()

@@ -115,14 +115,10 @@ def _review(asked: Asked, operation: str, new: Object | None, old: Object | None
             "name": about.get("metadata", {}).get("name", ""),
             **({"namespace": asked.namespace} if asked.namespace else {}),
             "operation": operation,
-            "userInfo": {"username": USER, "groups": list(GROUPS)},
+            "userInfo": asked.user,
             "object": new,
             "oldObject": old,
             "dryRun": asked.is_dry,
             "options": {"kind": f"{operation.capitalize()}Options", "apiVersion": "meta.k8s.io/v1"},
         },
     }
-
-
-USER: Final = "dev"  # whoever reaches this server's loopback port
-GROUPS: Final = ("system:masters", "system:authenticated")

@@ -6,7 +6,7 @@ does not take, is refused with its name.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from knative_mig.dev.api.kinds import Kind, Kinds
@@ -25,6 +25,9 @@ _BELOW: Final[Mapping[str, tuple[str, ...]]] = {
     "eviction": ("POST",),
     "binding": ("POST",),
 }
+
+USER: Final = "dev"
+_ACCOUNT: Final = "system:serviceaccount:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,16 @@ class Asked:
     @property
     def accept(self) -> str:
         return self.headers.get("accept", "")
+
+    @property
+    def user(self) -> Mapping[str, Any]:
+        """As reviews name it. A token here is no more than a name: whoever reaches the port may do everything."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.startswith(_ACCOUNT):
+            return {"username": USER, "groups": ["system:masters", "system:authenticated"]}
+        namespace = token.removeprefix(_ACCOUNT).partition(":")[0]
+        accounts = "system:serviceaccounts"
+        return {"username": token, "groups": [accounts, f"{accounts}:{namespace}", "system:authenticated"]}
 
     @property
     def manager(self) -> str:

@@ -6,7 +6,6 @@ Called by `service`.
 from dataclasses import replace
 
 from knative_mig.dev.api import patches, refusals, validation
-from knative_mig.dev.api.admission import GROUPS, USER
 from knative_mig.dev.api.managed_fields import UPDATE, Manager
 from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.steps import Object, Work, World, Written, as_it_is, decoded, sent
@@ -104,7 +103,7 @@ def answered(world: World, asked: Asked) -> Written:
     body = decoded(work, *sent(world, asked))
     match asked.kind.kind:
         case "SelfSubjectReview":
-            status: Object = {"userInfo": {"username": USER, "groups": list(GROUPS)}}
+            status: Object = {"userInfo": asked.user}
         case "SelfSubjectRulesReview":
             everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
             rest = {"verbs": ["*"], "nonResourceURLs": ["*"]}

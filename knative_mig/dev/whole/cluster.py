@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from knative_mig.adapters.kube.client import KubeClient
+from knative_mig.adapters.kube.credentials import Plain
 from knative_mig.adapters.kube.events import KubeEvents
 from knative_mig.adapters.kube.gpu_nodes import mirror as gpu_nodes_mirror
 from knative_mig.adapters.kube.kinds import CONFIG_MAP
@@ -39,6 +40,7 @@ from knative_mig.dev.whole.admission import Admission
 from knative_mig.dev.whole.autoscaling import Kpa
 from knative_mig.dev.whole.fleet import SimulatedNode
 from knative_mig.dev.whole.folders import Folders
+from knative_mig.dev.whole.identities import account
 from knative_mig.dev.whole.neighbours import Door, PodRequests, Shelf
 from knative_mig.dev.whole.parts import SYSTEM, kept_of, sockets_of
 from knative_mig.dev.whole.settings import HOST
@@ -55,7 +57,7 @@ class Cluster:
         self,
         nodes: Sequence[SimulatedNode],
         folders: Folders,
-        store: Store,
+        kept: Store | None,
         *,
         api_socket: socket.socket,
         gateway_socket: socket.socket,
@@ -66,10 +68,13 @@ class Cluster:
         self._threads = Threads(stop)
         self._loop = Loop()
         pod_logs = LogReader(PodLogs(folders.pod_logs), self._is_running, clock=time.time)
-        callers = {f"{SYSTEM}/{_WEBHOOK}": WebhookCaller((HOST, webhook_port), f"{_WEBHOOK}.{SYSTEM}.svc")}
-        admission = Admission(store, callers, Webhooks(lambda: self.serving.settings()))  # noqa: PLW0108  it is below
+        store = kept or Store()
+        self._callers = {f"{SYSTEM}/{_WEBHOOK}": WebhookCaller((HOST, webhook_port), f"{_WEBHOOK}.{SYSTEM}.svc")}
+        admission = Admission(store, self._callers, Webhooks(lambda: self.serving.settings()))  # noqa: PLW0108  it is below
         self.api = ApiServer(logs=pod_logs, hooks=admission.hooks, store=store)
-        client = KubeClient.of_url(f"http://{HOST}:{api_socket.getsockname()[1]}")
+        url = f"http://{HOST}:{api_socket.getsockname()[1]}"
+        client = KubeClient.of_url(url)
+        controller = KubeClient(lambda: Plain(url, account(objects.KNATIVE, "controller")))
         images = installed()
 
         port = gateway_socket.getsockname()[1]
@@ -83,9 +88,9 @@ class Cluster:
         self._gateway_mirrors = Mirrors(client, self.gateway)
 
         self._serving_mirrors = mirrors_of(client)
-        self._events = KubeEvents(client, component="knative-serving", pause_s=EVENT_PAUSE_S)
+        self._events = KubeEvents(controller, component="knative-serving", pause_s=EVENT_PAUSE_S)
         neighbours = Neighbours(autoscaler=self.kpa, gateway=Door(self.gateway), images=Shelf(images))
-        self.serving = ServingLoop(client, self._serving_mirrors, neighbours, self._events, port=port)
+        self.serving = ServingLoop(controller, self._serving_mirrors, neighbours, self._events, port=port)
         self._gateway_mirrors.on_route(lambda key: self.serving.poke(Name.ROUTE, key))
 
         self.scheduling = Scheduling(client)
@@ -162,6 +167,8 @@ class Cluster:
         self._threads.end(interrupts, time.monotonic() + _ENDS_WITHIN_S)
         self.gateway.connections.close()
         self._loop.run(self.api.stop(drain_s=0.2))
+        for each in self._callers.values():
+            each.close()
         self._loop.__exit__(None, None, None)
 
     def _is_running(self, uid: str, container: str, life: int) -> bool:

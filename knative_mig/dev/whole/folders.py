@@ -50,6 +50,7 @@ def made(kept: Path | None) -> Folders:
     lock = os.open(run / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     folders = Folders(run=run, kept=kept or run / "kept", lock=lock)
+    shutil.rmtree(folders.pod_logs, ignore_errors=True)  # of pods that are no more
     for each in (folders.logs, folders.pod_logs):
         each.mkdir(parents=True, exist_ok=True)
     return folders

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-USER: Final = "dev"
+USER: Final = "dev"  # who has no token, for the API server too
 
 
 def account(namespace: str, name: str) -> str:

@@ -8,6 +8,7 @@ that one that is taken is said at once; then the processes are started, and the 
 the API before that waits in its port's queue.
 """
 
+import contextlib
 import errno
 import logging
 import signal
@@ -19,12 +20,9 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from knative_mig.adapters.program import wait_until_told
-from knative_mig.core.errors import BadInput, KnativeMigError
-from knative_mig.dev.api.store import Store
+from knative_mig.core.errors import BadInput, NotReadyInTime
 from knative_mig.dev.state.folder import StateFolder
-from knative_mig.dev.state.object_log import ObjectLog
-from knative_mig.dev.whole import folders, kept_store
+from knative_mig.dev.whole import folders
 from knative_mig.dev.whole.banner import banner
 from knative_mig.dev.whole.chaos import Chaos
 from knative_mig.dev.whole.fleet import nodes_of
@@ -35,18 +33,17 @@ from knative_mig.dev.whole.settings import GPUS, HOST, DevSettings
 from knative_mig.dev.whole.supervision import Kept
 
 if TYPE_CHECKING:
+    from knative_mig.dev.api.store import Store
+    from knative_mig.dev.state.object_log import ObjectLog
     from knative_mig.dev.whole.cluster import Cluster
 
 READY_WITHIN_S: Final = 60.0
 DRAINS_WITHIN_S: Final = 10.0
 PARTS_END_WITHIN_S: Final = 4.0
 _LOOKS_EACH_S: Final = 0.02
+_LOOKS_AT_ITSELF_S: Final = 0.2
 
 log = logging.getLogger(__name__)
-
-
-class NotReady(KnativeMigError):
-    reason = "NotReady"
 
 
 class Dev:
@@ -75,10 +72,8 @@ class Dev:
         self._log: ObjectLog | None = None
 
     def start(self) -> None:
-        """Back when all is ready. NotReady. BadInput: the state cannot be read."""
-        store = Store()
-        if self._state is not None:
-            store, self._log = kept_store.opened(self._state.objects, self._tell)
+        """Back when all is ready, or it is told to end. NotReadyInTime. BadInput: the state cannot be read."""
+        store = self._kept_objects()
         written(self.folders.kubeconfig, self.api, USER)
         for each in self._keepers:
             each.start()
@@ -100,6 +95,14 @@ class Dev:
             chaos = Chaos(self.targets, self._tell, each_s=each_s, random=Random())  # noqa: S311  no secret
             threading.Thread(target=chaos.run, args=(self.stop,), name="chaos", daemon=True).start()
 
+    def _kept_objects(self) -> "Store | None":
+        if self._state is None:
+            return None
+        from knative_mig.dev.whole import kept_store  # noqa: PLC0415  else it is not needed yet
+
+        store, self._log = kept_store.opened(self._state.objects, self._tell)
+        return store
+
     def targets(self) -> Mapping[str, int]:
         """What of it may be killed, by name, and is well again after it."""
         assert self.cluster is not None
@@ -110,10 +113,10 @@ class Dev:
         assert self.cluster is not None
         deadline = time.monotonic() + READY_WITHIN_S
         while waits := (*self.cluster.waits_for(), *waits_for(self.kept)):
-            if self.told.wait(_LOOKS_EACH_S):
+            if self.told.wait(_LOOKS_EACH_S) or self.failed:
                 return
             if time.monotonic() > deadline:
-                raise NotReady(f"it still waits for {'; '.join(waits)}; the logs are in {self.folders.logs}")
+                raise NotReadyInTime(f"it still waits for {'; '.join(waits)}; the logs are in {self.folders.logs}")
 
     @property
     def banner(self) -> str:
@@ -168,7 +171,7 @@ def bound(port: int, option: str) -> socket.socket:
 
 
 def run(settings: DevSettings) -> int:
-    """Until SIGINT or SIGTERM; the exit code. BadInput, NotReady."""
+    """Until SIGINT or SIGTERM, or until a thread fails; the exit code. BadInput, NotReadyInTime."""
     dev = Dev(settings, _say)
     told = 0
 
@@ -188,9 +191,10 @@ def run(settings: DevSettings) -> int:
     )
     try:
         dev.start()
-        if not dev.told.is_set():
+        if not dev.told.is_set() and not dev.failed:
             _say(dev.banner)
-        wait_until_told(dev.told)
+        while not dev.told.wait(_LOOKS_AT_ITSELF_S) and not dev.failed:
+            pass
         return 1 if dev.failed else 0
     finally:
         _say("ending" if not dev.failed else f"ending: {dev.failed} failed, see {dev.folders.logs / 'dev.log'}")
@@ -198,5 +202,6 @@ def run(settings: DevSettings) -> int:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # who read it has gone; what runs runs on
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()

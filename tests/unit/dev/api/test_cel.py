@@ -30,6 +30,9 @@ _SCOPE: dict[str, Any] = {
         "self.n > 2 ? self.name == 'abc' : self.nothing",
         "(1 == 2) == false && true != false",
         "self.tags.all(t, t != '&&')",
+        "self.?nothing.?below.orValue('x') == 'x' && self.?name.orValue('') == 'abc'",
+        "[self.?nothing, self.?slices].exists(m, m.hasValue() && m.orValue([]).size() == 2)",
+        "self.?nothing.orValue({}) == {}",
     ],
 )
 def test_it_holds(expression: str) -> None:
@@ -53,6 +56,7 @@ def test_what_does_not_hold() -> None:
         ("quantity('1') == 1", "the function quantity is not known here"),
         ("self.name.reverse() == 'cba'", "the method reverse is not known here"),
         ("self.n ==", "ends too early"),
+        ("self.n.orValue(1) == 1", "3 does not lack"),
         ("(self.n == 3", ") is missing"),
         ("self.n == 3 4", "unexpected 4"),
         ("self.n @ 3", "@ 3' is not known here"),

@@ -1,0 +1,30 @@
+"""Which node has which GPUs."""
+
+import pytest
+
+from knative_mig.core.errors import BadInput
+from knative_mig.dev.whole.fleet import nodes_of
+
+
+def test_each_part_is_a_node_with_a_number_of_its_own() -> None:
+    nodes = nodes_of("2xA100-40GB, 1xH100-80GB")
+    assert [(each.name, each.number, each.gpus) for each in nodes] == [
+        ("node-1", 0, "2xA100-40GB"),
+        ("node-2", 1, "1xH100-80GB"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("", "not written like"),
+        ("A100-40GB", "not written like"),
+        ("2xA100-40GB,", "not written like"),
+        ("1xB1000", "B1000"),
+        ("17xA100-40GB", "at most 16 GPUs"),
+        (",".join(["1xA100-40GB"] * 17), "at most 16 are"),
+    ],
+)
+def test_what_is_no_fleet_is_said(wrong: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        nodes_of(wrong)

@@ -1,0 +1,54 @@
+"""Small things around the processes: how an end is told, what chaos kills, which folders are left, what is imported."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from knative_mig.dev import whereabouts
+from knative_mig.dev.whole import folders
+from knative_mig.dev.whole.chaos import Chaos
+from knative_mig.dev.whole.supervision import ended
+
+
+def test_an_end_is_told_as_a_person_reads_it() -> None:
+    assert ended(-9) == "was ended by SIGKILL"
+    assert ended(3) == "ended with exit code 3"
+    assert ended(-200) == "ended with exit code -200"
+
+
+def test_chaos_kills_one_of_what_runs_and_says_which() -> None:
+    said: list[str] = []
+    with subprocess.Popen(["sleep", "60"]) as process:
+        Chaos(lambda: {"planner": process.pid}, said.append, each_s=1.0, random=Random(1)).strike()
+        assert process.wait(10) == -9
+    assert said == ["chaos: planner is killed"]
+    Chaos(dict, said.append, each_s=1.0, random=Random(1)).strike()
+    assert len(said) == 1
+
+
+def test_a_folder_that_nobody_holds_any_more_is_removed_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "home", lambda: tmp_path)
+    first = folders.made(None)
+    os.close(first.lock)  # as the kernel does at any end
+    second = folders.made(None)
+    assert not first.run.exists()
+    third = folders.made(tmp_path / "state")
+    assert second.run.exists()
+    assert third.logs == tmp_path / "state" / "logs"
+    (third.run / whereabouts.KUBECONFIG).touch()
+    assert whereabouts.kubeconfig_of_running(tmp_path) == third.kubeconfig
+    for each in (second, third):
+        each.remove()
+    assert [each.name for each in tmp_path.iterdir()] == ["state"]
+
+
+def test_dev_needs_neither_the_kubernetes_library_nor_a_driver() -> None:
+    code = "import sys, knative_mig.dev.whole.cluster; print({'kubernetes', 'pynvml', 'flask'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
