@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import chain
+from typing import Final
 
 import click
 
@@ -22,6 +23,9 @@ from knative_mig.cli.terminal import is_screen
 from knative_mig.core.errors import BadInput, NotReadyInTime
 from knative_mig.core.events import shown
 from knative_mig.ports.kube import Key, ObjectNotFound
+
+_LOOKS_EACH_S: Final = 0.1
+pause = time.sleep
 
 
 @click.command(name="invoke")
@@ -51,17 +55,17 @@ def command(
 ) -> None:
     """Ask the function NAME to go on with PROMPT (- for the standard input), and print its answer as it comes."""
     cluster = client(kubeconfig, context)
-    function = Key(namespace, name)
-    target = target_of(_url(cluster, function), gateway)
-    text = _prompt(prompt)
+    function, text = Key(namespace, name), _prompt(prompt)
+    _check(cluster, function)
 
     def say(line: str) -> None:
         if not quiet:
             click.echo(line, err=True)
 
     with Phases(cluster, function, say) as phases:
-        pieces = completion(target, text, model=model, max_tokens=max_tokens, first_within_s=timeout)
         try:
+            target = target_of(_url(cluster, function, within_s=timeout), gateway)
+            pieces = completion(target, text, model=model, max_tokens=max_tokens, first_within_s=timeout)
             first = next((each for each in pieces if each.text), None)
         except NotReadyInTime as late:
             raise NotReadyInTime(f"{namespace}/{name}: {late} (it came as far as: {phases.last})") from None
@@ -77,22 +81,33 @@ def command(
     say(f"{tokens} tokens{rate}")
 
 
-def _url(cluster: KubeClient, function: Key) -> str:
+def _check(cluster: KubeClient, function: Key) -> None:
+    """BadInput: there is no such function."""
     try:
-        found = Fields(cluster.get(FUNCTION, function))
+        cluster.get(FUNCTION, function)
     except ObjectNotFound:
         there = sorted(str(each["metadata"]["name"]) for each in all_of(cluster, FUNCTION, function.namespace))
         legal = f"there are {', '.join(there[:20])}" if there else "there is none; `knative-mig ls` shows all"
         raise BadInput(
             f"no function {shown(function.name)} in namespace {shown(function.namespace)}: {legal}"
         ) from None
-    if url := found.child("status").text("url"):
-        return url
-    ready = condition(found, "Ready")
-    why = ": ".join(filter(None, (ready.text("reason"), ready.text("message")))) if ready else ""
-    if ready is not None and ready.text("status") == "False":
-        raise FunctionFailed(f"{function.namespace}/{function.name} has no URL: {why}")
-    raise NotReadyInTime(f"{function.namespace}/{function.name} has no URL yet{f' ({why})' if why else ''}: ask again")
+
+
+def _url(cluster: KubeClient, function: Key, *, within_s: float) -> str:
+    """As soon as it leads to a Revision: who has just made a function may ask it at once."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = Fields(cluster.get(FUNCTION, function))
+        status, ready = found.child("status"), condition(found, "Ready")
+        is_ready = ready.text("status") if ready else ""
+        if status.has("url") and (is_ready == "True" or status.has("latestReadyRevisionName")):
+            return status.text("url")
+        why = ": ".join(filter(None, (ready.text("reason"), ready.text("message")))) if ready else "nobody has seen it"
+        if is_ready == "False":
+            raise FunctionFailed(f"{function.namespace}/{function.name}: {why}")
+        if time.monotonic() > deadline:
+            raise NotReadyInTime(f"not deployed in {within_s:g} s: {why}")
+        pause(_LOOKS_EACH_S)
 
 
 def _prompt(given: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 from knative_mig.adapters.kube import gpu_models, gpu_node_codec
 from knative_mig.adapters.kube.kinds import GPU_NODE
 from knative_mig.adapters.kube.reflector import KubeMirror
-from knative_mig.cli import gpus
+from knative_mig.cli import gpus, invoke
 from knative_mig.cli.main import main
 from knative_mig.cli.phases import Phases
 from knative_mig.core.mig_tables import gpu_model
@@ -235,11 +235,12 @@ def test_a_function_that_cannot_be_asked_is_said(api: FakeApi, function: Functio
         "no function 'tiny' in namespace 'default': there is none; `knative-mig ls` shows all\n"
     )
     put_function(api, "", ready="False")
-    assert verb("invoke", "tiny", "a") == Said(
-        1, "", "FunctionFailed: default/tiny has no URL: RevisionMissing: no image\n"
-    )
-    put_function(api, "", ready="Unknown")
-    assert verb("invoke", "tiny", "a").code == 3
+    assert verb("invoke", "tiny", "a", "-q") == Said(1, "", "FunctionFailed: default/tiny: RevisionMissing: no image\n")
+    put_function(api, function.url, ready="Unknown")
+    said = verb("invoke", "tiny", "a", "-q", "--timeout", "0.1")
+    assert (said.code, said.err.partition(" (")[0]) == (
+        3, "default/tiny: not deployed in 0.1 s: RevisionMissing: no image",
+    )  # fmt: skip
     put_function(api, "http://tiny.default.localhost:1")
     said = verb("invoke", "tiny", "a", "-q")
     assert (said.code, said.err) == (
@@ -252,6 +253,14 @@ def test_a_function_that_cannot_be_asked_is_said(api: FakeApi, function: Functio
     assert function.asked[-1][1] == "tiny.default.invalid"
     assert "legal is HOST or HOST:PORT" in verb("invoke", "tiny", "a", "--gateway", "a:b").err
     assert verb("invoke", "tina", "a").err.endswith(": there are tiny\n")
+
+
+def test_a_function_that_was_just_made_is_waited_for(
+    api: FakeApi, function: Function, verb: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_function(api, "", ready="Unknown")
+    monkeypatch.setattr(invoke, "pause", lambda _: put_function(api, function.url))
+    assert verb("invoke", "tiny", "a").out == "a little girl\n"
 
 
 def test_ls_and_gpus_show_what_is_there(api: FakeApi, function: Function, verb: Verb) -> None:
