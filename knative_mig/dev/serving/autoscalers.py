@@ -10,8 +10,8 @@ from typing import Final
 
 from knative_mig.adapters.kube.fields import seconds_of
 from knative_mig.adapters.kube.kinds import POD, POD_AUTOSCALER
+from knative_mig.dev.conditions import Conditions
 from knative_mig.dev.serving import objects
-from knative_mig.dev.serving.conditions import Conditions
 from knative_mig.dev.serving.objects import AUTOSCALING, DEPLOYMENT, REVISION_LABEL, SERVERLESS_SERVICE, Object, Seen
 from knative_mig.dev.serving.pods import is_ready
 from knative_mig.dev.serving.scaling import Active, Activity, Answer, Asked, Autoscaler, Mode, Way

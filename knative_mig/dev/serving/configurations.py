@@ -10,8 +10,8 @@ from typing import Final
 
 from knative_mig.adapters.kube.fields import time_text
 from knative_mig.adapters.kube.kinds import REVISION
+from knative_mig.dev.conditions import READY, Conditions
 from knative_mig.dev.serving import objects
-from knative_mig.dev.serving.conditions import READY, Conditions
 from knative_mig.dev.serving.objects import (
     CONFIGURATION,
     CONFIGURATION_LABEL,

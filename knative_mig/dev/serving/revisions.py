@@ -8,8 +8,8 @@ autoscaler; each may take back what the one before it said, and Ready says what 
 from typing import Final, Protocol
 
 from knative_mig.adapters.kube.kinds import POD, POD_AUTOSCALER, REVISION
+from knative_mig.dev.conditions import READY, Conditions
 from knative_mig.dev.serving import objects
-from knative_mig.dev.serving.conditions import READY, Conditions
 from knative_mig.dev.serving.objects import AUTOSCALING, DEPLOYMENT, REVISION_UID_LABEL, ROUTING_STATE, Object, Seen
 from knative_mig.dev.serving.scaled_objects import HASH_LABEL, autoscaler_of, deployment_name, deployment_of
 from knative_mig.dev.serving.writes import NOTHING, Decided, Wanted

@@ -8,8 +8,8 @@ then is the Route ready, so that whoever waited for that and sends a request is 
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from knative_mig.dev.conditions import Conditions
 from knative_mig.dev.serving import objects
-from knative_mig.dev.serving.conditions import Conditions
 from knative_mig.dev.serving.objects import ROUTE, Object, Seen
 from knative_mig.dev.serving.settings import CLUSTER_DOMAIN
 from knative_mig.dev.serving.traffic import BadTarget, Target, targets_of

@@ -8,8 +8,8 @@ knows since when requests come by the activator.
 from typing import Final
 
 from knative_mig.adapters.kube.kinds import POD
+from knative_mig.dev.conditions import Conditions
 from knative_mig.dev.serving import objects
-from knative_mig.dev.serving.conditions import Conditions
 from knative_mig.dev.serving.objects import REVISION_LABEL, SERVERLESS_SERVICE, Seen
 from knative_mig.dev.serving.pods import is_ready
 from knative_mig.dev.serving.writes import NOTHING, Decided, Wanted

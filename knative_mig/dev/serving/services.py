@@ -8,8 +8,8 @@ spec wants, so that whoever waits for Ready after an update does not see the Rea
 from typing import Final
 
 from knative_mig.adapters.kube.kinds import REVISION
+from knative_mig.dev.conditions import Conditions
 from knative_mig.dev.serving import objects
-from knative_mig.dev.serving.conditions import Conditions
 from knative_mig.dev.serving.configurations import is_name_taken
 from knative_mig.dev.serving.objects import (
     CONFIGURATION,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from knative_mig.adapters.kube.kinds import REVISION, Kind
+from knative_mig.dev.problems import Problems
 from knative_mig.dev.serving import objects
 from knative_mig.dev.serving.objects import (
     AUTOSCALING,
@@ -23,7 +24,6 @@ from knative_mig.dev.serving.objects import (
     Object,
 )
 from knative_mig.dev.serving.settings import Settings
-from knative_mig.dev.serving.webhook.problems import Problems
 from knative_mig.dev.serving.webhook.scaling_checks import check_deadline, check_rollout, check_scaling
 from knative_mig.dev.serving.webhook.template_checks import check_template_spec
 from knative_mig.dev.serving.writes import difference

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from knative_mig.core.durations import seconds
+from knative_mig.dev.problems import Problems
 from knative_mig.dev.serving import objects
 from knative_mig.dev.serving.objects import AUTOSCALING, PROGRESS_DEADLINES, ROLLOUT_DURATIONS
 from knative_mig.dev.serving.settings import KPA, Settings
-from knative_mig.dev.serving.webhook.problems import Problems
 
 _HPA: Final = "hpa.autoscaling.knative.dev"
 _MOST: Final = 2**31 - 1

@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from knative_mig.dev.problems import Problems
 from knative_mig.dev.serving.objects import Object
 from knative_mig.dev.serving.settings import Features, Settings
-from knative_mig.dev.serving.webhook.problems import Problems
 
 _POD: Final = frozenset(
     {

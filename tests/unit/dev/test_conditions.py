@@ -3,7 +3,7 @@
 from typing import Any
 
 from knative_mig.adapters.kube.fields import time_text
-from knative_mig.dev.serving.conditions import Conditions
+from knative_mig.dev.conditions import Conditions
 
 NOW = 1_800_000_000.5
 NEEDED = ("A", "B")

@@ -1,6 +1,7 @@
 """What is wrong with an object, said as Knative says it: each complaint once, with all the places that it is about.
 
-Used by every check here. `below` narrows to a part of the object, so that a check names only what it looks at.
+Used by the stand-ins of Knative's webhooks. `below` narrows to a part of the object, so that a check names only what it
+looks at.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """The conditions of a Knative object while a pass works on them: those that it depends on, and Ready of them all.
 
-Used by every module here that writes a status of Knative's kinds. The subtle thing is what Ready says when several
+Used by every stand-in that writes a status of Knative's kinds. The subtle thing is what Ready says when several
 conditions are unhappy: the one that changed last, and a False before an Unknown, so that the order in which a pass
 marks them is to be seen in `kubectl get` and is therefore Knative's own.
 """
