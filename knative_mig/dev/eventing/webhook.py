@@ -1,0 +1,216 @@
+"""The two webhooks of Knative Eventing for Brokers and Triggers, from the bytes of an AdmissionReview to its answer's.
+
+Hung into the API server by `dev`'s process, the one that fills in before the one that refuses. The subtle thing is that
+it is here that a Broker gets its delivery: ten repetitions, after 0.2 s and each twice as long as the one before.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from knative_mig.dev.eventing import periods
+from knative_mig.dev.eventing.filters import DIALECTS
+from knative_mig.dev.eventing.objects import BROKER, CLASS, CLASS_ANNOTATION, TRIGGER, Object, annotations
+from knative_mig.dev.eventing.policies import BackOff
+from knative_mig.dev.problems import Problems
+
+DEFAULTING: Final = "webhook.eventing.knative.dev"
+VALIDATING: Final = "validation.webhook.eventing.knative.dev"
+KINDS: Final = (BROKER, TRIGGER)
+_CREATOR: Final = "eventing.knative.dev/creator"
+_MODIFIER: Final = "eventing.knative.dev/lastModifier"
+_BROKER_LABEL: Final = "eventing.knative.dev/broker"
+_CONFIG: Final = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "name": "config-br-default-channel",
+    "namespace": "knative-eventing",
+}
+_DELIVERY: Final = {"retry": 10, "backoffPolicy": "exponential", "backoffDelay": "PT0.2S"}
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*", re.ASCII)
+_BAD_NAME: Final = "Attribute name must start with a letter and can only contain lowercase alphanumeric"
+
+
+def default(review: bytes) -> bytes:
+    request = json.loads(review)["request"]
+    new = _looked_at(request)
+    if new is None:
+        return _answer(request, {"allowed": True})
+    user = (request.get("userInfo") or {}).get("username", "")
+    found = defaulted(new, request.get("oldObject"), user)
+    patch = [
+        {"op": "add", "path": f"/{part}", "value": found[part]}
+        for part in ("metadata", "spec")
+        if found[part] != new.get(part)
+    ]
+    if not patch:
+        return _answer(request, {"allowed": True})
+    text = base64.b64encode(json.dumps(patch, separators=(",", ":")).encode()).decode()
+    return _answer(request, {"allowed": True, "patchType": "JSONPatch", "patch": text})
+
+
+def validate(review: bytes) -> bytes:
+    request = json.loads(review)["request"]
+    new = _looked_at(request)
+    if new is None or new["metadata"].get("deletionTimestamp"):
+        return _answer(request, {"allowed": True})
+    problems = Problems()
+    (_check_broker if new["kind"] == BROKER.kind else _check_trigger)(new, request.get("oldObject"), problems)
+    if not (refusal := problems.refusal()):
+        return _answer(request, {"allowed": True})
+    status = {"status": "Failure", "code": 400, "reason": "BadRequest", "message": f"validation failed: {refusal}"}
+    return _answer(request, {"allowed": False, "status": status})
+
+
+def _looked_at(request: Object) -> Object | None:
+    """A status that a controller writes passes by: it is nobody's mistake."""
+    is_ours = request["kind"]["kind"] in {kind.kind for kind in KINDS} and not request.get("subResource")
+    return {"kind": request["kind"]["kind"], **request["object"]} if is_ours and request.get("object") else None
+
+
+# -- what is filled in -------------------------------------------------------------------------------------------------
+
+
+def defaulted(new: Object, old: Object | None, user: str) -> Object:
+    about, spec = dict(new["metadata"]), dict(new.get("spec") or {})
+    namespace, notes = about.get("namespace", ""), dict(annotations(new))
+    if new["kind"] == BROKER.kind:
+        notes.setdefault(CLASS_ANNOTATION, CLASS)
+        spec["config"] = {"namespace": namespace, **(spec.get("config") or _CONFIG)}
+        spec["delivery"] = _delivery(_DELIVERY if spec.get("delivery") is None else spec["delivery"], namespace)
+    else:
+        if spec.get("broker"):
+            about["labels"] = {**(about.get("labels") or {}), _BROKER_LABEL: spec["broker"]}
+        spec["filter"] = spec.get("filter") or {}
+        if "subscriber" in spec:
+            spec["subscriber"] = _destination(spec["subscriber"], namespace)
+        if spec.get("delivery"):
+            spec["delivery"] = _delivery(spec["delivery"], namespace)
+    if old is None:
+        notes |= {_CREATOR: user, _MODIFIER: user}
+    elif spec != (old.get("spec") or {}):
+        notes[_MODIFIER] = user
+    return {**new, "metadata": {**about, "annotations": notes}, "spec": spec}
+
+
+def _delivery(delivery: Mapping[str, Any], namespace: str) -> Object:
+    sink = delivery.get("deadLetterSink")
+    return {**delivery, **({"deadLetterSink": _destination(sink, namespace)} if sink else {})}
+
+
+def _destination(destination: Mapping[str, Any] | None, namespace: str) -> Object:
+    found = dict(destination or {})
+    if found.get("ref"):
+        found["ref"] = {**found["ref"], "namespace": found["ref"].get("namespace") or namespace}
+    return found
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+def _check_broker(new: Object, old: Object | None, problems: Problems) -> None:
+    spec = new.get("spec") or {}
+    if not annotations(new).get(CLASS_ANNOTATION):
+        problems.missing(CLASS_ANNOTATION)
+    if spec.get("config"):
+        _check_reference(spec["config"], problems.below("spec", "config"))
+    _check_delivery(spec.get("delivery"), problems.below("spec", "delivery"))
+    if old is None:
+        return
+    if annotations(old).get(CLASS_ANNOTATION) != annotations(new).get(CLASS_ANNOTATION):
+        problems.say("Immutable annotations changed (-old +new)", "annotations")
+    before = old.get("spec") or {}
+    if any(before.get(each) != spec.get(each) for each in {*before, *spec} - {"delivery"}):
+        problems.say("Immutable fields changed (-old +new)", "spec")
+
+
+def _check_trigger(new: Object, old: Object | None, problems: Problems) -> None:
+    spec, here = new.get("spec") or {}, problems.below("spec")
+    if not spec.get("broker"):
+        here.missing("broker")
+    _check_names((spec.get("filter") or {}).get("attributes"), here.below("filter", "attributes"))
+    for at, each in enumerate(spec.get("filters") or ()):
+        _check_dialect(each, here.below("filters", at))
+    _check_destination(spec.get("subscriber") or {}, here.below("subscriber"))
+    _check_delivery(spec.get("delivery"), here.below("delivery"))
+    if old is not None and (before := (old.get("spec") or {}).get("broker")) != spec.get("broker"):
+        changed = f'{{string}}:\n\t-: "{before}"\n\t+: "{spec.get("broker")}"\n'
+        here.say("Immutable fields changed (-old +new)", "broker", details=changed)
+
+
+def _check_dialect(asked: Mapping[str, Any], problems: Problems) -> None:
+    found = [each for each in DIALECTS if asked.get(each) or (each == "not" and asked.get(each) is not None)]
+    if asked.get("cesql"):
+        problems.say("must not set the field(s)", "cesql", details="there is no CESQL here: use the other dialects")
+    if len(found) > 1:
+        problems.say("multiple dialects found, filters can have only one dialect set")
+    for each in ("exact", "prefix", "suffix"):
+        _check_names(asked.get(each), problems.below(each))
+    for each in ("all", "any"):
+        for at, inner in enumerate(asked.get(each) or ()):
+            _check_dialect(inner, problems.below(each, at))
+    if asked.get("not"):
+        _check_dialect(asked["not"], problems.below("not"))
+
+
+def _check_names(attributes: Mapping[str, str] | None, problems: Problems) -> None:
+    for name in attributes or ():
+        if not _NAME.fullmatch(name):
+            problems.say(f'invalid key name "{name}"', details=_BAD_NAME)
+
+
+def _check_destination(destination: Mapping[str, Any], problems: Problems) -> None:
+    ref, uri = destination.get("ref"), destination.get("uri") or ""
+    parts = urlsplit(uri)
+    if not ref and not uri:
+        problems.say("expected at least one, got none", "ref", "uri")
+    elif ref and parts.scheme:
+        both = "Absolute URI is not allowed when Ref or [apiVersion, kind, name] is present"
+        problems.say(both, "[apiVersion, kind, name]", "ref", "uri")
+    elif not ref and not (parts.scheme and parts.netloc):
+        problems.invalid("Relative URI is not allowed when Ref and [apiVersion, kind, name] is absent", "uri")
+    elif ref and not uri:
+        _check_reference(ref, problems.below("ref"))
+
+
+def _check_reference(ref: Mapping[str, Any], problems: Problems) -> None:
+    if lacking := [each for each in ("name", "apiVersion", "kind") if not ref.get(each)]:
+        problems.missing(*lacking)
+
+
+def _check_delivery(delivery: Mapping[str, Any] | None, problems: Problems) -> None:
+    if delivery is None:
+        return
+    if sink := delivery.get("deadLetterSink"):
+        _check_destination(sink, problems.below("deadLetterSink"))
+    if (delivery.get("retry") or 0) < 0:
+        problems.invalid(delivery["retry"], "retry")
+    if (policy := delivery.get("backoffPolicy")) is not None and policy not in set(BackOff):
+        problems.invalid(policy, "backoffPolicy")
+    for name in ("backoffDelay", "timeout"):
+        text = delivery.get(name)
+        if text is not None and not _is_period(text, is_positive=name == "timeout"):
+            problems.invalid(text, name)
+    if delivery.get("format") not in (None, "binary"):
+        problems.say("must not set the field(s)", "format", details="events are delivered in binary mode here")
+    if delivery.get("retryAfterMax") is not None:
+        problems.disallowed("retryAfterMax")
+
+
+def _is_period(text: str, *, is_positive: bool) -> bool:
+    try:
+        return periods.seconds(text) > 0 or not is_positive
+    except ValueError:
+        return False
+
+
+def _answer(request: Object, response: Mapping[str, Any]) -> bytes:
+    body = {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "response": {"uid": request.get("uid", ""), **response},
+    }
+    return json.dumps(body).encode()
