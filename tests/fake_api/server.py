@@ -19,6 +19,7 @@ from tests.fake_api.store import Body, Change, Id, Store
 
 _CUSTOM: Final = frozenset(  # whose merge keys nobody knows
     {"gpunodes", "services", "configurations", "routes", "revisions", "podautoscalers", "serverlessservices"}
+    | {"brokers", "triggers"}
 )
 
 

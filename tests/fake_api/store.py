@@ -20,6 +20,7 @@ _WITH_STATUS: Final = frozenset(  # written through a subresource
     {
         *("gpunodes", "pods", "nodes", "resourcequotas", "deployments", "replicasets"),
         *("services", "configurations", "routes", "revisions", "podautoscalers", "serverlessservices"),
+        *("brokers", "triggers"),
     }
 )
 
