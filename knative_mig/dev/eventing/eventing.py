@@ -5,11 +5,13 @@ start; before `start` nobody is answered.
 """
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Final
 
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.reflector import WATCH_S
+from knative_mig.adapters.threads import Threads
 from knative_mig.dev.eventing.controllers import Controllers
 from knative_mig.dev.eventing.courses import Course
 from knative_mig.dev.eventing.ingress import Ingress
@@ -38,8 +40,8 @@ class Eventing:
         self.post = Post(Sender(addresses), self.address, queues=queues)
         self._ingress = Ingress(host, port, self.post)
         self._controllers = Controllers(client, self.post, self.address, watch_s=watch_s)
-        self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._threads = Threads(threading.Event())
+        self._serves = False
 
     @property
     def port(self) -> int:
@@ -50,25 +52,28 @@ class Eventing:
         return f"http://{self._host}:{self.port}/{broker.namespace}/{broker.name}"
 
     def start(self) -> None:
-        bodies = {**self._controllers.bodies(), "event deliveries": self.post.run}
-        self._threads = [
-            threading.Thread(target=self._ingress.serve, name="broker ingress", daemon=True),
-            *(threading.Thread(target=run, args=(self._stop,), name=name, daemon=True) for name, run in bodies.items()),
-        ]
-        for each in self._threads:
-            each.start()
+        for name, body in (*self._controllers.bodies().items(), ("event deliveries", self.post.run)):
+            self._threads.run(name, body)
+        self._threads.run("broker ingress", lambda _: self._ingress.serve())
+        self._serves = True
 
     def wait_synced(self, timeout_s: float) -> bool:
         """Until the Brokers and Triggers that there are are known."""
         return self._controllers.wait_synced(timeout_s)
 
+    @property
+    def failed(self) -> str:
+        """Which thread did; empty: none."""
+        return self._threads.failed
+
     def stop(self, within_s: float = 5.0) -> Sequence[Course]:
         """What is under way has so long; what was accepted and is not delivered by then is told, and named here."""
-        if self._threads:
+        if self._serves:
+            self._serves = False
             self._ingress.stop()
+        else:
+            self._ingress.server_close()
         left = self.post.end(within_s)
-        self._stop.set()
-        self._controllers.interrupt()
-        for each in self._threads:
-            each.join(_JOINED_S)
+        self._threads.stop.set()
+        self._threads.end((self._controllers.interrupt,), time.monotonic() + _JOINED_S)
         return left

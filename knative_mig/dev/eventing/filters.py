@@ -16,6 +16,7 @@ from knative_mig.core.events import Event
 _BY_ATTRIBUTES: Final = ("exact", "prefix", "suffix")
 _BY_OTHERS: Final = ("all", "any", "not")
 DIALECTS: Final = (*_BY_ATTRIBUTES, *_BY_OTHERS)  # `cesql` is not stood in for
+_NO_TIME: Final = "0001-01-01T00:00:00Z"  # as Go has it, which makes it one
 _OLD: Final = "attributes"  # of `filter`
 
 
@@ -106,7 +107,7 @@ def _attribute(event: Event, name: str) -> str | None:
         case "id" | "source" | "type" | "subject" | "dataschema":
             return str(getattr(event, name))
         case "time":
-            return event.time.replace("+00:00", "Z")
+            return event.time.replace("+00:00", "Z") or _NO_TIME
         case "datacontenttype" | "datamediatype":
             return "application/json"  # no other data are taken
         case _:

@@ -6,6 +6,8 @@ as a dead letter.
 """
 
 import base64
+import math
+import re
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,6 +20,7 @@ _DESTINATION: Final = "knativeerrordest"
 _CODE: Final = "knativeerrorcode"
 _DATA: Final = "knativeerrordata"
 _LONGEST_DATA: Final = 1024  # characters, after base64
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INTEGERS: Final = range(-(2**31), 2**31)
 
 
@@ -60,9 +63,8 @@ def _with(event: Event, extensions: dict[str, str]) -> Event:
 
 
 def _integer(text: str) -> int | None:
-    """None: it is none, which counts as if nothing were said."""
-    try:
-        number = int(text) if text.isascii() and len(text) < 12 else None
-    except ValueError:
+    """What is after its point does not count. None: it is none, which is as if nothing were said."""
+    if _NUMBER.fullmatch(text) is None:
         return None
-    return number if number in _INTEGERS else None
+    number = float(text)
+    return int(number) if math.isfinite(number) and int(number) in _INTEGERS else None

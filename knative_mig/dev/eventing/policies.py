@@ -45,12 +45,13 @@ def is_tried_again(status: int) -> bool:
 
 def policy_of(delivery: Fields) -> Policy:
     """BadInput: what the webhook would have refused."""
-    policy, delay = delivery.text("backoffPolicy"), delivery.text("backoffDelay")
+    retries = delivery.optional_integer("retry") or 0
+    timeout_s = delivery.parsed("timeout", periods.seconds, "a period like PT10S") if delivery.has("timeout") else None
+    if not (delivery.has("backoffPolicy") and delivery.has("backoffDelay")):
+        return Policy(retries=retries, timeout_s=timeout_s)
     return Policy(
-        retries=delivery.optional_integer("retry") or 0,
-        back_off=delivery.parsed("backoffPolicy", BackOff, "linear or exponential") if policy and delay else None,
-        delay_s=delivery.parsed("backoffDelay", periods.seconds, "a period like PT0.2S") if delay else 0.0,
-        timeout_s=delivery.parsed("timeout", periods.seconds, "a period like PT10S")
-        if delivery.has("timeout")
-        else None,
+        retries=retries,
+        back_off=delivery.parsed("backoffPolicy", BackOff, "linear or exponential"),
+        delay_s=delivery.parsed("backoffDelay", periods.seconds, "a period like PT0.2S"),
+        timeout_s=timeout_s,
     )

@@ -30,6 +30,8 @@ _CONFIG: Final = {
     "namespace": "knative-eventing",
 }
 _DELIVERY: Final = {"retry": 10, "backoffPolicy": "exponential", "backoffDelay": "PT0.2S"}
+_REFERENCE: Final = {"kind": "Kind", "namespace": "Namespace", "name": "Name", "apiVersion": "APIVersion"}
+_CHANGED: Final = "Immutable fields changed (-old +new)"
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*", re.ASCII)
 _BAD_NAME: Final = "Attribute name must start with a letter and can only contain lowercase alphanumeric"
 
@@ -79,7 +81,7 @@ def defaulted(new: Object, old: Object | None, user: str) -> Object:
     namespace, notes = about.get("namespace", ""), dict(annotations(new))
     if new["kind"] == BROKER.kind:
         notes.setdefault(CLASS_ANNOTATION, CLASS)
-        spec["config"] = {"namespace": namespace, **(spec.get("config") or _CONFIG)}
+        spec["config"] = {"namespace": namespace, **(_CONFIG if spec.get("config") is None else spec["config"])}
         spec["delivery"] = _delivery(_DELIVERY if spec.get("delivery") is None else spec["delivery"], namespace)
     else:
         if spec.get("broker"):
@@ -103,7 +105,7 @@ def _delivery(delivery: Mapping[str, Any], namespace: str) -> Object:
 
 def _destination(destination: Mapping[str, Any] | None, namespace: str) -> Object:
     found = dict(destination or {})
-    if found.get("ref"):
+    if found.get("ref") is not None:
         found["ref"] = {**found["ref"], "namespace": found["ref"].get("namespace") or namespace}
     return found
 
@@ -115,16 +117,26 @@ def _check_broker(new: Object, old: Object | None, problems: Problems) -> None:
     spec = new.get("spec") or {}
     if not annotations(new).get(CLASS_ANNOTATION):
         problems.missing(CLASS_ANNOTATION)
-    if spec.get("config"):
+    if spec.get("config") is not None:
         _check_reference(spec["config"], problems.below("spec", "config"))
     _check_delivery(spec.get("delivery"), problems.below("spec", "delivery"))
     if old is None:
         return
-    if annotations(old).get(CLASS_ANNOTATION) != annotations(new).get(CLASS_ANNOTATION):
-        problems.say("Immutable annotations changed (-old +new)", "annotations")
-    before = old.get("spec") or {}
-    if any(before.get(each) != spec.get(each) for each in {*before, *spec} - {"delivery"}):
-        problems.say("Immutable fields changed (-old +new)", "spec")
+    was, now = ((each.get("spec") or {}).get("config") or {} for each in (old, new))
+    changed = [
+        _changed(was.get(name, ""), now.get(name, ""), f"{{v1.BrokerSpec}}.Config.{field}")
+        for name, field in _REFERENCE.items()
+        if was.get(name, "") != now.get(name, "")
+    ]
+    before, class_ = (annotations(each).get(CLASS_ANNOTATION, "") for each in (old, new))
+    if changed:
+        problems.say(_CHANGED, "spec", details="".join(changed))
+    elif before != class_:
+        problems.say("Immutable annotations changed (-old +new)", "annotations", details=_changed(before, class_))
+
+
+def _changed(before: str, now: str, what: str = "{string}") -> str:
+    return f'{what}:\n\t-: "{before}"\n\t+: "{now}"\n'
 
 
 def _check_trigger(new: Object, old: Object | None, problems: Problems) -> None:
@@ -136,9 +148,9 @@ def _check_trigger(new: Object, old: Object | None, problems: Problems) -> None:
         _check_dialect(each, here.below("filters", at))
     _check_destination(spec.get("subscriber") or {}, here.below("subscriber"))
     _check_delivery(spec.get("delivery"), here.below("delivery"))
-    if old is not None and (before := (old.get("spec") or {}).get("broker")) != spec.get("broker"):
-        changed = f'{{string}}:\n\t-: "{before}"\n\t+: "{spec.get("broker")}"\n'
-        here.say("Immutable fields changed (-old +new)", "broker", details=changed)
+    before, broker = ((each or {}).get("broker", "") for each in ((old or new).get("spec"), spec))
+    if before != broker:
+        problems.say(_CHANGED, "spec", "broker", details=_changed(before, broker))
 
 
 def _check_dialect(asked: Mapping[str, Any], problems: Problems) -> None:
@@ -146,7 +158,7 @@ def _check_dialect(asked: Mapping[str, Any], problems: Problems) -> None:
     if asked.get("cesql"):
         problems.say("must not set the field(s)", "cesql", details="there is no CESQL here: use the other dialects")
     if len(found) > 1:
-        problems.say("multiple dialects found, filters can have only one dialect set")
+        problems.say_placeless("multiple dialects found, filters can have only one dialect set")
     for each in ("exact", "prefix", "suffix"):
         _check_names(asked.get(each), problems.below(each))
     for each in ("all", "any"):
@@ -159,7 +171,7 @@ def _check_dialect(asked: Mapping[str, Any], problems: Problems) -> None:
 def _check_names(attributes: Mapping[str, str] | None, problems: Problems) -> None:
     for name in attributes or ():
         if not _NAME.fullmatch(name):
-            problems.say(f'invalid key name "{name}"', details=_BAD_NAME)
+            problems.say(f'invalid key name "{name}"', f"[{name}]", details=_BAD_NAME)
 
 
 def _check_destination(destination: Mapping[str, Any], problems: Problems) -> None:
@@ -184,7 +196,7 @@ def _check_reference(ref: Mapping[str, Any], problems: Problems) -> None:
 def _check_delivery(delivery: Mapping[str, Any] | None, problems: Problems) -> None:
     if delivery is None:
         return
-    if sink := delivery.get("deadLetterSink"):
+    if (sink := delivery.get("deadLetterSink")) is not None:
         _check_destination(sink, problems.below("deadLetterSink"))
     if (delivery.get("retry") or 0) < 0:
         problems.invalid(delivery["retry"], "retry")
