@@ -15,9 +15,11 @@ from knative_mig.dev.api import cel
 from knative_mig.dev.api.admission import Hook, OnFailure, Phase
 from knative_mig.dev.api.selectors import of_selector
 from knative_mig.dev.api.store import Key, Store
-from knative_mig.dev.serving.webhook.admission import DEFAULTING, RESOURCES, VALIDATING, Webhooks
+from knative_mig.dev.eventing import webhook as eventing
+from knative_mig.dev.serving.webhook import admission as serving
 
 Object = dict[str, Any]
+_EVENTING: Final = tuple(f"{kind.plural}.{kind.group.partition('/')[0]}" for kind in eventing.KINDS)
 _PHASES: Final = {
     Phase.MUTATE: "mutatingwebhookconfigurations.admissionregistration.k8s.io",
     Phase.VALIDATE: "validatingwebhookconfigurations.admissionregistration.k8s.io",
@@ -25,7 +27,7 @@ _PHASES: Final = {
 
 
 class Admission:
-    def __init__(self, store: Store, callers: Mapping[str, WebhookCaller], knative: Webhooks) -> None:
+    def __init__(self, store: Store, callers: Mapping[str, WebhookCaller], knative: serving.Webhooks) -> None:
         """`callers`: by NAMESPACE/NAME of the Service."""
         self._store, self._callers, self._knative = store, callers, knative
         self._made: tuple[tuple[int, ...], tuple[Hook, ...]] = (), ()
@@ -39,13 +41,22 @@ class Admission:
         return self._made[1]
 
     def _hooks(self, configurations: Mapping[Phase, Sequence[Object]]) -> Iterator[Hook]:
-        own = {Phase.MUTATE: (DEFAULTING, self._knative.default), Phase.VALIDATE: (VALIDATING, self._knative.validate)}
+        knative = {
+            Phase.MUTATE: (
+                (eventing.DEFAULTING, eventing.default, _EVENTING),
+                (serving.DEFAULTING, self._knative.default, tuple(serving.RESOURCES)),
+            ),
+            Phase.VALIDATE: (
+                (eventing.VALIDATING, eventing.validate, _EVENTING),
+                (serving.VALIDATING, self._knative.validate, tuple(serving.RESOURCES)),
+            ),
+        }
         for phase, bodies in configurations.items():
             for body in bodies:
                 for webhook in body.get("webhooks") or ():
                     yield self._of(phase, webhook)
-            name, ask = own[phase]
-            yield Hook(name=name, phase=phase, ask=ask, resources=tuple(RESOURCES))
+            for name, ask, resources in knative[phase]:
+                yield Hook(name=name, phase=phase, ask=ask, resources=resources)
 
     def _of(self, phase: Phase, webhook: Object) -> Hook:
         rules = webhook.get("rules") or ()

@@ -21,6 +21,8 @@ from knative_mig.adapters.webhook_call import WebhookCaller
 from knative_mig.core.relays import FUNCTION_GATEWAY_VARIABLE
 from knative_mig.dev.api.server import ApiServer
 from knative_mig.dev.api.store import Store
+from knative_mig.dev.eventing.eventing import Eventing
+from knative_mig.dev.eventing.ports import Place
 from knative_mig.dev.gateway.gateway import Gateway
 from knative_mig.dev.gateway.mirrors import Mirrors
 from knative_mig.dev.gateway.server import GatewayServer
@@ -41,12 +43,13 @@ from knative_mig.dev.whole.autoscaling import Kpa
 from knative_mig.dev.whole.fleet import SimulatedNode
 from knative_mig.dev.whole.folders import Folders
 from knative_mig.dev.whole.identities import account
-from knative_mig.dev.whole.neighbours import Door, PodRequests, Shelf
-from knative_mig.dev.whole.parts import SYSTEM, kept_of, sockets_of
+from knative_mig.dev.whole.neighbours import Door, Names, PodRequests, Shelf
+from knative_mig.dev.whole.parts import SYSTEM, Ports, kept_of, sockets_of
 from knative_mig.dev.whole.settings import HOST
 from knative_mig.ports.kube import Key
 
 _ENDS_WITHIN_S: Final = 1.0
+_EVENTS_END_WITHIN_S: Final = 2.0
 _WEBHOOK: Final = "webhook"  # its Service
 
 log = logging.getLogger(__name__)
@@ -61,7 +64,7 @@ class Cluster:
         *,
         api_socket: socket.socket,
         gateway_socket: socket.socket,
-        webhook_port: int,
+        ports: Ports,
         stop: threading.Event,
     ) -> None:
         self._nodes, self._api_socket = nodes, api_socket
@@ -69,7 +72,7 @@ class Cluster:
         self._loop = Loop()
         pod_logs = LogReader(PodLogs(folders.pod_logs), self._is_running, clock=time.time)
         store = kept or Store()
-        self._callers = {f"{SYSTEM}/{_WEBHOOK}": WebhookCaller((HOST, webhook_port), f"{_WEBHOOK}.{SYSTEM}.svc")}
+        self._callers = {f"{SYSTEM}/{_WEBHOOK}": WebhookCaller((HOST, ports.webhook), f"{_WEBHOOK}.{SYSTEM}.svc")}
         admission = Admission(store, self._callers, Webhooks(lambda: self.serving.settings()))  # noqa: PLW0108  it is below
         self.api = ApiServer(logs=pod_logs, hooks=admission.hooks, store=store)
         url = f"http://{HOST}:{api_socket.getsockname()[1]}"
@@ -92,6 +95,11 @@ class Cluster:
         neighbours = Neighbours(autoscaler=self.kpa, gateway=Door(self.gateway), images=Shelf(images))
         self.serving = ServingLoop(controller, self._serving_mirrors, neighbours, self._events, port=port)
         self._gateway_mirrors.on_route(lambda key: self.serving.poke(Name.ROUTE, key))
+
+        at_gateway = Place(HOST, port)
+        services = {"planner": ports.events, "dead-letters": ports.dead_letters}
+        names = Names({f"{SYSTEM}/{name}": Place(HOST, at) for name, at in services.items()}, at_gateway)
+        self.eventing = Eventing(client, names, port=ports.brokers)
 
         self.scheduling = Scheduling(client)
         traffic = PodRequests(self.gateway)
@@ -123,11 +131,14 @@ class Cluster:
         run("kpa", self.kpa.run)
         run("gateway-tells", self.gateway.tell)
         run("gateway", lambda _: self.gateway_server.serve())
+        self.eventing.start()
         self.scheduling.start()
         for kubelet in self.kubelets:
             kubelet.start()
 
     def waits_for(self) -> Iterator[str]:
+        if not self.eventing.wait_synced(0.0):
+            yield "the Brokers: their mirrors"
         if not self._gateway_mirrors.wait_synced(0.0):
             yield "the gateway: its mirrors"
         for kind, mirror in self._serving_mirrors.items():
@@ -141,14 +152,20 @@ class Cluster:
     @property
     def failed(self) -> str:
         """Which thread did; empty: none."""
-        return self._threads.failed or self.scheduling.failed or "".join(each.failed for each in self.kubelets)
+        return "".join((self._threads.failed, *(each.failed for each in self._others)))
+
+    @property
+    def _others(self) -> tuple[Eventing | Scheduling | Kubelet, ...]:
+        return (self.eventing, self.scheduling, *self.kubelets)
 
     def replicas(self) -> Mapping[str, int]:
         """Process ids, by NAMESPACE/POD/CONTAINER."""
         return {name: pid for each in self.kubelets for name, pid in each.processes().items()}
 
     def drain(self, within_s: float, hurry: threading.Event) -> None:
-        """Who is served gets the rest, and then the pods end."""
+        """Events first, for functions take them; who is served gets the rest; then the pods end."""
+        for course in self.eventing.stop(0.0 if hurry.is_set() else min(within_s, _EVENTS_END_WITHIN_S)):
+            log.warning("An event is not delivered: %s", course)
         draining = threading.Thread(target=self.gateway_server.stop, args=(within_s,), daemon=True)
         draining.start()
         while draining.is_alive() and not hurry.wait(0.05):

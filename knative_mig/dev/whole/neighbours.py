@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from knative_mig.dev.eventing.ports import Place
 from knative_mig.dev.gateway import parse
 from knative_mig.dev.gateway.gateway import Gateway
 from knative_mig.dev.node.images import Image, without_tag
+from knative_mig.dev.whole.objects import DOMAIN
 from knative_mig.ports.kube import Key
 
 
@@ -28,6 +30,21 @@ class PodRequests:
 
     def last_came(self, pod: Key) -> float | None:
         return self._gateway.traffic(pod).last_came
+
+
+class Names:
+    """Where on this machine a cluster's own names are served, for who delivers events."""
+
+    def __init__(self, services: Mapping[str, Place], gateway: Place) -> None:
+        """`services`: those that are no function, by NAMESPACE/NAME."""
+        self._services, self._gateway = services, gateway
+
+    def of(self, host: str) -> Place | None:
+        name, _, rest = host.lower().partition(".")
+        namespace, _, domain = rest.partition(".")
+        if domain in ("svc", "svc.cluster.local"):
+            return self._services.get(f"{namespace}/{name}", self._gateway)
+        return self._gateway if host.lower().endswith(f".{DOMAIN}") else None
 
 
 class Shelf:

@@ -15,13 +15,24 @@ from knative_mig.core.inventory import NodeName
 
 Object = dict[str, Any]
 _CONFIG: Final = Path(__file__).parents[3] / "config"
-_FILES: Final = ("core/100-namespaces.yaml", "core/200-serviceaccounts.yaml", "core/530-webhook.yaml",
-                 "core/540-admission.yaml", "knative/settings.yaml")  # fmt: skip
+_FILES: Final = (
+    "core/100-namespaces.yaml",
+    "core/200-serviceaccounts.yaml",
+    "core/500-planner.yaml",
+    "core/530-webhook.yaml",
+    "core/540-admission.yaml",
+    "knative/settings.yaml",
+    "overlays/eventing/broker.yaml",
+    "overlays/eventing/trigger.yaml",
+)
 _KINDS: Final = (
     "Namespace",
     "ServiceAccount",
     "ConfigMap",
     "Secret",
+    "Service",
+    "Broker",
+    "Trigger",
     "MutatingWebhookConfiguration",
     "ValidatingWebhookConfiguration",
 )

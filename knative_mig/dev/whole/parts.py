@@ -18,8 +18,10 @@ from knative_mig.dev.whole.settings import HOST, DevSettings
 from knative_mig.dev.whole.supervision import Part
 
 SYSTEM: Final = "knative-mig"
+BROKER: Final = "knative-mig"
 AGENTS: Final = "knative-mig-agent"
 CHANGE_MS: Final = 300.0  # about as long as hardware takes to make or destroy one thing
+_OTHERS: Final = 4 + 3  # ports of their own, and who is asked whether it is ready
 LOOKS_EVERY_S: Final = 1.0  # the webhooks, at who believes them
 
 
@@ -29,16 +31,17 @@ class Ports:
 
     webhook: int
     events: int  # of the planner
-    dead_letters: int
+    dead_letters: int  # of the source
+    brokers: int
     probes: tuple[int, ...]
 
 
 def free_ports(nodes: int) -> Ports:
-    held = [socket.create_server((HOST, 0)) for _ in range(6 + nodes)]
-    webhook, events, dead_letters, *probes = (each.getsockname()[1] for each in held)
+    held = [socket.create_server((HOST, 0)) for _ in range(_OTHERS + nodes)]
+    webhook, events, dead_letters, brokers, *probes = (each.getsockname()[1] for each in held)
     for each in held:
         each.close()
-    return Ports(webhook=webhook, events=events, dead_letters=dead_letters, probes=tuple(probes))
+    return Ports(webhook=webhook, events=events, dead_letters=dead_letters, brokers=brokers, probes=tuple(probes))
 
 
 def parts(
@@ -47,10 +50,7 @@ def parts(
     folders: Folders,
     server: str,
     ports: Ports,
-    *,
-    sink: str = "",
 ) -> tuple[Part, ...]:
-    """`sink`: where the planner tells outcomes; empty: in the API alone."""
     probes = iter(ports.probes)
 
     def part(name: str, module: str, namespace: str, who: str, *arguments: str, **variables: str) -> Part:
@@ -68,14 +68,14 @@ def parts(
             variables=variables,
         )
 
-    events = f"http://{HOST}:{ports.events}"
-    told = ("--sink", sink) if sink else ()
+    # As on a cluster with Eventing: what the source tells the planner, and what the planner tells, others may hear too.
+    sink = ("--sink", f"http://{HOST}:{ports.brokers}/{SYSTEM}/{BROKER}")
     return (
-        part("planner", "reconfigurer.planner", SYSTEM, "planner", "--events-port", str(ports.events), *told,
+        part("planner", "reconfigurer.planner", SYSTEM, "planner", "--events-port", str(ports.events), *sink,
              POD_NAME="planner"),
         part("webhook", "activator_hooks.webhook", SYSTEM, "webhook", "--port", str(ports.webhook), "--look-every-s",
              str(LOOKS_EVERY_S), POD_NAMESPACE=SYSTEM),
-        part("source", "activator_hooks.source", SYSTEM, "source", "--sink", events, "--dead-letters-port",
+        part("source", "activator_hooks.source", SYSTEM, "source", *sink, "--dead-letters-port",
              str(ports.dead_letters)),
         *(_agent(node, settings, folders, part) for node in nodes),
     )  # fmt: skip

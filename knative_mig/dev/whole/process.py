@@ -85,7 +85,7 @@ class Dev:
             store,
             api_socket=self._api_socket,
             gateway_socket=self._gateway_socket,
-            webhook_port=self._ports.webhook,
+            ports=self._ports,
             stop=self.stop,
         )
         self.cluster.start()
