@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint format bench clients gpu-check cluster-up cluster-status record-api cluster-down e2e campaign-kill-nine campaign-crash campaign-fuzz campaign-kpa images release stubs lock clean
+.PHONY: help dev test lint format bench clients gpu-check cluster-up cluster-status record-api cluster-down e2e campaign-kill-nine campaign-crash campaign-fuzz campaign-kpa images release stubs lock clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ $(READY): requirements/dev.txt pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+dev: $(READY) ## the whole system on this machine, without a cluster or a GPU (ARGS='--gpus 1xH100-80GB'; --help)
+	@$(PY) -m compileall -q knative_mig activator_hooks reconfigurer services
+	@$(VENV)/bin/knative-mig dev $(ARGS)
 
 # The tests of the core, and of the processes that are mostly core: coverage makes all others slower and shows no more.
 COVERING := tests/unit/core tests/unit/reconfigurer

@@ -15,7 +15,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "kn
 
 
 def test_the_demo_prints_what_is_shown() -> None:
-    commands, shown = re.findall(r"^```\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    _, commands, shown = re.findall(r"^```\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
     [demo] = re.findall(r"^\.venv/bin/knative-mig (.*)$", commands, re.MULTILINE)
     done = subprocess.run(
         [sys.executable, "-m", "knative_mig.cli.main", *demo.split()],

@@ -10,6 +10,7 @@ from knative_mig.adapters.sim_gpu.state import parse_spec
 from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import MOST_GPUS_A_NODE
 from knative_mig.core.inventory import NodeName
+from knative_mig.core.profile import Attribute
 
 MOST_NODES: Final = 16  # a process each, and more would be no newcomer's machine
 
@@ -30,3 +31,10 @@ def nodes_of(spec: str) -> tuple[SimulatedNode, ...]:
     if len(parts) > MOST_NODES:
         raise BadInput(f"--gpus {spec}: these are {len(parts)} nodes, and at most {MOST_NODES} are")
     return tuple(SimulatedNode(name=NodeName(f"node-{at + 1}"), number=at, gpus=part) for at, part in enumerate(parts))
+
+
+def smallest_slice(node: SimulatedNode) -> str:
+    """Of its GPUs, as a Pod asks for it."""
+    (model, *_) = parse_spec(node.gpus)
+    plain = (each.name for each in model.profiles if each.name.attribute is Attribute.PLAIN)
+    return min(plain, key=lambda name: (name.compute, name.memory_gb)).resource

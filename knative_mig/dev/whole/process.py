@@ -10,6 +10,7 @@ the API before that waits in its port's queue.
 
 import contextlib
 import errno
+import json
 import logging
 import signal
 import socket
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 from knative_mig.core.errors import BadInput, NotReadyInTime
 from knative_mig.dev.state.folder import StateFolder
 from knative_mig.dev.whole import folders
-from knative_mig.dev.whole.banner import banner
+from knative_mig.dev.whole.banner import FUNCTION, Places, banner, manifest
 from knative_mig.dev.whole.chaos import Chaos
 from knative_mig.dev.whole.fleet import nodes_of
 from knative_mig.dev.whole.identities import USER, written
@@ -70,11 +71,13 @@ class Dev:
         ]
         self.cluster: Cluster | None = None
         self._log: ObjectLog | None = None
+        self._manifest = self.folders.run / f"{FUNCTION}.json"
 
     def start(self) -> None:
         """Back when all is ready, or it is told to end. NotReadyInTime. BadInput: the state cannot be read."""
         store = self._kept_objects()
         written(self.folders.kubeconfig, self.api, USER)
+        self._manifest.write_text(json.dumps(manifest(self.nodes)))
         for each in self._keepers:
             each.start()
         from knative_mig.dev.whole.cluster import Cluster  # noqa: PLC0415  while the processes start
@@ -120,14 +123,16 @@ class Dev:
 
     @property
     def banner(self) -> str:
-        return banner(
+        places = Places(
             nodes=self.nodes,
             gateway=self.gateway_port,
             api=self.api,
-            kubeconfig=str(self.folders.kubeconfig),
-            logs=str(self.folders.logs),
-            ready_s=self.ready_s,
+            brokers=self._ports.brokers,
+            kubeconfig=self.folders.kubeconfig,
+            manifest=self._manifest,
+            logs=self.folders.logs,
         )
+        return banner(places, ready_s=self.ready_s)
 
     @property
     def failed(self) -> str:

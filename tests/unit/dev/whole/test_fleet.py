@@ -3,7 +3,7 @@
 import pytest
 
 from knative_mig.core.errors import BadInput
-from knative_mig.dev.whole.fleet import nodes_of
+from knative_mig.dev.whole.fleet import nodes_of, smallest_slice
 
 
 def test_each_part_is_a_node_with_a_number_of_its_own() -> None:
@@ -11,6 +11,13 @@ def test_each_part_is_a_node_with_a_number_of_its_own() -> None:
     assert [(each.name, each.number, each.gpus) for each in nodes] == [
         ("node-1", 0, "2xA100-40GB"),
         ("node-2", 1, "1xH100-80GB"),
+    ]
+
+
+def test_the_smallest_slice_of_a_node_is_named_as_a_pod_asks_for_it() -> None:
+    assert [smallest_slice(each) for each in nodes_of("1xA100-40GB,1xH200-141GB")] == [
+        "nvidia.com/mig-1g.5gb",
+        "nvidia.com/mig-1g.18gb",
     ]
 
 
