@@ -29,7 +29,7 @@ from knative_mig.dev.whole.chaos import Chaos
 from knative_mig.dev.whole.fleet import nodes_of
 from knative_mig.dev.whole.identities import USER, written
 from knative_mig.dev.whole.parts import free_ports, parts
-from knative_mig.dev.whole.readiness import waits_for
+from knative_mig.dev.whole.readiness import Waiting
 from knative_mig.dev.whole.settings import GPUS, HOST, DevSettings
 from knative_mig.dev.whole.supervision import Kept
 
@@ -115,7 +115,8 @@ class Dev:
     def _wait(self) -> None:
         assert self.cluster is not None
         deadline = time.monotonic() + READY_WITHIN_S
-        while waits := (*self.cluster.waits_for(), *waits_for(self.kept)):
+        parts = Waiting(each.part for each in self.kept)
+        while waits := (*self.cluster.waits_for(), *parts.look()):
             if self.told.wait(_LOOKS_EACH_S) or self.failed:
                 return
             if time.monotonic() > deadline:

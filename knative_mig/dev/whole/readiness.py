@@ -4,19 +4,25 @@ Asked by `process` until it is empty. A process says at its own /readyz what it 
 """
 
 import http.client
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from typing import Final
 
-from knative_mig.dev.whole.supervision import Kept
+from knative_mig.dev.whole.supervision import Part
 
 _ANSWERS_WITHIN_S: Final = 2.0
 
 
-def waits_for(kept: Sequence[Kept]) -> Iterator[str]:
-    for each in kept:
-        why = _why_not(each.part.ready_at)
-        if why:
-            yield f"{each.part.name}: {why}"
+class Waiting:
+    """For each until it said once that it is ready: what fails after that is started anew, and is no start."""
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self._parts = tuple(parts)
+
+    def look(self) -> tuple[str, ...]:
+        """What is still waited for, and why."""
+        why = {part: _why_not(part.ready_at) for part in self._parts}
+        self._parts = tuple(part for part in self._parts if why[part])
+        return tuple(f"{part.name}: {why[part]}" for part in self._parts)
 
 
 def _why_not(address: tuple[str, int]) -> str:

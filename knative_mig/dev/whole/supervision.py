@@ -22,7 +22,7 @@ LONGEST_PAUSE_S: Final = 10.0
 _LASTS_S: Final = 30.0  # who has run so long did not fail in starting
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Part:
     name: str
     module: str
