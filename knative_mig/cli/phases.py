@@ -43,9 +43,10 @@ class Phases:
         self._cold_start = ColdStart(self._seen())
         self._sent = time.monotonic()
         for mirror in mirrors:
-            mirror.on_change(self._look)
+            mirror.on_change(lambda _: self._look())
         if not self._cold_start.is_warm:
             self._tell(Line(Phase.HELD, "no replica is ready"))
+        self._look()  # at what has come since it was seen
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,7 +66,7 @@ class Phases:
         with self._lock:
             return ": ".join(filter(None, (self._last.phase, self._last.detail)))
 
-    def _look(self, _changed: Key) -> None:
+    def _look(self) -> None:
         with self._lock:
             if self._cold_start is not None and not self._stop.is_set():
                 for line in self._cold_start.look(self._seen()):
