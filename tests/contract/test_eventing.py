@@ -104,7 +104,7 @@ def test_nobody_at_a_subscribers_place_is_told_in_the_dead_letter(rig: EventingR
     rig.send()
     [letter] = letters.hears(1)
     said = base64.b64decode(letter.headers["ce-knativeerrordata"]).decode()
-    assert said.endswith(f"dial tcp 127.0.0.1:{nowhere.port}: connection refused")
+    assert said.endswith(f"dial tcp 127.0.0.1:{nowhere.port}: connect: connection refused")
 
 
 def test_an_event_wakes_a_function_that_is_at_zero(rig: EventingRig) -> None:

@@ -8,6 +8,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from knative_mig.adapters.kube.kinds import Kind
 from knative_mig.dev.eventing.eventing import Eventing
@@ -146,19 +147,13 @@ class EventingRig:
 
     def send(self, type_: str = "asked", identity: str = "1", *, path: str = "", **attributes: str) -> int:
         """The status that it is answered with."""
-        headers = {"Ce-Specversion": "1.0", "Ce-Id": identity, "Ce-Source": "/tests", "Ce-Type": type_}
-        headers |= {"Content-Type": "application/json"} | {f"Ce-{key}": value for key, value in attributes.items()}
-        return self.ask("POST", path or f"/{self.namespace}/{BROKERS_NAME}", headers, b'{"n": 1}')[0]
+        said = {"Ce-Id": identity, "Ce-Type": type_} | {f"Ce-{key}": value for key, value in attributes.items()}
+        at = path or f"/{self.namespace}/{BROKERS_NAME}"
+        return post_event(f"http://127.0.0.1:{self.eventing.port}{at}", said)
 
     def ask(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, str, str]:
         """Status, what is allowed, and what was said."""
-        connection = HTTPConnection("127.0.0.1", self.eventing.port, timeout=PATIENCE_S)
-        try:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            return response.status, response.headers.get("Allow", ""), response.read().decode()
-        finally:
-            connection.close()
+        return _asked(f"127.0.0.1:{self.eventing.port}", method, path, headers, body)
 
     @contextmanager
     def another(self) -> "Iterator[EventingRig]":
@@ -175,6 +170,23 @@ class EventingRig:
             each.lets_go.set()
             each.shutdown()
             each.server_close()
+
+
+def post_event(url: str, said: dict[str, str]) -> int:
+    """The status that it is answered with."""
+    headers = {"Ce-Specversion": "1.0", "Ce-Id": "1", "Ce-Source": "/tests", "Content-Type": "application/json", **said}
+    parts = urlsplit(url)
+    return _asked(parts.netloc, "POST", parts.path, headers, b'{"n": 1}')[0]
+
+
+def _asked(at: str, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str, str]:
+    connection = HTTPConnection(at, timeout=PATIENCE_S)
+    try:
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.headers.get("Allow", ""), response.read().decode()
+    finally:
+        connection.close()
 
 
 class _Hosts:

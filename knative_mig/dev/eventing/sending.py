@@ -64,10 +64,14 @@ class Sender:
             return TIMED_OUT
         except socket.gaierror:
             return not_connected(url, f"dial tcp: lookup {place.host}: no such host")
+        except (http.client.RemoteDisconnected, ConnectionResetError):
+            return not_connected(url, "EOF")
         except (http.client.HTTPException, ValueError) as error:
             return not_connected(url, f"malformed HTTP response: {type(error).__name__}")
         except OSError as error:
-            return not_connected(url, f"dial tcp {place.host}:{place.port}: {(error.strerror or str(error)).lower()}")
+            return not_connected(
+                url, f"dial tcp {place.host}:{place.port}: connect: {(error.strerror or str(error)).lower()}"
+            )
 
 
 def _posted(place: Place, target: str, headers: dict[str, str], body: bytes, within_s: float) -> Response:

@@ -20,6 +20,7 @@ from knative_mig.dev.problems import Problems
 DEFAULTING: Final = "webhook.eventing.knative.dev"
 VALIDATING: Final = "validation.webhook.eventing.knative.dev"
 KINDS: Final = (BROKER, TRIGGER)
+RESOURCES: Final = tuple(f"{kind.plural}.eventing.knative.dev" for kind in KINDS)
 _CREATOR: Final = "eventing.knative.dev/creator"
 _MODIFIER: Final = "eventing.knative.dev/lastModifier"
 _BROKER_LABEL: Final = "eventing.knative.dev/broker"
