@@ -19,7 +19,6 @@ from knative_mig.dev.eventing import webhook as eventing
 from knative_mig.dev.serving.webhook import admission as serving
 
 Object = dict[str, Any]
-_EVENTING: Final = tuple(f"{kind.plural}.{kind.group.partition('/')[0]}" for kind in eventing.KINDS)
 _PHASES: Final = {
     Phase.MUTATE: "mutatingwebhookconfigurations.admissionregistration.k8s.io",
     Phase.VALIDATE: "validatingwebhookconfigurations.admissionregistration.k8s.io",
@@ -43,11 +42,11 @@ class Admission:
     def _hooks(self, configurations: Mapping[Phase, Sequence[Object]]) -> Iterator[Hook]:
         knative = {
             Phase.MUTATE: (
-                (eventing.DEFAULTING, eventing.default, _EVENTING),
+                (eventing.DEFAULTING, eventing.default, eventing.RESOURCES),
                 (serving.DEFAULTING, self._knative.default, tuple(serving.RESOURCES)),
             ),
             Phase.VALIDATE: (
-                (eventing.VALIDATING, eventing.validate, _EVENTING),
+                (eventing.VALIDATING, eventing.validate, eventing.RESOURCES),
                 (serving.VALIDATING, self._knative.validate, tuple(serving.RESOURCES)),
             ),
         }
