@@ -6,7 +6,7 @@ so the next one does not wait for it to run out.
 """
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,12 +53,12 @@ def parts(
 ) -> tuple[Part, ...]:
     probes = iter(ports.probes)
 
-    def part(name: str, module: str, namespace: str, who: str, *arguments: str, **variables: str) -> Part:
-        config = written(folders.run / f"{name}.kubeconfig", server, account(namespace, who))
+    def part(
+        name: str, module: str, who: str, *arguments: str, host_option: str = "--ops-host", **variables: str
+    ) -> Part:
+        config = written(folders.run / f"{name}.kubeconfig", server, who)
         at = next(probes)
-        common = ("--kubeconfig", str(config), "--ops-host", HOST, "--ops-port", str(at))
-        if module == "activator_hooks.webhook":  # its one host is all its ports'
-            common = ("--kubeconfig", str(config), "--host", HOST, "--ops-port", str(at))
+        common = ("--kubeconfig", str(config), host_option, HOST, "--ops-port", str(at))
         return Part(
             name=name,
             module=module,
@@ -70,33 +70,29 @@ def parts(
 
     # As on a cluster with Eventing: what the source tells the planner, and what the planner tells, others may hear too.
     sink = ("--sink", f"http://{HOST}:{ports.brokers}/{SYSTEM}/{BROKER}")
+    events = ("--events-port", str(ports.events))
+    reviews = ("--port", str(ports.webhook), "--look-every-s", str(LOOKS_EVERY_S))
+    letters = ("--dead-letters-port", str(ports.dead_letters))
+    planner, webhook, source = (account(SYSTEM, each) for each in ("planner", "webhook", "source"))
     return (
-        part("planner", "reconfigurer.planner", SYSTEM, "planner", "--events-port", str(ports.events), *sink,
-             POD_NAME="planner"),
-        part("webhook", "activator_hooks.webhook", SYSTEM, "webhook", "--port", str(ports.webhook), "--look-every-s",
-             str(LOOKS_EVERY_S), POD_NAMESPACE=SYSTEM),
-        part("source", "activator_hooks.source", SYSTEM, "source", *sink, "--dead-letters-port",
-             str(ports.dead_letters)),
-        *(_agent(node, settings, folders, part) for node in nodes),
-    )  # fmt: skip
-
-
-def _agent(node: SimulatedNode, settings: DevSettings, folders: Folders, part: Callable[..., Part]) -> Part:
-    return part(
-        f"agent-of-{node.name}",
-        "reconfigurer.agent",
-        AGENTS,
-        "agent",
-        *("--node", str(node.name), "--gpus", f"simulated:{node.gpus}", "--inject", "env"),
-        *("--pods-by", "environment", "--simulated-latency-ms", str(CHANGE_MS / settings.speed)),
-        *_folders_of(node, folders),
+        # They take longest: each starts a process for each GPU.
+        *(
+            part(f"agent-of-{node.name}", "reconfigurer.agent", account(AGENTS, "agent"), *_of(node, settings, folders))
+            for node in nodes
+        ),
+        part("planner", "reconfigurer.planner", planner, *sink, *events, POD_NAME="planner"),
+        part("webhook", "activator_hooks.webhook", webhook, *reviews, host_option="--host", POD_NAMESPACE=SYSTEM),
+        part("source", "activator_hooks.source", source, *sink, *letters),
     )
 
 
-def _folders_of(node: SimulatedNode, folders: Folders) -> Iterator[str]:
-    kept, run = kept_of(node, folders), folders.run / f"n{node.number}"
+def _of(node: SimulatedNode, settings: DevSettings, folders: Folders) -> Iterator[str]:
+    """What its agent is told."""
+    yield from ("--node", str(node.name), "--gpus", f"simulated:{node.gpus}", "--inject", "env")
+    yield from ("--pods-by", "environment", "--simulated-latency-ms", str(CHANGE_MS / settings.speed))
+    run = folders.run / f"n{node.number}"
     for option, folder in (
-        ("--state-dir", kept / "agent"),
+        ("--state-dir", kept_of(node, folders) / "agent"),
         ("--kubelet-dir", sockets_of(node, folders)),
         ("--sockets-dir", run / "s"),
         ("--cdi-dir", run / "cdi"),

@@ -53,14 +53,18 @@ class Kept:
             with self._lock:
                 if stop.is_set():
                     return
-                process = self._process = self._started()
-            code = process.wait()
-            _kill_group(process.pid)
+                try:
+                    process = self._process = self._started()
+                except OSError as error:  # no more processes, no room for its log
+                    process, why = None, f"cannot be started: {error.strerror}"
+            if process is not None:
+                why = ended(process.wait())
+                _kill_group(process.pid)
             if stop.is_set():
                 return
             if time.monotonic() - began > _LASTS_S:
                 pause_s = SHORTEST_PAUSE_S
-            self._tell(f"{self.part.name} {ended(code)} and is started again; its log: {self.part.log}")
+            self._tell(f"{self.part.name} {why} and is started again; its log: {self.part.log}")
             if stop.wait(pause_s):
                 return
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
