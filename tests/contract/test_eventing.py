@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from knative_mig.dev.eventing.objects import FUNCTION, TRIGGER
 from knative_mig.dev.eventing.ports import Place
 from knative_mig.dev.eventing.queues import Queues
+from knative_mig.ports.kube import Key
 from tests.rigs.eventing import TAKEN, EventingRig, eventing_rig, ids, replies_with
 from tests.rigs.gateway import gateway_rig, until
 
@@ -72,7 +74,7 @@ def test_replies_that_go_in_a_circle_end_as_a_dead_letter(rig: EventingRig) -> N
 
 def test_what_is_not_taken_is_tried_again_and_ends_with_the_brokers_dead_letters(rig: EventingRig) -> None:
     letters = rig.subscriber()
-    rig.broker(retry=2, backoffPolicy="linear", backoffDelay="PT0.01S", deadLetterSink={"uri": letters.url})
+    rig.broker(retry=2, backoffPolicy="linear", backoffDelay="PT0.1S", deadLetterSink={"uri": letters.url})
     busy = rig.subscriber((503, {}, b"busy"))
     rig.trigger("t", {"uri": busy.url}, "asked")
     rig.send("asked")
@@ -160,6 +162,14 @@ def test_what_is_not_delivered_at_the_end_is_named(caplog: pytest.LogCaptureFixt
             left = rig.eventing.stop(within_s=0.05)
     assert {(each.trigger.name, each.event.id) for each in left} == {("slow", "held"), ("away", "waits")}
     assert "Not delivered by the Trigger team/slow: 'held'" in caplog.messages
+
+
+def test_a_function_that_goes_takes_its_url_with_it(rig: EventingRig) -> None:
+    rig.trigger("t", rig.function("fn", Place("127.0.0.1", 9)))
+    assert rig.status(TRIGGER, "t")["subscriberUri"] == f"http://fn.{rig.namespace}.svc.cluster.local"
+    rig.api.remove_object(FUNCTION, Key(rig.namespace, "fn"))
+    rig.until_ready(TRIGGER, "t", status="False")
+    assert "subscriberUri" not in rig.status(TRIGGER, "t")
 
 
 def test_a_trigger_that_is_deleted_hears_no_more(rig: EventingRig) -> None:

@@ -1,5 +1,6 @@
 """Eventing's stand-in over a fake API server, with subscribers on loopback that answer as a test says."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from knative_mig.adapters.kube.kinds import Kind
+from knative_mig.dev.eventing import __name__ as eventing_package
 from knative_mig.dev.eventing.eventing import Eventing
 from knative_mig.dev.eventing.objects import BROKER, FUNCTION, TRIGGER
 from knative_mig.dev.eventing.ports import Place
@@ -134,13 +136,15 @@ class EventingRig:
         metadata = {"namespace": self.namespace, "name": name, "uid": f"{self.namespace}-{name}"}
         self.api.put_object({"apiVersion": kind.group, "kind": kind.kind, "metadata": metadata, **body})
 
-    def until_ready(self, kind: Kind, name: str) -> None:
+    def status(self, kind: Kind, name: str) -> dict[str, Any]:
+        return self.api.store.read(Id(kind.plural, self.namespace, name)).get("status") or {}
+
+    def until_ready(self, kind: Kind, name: str, status: str = "True") -> None:
         store = self.api.store
 
         def is_ready() -> bool:
-            body = store.read(Id(kind.plural, self.namespace, name))
-            conditions = (body.get("status") or {}).get("conditions") or ()
-            return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+            conditions = self.status(kind, name).get("conditions") or ()
+            return any(each["type"] == "Ready" and each["status"] == status for each in conditions)
 
         with store.changed:
             assert store.changed.wait_for(is_ready, PATIENCE_S), self.api.objects(kind)
@@ -194,12 +198,25 @@ class _Hosts:
         self.of: Callable[[str], Place | None] = hosts.get
 
 
+class _Faults(logging.Handler):
+    """Of the stand-in itself: whatever comes, it has none."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append(f"{record.getMessage()}: {record.exc_info}")
+
+
 @contextmanager
 def eventing_rig(queues: Queues | None = None) -> Iterator[EventingRig]:
     hosts: dict[str, Place] = {}
     with FakeApi() as api:
         eventing = Eventing(api.client(), _Hosts(hosts), queues=queues)
         rig = EventingRig(api, eventing, hosts)
+        faults, log = _Faults(), logging.getLogger(eventing_package)
+        log.addHandler(faults)
         eventing.start()
         try:
             assert eventing.wait_synced(PATIENCE_S)
@@ -207,6 +224,8 @@ def eventing_rig(queues: Queues | None = None) -> Iterator[EventingRig]:
         finally:
             rig.close()
             eventing.stop()
+            log.removeHandler(faults)
+    assert faults.told == []
 
 
 def ids(heard: Sequence[Heard]) -> list[str]:

@@ -1,14 +1,15 @@
 """Keeps the Brokers' and Triggers' statuses as they should be, and tells the post whom there is to deliver to.
 
 Made by `eventing`, which also makes the threads: one for each mirror, one for `run`. After any change all of them are
-looked at: there are tens. The subtle thing is the order: the post knows of a Trigger before its status says that it is
-ready, so that an event which is sent as soon as one reads that is delivered.
+looked at: there are tens, and a status that is written twice is the same. The subtle thing is the order: the post knows
+of a Trigger before its status says that it is ready, so that an event which is sent as soon as one reads that is
+delivered.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from knative_mig.adapters.kube.client import KubeClient
@@ -41,7 +42,6 @@ class Controllers:
         self._address = address
         self._clock = clock
         self._mirrors = {kind: KubeMirror(client, kind, _whole(kind), watch_s=watch_s) for kind in WATCHED}
-        self._written: dict[tuple[Kind, Key], Object] = {}  # here, and not yet come by the mirror
         self._changed = threading.Event()
         self._followed = threading.Event()
         for mirror in self._mirrors.values():
@@ -83,7 +83,7 @@ class Controllers:
 
     def _turn(self) -> bool:
         """Whether all was written that was to be."""
-        seen = {kind: dict(self._latest(kind)) for kind in WATCHED}
+        seen = {kind: mirror.snapshot() for kind, mirror in self._mirrors.items()}
         decided = decide(seen, self._address, self._clock())
         self._post.follow(decided.brokers, decided.subscriptions)
         self._followed.set()
@@ -98,29 +98,13 @@ class Controllers:
 
     def _write(self, kind: Kind, key: Key, patch: Object) -> bool:
         try:
-            self._written[(kind, key)] = self._client.merge(
-                kind, key, patch, subresource="status", manager="controller"
-            )
+            self._client.merge(kind, key, patch, subresource="status", manager="controller")
         except (Conflict, ObjectNotFound) as error:
             log.debug("%s %s/%s: %s", kind.kind, key.namespace, key.name, error)  # the mirror will know
         except ClusterError as error:
             log.warning("The status of %s %s/%s: %s", kind.kind, key.namespace, key.name, error)
             return False
         return True
-
-    def _latest(self, kind: Kind) -> Iterator[tuple[Key, Object]]:
-        for key, body in self._mirrors[kind].snapshot().items():
-            own = self._written.get((kind, key))
-            if own is not None and _is_newer(own, body):
-                yield key, own
-            else:
-                self._written.pop((kind, key), None)
-                yield key, body
-
-
-def _is_newer(own: Object, body: Object) -> bool:
-    same = own["metadata"]["uid"] == body["metadata"]["uid"]
-    return same and int(own["metadata"]["resourceVersion"]) > int(body["metadata"]["resourceVersion"])
 
 
 def _whole(kind: Kind) -> Callable[[Mapping[str, Any]], Object]:
