@@ -43,6 +43,7 @@ class Subscriber(ThreadingHTTPServer):
     """Hears events, and answers them in turn; the last answer again and again."""
 
     daemon_threads = True
+    request_queue_size = 128  # all of a Trigger's events that are under way may come at once
 
     def __init__(self, *replies: Reply) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
