@@ -10,13 +10,15 @@ Pure, with `now` passed in:
     reconciling    all statuses: `brokers` a Broker's, `triggers` a Trigger's and what of it is needed to deliver
     filters        whether a Trigger wants an event
     policies       how often and how long after is tried again: `periods` reads ISO 8601
-    hops           what each hop changes in an event: its lifetime, the marks of a dead letter
+    events         an event as it is carried
+    hops           what each hop changes in it: its lifetime, the marks of a dead letter
     answers        what a subscriber's answer means
     courses        where an event goes next: again, back into the Broker, to the dead letters, or nowhere
     queues         which is sent now, and what there is no room for
     webhook        what Knative fills in and refuses
 
-Around them `controllers` (the API), `ingress` (a port), `sending` (HTTP), `post` (threads), composed by `eventing`.
+Around them `controllers` (the API), `ingress` (a port), `sending` (HTTP, both by `wire`) and `post` (threads), composed
+by `eventing`.
 
 What is deliberately not stood in for is in docs/dev-vs-cluster.md.
 """

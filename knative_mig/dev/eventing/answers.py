@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from knative_mig.core.events import Event, Rejected
+from knative_mig.core.events import Rejected
+from knative_mig.dev.eventing.events import Event
 from knative_mig.dev.eventing.hops import Marks
 
 _FAILED: Final = 500
 _NO_EVENT: Final = 502
 
-Decode = Callable[[Iterable[tuple[str, str]], bytes], Event | Rejected]
+Read = Callable[[Iterable[tuple[str, str]], bytes], Event | Rejected]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ def answered(url: str, response: Response) -> Answered:
     return Answered(status=response.status, why=f"it answered {response.status}", marks=marks)
 
 
-def answered_by_subscriber(url: str, response: Response, decode: Decode) -> Answered:
+def answered_by_subscriber(url: str, response: Response, read: Read) -> Answered:
     plain = answered(url, response)
     if not plain.is_taken:
         return plain
@@ -66,7 +67,7 @@ def answered_by_subscriber(url: str, response: Response, decode: Decode) -> Answ
         if response.body:
             return Answered(status=_NO_EVENT, why="it answered with something that is no event, and legal is nothing")
         return plain
-    reply = decode(response.headers, response.body)
+    reply = read(response.headers, response.body)
     if isinstance(reply, Rejected):
         return Answered(status=_NO_EVENT, why=f"its reply is no event: {reply.reason}")
     return Answered(status=response.status, reply=reply)

@@ -21,6 +21,8 @@ from knative_mig.dev.eventing.reconciling import decide
 from knative_mig.ports.kube import ClusterError, Conflict, Key, ObjectNotFound
 
 AGAIN_S: Final = 0.5  # after a write that failed
+# What a status has or has not, taken out of one that the mirror may not have seen yet.
+_NONE: Final = dict.fromkeys(("address", "subscriberUri", "deadLetterSinkUri"))
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +92,8 @@ class Controllers:
         done = True
         for (kind, key), status in decided.statuses.items():
             body = seen[kind][key]
-            if status != (before := body.get("status") or {}):
-                gone = {name: None for name in before if name not in status}
-                patch = {"metadata": {"uid": body["metadata"]["uid"]}, "status": {**status, **gone}}
+            if status != body.get("status"):
+                patch = {"metadata": {"uid": body["metadata"]["uid"]}, "status": {**_NONE, **status}}
                 done = self._write(kind, key, patch) and done
         return done
 

@@ -8,9 +8,9 @@ is: always the event that came, also where it was the reply that the Broker did 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from knative_mig.core.events import Event
 from knative_mig.dev.eventing import hops
 from knative_mig.dev.eventing.answers import Answered
+from knative_mig.dev.eventing.events import Event
 from knative_mig.dev.eventing.policies import Policy, is_tried_again
 from knative_mig.ports.kube import Key
 

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Final
 
 from knative_mig.adapters.kube.fields import Fields
-from knative_mig.core.events import Event
+from knative_mig.dev.eventing.events import Event
 
 _BY_ATTRIBUTES: Final = ("exact", "prefix", "suffix")
 _BY_OTHERS: Final = ("all", "any", "not")
@@ -108,7 +108,9 @@ def _attribute(event: Event, name: str) -> str | None:
             return str(getattr(event, name))
         case "time":
             return event.time.replace("+00:00", "Z") or _NO_TIME
-        case "datacontenttype" | "datamediatype":
-            return "application/json"  # no other data are taken
+        case "datacontenttype":
+            return event.content_type
+        case "datamediatype":
+            return event.content_type.partition(";")[0].strip()
         case _:
             return event.extensions.get(name)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final
 
-from knative_mig.core.events import Event
+from knative_mig.dev.eventing.events import Event
 
 LIFETIME: Final = 255  # hops
 LIFETIME_NAME: Final = "knativebrokerttl"

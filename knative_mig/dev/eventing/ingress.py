@@ -10,9 +10,10 @@ from http import HTTPStatus
 from typing import Final
 
 from knative_mig.adapters.bounded_http import MOST_CONNECTIONS, BoundedHandler, BoundedServer, NotRead
-from knative_mig.adapters.cloud_events import LARGEST, decode
+from knative_mig.adapters.cloud_events import LARGEST
 from knative_mig.core.events import Rejected
 from knative_mig.dev.eventing.post import Post
+from knative_mig.dev.eventing.wire import read as read_event
 from knative_mig.ports.kube import Key
 
 _PASSED: Final = frozenset({"x-request-id", "retry-after"})
@@ -48,7 +49,7 @@ class _Handler(BoundedHandler):
         if isinstance(broker, HTTPStatus):
             self.refuse(broker, "a Broker takes events at /NAMESPACE/NAME")
             return
-        event = decode(self.headers.items(), read)
+        event = read_event(self.headers.items(), read)
         if isinstance(event, Rejected):
             log.info("An event from %s is refused: %s", self.client_address[0], event.reason)
             self.refuse(HTTPStatus(event.status), event.reason)

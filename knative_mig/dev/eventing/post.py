@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from knative_mig.adapters.kube.fields import time_text
-from knative_mig.core.events import Event, shown
+from knative_mig.core.events import shown
 from knative_mig.dev.eventing import courses, filters, hops
 from knative_mig.dev.eventing.answers import NO_TRIGGER, Answered
 from knative_mig.dev.eventing.courses import Course, Done, Leg, Lost, Next
+from knative_mig.dev.eventing.events import Event
 from knative_mig.dev.eventing.hops import Marks
 from knative_mig.dev.eventing.queues import Queues
 from knative_mig.dev.eventing.triggers import Subscription

@@ -10,9 +10,8 @@ import time
 from typing import Final
 from urllib.parse import urlsplit
 
-from knative_mig.adapters.cloud_events import LARGEST, decode, encode
+from knative_mig.adapters.cloud_events import LARGEST
 from knative_mig.core.errors import BadInput
-from knative_mig.core.events import Event
 from knative_mig.dev.eventing.answers import (
     TIMED_OUT,
     Answered,
@@ -21,7 +20,9 @@ from knative_mig.dev.eventing.answers import (
     answered_by_subscriber,
     not_connected,
 )
+from knative_mig.dev.eventing.events import Event
 from knative_mig.dev.eventing.ports import Addresses, Place
+from knative_mig.dev.eventing.wire import read, written
 
 LONGEST_S: Final = 600.0  # where a Trigger says nothing: no function may take longer
 _PIECE: Final = 16 * 1024
@@ -35,7 +36,7 @@ class Sender:
 
     def to_subscriber(self, url: str, event: Event, headers: Headers, timeout_s: float | None) -> Answered:
         sent = self._sent(url, event, (*headers, ("Prefer", "reply")), timeout_s)
-        return sent if isinstance(sent, Answered) else answered_by_subscriber(url, sent, decode)
+        return sent if isinstance(sent, Answered) else answered_by_subscriber(url, sent, read)
 
     def to_dead_letters(self, url: str, event: Event, headers: Headers, timeout_s: float | None) -> Answered:
         sent = self._sent(url, event, headers, timeout_s)
@@ -52,14 +53,12 @@ class Sender:
             return not_connected(url, f'unsupported protocol scheme "{parts.scheme}"')
         place = self._addresses.of(parts.hostname) or Place(parts.hostname, port)
         try:
-            written, body = encode(event)
+            said, body = written(event)
         except BadInput as bad:
             return not_connected(url, f"it is no event: {bad}")
         target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
         try:
-            return _posted(
-                place, target, {**written, **dict(headers), "Host": parts.netloc}, body, timeout_s or LONGEST_S
-            )
+            return _posted(place, target, {**said, **dict(headers), "Host": parts.netloc}, body, timeout_s or LONGEST_S)
         except TimeoutError:
             return TIMED_OUT
         except socket.gaierror:
@@ -80,13 +79,13 @@ def _posted(place: Place, target: str, headers: dict[str, str], body: bytes, wit
     try:
         connection.request("POST", target, body, headers)
         response = connection.getresponse()
-        read = bytearray()
+        heard = bytearray()
         while piece := response.read1(_PIECE):
-            read += piece
+            heard += piece
             if time.monotonic() > until:
                 raise TimeoutError
-            if len(read) > LARGEST:
+            if len(heard) > LARGEST:
                 break  # nobody takes more than that, and the part says what it is
-        return Response(status=response.status, headers=tuple(response.getheaders()), body=bytes(read))
+        return Response(status=response.status, headers=tuple(response.getheaders()), body=bytes(heard))
     finally:
         connection.close()

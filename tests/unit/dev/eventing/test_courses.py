@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from knative_mig.adapters.cloud_events import decode
-from knative_mig.core.events import Event
 from knative_mig.dev.eventing import hops
 from knative_mig.dev.eventing.answers import TIMED_OUT, Answered, Response, answered_by_subscriber, not_connected
 from knative_mig.dev.eventing.courses import Course, Done, Leg, Lost, Next, after
+from knative_mig.dev.eventing.events import Event
 from knative_mig.dev.eventing.policies import BackOff, Policy
+from knative_mig.dev.eventing.wire import read
 from knative_mig.ports.kube import Key
 
 URL = "http://fn.team.svc.cluster.local"
@@ -32,7 +32,7 @@ def course(policy: Policy, *, dead_letters: str = "http://letters") -> Course:
 
 def said(status: int, body: bytes = b"", **headers: str) -> Answered:
     pairs = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    return answered_by_subscriber(URL, Response(status=status, headers=pairs, body=body), decode)
+    return answered_by_subscriber(URL, Response(status=status, headers=pairs, body=body), read)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from knative_mig.adapters.kube.fields import Fields
-from knative_mig.core.events import Event
+from knative_mig.dev.eventing.events import Event
 from knative_mig.dev.eventing.filters import filter_of, wants
 
 EVENT = Event(
@@ -14,6 +14,7 @@ EVENT = Event(
     type="order.paid",
     time="2026-01-31T12:00:00+00:00",
     extensions={"tier": "gold", "empty": ""},
+    content_type="application/json; charset=utf-8",
 )
 
 
@@ -36,7 +37,7 @@ def exact(**attributes: str) -> dict[str, Any]:
         ({"empty": ""}, False),  # it has to say something
         ({"subject": ""}, False),
         ({"unheard": ""}, False),
-        ({"time": "2026-01-31T12:00:00Z", "specversion": "1.0", "datacontenttype": "application/json"}, True),
+        ({"time": "2026-01-31T12:00:00Z", "specversion": "1.0", "datamediatype": "application/json"}, True),
     ],
 )
 def test_all_attributes_have_to_fit(attributes: dict[str, str], *, expected: bool) -> None:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Queue
 
-from knative_mig.core.events import Event
 from knative_mig.dev.eventing.answers import Answered
+from knative_mig.dev.eventing.events import Event
 from knative_mig.dev.eventing.filters import Filter
 from knative_mig.dev.eventing.policies import Policy
 from knative_mig.dev.eventing.post import Headers, Post, Refused

@@ -1,7 +1,7 @@
 """Whose turn it is, and for whom there is no room."""
 
-from knative_mig.core.events import Event
 from knative_mig.dev.eventing.courses import Course
+from knative_mig.dev.eventing.events import Event
 from knative_mig.dev.eventing.policies import Policy
 from knative_mig.dev.eventing.queues import Queues
 from knative_mig.ports.kube import Key

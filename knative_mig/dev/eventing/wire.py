@@ -1,0 +1,102 @@
+"""Reads and writes events over HTTP with their data as they are: of any type, as the bytes that came.
+
+Called by `ingress` and `sending`. Attributes are read and checked by the project's one strict codec, which is given the
+event without its data. The subtle thing is structured mode, where data are a part of a JSON text: what is sent on is in
+binary mode, so they are taken out of it.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from knative_mig.adapters import cloud_events
+from knative_mig.adapters.cloud_events import JSON, LARGEST, STRUCTURED
+from knative_mig.core import events
+from knative_mig.core.events import Rejected, Why
+from knative_mig.dev.eventing.events import Event
+
+_DATA: Final = ("data", "data_base64", "datacontenttype")
+
+
+def read(headers: Iterable[tuple[str, str]], body: bytes) -> Event | Rejected:
+    """Never raises."""
+    if len(body) > LARGEST:
+        return Rejected(status=Why.TOO_LARGE, reason=f"the body has {len(body)} bytes: legal are {LARGEST}")
+    pairs = [(name.lower(), value.strip(" \t")) for name, value in headers]
+    content_type = next((value for name, value in pairs if name == "content-type"), "")
+    if media_of(content_type) == STRUCTURED:
+        return _structured(body)
+    attributes = cloud_events.decode([pair for pair in pairs if pair[0].startswith("ce-")], b"")
+    return attributes if isinstance(attributes, Rejected) else _with(attributes, content_type, body)
+
+
+def written(event: Event) -> tuple[dict[str, str], bytes]:
+    """In binary mode. BadInput: nobody would take it."""
+    headers, _ = cloud_events.encode(
+        events.Event(
+            source=event.source,
+            id=event.id,
+            type=event.type,
+            subject=event.subject,
+            time=event.time,
+            dataschema=event.dataschema,
+            extensions=event.extensions,
+        )
+    )
+    said = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+    return {**said, **({"content-type": event.content_type} if event.content_type else {})}, event.content
+
+
+def media_of(content_type: str) -> str:
+    return content_type.partition(";")[0].strip(" \t").lower()
+
+
+def _structured(body: bytes) -> Event | Rejected:
+    try:
+        whole = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        return _malformed(f"the event: not JSON: {error or type(error).__name__}")
+    if not isinstance(whole, dict):
+        return _malformed("the event: legal is a JSON object")
+    about = json.dumps({name: value for name, value in whole.items() if name not in _DATA}).encode()
+    attributes = cloud_events.decode([("content-type", STRUCTURED)], about)
+    if isinstance(attributes, Rejected):
+        return attributes
+    content_type = whole.get("datacontenttype") or JSON
+    if not isinstance(content_type, str) or not (content_type.isascii() and content_type.isprintable()):
+        return _malformed("datacontenttype: legal is a media type")
+    try:
+        return _with(attributes, content_type, _content(whole, media_of(content_type)))
+    except (ValueError, binascii.Error):
+        return _malformed("data_base64: it is no base64")
+
+
+def _content(whole: dict[str, Any], media: str) -> bytes:
+    if (encoded := whole.get("data_base64")) is not None:
+        return base64.b64decode(encoded if isinstance(encoded, str) else "?", validate=True)
+    data = whole.get("data")
+    if data is None:
+        return b""
+    if isinstance(data, str) and media != JSON and not media.endswith("+json"):
+        return data.encode(errors="replace")
+    return json.dumps(data, separators=(",", ":")).encode()
+
+
+def _with(attributes: events.Event, content_type: str, content: bytes) -> Event:
+    return Event(
+        source=attributes.source,
+        id=attributes.id,
+        type=attributes.type,
+        subject=attributes.subject,
+        time=attributes.time,
+        dataschema=attributes.dataschema,
+        extensions=attributes.extensions,
+        content_type=content_type,
+        content=content,
+    )
+
+
+def _malformed(reason: str) -> Rejected:
+    return Rejected(status=Why.MALFORMED, reason=reason)

@@ -1,0 +1,84 @@
+"""Events with their data as they came, in and out."""
+
+import json
+
+import pytest
+
+from knative_mig.core.events import Rejected
+from knative_mig.dev.eventing.events import Event
+from knative_mig.dev.eventing.wire import read, written
+
+ABOUT = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
+STRUCTURED = ("Content-Type", "application/cloudevents+json; charset=utf-8")
+
+
+def binary(content_type: str, body: bytes) -> Event | Rejected:
+    said = [("Content-Type", content_type)] if content_type else []
+    return read([*((f"Ce-{name}", value) for name, value in ABOUT.items()), *said, ("X-Other", "x")], body)
+
+
+def structured(**more: object) -> Event | Rejected:
+    return read([STRUCTURED], json.dumps({**ABOUT, **more}).encode())
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [("text/plain", b"hello"), ("image/png", b"\x89PNG\xff"), ("application/json", b" [1, 2] "), ("", b""), ("", b"?")],
+)
+def test_data_of_any_type_go_out_as_they_came_in(content_type: str, body: bytes) -> None:
+    event = binary(content_type, body)
+    assert isinstance(event, Event)
+    headers, content = written(event)
+    assert (headers.get("content-type", ""), content) == (content_type, body)
+    assert read(headers.items(), content) == event
+
+
+@pytest.mark.parametrize(
+    ("more", "content_type", "content"),
+    [
+        ({}, "application/json", b""),
+        ({"data": {"n": [1, None]}}, "application/json", b'{"n":[1,null]}'),
+        ({"data": "hello"}, "application/json", b'"hello"'),
+        ({"data": "hello", "datacontenttype": "text/plain"}, "text/plain", b"hello"),
+        ({"data": [1], "datacontenttype": "application/x+json"}, "application/x+json", b"[1]"),
+        ({"data_base64": "/w==", "datacontenttype": "image/png"}, "image/png", b"\xff"),
+    ],
+)
+def test_data_of_a_structured_event_are_taken_out_of_it(
+    more: dict[str, object], content_type: str, content: bytes
+) -> None:
+    event = structured(**more, tier="gold")
+    assert isinstance(event, Event)
+    assert (event.id, event.extensions, event.content_type, event.content) == (
+        "1",
+        {"tier": "gold"},
+        content_type,
+        content,
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ([STRUCTURED], b"{"),
+        ([STRUCTURED], b"[]"),
+        ([STRUCTURED], b"[" * 60_000),
+        ([STRUCTURED], b'{"data": {}}'),
+        ([STRUCTURED], json.dumps({**ABOUT, "data_base64": "?"}).encode()),
+        ([STRUCTURED], json.dumps({**ABOUT, "data_base64": 1}).encode()),
+        ([STRUCTURED], json.dumps({**ABOUT, "datacontenttype": "a\r\nb"}).encode()),
+        ([STRUCTURED], json.dumps({**ABOUT, "extension": {}}).encode()),
+        ([("Content-Type", "application/cloudevents-batch+json")], b"[]"),
+        ([("Ce-Id", "1")], b""),
+    ],
+)
+def test_what_is_no_event_is_refused_as_malformed(headers: list[tuple[str, str]], body: bytes) -> None:
+    found = read(headers, body)
+    assert isinstance(found, Rejected)
+    assert found.status == 400
+
+
+def test_what_is_too_large_is_told_so() -> None:
+    found = binary("text/plain", b"x" * 65_537)
+    assert isinstance(found, Rejected)
+    assert found.status == 413
