@@ -263,8 +263,8 @@ def _probe(of: Fields, ports: Mapping[str, int], *, eager: bool) -> Probe:
         successes=of.optional_integer("successThreshold") or 1,
         failures=of.optional_integer("failureThreshold") or 3,
         grace_s=of.optional_integer("terminationGracePeriodSeconds"),
-        # A period of ten seconds is what the API server writes where none was given.
-        eager=eager and period == 10 and not delay,
+        # A period of one second is what Serving's stand-in writes where none was given: a pod cannot say less.
+        eager=eager and (of.optional_integer("periodSeconds") or 1) == 1 and not delay,
     )
 
 

@@ -52,11 +52,11 @@ def test_a_functions_readiness_is_asked_for_every_50_ms_until_it_is_there_and_th
     ("label", "probe", "eager"),
     [
         ({"serving.knative.dev/revision": "r"}, {"tcpSocket": {"port": 0}}, True),
-        ({"serving.knative.dev/revision": "r"}, {"tcpSocket": {"port": 0}, "periodSeconds": 10}, True),
-        ({"serving.knative.dev/revision": "r"}, {"tcpSocket": {"port": 0}, "periodSeconds": 5}, False),
+        ({"serving.knative.dev/revision": "r"}, {"tcpSocket": {"port": 0}, "periodSeconds": 1}, True),
+        ({"serving.knative.dev/revision": "r"}, {"tcpSocket": {"port": 0}, "periodSeconds": 10}, False),
         ({}, {"tcpSocket": {"port": 0}}, False),
     ],
-    ids=["knatives-default", "and-as-the-api-server-fills-it-in", "a-period-of-its-users", "no-function"],
+    ids=["knatives-default", "and-as-servings-stand-in-writes-it", "a-period-of-its-users", "no-function"],
 )
 def test_whose_readiness_is_asked_for_so_often(label: dict[str, str], probe: dict[str, object], *, eager: bool) -> None:
     body = pod(
