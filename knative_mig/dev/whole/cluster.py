@@ -105,13 +105,13 @@ class Cluster:
         traffic = PodRequests(self.gateway)
         self.kubelets = tuple(
             Kubelet(
-                _node_settings(node, folders, network=network, gateway=f"{HOST}:{port}"),
+                _node_settings(node, folders, gateway=f"{HOST}:{port}"),
                 client,
                 traffic=traffic,
                 images=images,
                 checkpoint=CheckpointFile(kept_of(node, folders) / "allocations"),
             )
-            for node, network in zip(nodes, folders.networks, strict=True)
+            for node in nodes
         )
         self._gpus = gpu_nodes_mirror(client)
 
@@ -198,10 +198,10 @@ class Cluster:
         return autoscaler, deployment
 
 
-def _node_settings(node: SimulatedNode, folders: Folders, *, network: int, gateway: str) -> NodeSettings:
+def _node_settings(node: SimulatedNode, folders: Folders, *, gateway: str) -> NodeSettings:
     return NodeSettings(
         name=node.name,
-        number=network,
+        number=node.number,
         folder=folders.run / f"n{node.number}" / "kubelet",
         sockets=sockets_of(node, folders),
         logs=folders.pod_logs,

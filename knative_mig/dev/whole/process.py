@@ -61,7 +61,7 @@ class Dev:
         self.nodes = nodes_of(self._state.gpus if self._state is not None else settings.gpus or GPUS)
         self._api_socket = bound(settings.api_port, "--api-port")
         self._gateway_socket = bound(settings.port, "--port")
-        self.folders = folders.made(self._state.path if self._state is not None else None, len(self.nodes))
+        self.folders = folders.made(self._state.path if self._state is not None else None)
         self.api = f"http://{HOST}:{self._api_socket.getsockname()[1]}"
         self.gateway_port = int(self._gateway_socket.getsockname()[1])
         self._ports = free_ports(len(self.nodes))

@@ -34,22 +34,18 @@ def test_a_folder_that_nobody_holds_any_more_is_removed_by_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folders, "home", lambda: tmp_path)
-    first = folders.made(None, nodes=2)
-    assert first.networks == (0, 1)
-    for each in first.locks:  # as the kernel does at any end
-        os.close(each)
+    first = folders.made(None)
+    os.close(first.lock)  # as the kernel does at any end
     second = folders.made(None)
     assert not first.run.exists()
-    assert second.networks == (0,)
     third = folders.made(tmp_path / "state")
     assert second.run.exists()
-    assert third.networks == (1,)
     assert third.logs == tmp_path / "state" / "logs"
     (third.run / whereabouts.KUBECONFIG).touch()
     assert whereabouts.kubeconfig_of_running(tmp_path) == third.kubeconfig
-    second.remove()
-    third.remove()
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["network-0", "network-1", "state"]
+    for each in (second, third):
+        each.remove()
+    assert [each.name for each in tmp_path.iterdir()] == ["state"]
 
 
 def test_dev_needs_neither_the_kubernetes_library_nor_a_driver() -> None:
