@@ -151,7 +151,9 @@ def test_the_subscriber_hears_nothing_of_the_lifetime() -> None:
     assert set(course(EXPONENTIAL).carried.extensions) == {"knativearrivaltime"}
 
 
-@pytest.mark.parametrize(("before", "left"), [(None, "255"), ("255", "254"), ("2", "1"), ("odd", "255")])
+@pytest.mark.parametrize(
+    ("before", "left"), [(None, "255"), ("255", "254"), ("2", "1"), ("odd", "255"), ("1e999", "255")]
+)
 def test_each_hop_takes_one_off(before: str | None, left: str) -> None:
     event = Event(source="/s", id="1", type="t", extensions={} if before is None else {hops.LIFETIME_NAME: before})
     arrived = hops.arrived(event, "now")

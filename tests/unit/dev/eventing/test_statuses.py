@@ -143,6 +143,16 @@ def test_a_delivery_that_nobody_can_make_out_is_told_and_harms_no_other_trigger(
     assert world.unhappy()["Ready"] == ("False", "NotSubscribed")
 
 
+def test_a_trigger_that_waits_for_a_source_says_that_there_are_none() -> None:
+    world = World()
+    world.trigger()
+    world.seen[TRIGGER][T]["metadata"]["annotations"] = {
+        "knative.dev/dependency": '{"kind": "PingSource", "name": "p"}'
+    }
+    world.look()
+    assert world.unhappy()["Ready"] == ("False", "DependencyNotSupported")
+
+
 def test_brokers_of_another_class_are_left_alone() -> None:
     world = World()
     world.put(BROKER, "default", {}, annotations={"eventing.knative.dev/broker.class": "Kafka"})

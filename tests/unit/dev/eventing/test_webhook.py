@@ -13,13 +13,21 @@ TWO_DIALECTS = "multiple dialects found, filters can have only one dialect set"
 FN = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "fn"}
 
 
-def review(kind: str, spec: dict[str, Any] | None, old: dict[str, Any] | None = None, **request: Any) -> bytes:
-    def whole(its: dict[str, Any] | None) -> dict[str, Any]:
-        about = {"name": "x", "namespace": "team", "annotations": {"eventing.knative.dev/broker.class": "C"}}
+def review(
+    kind: str,
+    spec: dict[str, Any] | None,
+    old: dict[str, Any] | None = None,
+    *,
+    old_class: str = "C",
+    **request: Any,
+) -> bytes:
+    def whole(its: dict[str, Any] | None, class_: str = "C") -> dict[str, Any]:
+        about = {"name": "x", "namespace": "team", "annotations": {"eventing.knative.dev/broker.class": class_}}
         return {"kind": kind, "metadata": about, **({} if its is None else {"spec": its})}
 
     body = {"uid": "1", "kind": {"kind": kind}, "userInfo": {"username": "ann"}, "object": whole(spec), **request}
-    return json.dumps({"request": {**body, **({} if old is None else {"oldObject": whole(old)})}}).encode()
+    before = {} if old is None else {"oldObject": whole(old, old_class)}
+    return json.dumps({"request": {**body, **before}}).encode()
 
 
 def filled_in(kind: str, spec: dict[str, Any] | None) -> dict[str, Any]:
@@ -31,8 +39,8 @@ def filled_in(kind: str, spec: dict[str, Any] | None) -> dict[str, Any]:
     return found
 
 
-def complaint(kind: str, spec: dict[str, Any], old: dict[str, Any] | None = None) -> str:
-    response = json.loads(webhook.validate(review(kind, spec, old)))["response"]
+def complaint(kind: str, spec: dict[str, Any], old: dict[str, Any] | None = None, *, old_class: str = "C") -> str:
+    response = json.loads(webhook.validate(review(kind, spec, old, old_class=old_class)))["response"]
     return "" if response["allowed"] else str(response["status"]["message"]).removeprefix("validation failed: ")
 
 
@@ -87,3 +95,4 @@ def test_of_a_broker_only_the_delivery_may_change() -> None:
     before = {"config": {"apiVersion": "v1", "kind": "ConfigMap", "name": "c"}}
     assert complaint("Broker", {**before, "delivery": {"retry": 1}}, before) == ""
     assert complaint("Broker", {"config": {**before["config"], "name": "d"}}, before).startswith("Immutable fields")
+    assert complaint("Broker", before, before, old_class="Kafka").startswith("Immutable annotations changed")
