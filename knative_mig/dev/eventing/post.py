@@ -9,7 +9,6 @@ named, one by one, for a Broker that says "accepted" and forgets would be worse 
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -67,7 +66,6 @@ class Post:
         self._under_way: dict[int, Course] = {}
         self._left: list[Course] = []
         self._ends = False
-        self.counts: Counter[str] = Counter()  # what became of events for a Trigger: delivered, repeated, lost, …
 
     def follow(self, brokers: frozenset[Key], subscriptions: Iterable[Subscription]) -> None:
         with self._woken:
@@ -124,17 +122,12 @@ class Post:
             what = Lost(why=f"a fault of the Broker itself: {type(error).__name__}")
         match what:
             case Next():
-                if what.course.leg is course.leg:
-                    self.counts["repeated"] += 1
-                elif what.course.leg is Leg.DEAD_LETTER:
-                    self.counts["dead letters"] += 1
+                if what.course.leg is Leg.DEAD_LETTER and course.leg is not Leg.DEAD_LETTER:
                     log.warning("%s becomes a dead letter: %s", _named(course), what.why)
                 self._goes_on(course, what.course, what.after_s)
             case Done():
-                self.counts["delivered"] += 1
                 self._ended(course)
             case Lost():
-                self.counts["lost"] += 1
                 log.warning("%s is lost: %s", _named(course), what.why)
                 self._ended(course)
 
