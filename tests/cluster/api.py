@@ -86,7 +86,7 @@ class RefusedError(Exception):
 class Api:
     host: str
     port: int
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | None  # None: http, as `knative-mig dev` speaks it on loopback
     token: str = field(default="", repr=False)
 
     @classmethod
@@ -97,6 +97,8 @@ class Api:
         config = yaml.safe_load(path.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         server = urllib.parse.urlsplit(cluster["server"])
+        if server.scheme == "http":
+            return cls(host=server.hostname or "", port=server.port or 80, tls=None, token=token)
         with tempfile.TemporaryDirectory() as folder:
 
             def material(entry: Object, key: str) -> str:
@@ -115,7 +117,7 @@ class Api:
     def _answer(
         self, method: str, path: str, body: Any, content_type: str, timeout: float
     ) -> Iterator[http.client.HTTPResponse]:
-        connection = http.client.HTTPSConnection(self.host, self.port, context=self.tls, timeout=timeout)
+        connection = self._connection(timeout)
         try:
             headers = {"Accept": "application/json", "User-Agent": "knative-mig-tests"}
             if body is not None:
@@ -134,6 +136,11 @@ class Api:
             yield answer
         finally:
             connection.close()
+
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
+        if self.tls is None:
+            return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        return http.client.HTTPSConnection(self.host, self.port, context=self.tls, timeout=timeout)
 
     def call(
         self, method: str, path: str, body: Any = None, *, content_type: str = "application/json", timeout: float = 30

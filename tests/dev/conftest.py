@@ -1,10 +1,7 @@
 """One API server for all of these tests, a namespace for each, and the real clients, run as a person runs them."""
 
-import os
-import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from knative_mig.dev.api.ports import LogsWanted
 from knative_mig.dev.api.server import ApiServer
 from knative_mig.dev.loop import Loop
 from tests.dev import binaries
+from tests.dev.client import Client
 
 
 class SaidLogs:
@@ -30,44 +28,6 @@ class SaidLogs:
 async def _each(lines: list[str]) -> AsyncIterator[bytes]:
     for line in lines:
         yield f"{line}\n".encode()
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    binary: Path
-    home: Path
-    namespace: str
-
-    @property
-    def command(self) -> list[str]:
-        return [str(self.binary)]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**os.environ, "HOME": str(self.home), "KUBECONFIG": str(self.home / self.namespace)}
-
-    def __call__(self, *words: str, stdin: str = "") -> str:
-        """What it prints; fails the test with what it says where it fails."""
-        done = self.run(*words, stdin=stdin)
-        assert done.returncode == 0, f"{self.binary.name} {' '.join(words)}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-    def fails(self, *words: str, stdin: str = "") -> str:
-        """What it says to that."""
-        done = self.run(*words, stdin=stdin)
-        assert done.returncode != 0, f"{self.binary.name} {' '.join(words)}: {done.stdout}"
-        return done.stderr
-
-    def run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*self.command, *words],
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ from knative_mig.dev.api.server import ApiServer
 from knative_mig.dev.loop import Loop
 from tests.cluster.api_tour import Tour
 from tests.cluster.recording import Exchange, Upstream, read, recorded
-from tests.dev.conftest import Client, SaidLogs
+from tests.dev.client import Client
+from tests.dev.conftest import SaidLogs
 from tests.dev.knative_stand_in import KnativeStandIn
 from tests.dev.replay import exceptions, played, unexcepted
 

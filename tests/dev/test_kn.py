@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from knative_mig.dev.api.server import ApiServer
-from tests.dev.conftest import Client
+from tests.dev.client import Client
 from tests.dev.knative_stand_in import KnativeStandIn
 
 

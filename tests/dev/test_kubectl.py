@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.dev.conftest import Client, SaidLogs
+from tests.dev.client import Client
+from tests.dev.conftest import SaidLogs
 
 _DEPLOYMENT = """
 apiVersion: apps/v1
