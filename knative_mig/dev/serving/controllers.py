@@ -116,14 +116,15 @@ def concerned(kind: Kind, key: Key, body: Object | None, seen: Seen) -> Iterator
 
 def _beyond_owners(kind: Kind, key: Key, body: Object | None, seen: Seen) -> Iterator[Pass]:
     labels = objects.labels(body) if body is not None else {}
+    if kind is REVISION and labels.get(SERVICE_LABEL):
+        # Before its Route: why a Revision failed is then said of the Service first, and that nothing is served after it.
+        yield Pass(Name.SERVICE, Key(key.namespace, labels[SERVICE_LABEL]))
     if kind is REVISION or kind is CONFIGURATION:
         for each in seen.all(ROUTE, key.namespace):
             if _may_name(each, kind, key, labels):
                 yield Pass(Name.ROUTE, objects.key(each))
                 yield Pass(Name.ROUTING_STATE, objects.key(each))
-        if kind is REVISION and labels.get(SERVICE_LABEL):
-            yield Pass(Name.SERVICE, Key(key.namespace, labels[SERVICE_LABEL]))
-        elif kind is REVISION and labels.get(CONFIGURATION_LABEL):
+        if kind is REVISION and labels.get(CONFIGURATION_LABEL):
             yield Pass(Name.CONFIGURATION, Key(key.namespace, labels[CONFIGURATION_LABEL]))
     elif kind is POD and labels.get(REVISION_LABEL):
         revision = Key(key.namespace, labels[REVISION_LABEL])
