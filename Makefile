@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test lint format bench clients gpu-check cluster-up cluster-status record-api cluster-down e2e campaign-kill-nine campaign-crash campaign-fuzz campaign-kpa images release stubs lock clean
+.PHONY: help dev test lint format bench clients gpu-check cluster-up cluster-status record-api cluster-down e2e e2e-dev campaign-kill-nine campaign-crash campaign-fuzz campaign-kpa images release stubs lock clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,7 +67,11 @@ record-api: $(READY) ## write what the real API server answers to kubectl, kn an
 cluster-down: $(READY) ## remove everything that cluster-up made
 	$(PY) -m tests.cluster.testbed down
 
-e2e: $(READY) ## the suite on a real cluster, which comes and goes with it (KEEP=1: stays; KIND=1: on kind; E2E=pytest's words)
+e2e-dev: $(READY) ## the suite on `knative-mig dev`, with the real kn, kubectl, curl and openai (Go, once; E2E=pytest's words)
+	$(PY) -m tests.dev_suite $(E2E)
+
+e2e: $(READY) ## e2e-dev, then the suite on a real cluster that comes and goes with it (KEEP=1: stays; KIND=1: on kind; E2E=)
+	$(if $(KIND)$(E2E),,$(PY) -m tests.dev_suite)
 	$(PY) -m tests.cluster.e2e $(if $(KEEP),--keep) $(if $(KIND),--kind) $(E2E)
 
 campaign-kill-nine: $(READY) ## kill -9 cluster-up at ROUNDS random moments (10): the next one works, cluster-down leaves nothing
