@@ -13,11 +13,13 @@ class Answering(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        self._note()
         if self.path.startswith("/slow/"):
             time.sleep(float(self.path.removeprefix("/slow/")))
         self._say(f"{os.environ.get('ANSWER', 'hello')}\n")
 
     def do_POST(self) -> None:
+        self._note()
         left = length = int(self.headers.get("Content-Length") or 0)
         kept = b""
         while left and (piece := self.rfile.read(min(left, 1 << 16))):
@@ -25,10 +27,12 @@ class Answering(BaseHTTPRequestHandler):
             kept = (kept + piece)[:64]
         self._say(f"{length - left} bytes that begin with {kept[:8].hex()}\n")
 
-    def _say(self, text: str) -> None:
+    def _note(self) -> None:
         event = self.headers.get("ce-type")
         told = f" event {event} {self.headers['ce-id']}" if event else ""
         print(f"{self.command} {self.path}{told}", flush=True)
+
+    def _say(self, text: str) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

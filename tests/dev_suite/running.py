@@ -123,9 +123,12 @@ class Started:
             raise RuntimeError(f"it ended with {code}: {self.running.printed}")
         return "Ctrl-C" in self.running.printed
 
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
     def interrupt(self) -> int:
         """As Ctrl-C does; its exit code."""
-        self._process.send_signal(signal.SIGINT)
+        self.send(signal.SIGINT)
         return self._process.wait(ENDS_WITHIN_S)
 
     def kill(self) -> None:
