@@ -10,7 +10,8 @@ from knative_mig.dev.api.server import ApiServer
 from knative_mig.dev.eventing import webhook
 from knative_mig.dev.eventing.eventing import Eventing
 from knative_mig.dev.loop import Loop
-from tests.dev.conftest import Client, SaidLogs
+from tests.dev.client import Client
+from tests.dev.conftest import SaidLogs
 from tests.rigs.eventing import PATIENCE_S, Subscriber, post_event
 
 

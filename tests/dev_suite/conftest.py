@@ -27,6 +27,15 @@ QUICK = ("--image", "none", "--cmd", PYTHON, "--arg", str(ANSWERING), "--scale-w
 TINY = ("--image", "dev.local/tiny-llm", "--scale-window", "6s")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits longest begins first, so that no worker is alone with it in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: waits for functions to go to zero, so it begins first")
+
+
 def pytest_sessionstart() -> None:
     """One line where the clients are not built, instead of a failure for each test."""
     missing = [name for name in binaries.COMPONENT_OF if binaries.found(name) is None]

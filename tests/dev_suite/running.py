@@ -157,3 +157,18 @@ def started(log: Path, *options: str) -> Iterator[Started]:
                 dev.interrupt()
             finally:
                 dev.kill()
+
+
+def refused(*options: str) -> str:
+    """What one says that does not start, because of what it is told: its exit code is 2."""
+    done = subprocess.run(
+        [*COMMAND, *options],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, f"{done.returncode}: {done.stdout}{done.stderr}"
+    return done.stderr

@@ -4,7 +4,6 @@ import http.client
 import json
 import re
 import socket
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tests.cluster.function import Function, ask
 from tests.cluster.waits import eventually
 from tests.dev.client import Client
 from tests.dev_suite.conftest import QUICK
-from tests.dev_suite.running import COMMAND, ROOT, RunningDev
+from tests.dev_suite.running import RunningDev, refused
 
 Handle = Callable[[str], Function]
 _GB = 1 << 30
@@ -138,12 +137,9 @@ def test_what_is_no_json_is_told(dev: RunningDev, curl: Callable[..., str], name
 def test_a_port_that_is_taken_is_told_at_once(dev: RunningDev, option: str) -> None:
     taken = str(dev.port)
     ports = {"--port": "0", "--api-port": "0", option: taken}
-    done = subprocess.run(
-        [*COMMAND, *(word for each in ports.items() for word in each)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [f"port {taken} is taken: {option} says another one, 0 takes any"]
+    assert refused(*(word for each in ports.items() for word in each)).splitlines() == [
+        f"port {taken} is taken: {option} says another one, 0 takes any"
+    ]
 
 
 def _most_memory(dev: RunningDev) -> int:

@@ -55,9 +55,8 @@ def test_what_is_printed_is_what_works(tmp_path: Path, has_kn: bool) -> None:  #
 
 def _of_readme() -> str:
     """The first thing that it says to type."""
-    [section] = re.findall(
-        r"^## The first minute\n(.*?)^## ", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
-    )
+    readme = (ROOT / "README.md").read_text()
+    [section] = re.findall(r"^## The first minute\n(.*?)^## ", readme, re.DOTALL | re.MULTILINE)
     [commands] = re.findall(r"^```\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
     return str(commands)
 

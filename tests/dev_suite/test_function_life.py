@@ -4,8 +4,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.cluster.api import AUTOSCALER, DEPLOYMENT, POD, REVISION, SERVERLESS_SERVICE, SERVICE, Api
 from tests.cluster.function import Function
+from tests.cluster.slices import GpuNodeView
 from tests.cluster.waits import eventually, until_all
 from tests.dev.client import Client
 from tests.dev_suite.conftest import QUICK, TINY
@@ -54,9 +57,12 @@ def test_a_deletion_leaves_nothing(kn: Client, handle: Handle, api: Api, dev: Ru
     assert hello.ask().status == 404
     assert "No services found" in kn("service", "list")
     assert not _processes_of_pod(uid)
+    slices = [each for name in ("node-1", "node-2") for each in GpuNodeView(name, api).slices()]
+    assert not [each for each in slices if pod["metadata"]["name"] in each.holders]
     assert not [path for path in dev.folder.rglob("*") if uid in str(path) or namespace in str(path)]
 
 
+@pytest.mark.long
 def test_a_function_goes_to_zero_and_a_request_brings_it_back(
     kn: Client, handle: Handle, curl: Curl, kubectl: Client
 ) -> None:

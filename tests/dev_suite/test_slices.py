@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.cluster.api import Api
 from tests.cluster.function import Function
 from tests.cluster.slices import GpuNodeView
@@ -13,6 +15,7 @@ from tests.dev_suite.conftest import QUICK
 _NODE, _PARTS, _WHOLE = "node-2", ("2g.20gb", "3g.40gb"), "7g.80gb"
 
 
+@pytest.mark.long
 def test_idle_fragments_are_merged_for_a_function_that_needs_the_whole_gpu(
     kn: Client, kubectl: Client, handle: Callable[[str], Function], api: Api
 ) -> None:

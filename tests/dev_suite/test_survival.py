@@ -14,15 +14,12 @@ from typing import Final
 
 import pytest
 
-from tests.cluster.api import Api
-from tests.cluster.function import Function
 from tests.cluster.load import Load
 from tests.cluster.waits import eventually
-from tests.dev.client import Client
-from tests.dev_suite.conftest import QUICK, client
+from tests.dev_suite.conftest import QUICK
+from tests.dev_suite.own import OPTIONS, client_of, function_of
 from tests.dev_suite.running import Started, processes_of, started
 
-_OPTIONS: Final = ("--gpus", "1xA100-40GB", "--speed", "10", "--port", "0", "--api-port", "0")
 _SLICE: Final = ("--limit", "nvidia.com/mig-1g.5gb=1")
 _PARTS: Final = {
     "planner": "reconfigurer.planner",
@@ -34,24 +31,14 @@ _PARTS: Final = {
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Started]:
-    with started(tmp_path / "dev.log", *_OPTIONS) as dev:
+    with started(tmp_path / "dev.log", *OPTIONS) as dev:
         yield dev
 
 
-def _clients(dev: Started, home: Path) -> tuple[Client, Client]:
-    return client("kn", dev.running, home, "default"), client("kubectl", dev.running, home, "default")
-
-
-def _function(dev: Started, name: str) -> Function:
-    running = dev.running
-    api = Api.of_kubeconfig(running.kubeconfig)
-    return Function(name=name, namespace="default", api=api, gateway=running.gateway, domain="localhost")
-
-
 def test_a_part_that_is_killed_is_started_again_and_nobody_who_is_served_hears_of_it(own: Started, home: Path) -> None:
-    kn, _ = _clients(own, home)
+    kn = client_of(own, "kn", home)
     kn("service", "create", "steady", *QUICK, *_SLICE, "--scale-min", "1")
-    load = Load(_function(own, "steady"))
+    load = Load(function_of(own, "steady"))
     load.start(1)
     try:
         for part, module in _PARTS.items():
@@ -67,7 +54,7 @@ def test_a_part_that_is_killed_is_started_again_and_nobody_who_is_served_hears_o
                 lambda name=name: kn.run("service", "apply", name, *QUICK, *_SLICE),  # type: ignore[misc]
                 lambda done: done.returncode == 0,
             )
-            assert _function(own, name).ask().text == "hello\n"
+            assert function_of(own, name).ask().text == "hello\n"
     finally:
         load.end()
     assert not load.failed
@@ -75,9 +62,9 @@ def test_a_part_that_is_killed_is_started_again_and_nobody_who_is_served_hears_o
 
 
 def test_a_replica_that_is_killed_is_started_again(own: Started, home: Path) -> None:
-    kn, kubectl = _clients(own, home)
+    kn, kubectl = client_of(own, "kn", home), client_of(own, "kubectl", home)
     kn("service", "create", "hello", *QUICK, *_SLICE, "--scale-min", "1")
-    hello = _function(own, "hello")
+    hello = function_of(own, "hello")
     [pod] = hello.pods()
     for process in _of_pod(own, pod["metadata"]["uid"]):
         os.kill(process, signal.SIGKILL)
@@ -94,15 +81,15 @@ def test_a_replica_that_is_killed_is_started_again(own: Started, home: Path) -> 
 def test_a_dev_that_is_killed_leaves_no_process_and_the_next_one_no_file(
     own: Started, home: Path, tmp_path: Path
 ) -> None:
-    kn, _ = _clients(own, home)
+    kn = client_of(own, "kn", home)
     kn("service", "create", "hello", *QUICK, *_SLICE, "--scale-min", "1")
     assert any("answering" in command for command in own.running.processes().values())
     ports = ("--port", str(own.running.port), "--api-port", own.running.api.rpartition(":")[2])
     own.kill()
     eventually("its processes have gone", lambda: processes_of(own.folder), lambda left: not left)
-    with started(tmp_path / "next.log", *_OPTIONS, *ports) as following:
+    with started(tmp_path / "next.log", *OPTIONS, *ports) as following:
         assert not own.folder.exists()
-        kn, _ = _clients(following, home)
+        kn = client_of(following, "kn", home)
         kn("service", "create", "hello", *QUICK, *_SLICE)
 
         # Its user ends it, and who is being served gets the rest.
@@ -117,7 +104,7 @@ def test_a_dev_that_is_killed_leaves_no_process_and_the_next_one_no_file(
 
 
 def test_ctrl_c_twice_waits_for_nobody(own: Started, home: Path) -> None:
-    kn, _ = _clients(own, home)
+    kn = client_of(own, "kn", home)
     kn("service", "create", "hello", *QUICK, "--timeout", "500")
     asking = threading.Thread(target=_slow, args=(own, "hello", "300"))
     asking.start()
