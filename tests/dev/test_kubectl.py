@@ -326,6 +326,12 @@ def test_many_at_once(kubectl: Client) -> None:
     assert "No resources found" in kubectl.run("get", "configmaps").stderr
 
 
+def test_kubectl_understands_that_something_is_not_served(kubectl: Client) -> None:
+    kubectl("run", "alone", "--image", "x")
+    assert "ephemeral containers are disabled" in kubectl.fails("debug", "alone", "--image", "x")
+    kubectl("delete", "pod", "alone", "--now")
+
+
 def test_a_custom_kind_is_served_as_soon_as_it_is_defined(kubectl: Client) -> None:
     definition = """
 apiVersion: apiextensions.k8s.io/v1

@@ -161,4 +161,4 @@ def internal(why: str) -> Refusal:
 
 def no_such_path(method: str, path: str) -> Refusal:
     message = f"the server could not find the requested resource: {method} {path}"
-    return Refusal(404, "NotFound", message)
+    return Refusal(404, "NotFound", message, details={})  # which clients look into without a look whether it is there
