@@ -103,13 +103,13 @@ def test_a_dev_that_is_killed_leaves_no_process_and_the_next_one_no_file(
         following.leaves_nothing()
 
 
-def test_ctrl_c_twice_waits_for_nobody(own: Started, home: Path) -> None:
+def test_a_terminal_that_is_closed_ends_it_and_who_says_so_once_more_waits_for_nobody(own: Started, home: Path) -> None:
     kn = client_of(own, "kn", home)
     kn("service", "create", "hello", *QUICK, "--timeout", "500")
     asking = threading.Thread(target=_slow, args=(own, "hello", "300"))
     asking.start()
     eventually("it is served", lambda: "GET /slow/300" in _pod_logs(own))
-    own.send(signal.SIGINT)
+    own.send(signal.SIGHUP)
     eventually("it says so", lambda: "ending" in own.running.printed)
     assert not own.ended
     assert own.interrupt() == 0

@@ -177,7 +177,7 @@ def bound(port: int, option: str) -> socket.socket:
 
 
 def run(settings: DevSettings) -> int:
-    """Until SIGINT or SIGTERM, or until a thread fails; the exit code. BadInput, NotReadyInTime."""
+    """Until it is told to end, also by its terminal's end, or a thread fails; the exit code. BadInput, NotReadyInTime."""
     dev = Dev(settings, _say)
     told = 0
 
@@ -188,8 +188,9 @@ def run(settings: DevSettings) -> int:
         if told > 1:
             dev.hurry()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, hear)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, hear)
     logging.basicConfig(
         filename=dev.folders.logs / "dev.log",
         level=logging.INFO,
