@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -63,7 +64,7 @@ func main() {
 	if code, err := strconv.Atoi(os.Getenv("FAIL_START")); err == nil {
 		os.Exit(code)
 	}
-	port := os.Getenv("PORT")
+	host, port := os.Getenv("HOST"), os.Getenv("PORT") // all addresses, unless it is told one
 	if port == "" {
 		port = "8080"
 	}
@@ -75,7 +76,7 @@ func main() {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // what queue-proxy speaks to a port named h2c
-	server := &http.Server{Addr: ":" + port, Protocols: protocols}
+	server := &http.Server{Addr: net.JoinHostPort(host, port), Protocols: protocols}
 	fmt.Println("listening on", port)
 	fmt.Println(server.ListenAndServe())
 	os.Exit(1)
