@@ -7,7 +7,7 @@ after it was written. A log's times are the container runtime's; all nodes and t
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +20,7 @@ from tests.cluster.system import PLANNER_NAMESPACE
 from tests.cluster.waits import NotSeenError, eventually, is_true, recorded
 from tests.scenarios.stage import Timeline
 
+Sent = tuple[float, str, str]  # when the sink had taken it, the event's subject, its id
 _LATE_S: Final = 2.0  # well before a function that nobody asks any more is at zero
 _SENT = re.compile(r"^(\S+) .*: Sent: '(\S+) (\S+)'$")
 
@@ -78,8 +79,7 @@ class Observation:
             elif each.state == "Idle" and each.uuid in self.busy_slices:
                 self.reach("freed", arrived)
 
-    def sent(self, sent: Sequence[tuple[float, str, str]]) -> None:
-        """What the pending source sent, as `_events_sent` reads it."""
+    def sent(self, sent: Sequence[Sent]) -> None:
         subject = f"{self.function.namespace}/{self.function.revision}"
         events = self.timeline.events
         for at, of, event in sent:
@@ -90,8 +90,13 @@ class Observation:
 
 
 @contextmanager
-def observed(seen: Sequence[Observation], nodes: Sequence[GpuNodeView], api: Api) -> Iterator[None]:
-    """All of them by the same two watches, however many functions of a namespace start at once."""
+def observed(
+    seen: Sequence[Observation], nodes: Sequence[GpuNodeView], api: Api, sent: Callable[[int], Iterable[Sent]]
+) -> Iterator[None]:
+    """All of them by the same two watches, however many functions of a namespace start at once.
+
+    `sent`: what the pending source has sent in the last seconds.
+    """
     [namespace] = {each.function.namespace for each in seen}
     pods = frozenset(pod["metadata"]["uid"] for pod in api.items(POD, namespace))
     items = {node.name: node.object for node in nodes}
@@ -119,9 +124,9 @@ def observed(seen: Sequence[Observation], nodes: Sequence[GpuNodeView], api: Api
             each.timeline.reached["request"] = 0.0
         yield
         _see_who_started(seen)
-    sent = [*_events_sent(api, int(time.time() - wall) + 2)]
+    events = [*sent(int(time.time() - wall) + 2)]
     for each in seen:
-        each.sent(sent)
+        each.sent(events)
 
 
 def _see_who_started(seen: Sequence[Observation]) -> None:
@@ -165,8 +170,8 @@ def has_ended(pod: Object) -> bool:
     return bool(containers) and all("terminated" in each["state"] for each in containers)
 
 
-def _events_sent(api: Api, seconds: int) -> Iterator[tuple[float, str, str]]:
-    """(when the sink had taken it, subject, id) of the last seconds, as far as the pods that are there now tell."""
+def events_sent(api: Api, seconds: int) -> Iterator[Sent]:
+    """As far as the pods that are there now tell."""
     for pod in api.items(POD, PLANNER_NAMESPACE, labelSelector="app.kubernetes.io/component=source"):
         with suppress(RefusedError):  # it has not started, or is gone
             path = f"{POD.path(PLANNER_NAMESPACE, pod['metadata']['name'])}/log?timestamps=true&sinceSeconds={seconds}"

@@ -3,7 +3,7 @@
 import http.client
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from tests.cluster.api import POD, REVISION, SERVICE, Api, Object, RefusedError
 from tests.cluster.function import Answer as HttpAnswer
 from tests.cluster.function import Function
 from tests.cluster.kn import Kn
-from tests.cluster.observed import Observation, Presence, has_ended, observed
+from tests.cluster.observed import Observation, Presence, Sent, has_ended, observed
 from tests.cluster.slices import EVENT, SLICE_CONDITION, GpuNodeView
 from tests.cluster.testbed.system_images import FUNCTION_IMAGE
 from tests.cluster.waits import PATIENCE_SECONDS, eventually, recorded, until_all, until_gone
@@ -50,6 +50,7 @@ class Player:
     nodes: Sequence[GpuNodeView]
     slices: Callable[[], list[SliceSeen]]  # of those nodes, with GPUs numbered
     told: Callable[[str], None]
+    sent: Callable[[int], Iterable[Sent]]
     observation: Observation | None = None
 
     @property
@@ -236,7 +237,7 @@ def timed(players: Sequence[Player]) -> Iterator[list[Timeline]]:
         assert player.wish.profile
         player.observation = Observation(player.function, player.wish.profile, Timeline(what=player.name))
         seen.append(player.observation)
-    with observed(seen, players[0].nodes, players[0].api):
+    with observed(seen, players[0].nodes, players[0].api, players[0].sent):
         yield [each.timeline for each in seen]
     for player in players:
         player.observation = None

@@ -268,8 +268,12 @@ def _one_pod(api: Api, namespace: str, accept: Callable[[Object], bool]) -> Obje
 
 def metric(api: Api, pod: Object, name: str, **labels: str) -> float:
     """The sum of a metric's samples that have these labels, as the pod serves it."""
-    address = pod["status"]["podIP"]
-    with urllib.request.urlopen(f"http://{address}:{OPS_PORT}/metrics", timeout=20) as answer:
+    return metric_at(f"{pod['status']['podIP']}:{OPS_PORT}", name, **labels)
+
+
+def metric_at(address: str, name: str, **labels: str) -> float:
+    """The same, as who listens there serves it."""
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=20) as answer:
         text = answer.read().decode()
     wanted = [f'{key}="{value}"' for key, value in labels.items()]
     values = [

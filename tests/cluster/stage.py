@@ -1,26 +1,24 @@
-"""The stage of tests/scenarios on the real cluster: functions by the real kn, GPUs that are simulated, all else real.
+"""The stage of tests/scenarios behind a Kubernetes API: functions by the real kn, GPUs that are simulated.
 
-Made by the `stage` fixture of test_scenarios.py. A stage that has one node keeps its functions on that node, so that
-scenarios on different nodes are played side by side.
+Made by the `stage` fixtures of test_scenarios.py, here on the real cluster, and of tests/dev_suite on `knative-mig
+dev`: what the two do in different ways is `Gpus` and `Steering`. A stage that has one node of several keeps its
+functions on that node, so that scenarios on different nodes are played side by side.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from knative_mig.core.events import PENDING
-from knative_mig.core.inventory import GpuUuid
-from tests.cluster.api import REVISION, Api, Kind
+from tests.cluster.api import REVISION, Api, Kind, Object
 from tests.cluster.brokers import Broker
-from tests.cluster.driver import Cluster
 from tests.cluster.function import Function
 from tests.cluster.kn import Kn
+from tests.cluster.observed import Sent
 from tests.cluster.player import Player, timed
-from tests.cluster.simulation import controls, instance_number
-from tests.cluster.slices import GPU_NODE, GpuNodeView, Slice, agent_pod, metric, slices_of
-from tests.cluster.steering import Steering
+from tests.cluster.slices import GPU_NODE, GpuNodeView, Slice, slices_of
 from tests.cluster.waits import PATIENCE_SECONDS, eventually, is_true, until
 from tests.scenarios import stage as scenarios
 from tests.scenarios.stage import Listener, SliceSeen, Timeline, Wish
@@ -31,14 +29,43 @@ _AT_ONCE: Final = 4  # a kn is a process, on a machine of two cores
 QUOTA: Final = Kind("v1", "resourcequotas")
 
 
+class Gpus(Protocol):
+    def calls(self, node: str, call: str) -> int:
+        """How often its agent has called the hardware so."""
+
+    def break_slice(self, node: str, gpu: str, uuid: str, xid: int) -> None: ...
+
+
+class Steering(Protocol):
+    """Of the system itself; each does what the stage's method of the same name says."""
+
+    def resync(self, seconds: float) -> None: ...
+    def sources(self, count: int) -> AbstractContextManager[None]: ...
+    def kill_source(self) -> None: ...
+    def events_to(self, whom: Listener) -> AbstractContextManager[None]: ...
+    def tell(self, revision: Object, profile: str, identity: str, count: int) -> None: ...
+    def sent(self, seconds: int) -> Iterable[Sent]:
+        """By the pending source, in the last seconds."""
+
+    def broker_between(self) -> AbstractContextManager[None]: ...
+    def broker_away(self) -> AbstractContextManager[None]: ...
+    @property
+    def broker(self) -> Broker:
+        """The system's own, while it is between."""
+
+    def is_dead_letter(self, identity: str) -> bool: ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Stage:
-    cluster: Cluster
+    gateway: str
+    domain: str
     api: Api
     kn: Kn
     namespace: str
     nodes: Sequence[GpuNodeView]
     where: Sequence[str]  # words of kn's, that keep a function on these nodes
+    hardware: Gpus
     steering: Steering
     told: Callable[[str], None]
 
@@ -75,15 +102,12 @@ class Stage:
         return self._uuids[gpu]
 
     def changes(self) -> int:
-        name = "knative_mig_agent_hardware_calls_total"
-        agents = [agent_pod(self.api, node.name) for node in self.nodes]
-        return int(sum(metric(self.api, pod, name, call=call) for pod in agents for call in ("create", "destroy")))
+        return sum(self.hardware.calls(node.name, call) for node in self.nodes for call in ("create", "destroy"))
 
     def break_slice(self, place: SliceSeen, xid: int) -> None:
         uuid = self._uuids[place.gpu]
         [node] = [node for node in self.nodes if uuid in node.gpus]
-        instance = instance_number(self.cluster, node.name, place.uuid)
-        controls(self.cluster, node.name).raise_xid(GpuUuid(uuid), xid, gi_id=instance)
+        self.hardware.break_slice(node.name, uuid, place.uuid, xid)
 
     def wait_sound(self) -> None:
         for node in self.nodes:
@@ -98,12 +122,11 @@ class Stage:
 
     def cast(self, wish: Wish) -> Player:
         function = Function(
-            name=wish.name, namespace=self.namespace, api=self.api, gateway=self.cluster.gateway,
-            domain=self.cluster.domain,
-        )  # fmt: skip
+            name=wish.name, namespace=self.namespace, api=self.api, gateway=self.gateway, domain=self.domain
+        )
         return Player(
             wish=wish, function=function, api=self.api, kn=self.kn, where=self.where,
-            nodes=self.nodes, slices=self.slices, told=self.told,
+            nodes=self.nodes, slices=self.slices, told=self.told, sent=self.steering.sent,
         )  # fmt: skip
 
     def deploy(self, wish: Wish) -> Player:
@@ -147,7 +170,7 @@ class Stage:
     # ------------------------------------------------------------ the system
 
     def resync(self, seconds: float) -> None:
-        self.steering.planner(KNATIVE_MIG_RESYNC_S=f"{seconds:.0f}")
+        self.steering.resync(seconds)
 
     def sources(self, count: int) -> AbstractContextManager[None]:
         return self.steering.sources(count)
@@ -156,7 +179,7 @@ class Stage:
         self.steering.kill_source()
 
     def events_to(self, whom: Listener) -> AbstractContextManager[None]:
-        return self.steering.source(K_SINK=self.steering.address(whom))
+        return self.steering.events_to(whom)
 
     def broker_between(self) -> AbstractContextManager[None]:
         return self.steering.broker_between()

@@ -13,6 +13,7 @@ from knative_mig.core.events import PENDING
 from tests.cluster.api import BROKER, CORE_SERVICE, JSON_PATCH, POD, TRIGGER, Api, Kind, Object
 from tests.cluster.brokers import Broker
 from tests.cluster.function import ask
+from tests.cluster.observed import Sent, events_sent
 from tests.cluster.slices import GPU_NODE, LEASE, GpuNodeView, metric, planner_pods
 from tests.cluster.system import AGENT_NAMESPACE, CHECKOUT, PLANNER_NAMESPACE, STATE
 from tests.cluster.testbed.kubectl import Kubectl
@@ -25,6 +26,7 @@ _COMPONENT: Final = "app.kubernetes.io/component"
 _SECONDS: Final = 120.0
 _SYSTEMS_BROKER: Final = "knative-mig"
 _LEASE: Final = "knative-mig-planner"
+_RESYNC: Final = "KNATIVE_MIG_RESYNC_S"
 _BOUND: Final = ("source", "planner")  # by SinkBindings of the same names
 
 
@@ -34,10 +36,10 @@ class Steering:
     api: Api
     changed: set[str] = field(default_factory=set)  # of the planner's environment
 
-    def planner(self, **environment: str) -> None:
-        """From now on, until it is put back."""
-        self.changed.update(environment)
-        self._set("planner", [f"{key}={value}" for key, value in environment.items()])
+    def resync(self, seconds: float) -> None:
+        """Of the planner, from now on, until it is put back."""
+        self.changed.add(_RESYNC)
+        self._set("planner", [f"{_RESYNC}={seconds:.0f}"])
         self._led_anew()
 
     def put_back(self) -> None:
@@ -48,8 +50,8 @@ class Steering:
         self._led_anew()
 
     @contextmanager
-    def source(self, **environment: str) -> Iterator[None]:
-        with self._environment("source", environment):
+    def events_to(self, whom: Listener) -> Iterator[None]:
+        with self._environment("source", {"K_SINK": self._address(whom)}):
             yield
 
     @contextmanager
@@ -61,18 +63,16 @@ class Steering:
         finally:
             self._scale(1)
 
+    def sent(self, seconds: int) -> Iterator[Sent]:
+        return events_sent(self.api, seconds)
+
     def _led_anew(self) -> None:
         """Whoever was started leads, and has stamped every GpuNode: nothing that it sees is news to it any more.
 
         In between one of those that were replaced may have led, so that a newer stamp alone tells nothing.
         """
         eventually("one of those that were started leads", lambda: self._leader() in self._planners())
-        token = self.api.get(LEASE, _LEASE, PLANNER_NAMESPACE)["metadata"]["annotations"][FENCING]
-
-        def stamped(world: dict[str, Object]) -> bool:
-            return all(int(each["spec"].get("fencingToken", 0)) >= int(token) for each in world.values())
-
-        until_all(self.api, GPU_NODE, None, "the new leader's stamp is on every GpuNode", stamped)
+        stamped(self.api, fencing_token(self.api))
 
     def _leader(self) -> str:
         """Empty where nobody leads for the moment."""
@@ -87,7 +87,7 @@ class Steering:
             path = POD.path(PLANNER_NAMESPACE, pod["metadata"]["name"])
             self.api.call("DELETE", path, {"gracePeriodSeconds": 0})
 
-    def address(self, whom: Listener) -> str:
+    def _address(self, whom: Listener) -> str:
         if whom is Listener.NOBODY:
             return f"http://nobody.{PLANNER_NAMESPACE}.svc"
         standbys = eventually("one planner does not lead", self._standbys, lambda found: len(found) == 1)
@@ -101,21 +101,8 @@ class Steering:
 
     def tell(self, revision: Object, profile: str, identity: str, count: int) -> None:
         """The planner, what the pending source would."""
-        about = revision["metadata"]
-        headers = {
-            "Ce-Specversion": "1.0",
-            "Ce-Id": identity,
-            "Ce-Source": "/tests",
-            "Ce-Type": PENDING,
-            "Ce-Subject": f"{about['namespace']}/{about['name']}",
-            "Ce-Migprofile": profile,
-            "Ce-Count": str(count),
-            "Ce-Revisionuid": about["uid"],
-            "Content-Type": "application/json",
-        }
         planner = self.api.get(CORE_SERVICE, "planner", PLANNER_NAMESPACE)["spec"]["clusterIP"]
-        answer = ask(planner, planner, body="{}", headers=headers)
-        assert answer.status == 202, answer
+        tell(planner, revision, profile, identity, count)
 
     @contextmanager
     def broker_between(self) -> Iterator[None]:
@@ -222,3 +209,35 @@ class Steering:
             lambda world: all("deletionTimestamp" not in pod["metadata"] for pod in world.values()),
             labelSelector=f"{_COMPONENT}={deployment}",
         )  # fmt: skip
+
+
+def fencing_token(api: Api) -> int:
+    """Of whoever leads, or led last."""
+    return int(api.get(LEASE, _LEASE, PLANNER_NAMESPACE)["metadata"]["annotations"][FENCING])
+
+
+def stamped(api: Api, token: int) -> None:
+    """Waits until whoever leads by it has looked at every GpuNode."""
+
+    def everywhere(world: dict[str, Object]) -> bool:
+        return all(int(each["spec"].get("fencingToken", 0)) >= token for each in world.values())
+
+    until_all(api, GPU_NODE, None, "the new leader's stamp is on every GpuNode", everywhere)
+
+
+def tell(planner: str, revision: Object, profile: str, identity: str, count: int) -> None:
+    """A planner at this address, that the revision wants so many slices."""
+    about = revision["metadata"]
+    headers = {
+        "Ce-Specversion": "1.0",
+        "Ce-Id": identity,
+        "Ce-Source": "/tests",
+        "Ce-Type": PENDING,
+        "Ce-Subject": f"{about['namespace']}/{about['name']}",
+        "Ce-Migprofile": profile,
+        "Ce-Count": str(count),
+        "Ce-Revisionuid": about["uid"],
+        "Content-Type": "application/json",
+    }
+    answer = ask(planner, planner, body="{}", headers=headers)
+    assert answer.status == 202, answer

@@ -14,6 +14,7 @@ from tests.cluster.brokers import Broker
 from tests.cluster.driver import Cluster
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.kn import Kn
+from tests.cluster.simulation import Gpus
 from tests.cluster.slices import GpuNodeView, reset
 from tests.cluster.stage import Stage
 from tests.cluster.steering import Steering
@@ -65,8 +66,9 @@ def stage(
         nodes = [GpuNodeView(name, api) for name in names]
         reset(nodes)
         yield Stage(
-            cluster=cluster, api=api, kn=kn, namespace=namespace, nodes=nodes, where=where,
-            steering=steering, told=figures.timelines(record_property),
+            gateway=cluster.gateway, domain=cluster.domain, api=api, kn=kn, namespace=namespace,
+            nodes=nodes, where=where, hardware=Gpus(cluster, api), steering=steering,
+            told=figures.timelines(record_property),
         )  # fmt: skip
         _leave(api, namespace)
 
