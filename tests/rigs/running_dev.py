@@ -26,11 +26,13 @@ _FOLDER: Final = re.compile(r"export KUBECONFIG=(\S+)/kubeconfig")
 
 
 class RunningDev:
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, **variables: str) -> None:
+        """`variables`: of its environment, and so of its processes."""
         command = [sys.executable, "-m", "knative_mig.cli.main", "dev", "--port", "0", "--api-port", "0", *options]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        )
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            env={**os.environ, **variables},
+        )  # fmt: skip
         self.lines: list[str] = []
         self._heard = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
