@@ -6,6 +6,7 @@ place until the story asks for what `dev` has: then the stopped one is killed, a
 """
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -83,11 +84,12 @@ class Steering:
         tell(_events_of(self._leader).removeprefix("http://"), revision, profile, identity, count)
 
     def sent(self, seconds: int) -> Iterator[Sent]:
-        """All that is in the logs: who asks knows when it began."""
+        since = time.time() - seconds
         for log in self.parts.logs.glob("*source*.log"):
             for line in log.read_text(errors="replace").splitlines():
-                if match := _SENT.match(line):
-                    yield datetime.fromisoformat(match[1]).timestamp(), match[2], match[3]
+                match = _SENT.match(line)
+                if match and (at := datetime.fromisoformat(match[1]).timestamp()) >= since:
+                    yield at, match[2], match[3]
 
     @contextmanager
     def broker_between(self) -> Iterator[None]:
