@@ -197,7 +197,8 @@ class Player:
     def why(self) -> str:
         """What `kubectl describe` shows of its Revision and its pods."""
         api, namespace, revision = self.api, self.function.namespace, self.function.revision
-        conditions = api.get(REVISION, revision, namespace)["status"].get("conditions", [])
+        status = api.get(REVISION, revision, namespace).get("status", {})  # it may just have been made
+        conditions = status.get("conditions", [])
         told = [
             f"{each['type']}={each['status']} {each.get('reason', '')} {each.get('message', '')}" for each in conditions
         ]

@@ -1,4 +1,4 @@
-"""The API server as a whole: its parts, the port, and the thread that collects garbage.
+"""The API server as a whole: its parts, the port, and the threads that collect garbage and count what quotas have.
 
 Made by `dev`'s process (and by tests), on whose event loop it runs. What it takes from others is handed in: who is
 asked before a write, who has the logs, the clock. `seed` says what is there from the start.
@@ -18,6 +18,7 @@ from knative_mig.dev.api.garbage import Collector
 from knative_mig.dev.api.kinds import BUILT_IN, Kinds
 from knative_mig.dev.api.openapi import Documents
 from knative_mig.dev.api.ports import Logs
+from knative_mig.dev.api.quotas import Usage
 from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.service import Service
 from knative_mig.dev.api.steps import World
@@ -52,6 +53,7 @@ class ApiServer:
         self._seed()
         self.watches = Watches(self.store, now)
         self.collector = Collector(self.world)
+        self.usage = Usage(self.store)
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="api")
         self.service = Service(
             world=self.world,
@@ -61,7 +63,10 @@ class ApiServer:
             workers=self._workers,
         )
         self._http = HttpServer(self.service.answer, service.of_http, Bounds(largest_body=LARGEST_BODY))
-        self._collecting = threading.Thread(target=self.collector.run, name="garbage collector", daemon=True)
+        self._beside = (
+            threading.Thread(target=self.collector.run, name="garbage collector", daemon=True),
+            threading.Thread(target=self.usage.run, name="quotas", daemon=True),
+        )
         self.port = 0
 
     @property
@@ -71,14 +76,17 @@ class ApiServer:
     async def start(self, port: int = 0, *, bound: socket.socket | None = None) -> None:
         """On `bound`, where it is given. OSError: the port is taken."""
         self.port = await (self._http.listen_on(bound) if bound is not None else self._http.listen(HOST, port))
-        self._collecting.start()
+        for each in self._beside:
+            each.start()
 
     async def stop(self, drain_s: float = 1.0) -> None:
         self.watches.end()
         await self._http.close(drain_s)
-        if self._collecting.is_alive():
-            self.collector.stop()
-            self._collecting.join()
+        self.collector.stop()
+        self.usage.stop()
+        for each in self._beside:
+            if each.is_alive():
+                each.join()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def put(self, body: dict[str, Any]) -> None:

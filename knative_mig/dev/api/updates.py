@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from knative_mig.dev.api import defaults, managed_fields, refusals
+from knative_mig.dev.api import defaults, managed_fields, quotas, refusals
 from knative_mig.dev.api.field_sets import NONE, difference
 from knative_mig.dev.api.kinds import Kind
 from knative_mig.dev.api.managed_fields import Entries, Manager
@@ -73,14 +73,17 @@ def insert(work: Work, body: Object, by: Manager, entries: Entries | None = None
         entries = managed_fields.after_update(entries, by, wrote, NONE, at=work.at)
     body["metadata"]["managedFields"] = managed_fields.written(entries)
     _refuse_giants(body)
-    if asked.is_dry:
-        if world.store.read(asked.key) is not None:
-            raise refusals.already_exists(kind, asked.name)
-        return Written(body=body, code=201, warnings=tuple(work.warnings))
-    try:
-        stored = world.store.put(asked.key, body, over=0)
-    except Outdated:
-        raise refusals.already_exists(kind, asked.name) from None
+    with world.store.held():
+        if kind.place == quotas.PODS:
+            quotas.refuse_beyond(world.store, kind, body)
+        if asked.is_dry:
+            if world.store.read(asked.key) is not None:
+                raise refusals.already_exists(kind, asked.name)
+            return Written(body=body, code=201, warnings=tuple(work.warnings))
+        try:
+            stored = world.store.put(asked.key, body, over=0)
+        except Outdated:
+            raise refusals.already_exists(kind, asked.name) from None
     return Written(body=stored.body, code=201, warnings=tuple(work.warnings))
 
 
