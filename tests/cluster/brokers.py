@@ -15,6 +15,7 @@ class Broker:
     api: Api
     namespace: str
     name: str = "default"
+    ingress: str = ""  # its address, where it is not that of a cluster's Service
 
     def make(self) -> "Broker":
         self.api.create(BROKER, {"metadata": {"name": self.name}, **_of(BROKER.group, "Broker")}, self.namespace)
@@ -34,7 +35,7 @@ class Broker:
 
     def publish(self, event: str, identity: str, attributes: Mapping[str, str] | None = None) -> int:
         """The status that it answers."""
-        ingress = self.api.get(CORE_SERVICE, "broker-ingress", "knative-eventing")["spec"]["clusterIP"]
+        ingress = self.ingress or self.api.get(CORE_SERVICE, "broker-ingress", "knative-eventing")["spec"]["clusterIP"]
         headers = {"Ce-Specversion": "1.0", "Ce-Id": identity, "Ce-Source": "/tests", "Ce-Type": event}
         headers |= {"Content-Type": "application/json", **(attributes or {})}
         return ask(ingress, ingress, f"/{self.namespace}/{self.name}", body='{"n": 1}', headers=headers).status

@@ -19,6 +19,8 @@ from tests.cluster.kn import Kn
 from tests.cluster.observed import Sent
 from tests.cluster.player import Player, timed
 from tests.cluster.slices import GPU_NODE, GpuNodeView, Slice, slices_of
+from tests.cluster.steering import SYSTEMS_BROKER
+from tests.cluster.system import PLANNER_NAMESPACE
 from tests.cluster.waits import PATIENCE_SECONDS, eventually, is_true, until
 from tests.scenarios import stage as scenarios
 from tests.scenarios.stage import Listener, SliceSeen, Timeline, Wish
@@ -49,9 +51,7 @@ class Steering(Protocol):
 
     def broker_between(self) -> AbstractContextManager[None]: ...
     def broker_away(self) -> AbstractContextManager[None]: ...
-    @property
-    def broker(self) -> Broker:
-        """The system's own, while it is between."""
+    def broker(self, namespace: str, name: str = "default") -> Broker: ...
 
     def is_dead_letter(self, identity: str) -> bool: ...
 
@@ -194,7 +194,7 @@ class Stage:
 
     @contextmanager
     def outcomes_to(self, player: scenarios.Player, kind: str) -> Iterator[None]:
-        broker = self.steering.broker
+        broker = self.steering.broker(PLANNER_NAMESPACE, SYSTEMS_BROKER)
         try:
             broker.subscribe(player.name, kind, of=self.namespace)
             yield
@@ -202,7 +202,8 @@ class Stage:
             broker.unsubscribe(player.name)
 
     def tell_nonsense(self, identity: str) -> int:
-        return self.steering.broker.publish(PENDING, identity, {"Ce-Subject": f"{self.namespace}/nobody-00001"})
+        broker = self.steering.broker(PLANNER_NAMESPACE, SYSTEMS_BROKER)
+        return broker.publish(PENDING, identity, {"Ce-Subject": f"{self.namespace}/nobody-00001"})
 
     def is_dead_letter(self, identity: str) -> bool:
         return self.steering.is_dead_letter(identity)
@@ -210,10 +211,10 @@ class Stage:
     # ------------------------------------------------------------ events of others
 
     def subscribe(self, player: scenarios.Player, kind: str) -> None:
-        Broker(self.api, self.namespace).subscribe(player.name, kind)
+        self.steering.broker(self.namespace).subscribe(player.name, kind)
 
     def publish(self, kind: str, identity: str) -> int:
-        return Broker(self.api, self.namespace).publish(kind, identity)
+        return self.steering.broker(self.namespace).publish(kind, identity)
 
     def wait(self, what: str, look: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T:
         return eventually(what, look, seconds=seconds)

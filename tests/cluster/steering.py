@@ -24,7 +24,8 @@ SINK_BINDING: Final = Kind("sources.knative.dev/v1", "sinkbindings")
 DAEMON_SET: Final = Kind("apps/v1", "daemonsets")
 _COMPONENT: Final = "app.kubernetes.io/component"
 _SECONDS: Final = 120.0
-_SYSTEMS_BROKER: Final = "knative-mig"
+SYSTEMS_BROKER: Final = "knative-mig"
+DEAD_LETTERS: Final = "knative_mig_source_dead_letters_total"
 _LEASE: Final = "knative-mig-planner"
 _RESYNC: Final = "KNATIVE_MIG_RESYNC_S"
 _BOUND: Final = ("source", "planner")  # by SinkBindings of the same names
@@ -110,7 +111,7 @@ class Steering:
         overlay = ("--kustomize", str(CHECKOUT / "config" / "overlays" / "eventing"))
         try:
             self.kubectl("apply", "--server-side", *overlay)
-            ready = ((BROKER, _SYSTEMS_BROKER), (TRIGGER, "planner"), *((SINK_BINDING, name) for name in _BOUND))
+            ready = ((BROKER, SYSTEMS_BROKER), (TRIGGER, "planner"), *((SINK_BINDING, name) for name in _BOUND))
             for kind, name in ready:
                 until(self.api, kind.named(name, PLANNER_NAMESPACE), "is Ready", is_true)
             for deployment in _BOUND:
@@ -123,18 +124,15 @@ class Steering:
                 self._settled(deployment)
             self._led_anew()
 
-    @property
-    def broker(self) -> Broker:
-        """The system's own, while it is between."""
-        return Broker(self.api, PLANNER_NAMESPACE, _SYSTEMS_BROKER)
+    def broker(self, namespace: str, name: str = "default") -> Broker:
+        return Broker(self.api, namespace, name)
 
     def is_dead_letter(self, identity: str) -> bool:
         """Whether the pending source was given it, and counted and told it."""
         pods = self.api.items(POD, PLANNER_NAMESPACE, labelSelector=f"{_COMPONENT}=source")
         alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
         told = "".join(self.api.text(f"{POD.path(PLANNER_NAMESPACE, pod['metadata']['name'])}/log") for pod in alive)
-        counted = sum(metric(self.api, pod, "knative_mig_source_dead_letters_total") for pod in alive)
-        return bool(counted) and re.search(rf"A dead letter: .*\b{re.escape(identity)}\b", told) is not None
+        return counts_dead_letter(told, sum(metric(self.api, pod, DEAD_LETTERS) for pod in alive), identity)
 
     @contextmanager
     def broker_away(self) -> Iterator[None]:
@@ -209,6 +207,11 @@ class Steering:
             lambda world: all("deletionTimestamp" not in pod["metadata"] for pod in world.values()),
             labelSelector=f"{_COMPONENT}={deployment}",
         )  # fmt: skip
+
+
+def counts_dead_letter(log: str, counted: float, identity: str) -> bool:
+    """The pending source, one of that identity."""
+    return bool(counted) and re.search(rf"A dead letter: .*\b{re.escape(identity)}\b", log) is not None
 
 
 def fencing_token(api: Api) -> int:

@@ -8,21 +8,23 @@ place until the story asks for what `dev` has: then the stopped one is killed, a
 import re
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from knative_mig.adapters.sim_gpu.controls import SimulationControls
 from knative_mig.adapters.sim_gpu.state_file import FileStore
 from knative_mig.core.inventory import GpuUuid
-from tests.cluster.api import Api, Object
+from tests.cluster.api import BROKER, Api, Object
 from tests.cluster.brokers import Broker
 from tests.cluster.observed import Sent
 from tests.cluster.simulation import CALLS, instance_of
 from tests.cluster.slices import metric_at
-from tests.cluster.steering import fencing_token, stamped, tell
+from tests.cluster.steering import DEAD_LETTERS, SYSTEMS_BROKER, counts_dead_letter, fencing_token, stamped, tell
+from tests.cluster.system import PLANNER_NAMESPACE
 from tests.cluster.waits import eventually
 from tests.dev_suite.parts import Part, Parts, free_port
 from tests.scenarios.stage import Listener
@@ -91,22 +93,22 @@ class Steering:
                 if match and (at := datetime.fromisoformat(match[1]).timestamp()) >= since:
                     yield at, match[2], match[3]
 
-    @contextmanager
-    def broker_between(self) -> Iterator[None]:
-        raise NotImplementedError
-        yield
+    def broker_between(self) -> AbstractContextManager[None]:
+        """It always is."""
+        return nullcontext()
 
-    @contextmanager
-    def broker_away(self) -> Iterator[None]:
-        raise NotImplementedError
-        yield
+    def broker_away(self) -> AbstractContextManager[None]:
+        """For who sends."""
+        return self.events_to(Listener.NOBODY)
 
-    @property
-    def broker(self) -> Broker:
-        raise NotImplementedError
+    def broker(self, namespace: str, name: str = "default") -> Broker:
+        url = self.api.get(BROKER, SYSTEMS_BROKER, PLANNER_NAMESPACE)["status"]["address"]["url"]
+        return Broker(self.api, namespace, name, ingress=urlsplit(url).netloc)
 
     def is_dead_letter(self, identity: str) -> bool:
-        raise NotImplementedError
+        source = self.parts.one(_SOURCE)
+        told = (self.parts.logs / "source.log").read_text(errors="replace")
+        return counts_dead_letter(told, metric_at(source.ops, DEAD_LETTERS), identity)
 
     def end(self) -> None:
         """Nothing of it is left, nor stopped."""
@@ -131,11 +133,12 @@ class Steering:
             self._start(_SOURCE)
             return
         self._stop(_SOURCE)
+        if not sink and self._planner is not None:  # the Broker knows the other one
+            sink = _events_of(self._planner)
+        copy = self._stopped[_SOURCE].has(**({"sink": sink} if sink else {}))
         for _ in range(count):
-            changed = {"sink": sink or _events_of(self._leader), "ops_port": free_port()}
-            self._tells.enter_context(
-                self.parts.copied(self._stopped[_SOURCE].has(dead_letters_port=free_port(), **changed))
-            )
+            one = copy.has(ops_port=free_port(), dead_letters_port=free_port())
+            self._tells.enter_context(self.parts.copied(one))
 
     def _stop(self, module: str) -> None:
         if module not in self._stopped:

@@ -27,8 +27,9 @@ from tests.scenarios.scenario import Scenario
 
 _EVIDENCE: Final = Path("build/dev-suite/evidence")
 _LONGEST_S: Final = 500  # several waits of a minute and more, each of which says what it waited for
-_SCENARIOS: Final = tuple(
-    scenario for file in (merging, moving, breaking, limits, crowds, telling) for scenario in file.SCENARIOS
+_SCENARIOS: Final = sorted(
+    (scenario for file in (merging, moving, breaking, limits, crowds, telling) for scenario in file.SCENARIOS),
+    key=lambda scenario: -scenario.seconds,
 )
 
 
@@ -44,9 +45,11 @@ def dev(scenario: Scenario) -> Iterator[RunningDev]:
 
 
 @pytest.fixture
-def stage(dev: RunningDev, record_property: figures.Record) -> Iterator[Stage]:
+def stage(scenario: Scenario, dev: RunningDev, record_property: figures.Record) -> Iterator[Stage]:
     told = figures.timelines(record_property)
     with stage_on(dev, kn=_binary("kn", "kn"), function=_binary("own", "function"), told=told) as made:
+        if scenario.eventing:
+            made.steering.broker(made.namespace).make()
         yield made
 
 
