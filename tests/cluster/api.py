@@ -154,6 +154,12 @@ class Api:
         with self._answer("GET", path, None, "", timeout) as answer:
             return answer.read().decode(errors="replace")
 
+    def lines(self, path: str, *, seconds: float) -> Iterator[str]:
+        """Of a log that is followed: as they come, for as long as one comes within so many seconds."""
+        with self._answer("GET", path, None, "", seconds) as answer:
+            while line := answer.readline():
+                yield line.decode(errors="replace")
+
     def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
         return self.call("GET", kind.path(namespace, name))
 
