@@ -117,7 +117,7 @@ def concerned(kind: Kind, key: Key, body: Object | None, seen: Seen) -> Iterator
 def _beyond_owners(kind: Kind, key: Key, body: Object | None, seen: Seen) -> Iterator[Pass]:
     labels = objects.labels(body) if body is not None else {}
     if kind is REVISION and labels.get(SERVICE_LABEL):
-        # Before its Route: why a Revision failed is then said of the Service first, and that nothing is served after it.
+        # Before its Route: why a Revision failed is said of the Service first, then that nothing is served.
         yield Pass(Name.SERVICE, Key(key.namespace, labels[SERVICE_LABEL]))
     if kind is REVISION or kind is CONFIGURATION:
         for each in seen.all(ROUTE, key.namespace):

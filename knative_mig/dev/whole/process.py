@@ -177,7 +177,7 @@ def bound(port: int, option: str) -> socket.socket:
 
 
 def run(settings: DevSettings) -> int:
-    """Until it is told to end, also by its terminal's end, or a thread fails; the exit code. BadInput, NotReadyInTime."""
+    """Until it is told to end, by its terminal's end too, or a thread fails; an exit code. BadInput, NotReadyInTime."""
     dev = Dev(settings, _say)
     told = 0
 
