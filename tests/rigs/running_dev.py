@@ -88,12 +88,6 @@ class RunningDev:
         finally:
             connection.close()
 
-    def pid_of(self, part: str) -> int:
-        """Of one of its processes, by its module."""
-        found = [pid for pid, words in self._processes() if part in words and str(self.folder) in " ".join(words)]
-        assert found, part
-        return min(found)
-
     def processes(self) -> set[int]:
         """All that it started and that are still there: its folder is in what they were told, or around them."""
         return {pid for pid, words in self._processes() if any(str(self.folder) in word for word in words)}

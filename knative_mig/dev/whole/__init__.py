@@ -6,5 +6,5 @@ process ─► settings, fleet, folders      what is asked for, and where it lie
         ├► cluster                       the stand-ins, in this process: API, Serving, gateway, scheduler, kubelets
         │     objects, admission           what is there from the start, and who is asked before a write
         │     autoscaling, neighbours      what the stand-ins ask of each other
-        └► readiness, banner             when it is ready, and what is said then
+        └► readiness, banner, chaos      when it is ready, what is said then, and what is killed where that is asked for
 """
