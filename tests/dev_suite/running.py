@@ -22,6 +22,7 @@ ROOT: Final = Path(__file__).parents[2]
 # A busy machine takes long; how long it is to take is measured elsewhere.
 STARTS_WITHIN_S: Final = 90.0
 ENDS_WITHIN_S: Final = 60.0
+_FILES: Final = 1024  # that a process may have open, where nobody has set up a machine for more
 COMMAND: Final = (sys.executable, "-m", "knative_mig.cli.main", "dev")
 
 
@@ -101,7 +102,7 @@ class Started:
         self._began = time.monotonic()
         with log.open("wb") as file:
             self._process = subprocess.Popen(
-                [*COMMAND, *options],
+                ["sh", "-c", f'ulimit -S -n {_FILES}; exec "$@"', "sh", *COMMAND, *options],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=file,

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -178,6 +179,9 @@ def bound(port: int, option: str) -> socket.socket:
 
 def run(settings: DevSettings) -> int:
     """Until it is told to end, by its terminal's end too, or a thread fails; an exit code. BadInput, NotReadyInTime."""
+    # A request that is held is a file, and many a shell begins with 1,024 where it may have more.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     dev = Dev(settings, _say)
     told = 0
 
