@@ -1,6 +1,6 @@
 """The scenarios of tests/scenarios on `knative-mig dev`, each on one of its own, by the real kn.
 
-What a failed one leaves for a person is in build/dev-suite/evidence: logs of all processes, and the objects.
+What a failed one leaves for a person is in build/e2e-dev/scenarios: logs of all processes, and the objects.
 """
 
 import json
@@ -25,7 +25,7 @@ from tests.rigs.running_dev import RunningDev
 from tests.scenarios import breaking, crowds, limits, merging, moving, telling
 from tests.scenarios.scenario import Scenario
 
-_EVIDENCE: Final = Path("build/dev-suite/evidence")
+_EVIDENCE: Final = Path("build/e2e-dev/scenarios")
 _LONGEST_S: Final = 500  # several waits of a minute and more, each of which says what it waited for
 _SCENARIOS: Final = sorted(
     (scenario for file in (merging, moving, breaking, limits, crowds, telling) for scenario in file.SCENARIOS),
@@ -68,6 +68,7 @@ def _evidence(name: str, dev: RunningDev, stage: Stage) -> Iterator[None]:
         raise
 
 
+@pytest.mark.long
 @pytest.mark.timeout(_LONGEST_S, func_only=True)
 @pytest.mark.parametrize("scenario", [pytest.param(each, id=each.name) for each in _SCENARIOS])
 def test_scenario(scenario: Scenario, dev: RunningDev, stage: Stage) -> None:
