@@ -64,7 +64,7 @@ class Simulated:
     latency_s: Mapping[Call, float] = field(default_factory=dict)
     may_configure: bool = True
 
-    def open(self, only: OneGpu | None = None) -> GpuDriver:
+    def open(self, only: OneGpu | None = None) -> SimulatedGpus:
         store = open_store(self.spec, self.state)
         return SimulatedGpus(store, only=only, latency_s=self.latency_s, may_configure=self.may_configure)
 

@@ -69,6 +69,7 @@ class Snapshot:
     marks: Mapping[SliceId, Mark] = field(default_factory=dict)
     models: tuple[GpuModel, ...] = ()  # all that were ever read, one object each
     journal: Journalled = Journalled()
+    all_read: bool = False  # each GPU, but for those that are lost or hang: from then on slices are served
     processes_verified: bool = False  # a process known to be there was seen: an empty list of pids counts from then on
 
     def mark(self, slice_id: SliceId) -> Mark:
@@ -83,8 +84,13 @@ def anything(known: Snapshot, now: Snapshot) -> bool:
 
 
 def slices_or_kubelet(known: Snapshot, now: Snapshot) -> bool:
-    """What is there, what is remembered of it, and who holds it."""
-    return now.readings is not known.readings or now.marks is not known.marks or now.kubelet is not known.kubelet
+    """What is there, what is remembered of it, who holds it, and whether it may be served."""
+    return (
+        now.readings is not known.readings
+        or now.marks is not known.marks
+        or now.kubelet is not known.kubelet
+        or now.all_read is not known.all_read
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -215,6 +221,9 @@ class Board:
 
     def put_journal(self, journal: Journalled) -> None:
         self._change(lambda now: replace(now, journal=journal))
+
+    def put_all_read(self) -> None:
+        self._change(lambda now: replace(now, all_read=True))
 
     def put_processes_verified(self, *, verified: bool) -> None:
         self._change(lambda now: replace(now, processes_verified=verified))

@@ -44,19 +44,17 @@ class NodeLoop:
         metrics: AgentMetrics,
         *,
         clock: Callable[[], float],
-        may_serve: Callable[[Snapshot], bool],
         pods: Callable[[], Iterable[PodFacts] | None] = tuple,
     ) -> None:
-        """Without `plugins` the node's layout is static: it is read, nothing is served. `may_serve` holds back the
-        first devices until all GPUs have been read: with fewer than there are, running pods' devices would vanish.
-        `pods`: of this node, as the API server knows them; None until it has told.
+        """Without `plugins` the node's layout is static: it is read, nothing is served. The first devices are held back
+        until all GPUs have been read: with fewer than there are, running pods' devices would vanish. `pods`: of this
+        node, as the API server knows them; None until it has told.
         """
         self._board = board
         self._pod_resources = pod_resources
         self._plugins = plugins
         self._metrics = metrics
         self._clock = clock
-        self._may_serve = may_serve
         self._pods = pods
         self._view = KubeletView()
         self._completing = threading.Lock()
@@ -104,7 +102,7 @@ class NodeLoop:
         return max(self._due_at() - self._clock(), 0.0)
 
     def _serve(self, now: Snapshot) -> None:
-        if self._plugins is None or (self._served is None and not self._may_serve(now)):
+        if self._plugins is None or (self._served is None and not now.all_read):
             return
         devices = self._latest.of(now)
         if devices != self._served:

@@ -153,7 +153,6 @@ class Agent:
         self._naming = threading.Lock()
         self._named: dict[int, GpuUuid] = {}  # those that have said who they are, by the driver's index
         self._drivers: dict[GpuUuid, CountedGpus] = {}
-        self._all_read = threading.Event()
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self._metrics = AgentMetrics(registry)
@@ -187,7 +186,7 @@ class Agent:
             leaves=self._simulated.leaves if self._simulated else _nothing,
         )
         self._sockets = SliceSockets(release.release, settings.sockets_dir)
-        self._doors = SliceDoors(self.board, self._sockets.keep, may_close=self._may_serve)
+        self._doors = SliceDoors(self.board, self._sockets.keep)
         pod_resources = KubeletPodResources(settings.kubelet_dir / "pod-resources" / "kubelet.sock")
         self._desk = Desk(
             self.board,
@@ -215,7 +214,6 @@ class Agent:
             self._plugins,
             self._metrics,
             clock=self._clock,
-            may_serve=self._may_serve,
             pods=lambda: self.kube.pod_mirror.snapshot().values() if self.kube.pod_mirror.synced else None,
         )
 
@@ -233,7 +231,7 @@ class Agent:
             metrics=self._metrics,
             clock=self._clock,
             static=self._layout is Layout.STATIC,
-            all_read=self._all_read.is_set,
+            all_read=self._are_all_read,
             tell_deleted=self._sockets.tell_deleted,
         )
         self._node_status = NodeStatusLoop(
@@ -256,7 +254,7 @@ class Agent:
             clock=self._clock,
             wall=time.time,
             surroundings=self.surroundings,
-            all_read=self._all_read.is_set,
+            all_read=self._are_all_read,
             found=self._found_reported,
         )
         self._heartbeat = Heartbeat(
@@ -352,7 +350,7 @@ class Agent:
         while not stop.is_set() and not all(self._was_looked_at(index, seen) for index in range(count)):
             seen = self.board.wait(seen, NOTICE_STOP_WITHIN_S)
         self._desk.adopt()
-        self._all_read.set()
+        self.board.put_all_read()
         self.board.put_processes_verified(verified=self._processes.sees_the_host())
 
     def _was_looked_at(self, index: int, seen: Snapshot) -> bool:
@@ -366,6 +364,8 @@ class Agent:
         try:
             while not stop.is_set():
                 try:
+                    if isinstance(self._driver, Simulated):  # a file, which does not hang: it needs no worker
+                        return self._driver.open(NO_GPU).count()
                     return worker.count()
                 except GpuError as error:
                     if str(error) != said:
@@ -452,8 +452,8 @@ class Agent:
 
     # Probes
 
-    def _may_serve(self, _: Snapshot) -> bool:
-        return self._all_read.is_set()
+    def _are_all_read(self) -> bool:
+        return self.board.snapshot().all_read
 
     def _unhealthy(self) -> str:
         if why := self._threads.why_unhealthy():
@@ -464,7 +464,7 @@ class Agent:
     def _unready(self) -> str:
         if self._unhealthy():
             return self._unhealthy()
-        if not self._all_read.is_set():
+        if not self._are_all_read():
             return "the GPUs have not been read yet"
         if self.board.snapshot().kubelet is None:
             return "the kubelet does not answer"

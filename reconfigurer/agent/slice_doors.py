@@ -26,12 +26,9 @@ def slices_with_a_door(now: Snapshot) -> frozenset[SliceId]:
 
 
 class SliceDoors:
-    def __init__(
-        self, board: Board, keep: Callable[[Collection[SliceId]], None], *, may_close: Callable[[Snapshot], bool]
-    ) -> None:
+    def __init__(self, board: Board, keep: Callable[[Collection[SliceId]], None]) -> None:
         self._board = board
         self._keep = keep
-        self._may_close = may_close
         self._kept: frozenset[SliceId] | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -43,7 +40,7 @@ class SliceDoors:
 
     def step(self) -> None:
         now = self._board.snapshot()
-        if now.kubelet is None or not self._may_close(now):
+        if now.kubelet is None or not now.all_read:
             return
         wanted = slices_with_a_door(now)
         if wanted == self._kept:

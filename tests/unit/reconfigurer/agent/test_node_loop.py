@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from knative_mig.core.agent.readings import DeviceId, KubeletView
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.gpu_node import GpuHealth, GpuNodeStatus, GpuStatus, SliceState, SliceStatus
-from reconfigurer.agent.board import Board
+from reconfigurer.agent.board import Board, slices_or_kubelet
 from reconfigurer.agent.metrics import AgentMetrics
 from reconfigurer.agent.node_loop import AHEAD, AWAY_S, FAST_S, IMPATIENT_FOR_S, PATIENT_S, SLOW_S, SOON_S, NodeLoop
 from tests.rigs.agent_worlds import Clock, FakePlugins, FakePodResources, holder, profile, reading, slice_id, view
@@ -15,9 +15,11 @@ BIG = slice_id("A", "3g.20gb@4")
 
 
 class Rig:
-    def __init__(self, *, static: bool = False, ready: bool = True) -> None:
+    def __init__(self, *, static: bool = False, all_read: bool = True) -> None:
         self.board, self.clock, self.kubelet, self.plugins = Board(), Clock(), FakePodResources(), FakePlugins()
-        self.registry, self.ready = CollectorRegistry(), ready
+        self.registry = CollectorRegistry()
+        if all_read:
+            self.board.put_all_read()
         self.pods: list[PodFacts] | None = []
         self.loop = NodeLoop(
             self.board,
@@ -25,7 +27,6 @@ class Rig:
             None if static else self.plugins,
             AgentMetrics(self.registry),
             clock=self.clock,
-            may_serve=lambda _: self.ready,
             pods=lambda: self.pods,
         )
 
@@ -58,11 +59,13 @@ class Rig:
 
 
 def test_nothing_is_served_before_all_gpus_were_read() -> None:
-    rig = Rig(ready=False)
+    rig = Rig(all_read=False)
+    rig.board.put_reading(reading("A", "3g.20gb@4"))
     rig.step()
     assert rig.plugins.served == []
-    rig.ready = True
-    rig.board.put_reading(reading("A", "3g.20gb@4"))
+    known = rig.board.snapshot()
+    rig.board.put_all_read()
+    assert slices_or_kubelet(known, rig.board.snapshot())  # it does not wait until it is due
     rig.step()
     (served,) = rig.plugins.served
     assert [device.healthy for device in served[profile("3g.20gb")]] == [True]

@@ -13,9 +13,11 @@ BIG, SMALL = slice_id("A", "3g.20gb@4"), slice_id("A", "1g.5gb@0")
 
 
 class Rig:
-    def __init__(self) -> None:
-        self.board, self.kept, self.read, self.full = Board(), list[frozenset[SliceId]](), True, False
-        self.doors = SliceDoors(self.board, self.keep, may_close=lambda _: self.read)
+    def __init__(self, *, all_read: bool = True) -> None:
+        self.board, self.kept, self.full = Board(), list[frozenset[SliceId]](), False
+        if all_read:
+            self.board.put_all_read()
+        self.doors = SliceDoors(self.board, self.keep)
 
     def keep(self, slices: Collection[SliceId]) -> None:
         if self.full:
@@ -24,13 +26,12 @@ class Rig:
 
 
 def test_no_door_is_closed_before_the_kubelet_has_said_who_holds_what_and_all_gpus_were_read() -> None:
-    rig = Rig()
-    rig.read = False
+    rig = Rig(all_read=False)
     rig.doors.step()
     rig.board.put_kubelet(view("A", "3g.20gb@4 by d/chat"), 1.0)
     rig.doors.step()
     assert rig.kept == []
-    rig.read = True
+    rig.board.put_all_read()
     rig.doors.step()
     assert rig.kept == [{BIG}]
 
