@@ -14,24 +14,32 @@ from tests.cluster.testbed.progress import Progress
 from tests.cluster.testbed.versions import versions
 
 COMPONENT_OF: Final = {"kubectl": "kubernetes", "kn": "kn"}
+# Of a component with more commands than that: the others take minutes, and only the test cluster needs them.
+_PACKAGE_OF: Final = {"kubectl": "k8s.io/kubernetes/cmd/kubectl"}
 
 
 def found(name: str) -> Path | None:
-    """None: it is not built, or nobody can say for which Go."""
+    """Where the test cluster has it, or built alone. None: it is not built, or nobody can say for which Go."""
     component = versions().components[COMPONENT_OF[name]]
     try:
-        binary = located(Cache.from_environment(), component, go_version()).binary(name)
+        cache, go = Cache.from_environment(), go_version()
     except ClusterError:
         return None
-    return binary if binary.exists() else None
+    for only in ("", _PACKAGE_OF.get(name, "")):
+        binary = located(cache, component, go, only=only).binary(name)
+        if binary.exists():
+            return binary
+    return None
 
 
 def main() -> int:
     try:
         go = go_version()
         require_go(go, versions().go)
-        for name in COMPONENT_OF.values():
-            build(Cache.from_environment(), versions().components[name], go, Progress())
+        for name, component in COMPONENT_OF.items():
+            if found(name) is None:
+                only = _PACKAGE_OF.get(name, "")
+                build(Cache.from_environment(), versions().components[component], go, Progress(), only=only)
     except ClusterError as error:
         sys.stderr.write(f"clients: {error}\n")
         return error.exit_code

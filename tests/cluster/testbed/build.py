@@ -88,30 +88,36 @@ def require_go(found: str, wanted: str) -> None:
         )
 
 
-def located(cache: Cache, component: Component, go: str) -> Build:
-    return Build(component=component, folder=cache.builds / f"{component.name}-{build_key(component, go)}")
+def located(cache: Cache, component: Component, go: str, *, only: str = "") -> Build:
+    """`only`: the package of one of its commands, built without the others and without manifests."""
+    return Build(component=component, folder=cache.builds / f"{_named(component, only)}-{build_key(component, go)}")
 
 
-def build(cache: Cache, component: Component, go: str, progress: Progress) -> Build:
+def _named(component: Component, only: str) -> str:
+    return only.rpartition("/")[2] or component.name
+
+
+def build(cache: Cache, component: Component, go: str, progress: Progress, *, only: str = "") -> Build:
     """The build of a component, made now where the cache lacks it."""
-    finished = located(cache, component, go)
+    finished, name = located(cache, component, go, only=only), _named(component, only)
     if finished.folder.is_dir():
         finished.folder.touch()
         return finished
-    drop_unused(cache.builds, f"{component.name}-*", days=7)
+    drop_unused(cache.builds, f"{name}-*", days=7)
     require_agreement(component)
-    with scratch(cache.builds, component.name) as folder:
+    with scratch(cache.builds, name) as folder:
         half_done = Build(component=component, folder=folder / "build")
-        with progress.step(f"build {component.name} {component.version}", announce=True):
-            _compile(component, half_done)
-        _copy_manifests(component, half_done)
+        with progress.step(f"build {name} {component.version}", announce=True):
+            _compile(component, half_done, only or "tool")
+        if not only:
+            _copy_manifests(component, half_done)
         publish(half_done.folder, finished.folder)
     return finished
 
 
-def _compile(component: Component, target: Build) -> None:
+def _compile(component: Component, target: Build, packages: str) -> None:
     target.bin.mkdir(parents=True)
-    argv = ["go", "build", "-trimpath", "-ldflags", _linker_flags(component), "-o", f"{target.bin}/", "tool"]
+    argv = ["go", "build", "-trimpath", "-ldflags", _linker_flags(component), "-o", f"{target.bin}/", packages]
     try:
         run(argv, cwd=component.folder, env=GO_ENVIRONMENT, timeout=1800)
     except CommandError as error:
