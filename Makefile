@@ -47,6 +47,7 @@ bench: $(READY) ## every benchmark, with the figures that docs/benchmarks.md quo
 	$(PY) -m bench.reconfigure
 	$(PY) -m bench.planner_process
 	$(PY) -m bench.serving
+	$(PY) -m bench.dev
 	$(PY) -m bench.coldstart
 
 clients: $(READY) ## build the real kubectl and kn, which the tests of `dev` use where they are built (Go; minutes, once)
