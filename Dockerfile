@@ -20,6 +20,7 @@ COPY knative_mig/ knative_mig/
 COPY activator_hooks/ activator_hooks/
 COPY reconfigurer/ reconfigurer/
 COPY services/ services/
+COPY config/ config/
 RUN python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir /wheel . \
  && python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-index --target /site /wheel/*.whl \
  && rm -rf /site/bin \

@@ -3,10 +3,12 @@
 Prints what to type next as soon as it is ready, then a line for each part that had to be started again, until Ctrl-C.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
+from knative_mig.core.errors import BadInput
 from knative_mig.dev.whole.settings import API_PORT, GATEWAY_PORT, GPUS, DevSettings
 
 _PORT = click.IntRange(0, 65535)
@@ -26,6 +28,8 @@ def command(*, gpus: str | None, port: int, api_port: int, speed: float, chaos: 
 
     Binds loopback only. Ctrl-C lets running requests end, a second one does not.
     """
+    if find_spec("grpc") is None:
+        raise BadInput("its node agents speak gRPC, which is not installed: pip install 'knative-mig[agent]'")
     from knative_mig.dev.whole.process import run  # noqa: PLC0415  --help is answered at once
 
     settings = DevSettings(

@@ -5,25 +5,22 @@ cluster, and by nothing else; Knative's kinds stand in `kinds`, and here they ge
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from knative_mig.core.errors import BadInput
 from knative_mig.dev.api.kinds import BUILT_IN, Column, Kind, Kinds
 from knative_mig.dev.api.schema import Schema, Types, parsed
 from knative_mig.dev.api.store import Change, Key, Store
+from knative_mig.dev.manifests import MANIFESTS
 
 Object = dict[str, Any]
 PLACE: Final = "customresourcedefinitions.apiextensions.k8s.io"
-_GPU_NODE: Final = Path(__file__).parents[3] / "config" / "core" / "300-gpunode.yaml"
+_GPU_NODE: Final = MANIFESTS / "core" / "300-gpunode.yaml"
 
 
 def shipped() -> list[Object]:
-    """The definitions that are there from the start. BadInput: this is no checkout, whose manifests are needed."""
-    if not _GPU_NODE.is_file():
-        raise BadInput(f"{_GPU_NODE} is not there: run this from a checkout of the project, which has its manifests")
+    """The definitions that are there from the start."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     found = yaml.load(_GPU_NODE.read_text(), Loader=loader)  # noqa: S506  a safe loader
     return [found, *(_definition_of(kind) for kind in BUILT_IN if kind.custom)]

@@ -1,21 +1,20 @@
 """What is in the API from the start: what config/ installs on a cluster of what is not a Deployment, and Knative's own
 settings.
 
-Called by `process`, in a checkout, which has the manifests. Knative's ConfigMaps are written where they are not yet, so
+Called by `process`. Knative's ConfigMaps are written where they are not yet, so
 that whoever edits them finds them, and keeps what he wrote where the state is kept.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from knative_mig.core.inventory import NodeName
+from knative_mig.dev.manifests import MANIFESTS
 
 Object = dict[str, Any]
-_CONFIG: Final = Path(__file__).parents[3] / "config"
-_FILES: Final = (
+FILES: Final = (
     "core/100-namespaces.yaml",
     "core/200-serviceaccounts.yaml",
     "core/500-planner.yaml",
@@ -48,10 +47,9 @@ _SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 def initial(nodes: Iterable[NodeName]) -> Iterator[Object]:
-    """BadInput of `crds.shipped` has come before, where this is no checkout."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    for file in _FILES:
-        for body in yaml.load_all((_CONFIG / file).read_text(), Loader=loader):
+    for file in FILES:
+        for body in yaml.load_all((MANIFESTS / file).read_text(), Loader=loader):
             if body and body["kind"] in _KINDS:
                 yield body
     for node in nodes:  # their kubelets say the rest, and their agents look for them at once

@@ -16,9 +16,8 @@ from tests.cluster.testbed.layout import Cache
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILES = {"ours": ROOT / "Dockerfile", "tiny-llm": ROOT / "services" / "tiny_llm" / "Dockerfile"}
-PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
-    "packages"
-]
+WHEEL = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+FOLDERS = {*WHEEL["packages"], *WHEEL["force-include"]}
 
 
 @pytest.fixture(name="stages", params=DOCKERFILES)
@@ -48,13 +47,13 @@ def test_what_builds_the_wheel_is_pinned_too(stages: tuple[str, str]) -> None:
     assert "--no-build-isolation" in build
 
 
-def test_every_package_of_the_wheel_is_copied_and_none_is_left_out_of_the_context(stages: tuple[str, str]) -> None:
+def test_every_folder_of_the_wheel_is_copied_and_none_is_left_out_of_the_context(stages: tuple[str, str]) -> None:
     build, _ = stages
     copied = set(re.findall(r"^COPY (\w+)/ \1/$", build, re.MULTILINE)) - {"requirements"}
-    assert copied == set(PACKAGES)
+    assert copied == FOLDERS
     context = (ROOT / ".dockerignore").read_text().splitlines()
     assert context[0] == "*"
-    assert {f"!{package}" for package in PACKAGES} <= set(context)
+    assert {f"!{each}" for each in FOLDERS} <= set(context)
 
 
 def test_code_lies_and_runs_where_the_test_clusters_image_has_it(stages: tuple[str, str]) -> None:
