@@ -101,6 +101,11 @@ class NodeRig:
     def gpu_node(self) -> GpuNode:
         return KubeGpuNodes(self.client).read(NAME)
 
+    def is_cordoned(self) -> bool:
+        """As the scheduler sees it: its mirrors of nodes and of pods have their news in any order."""
+        host = self.scheduling._nodes.get(Key("", NAME))
+        return host is not None and host.facts.unschedulable
+
     def state_of(self, slice_: str) -> str:
         status = self.gpu_node.status
         found = [each for gpu in (status.gpus if status else ()) for each in gpu.slices if str(each.key) == slice_]

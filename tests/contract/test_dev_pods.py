@@ -281,6 +281,7 @@ def test_a_cordoned_node_takes_no_more_and_lets_who_is_there_run(rig: NodeRig) -
     rig.put(rig.pod("before", script="sleep 600"))
     rig.wait_for(lambda: rig.is_ready("before"))
     rig.client.merge(NODE, Key("", "n1"), {"spec": {"unschedulable": True}})
+    rig.wait_for(rig.is_cordoned)
     rig.put(rig.pod("after", script="sleep 600"))
     rig.wait_for(lambda: "1 node(s) were unschedulable" in rig.condition("after", "PodScheduled").get("message", ""))
     rig.client.merge(NODE, Key("", "n1"), {"spec": {"unschedulable": False}})
