@@ -54,9 +54,11 @@ def unexcepted(differences: Sequence[str], excepted: Sequence[Excepted]) -> list
     return [line for line in differences if not any(fnmatchcase(line, each.pattern) for each in excepted)]
 
 
-def played(exchanges: Sequence[Exchange], url: str, excepted: Sequence[Excepted] = ()) -> list[str]:
+def played(
+    exchanges: Sequence[Exchange], url: str, excepted: Sequence[Excepted] = (), *, patience_s: float = _PATIENCE_S
+) -> list[str]:
     """The differences that are not meant, each once, in the order in which they were met."""
-    player = _Player(Upstream.of_url(url), excepted)
+    player = _Player(Upstream.of_url(url), excepted, patience_s)
     found: dict[str, None] = {}
     for exchange in sorted(exchanges, key=lambda each: each.number):
         for line in player.play(exchange):
@@ -65,14 +67,15 @@ def played(exchanges: Sequence[Exchange], url: str, excepted: Sequence[Excepted]
 
 
 class _Player:
-    def __init__(self, server: Upstream, excepted: Sequence[Excepted]) -> None:
+    def __init__(self, server: Upstream, excepted: Sequence[Excepted], patience_s: float) -> None:
         self._server = server
         self._excepted = excepted
+        self._patience_s = patience_s
         self._ours: dict[str, str] = {}  # of what the recorded answers referred to, this server's own
 
     def play(self, exchange: Exchange) -> list[str]:
         what = f"{exchange.client.partition('/')[0]} {exchange.method} {exchange.path}"
-        ends = time.monotonic() + (_PATIENCE_S if exchange.method == "GET" else 0)
+        ends = time.monotonic() + (self._patience_s if exchange.method == "GET" else 0)
         while True:
             came = self._send(exchange)
             found = unexcepted([f"{what}: {line}" for line in _differences(exchange, came)], self._excepted)

@@ -117,11 +117,11 @@ def test_what_is_recorded_here_plays_here_without_a_difference(
         "a kind that is not served",
     ],
 )
-def test_each_difference_is_named(fresh: ApiServer, about: dict[str, Any], said: str) -> None:
-    assert any(said in line for line in played([_exchange(**about)], fresh.url))
+def test_each_difference_is_named(api: ApiServer, about: dict[str, Any], said: str) -> None:
+    assert any(said in line for line in played([_exchange(**about)], api.url, patience_s=0.0))
 
 
-def test_what_answers_refer_to_is_this_servers_own(fresh: ApiServer) -> None:
+def test_what_answers_refer_to_is_this_servers_own(api: ApiServer) -> None:
     """A recorded uid as a precondition: the player puts the uid of the object here in its place."""
     uid = "11111111-2222-3333-4444-555555555555"
     where = "/api/v1/namespaces/default/configmaps"
@@ -138,7 +138,7 @@ def test_what_answers_refer_to_is_this_servers_own(fresh: ApiServer) -> None:
         body=f'{{"preconditions":{{"uid":"{uid}"}}}}',
         answer={"kind": "Status", "details": {"kind": "configmaps", "name": "c", "uid": uid}},
     )
-    assert not [line for line in played([made, gone], fresh.url) if "DELETE" in line]
+    assert not [line for line in played([made, gone], api.url) if "DELETE" in line]
 
 
 def test_an_exception_is_a_glob_with_a_reason(tmp_path: Path) -> None:
