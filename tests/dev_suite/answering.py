@@ -42,7 +42,11 @@ class Answering(BaseHTTPRequestHandler):
         """What is said above is enough."""
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 1024  # as many may come at once; five is what it is without
+
+
 if __name__ == "__main__":
-    server = ThreadingHTTPServer((os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8080"))), Answering)
+    server = Server((os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8080"))), Answering)
     print(f"begins on {server.server_port}", file=sys.stderr, flush=True)
     server.serve_forever()

@@ -30,13 +30,13 @@ def files() -> Iterator[None]:
 def test_a_thousand_requests_are_held_and_answered(
     kn: Client, handle: Callable[[str], Function], dev: RunningDev, files: None
 ) -> None:
-    kn("service", "create", "held", *QUICK, "--timeout", "60", "--scale-init", "0")
+    kn("service", "create", "held", *QUICK, "--timeout", "300", "--scale-init", "0")
     held = handle("held")
     request = f"GET / HTTP/1.1\r\nHost: {held.host}\r\n\r\n".encode()
     with contextlib.ExitStack() as connections:
         asked = []
         for _ in range(_REQUESTS):
-            one = connections.enter_context(socket.create_connection(("127.0.0.1", dev.port), timeout=90))
+            one = connections.enter_context(socket.create_connection(("127.0.0.1", dev.port), timeout=250))
             one.sendall(request)
             asked.append(one)
         assert Counter(_status(each) for each in asked) == {200: _REQUESTS}
