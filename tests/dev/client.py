@@ -18,7 +18,8 @@ class Client:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "HOME": str(self.home), "KUBECONFIG": str(self.home / self.namespace)}
+        about = {"HOME": str(self.home), "KUBECONFIG": str(self.home / self.namespace)}
+        return {**os.environ, **about, "GOGC": "off"}  # it runs for a moment, a quarter of which it would tidy up
 
     def __call__(self, *words: str, stdin: str = "") -> str:
         """What it prints; fails the test with what it says where it fails."""

@@ -1,17 +1,19 @@
 """The API server of `dev` without a socket: requests in, answers out, on a clock that the test holds."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from knative_mig.dev.api.admission import Hook
 from knative_mig.dev.api.ports import LogsWanted
 from knative_mig.dev.api.server import ApiServer
-from knative_mig.dev.api.store import Store
+from knative_mig.dev.api.store import Key, Store
 from knative_mig.dev.http.messages import Request
 
 Json = dict[str, Any]
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
 FUNCTIONS = "/apis/serving.knative.dev/v1/namespaces/default/services"
@@ -32,9 +34,18 @@ class Answered(Exception):
         self.body = body
 
 
+@cache
+def _from_the_start() -> tuple[int, Mapping[Key, Json]]:
+    """Made once: it takes longer than most tests."""
+    return ApiServer(logs=NoLogs(), now=lambda: BEGAN).store.snapshot()
+
+
 class Rig:
     def __init__(self, hooks: Sequence[Hook] = (), *, store: Store | None = None) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.now = BEGAN
+        if store is None:
+            store = Store()
+            store.restore(*_from_the_start())
         self.hooks = list(hooks)
         self.server = ApiServer(logs=NoLogs(), hooks=lambda: self.hooks, now=lambda: self.now, store=store)
         self.warnings: list[str] = []
