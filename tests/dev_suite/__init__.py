@@ -6,6 +6,6 @@ one has one of its own.
 
 from typing import Final
 
-SHARED_VARIABLE: Final = "KNATIVE_MIG_DEV_SUITE"  # the file that the shared one prints to
+SHARED_VARIABLE: Final = "KNATIVE_MIG_DEV_SUITE"  # the file that says where the shared one is
 # Two nodes: functions on an A100 come and go; the H100 is for the one test that wants all of a GPU.
-FLEET: Final = ("--gpus", "2xA100-40GB,1xH100-80GB", "--speed", "10", "--port", "0", "--api-port", "0")
+FLEET: Final = ("--gpus", "2xA100-40GB,1xH100-80GB", "--speed", "10")

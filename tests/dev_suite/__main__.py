@@ -15,7 +15,7 @@ from typing import Final
 
 from tests.dev import binaries
 from tests.dev_suite import FLEET, SHARED_VARIABLE
-from tests.dev_suite.running import Started, started
+from tests.dev_suite.running import At, interrupted, leaves_nothing, started
 
 _KEPT: Final = Path("build/e2e-dev")
 # More workers than cores: tests mostly wait, for a window to pass or a pod to drain.
@@ -27,27 +27,25 @@ def main(arguments: Sequence[str]) -> int:
         return code
     shutil.rmtree(_KEPT, ignore_errors=True)
     _KEPT.mkdir(parents=True)
-    log = _KEPT.absolute() / "dev.log"
-    with started(log, *FLEET) as dev:
-        code = _suite(log, arguments)
-        _keep_logs(dev)
-        ended = dev.interrupt()
+    with started(*FLEET) as dev:
+        at = At.of(dev)
+        shared = _KEPT.absolute() / "at.json"
+        at.write(shared)
+        code = _suite(shared, arguments)
+        shutil.copytree(at.logs, _KEPT / "logs")  # they go with it, and say why a test failed
+        ended = interrupted(dev)
+        (_KEPT / "dev.log").write_text(dev.said)
         if ended:
-            sys.stderr.write(f"e2e-dev: dev ended with {ended}; what it printed: {log}\n")
-        dev.leaves_nothing()
+            sys.stderr.write(f"e2e-dev: dev ended with {ended}; what it printed is in {_KEPT}/dev.log\n")
+        leaves_nothing(at.folder)
     return code or ended
 
 
-def _suite(log: Path, arguments: Sequence[str]) -> int:
+def _suite(shared: Path, arguments: Sequence[str]) -> int:
     suite = [] if any(word.startswith("tests/dev_suite") for word in arguments) else ["tests/dev_suite"]
     spread = [f"--numprocesses={_WORKERS}", "--dist=load", "--maxschedchunk=1", "--durations=10"]
     command = [sys.executable, "-m", "pytest", *suite, *spread, *arguments]
-    return subprocess.run(command, env={**os.environ, SHARED_VARIABLE: str(log)}, check=False).returncode
-
-
-def _keep_logs(dev: Started) -> None:
-    """They go with it, and say why a test failed."""
-    shutil.copytree(dev.running.logs, _KEPT / "logs", dirs_exist_ok=True)
+    return subprocess.run(command, env={**os.environ, SHARED_VARIABLE: str(shared)}, check=False).returncode
 
 
 if __name__ == "__main__":

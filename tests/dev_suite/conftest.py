@@ -18,7 +18,7 @@ from tests.cluster.function import Function
 from tests.dev import binaries
 from tests.dev.client import Client
 from tests.dev_suite import FLEET, SHARED_VARIABLE
-from tests.dev_suite.running import RunningDev, of_log, started
+from tests.dev_suite.running import At, started
 
 ANSWERING = Path(__file__).parent / "answering.py"
 # A program of this machine in place of an image, and times that a test can wait for: its timeout is its pods' grace.
@@ -44,13 +44,13 @@ def pytest_sessionstart() -> None:
 
 
 @pytest.fixture(scope="session")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDev]:
+def dev() -> Iterator[At]:
     """Shared: nothing of it is broken, and no test counts on having all of its GPUs."""
-    if log := os.environ.get(SHARED_VARIABLE):
-        yield of_log(Path(log))
+    if shared := os.environ.get(SHARED_VARIABLE):
+        yield At.read(Path(shared))
         return
-    with started(tmp_path_factory.mktemp("dev") / "dev.log", *FLEET) as one:
-        yield one.running
+    with started(*FLEET) as one:
+        yield At.of(one)
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def api(dev: RunningDev) -> Api:
+def api(dev: At) -> Api:
     return Api.of_kubeconfig(dev.kubeconfig)
 
 
@@ -72,16 +72,16 @@ def namespace(api: Api) -> Iterator[str]:
 
 
 @pytest.fixture
-def kubectl(dev: RunningDev, home: Path, namespace: str) -> Client:
+def kubectl(dev: At, home: Path, namespace: str) -> Client:
     return client("kubectl", dev, home, namespace)
 
 
 @pytest.fixture
-def kn(dev: RunningDev, home: Path, namespace: str) -> Client:
+def kn(dev: At, home: Path, namespace: str) -> Client:
     return client("kn", dev, home, namespace)
 
 
-def client(name: str, dev: RunningDev, home: Path, namespace: str) -> Client:
+def client(name: str, dev: At, home: Path, namespace: str) -> Client:
     """With a kubeconfig that has the test's namespace for its own."""
     config = json.loads(dev.kubeconfig.read_text())
     config["contexts"][0]["context"]["namespace"] = namespace
@@ -92,7 +92,7 @@ def client(name: str, dev: RunningDev, home: Path, namespace: str) -> Client:
 
 
 @pytest.fixture
-def handle(dev: RunningDev, api: Api, namespace: str) -> Callable[[str], Function]:
+def handle(dev: At, api: Api, namespace: str) -> Callable[[str], Function]:
     """A function of the test's namespace, by its name, that kn or kubectl has deployed."""
     return lambda name: Function(name=name, namespace=namespace, api=api, gateway=dev.gateway, domain="localhost")
 

@@ -1,83 +1,67 @@
-"""A `knative-mig dev` that runs, as its user has it: a command, what it printed, its files and its processes.
+"""Where a running `knative-mig dev` is, what belongs to it, and how it is ended.
 
-`started` runs one; `of_log` finds one that another process has started. What belongs to one is told by its folder,
-which each of its processes has among its arguments or in its environment.
+`started` runs one that this process can end and kill; `At` is what anybody can know of one, and other processes read it
+from a file. What belongs to one is told by its folder, which each of its processes has among its arguments or in its
+environment.
 """
 
 import contextlib
-import os
+import json
 import re
+import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from tests.cluster.waits import eventually
+from tests.rigs.running_dev import WITHIN_S, RunningDev
 
 ROOT: Final = Path(__file__).parents[2]
-# A busy machine takes long; how long it is to take is measured elsewhere.
-STARTS_WITHIN_S: Final = 90.0
-ENDS_WITHIN_S: Final = 60.0
-_FILES: Final = 1024  # that a process may have open, where nobody has set up a machine for more
-COMMAND: Final = (sys.executable, "-m", "knative_mig.cli.main", "dev")
+# That a process may have open, where nobody has set up a machine for more.
+_FILES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunningDev:
-    log: Path
+class At:
     pid: int
+    folder: str  # of its files, for as long as it runs
+    logs: str
+    port: int  # of functions
+    api: str
 
-    @property
-    def printed(self) -> str:
-        return self.log.read_text()
+    @classmethod
+    def of(cls, dev: RunningDev) -> Self:
+        logs = re.search(r"^ +logs +(\S+)", dev.said, re.MULTILINE)
+        assert logs is not None, dev.said
+        return cls(pid=dev.process.pid, folder=str(dev.folder), logs=logs[1], port=dev.port, api=dev.api)
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        return cls(**json.loads(file.read_text()))
+
+    def write(self, file: Path) -> None:
+        file.write_text(json.dumps(asdict(self)))
 
     @property
     def kubeconfig(self) -> Path:
-        return Path(self._told(r"export KUBECONFIG=(\S+)"))
-
-    @property
-    def folder(self) -> Path:
-        """Of its files, for as long as it runs."""
-        return self.kubeconfig.parent
-
-    @property
-    def logs(self) -> Path:
-        return Path(self._told(r"logs +(\S+)"))
-
-    @property
-    def port(self) -> int:
-        """Of functions."""
-        return int(self._told(r"functions +http://\S+:(\d+)"))
-
-    @property
-    def api(self) -> str:
-        return self._told(r"API +(http://\S+)")
+        return Path(self.folder, "kubeconfig")
 
     @property
     def gateway(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def _told(self, pattern: str) -> str:
-        found = re.search(pattern, self.printed)
-        assert found is not None, f"{pattern} is not in what it printed: {self.printed}"
-        return found[1]
-
     def processes(self) -> dict[int, str]:
-        """What it has started and itself, by their ids."""
-        return processes_of(self.folder) | ({self.pid: "dev"} if Path(f"/proc/{self.pid}").exists() else {})
-
-    def pids(self, word: str) -> list[int]:
-        """Of those whose command line has the word."""
-        return [pid for pid, command in self.processes().items() if word in command]
+        """That it has started: their command lines, by their ids."""
+        return processes_of(self.folder)
 
 
-def processes_of(folder: Path) -> dict[int, str]:
+def processes_of(folder: str) -> dict[int, str]:
     found = {}
-    name = os.fsencode(folder)
+    name = folder.encode()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended
             command = (process / "cmdline").read_bytes()
@@ -86,90 +70,33 @@ def processes_of(folder: Path) -> dict[int, str]:
     return found
 
 
-def of_log(log: Path) -> RunningDev:
-    """That which prints there; its id stands beside it."""
-    return RunningDev(log=log, pid=int(_pid_file(log).read_text()))
-
-
-def _pid_file(log: Path) -> Path:
-    return log.with_suffix(".pid")
-
-
-class Started:
-    """One that this process has started: it can be told to end, and be killed."""
-
-    def __init__(self, log: Path, *options: str) -> None:
-        self._began = time.monotonic()
-        with log.open("wb") as file:
-            self._process = subprocess.Popen(
-                ["sh", "-c", f'ulimit -S -n {_FILES}; exec "$@"', "sh", *COMMAND, *options],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        _pid_file(log).write_text(str(self._process.pid))
-        self.running = of_log(log)
-        try:
-            eventually("it says that it is ready", self._is_ready, seconds=STARTS_WITHIN_S)
-            self.folder = self.running.folder
-        except BaseException:
-            self.kill()
-            raise
-
-    def _is_ready(self) -> bool:
-        code = self._process.poll()
-        if code is not None:
-            raise RuntimeError(f"it ended with {code}: {self.running.printed}")
-        return "Ctrl-C" in self.running.printed
-
-    def send(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def interrupt(self) -> int:
-        """As Ctrl-C does; its exit code."""
-        self.send(signal.SIGINT)
-        return self._process.wait(ENDS_WITHIN_S)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def leaves_nothing(self) -> None:
-        """After its end: no process and no file."""
-        eventually("its processes have gone", lambda: processes_of(self.folder), lambda left: not left, seconds=30)
-        assert not self.folder.exists(), list(self.folder.rglob("*"))
-
-    @property
-    def ended(self) -> bool:
-        return self._process.poll() is not None
-
-
 @contextlib.contextmanager
-def started(log: Path, *options: str) -> Iterator[Started]:
+def started(*options: str) -> Iterator[RunningDev]:
     """Ended in the end as its user would end it, if it has not been yet."""
-    dev = Started(log, *options)
-    try:
+    dev = RunningDev(*options)
+    _, most = resource.prlimit(dev.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(dev.process.pid, resource.RLIMIT_NOFILE, (min(_FILES, most), most))
+    with dev:
         yield dev
-    finally:
-        if not dev.ended:
-            try:
-                dev.interrupt()
-            finally:
-                dev.kill()
+
+
+def interrupted(dev: RunningDev) -> int:
+    """By Ctrl-C; its exit code."""
+    dev.process.send_signal(signal.SIGINT)
+    return dev.process.wait(WITHIN_S)
+
+
+def leaves_nothing(folder: str) -> None:
+    """After its end: no process and no file."""
+    eventually("its processes have gone", lambda: processes_of(folder), lambda left: not left, seconds=30)
+    assert not Path(folder).exists(), [*Path(folder).rglob("*")]
 
 
 def refused(*options: str) -> str:
     """What one says that does not start, because of what it is told: its exit code is 2."""
     done = subprocess.run(
-        [*COMMAND, *options],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+        [sys.executable, "-m", "knative_mig.cli.main", "dev", "--port", "0", "--api-port", "0", *options],
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WITHIN_S, check=False,
+    )  # fmt: skip
     assert done.returncode == 2, f"{done.returncode}: {done.stdout}{done.stderr}"
     return done.stderr

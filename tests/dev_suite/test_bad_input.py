@@ -13,7 +13,7 @@ from tests.cluster.function import Function, ask
 from tests.cluster.waits import eventually
 from tests.dev.client import Client
 from tests.dev_suite.conftest import QUICK
-from tests.dev_suite.running import RunningDev, refused
+from tests.dev_suite.running import At, refused
 
 Handle = Callable[[str], Function]
 _GB = 1 << 30
@@ -86,7 +86,7 @@ def test_an_image_that_is_not_there_is_told_with_those_that_are(kn: Client) -> N
              b"a" * 9000],
     ids=["none", "dots", "a space", "an accent", "no text", "half an address", "a word for a port", "a path", "long"],
 )  # fmt: skip
-def test_a_host_that_is_none_is_told(dev: RunningDev, host: bytes) -> None:
+def test_a_host_that_is_none_is_told(dev: At, host: bytes) -> None:
     with socket.create_connection(("127.0.0.1", dev.port), timeout=30) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
         answer = http.client.HTTPResponse(connection)
@@ -95,7 +95,7 @@ def test_a_host_that_is_none_is_told(dev: RunningDev, host: bytes) -> None:
         assert "legal is NAME.NAMESPACE.localhost" in answer.read().decode()
 
 
-def test_a_host_of_nobody_is_told_with_those_that_are(kn: Client, dev: RunningDev, handle: Handle) -> None:
+def test_a_host_of_nobody_is_told_with_those_that_are(kn: Client, dev: At, handle: Handle) -> None:
     kn("service", "create", "hello", *QUICK)
     answer = ask(dev.gateway, "nobody.default.localhost")
     assert answer.status == 404
@@ -111,7 +111,7 @@ def test_a_body_is_taken_as_it_is(kn: Client, handle: Handle, curl: Callable[...
     assert curl("--data-binary", f"@{body}", *host) == "4000 bytes that begin with fffe0001fffe0001\n"
 
 
-def test_a_gigabyte_is_refused_and_not_kept(dev: RunningDev, curl: Callable[..., str], tmp_path: Path) -> None:
+def test_a_gigabyte_is_refused_and_not_kept(dev: At, curl: Callable[..., str], tmp_path: Path) -> None:
     body = tmp_path / "body"
     with body.open("wb") as file:
         file.truncate(_GB)
@@ -125,7 +125,7 @@ def test_a_gigabyte_is_refused_and_not_kept(dev: RunningDev, curl: Callable[...,
     assert _most_memory(dev) - before < _GB / 20
 
 
-def test_what_is_no_json_is_told(dev: RunningDev, curl: Callable[..., str], namespace: str) -> None:
+def test_what_is_no_json_is_told(dev: At, curl: Callable[..., str], namespace: str) -> None:
     said = curl(
         "--header", "Content-Type: application/json", "--data-binary", "@/bin/true",
         f"{dev.api}/api/v1/namespaces/{namespace}/configmaps",
@@ -134,15 +134,12 @@ def test_what_is_no_json_is_told(dev: RunningDev, curl: Callable[..., str], name
 
 
 @pytest.mark.parametrize("option", ["--port", "--api-port"])
-def test_a_port_that_is_taken_is_told_at_once(dev: RunningDev, option: str) -> None:
+def test_a_port_that_is_taken_is_told_at_once(dev: At, option: str) -> None:
     taken = str(dev.port)
-    ports = {"--port": "0", "--api-port": "0", option: taken}
-    assert refused(*(word for each in ports.items() for word in each)).splitlines() == [
-        f"port {taken} is taken: {option} says another one, 0 takes any"
-    ]
+    assert refused(option, taken).splitlines() == [f"port {taken} is taken: {option} says another one, 0 takes any"]
 
 
-def _most_memory(dev: RunningDev) -> int:
+def _most_memory(dev: At) -> int:
     """That its process has had at any time, in bytes."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{dev.pid}/status").read_text())
     assert found is not None

@@ -11,10 +11,11 @@ import pytest
 
 from tests.cluster.waits import eventually
 from tests.dev import binaries
-from tests.dev_suite.running import ROOT, STARTS_WITHIN_S, processes_of
+from tests.dev_suite.running import ROOT, leaves_nothing
 
 _MARK = "---- next line"
 _MINUTE = 60.0
+_BUSY = 2  # times as long where much else runs
 
 
 @pytest.mark.parametrize("has_kn", [True, False], ids=["with kn", "without"])
@@ -28,16 +29,15 @@ def test_what_is_printed_is_what_works(tmp_path: Path, has_kn: bool) -> None:  #
             cwd=ROOT, env=environment, stdout=file, stderr=file, start_new_session=True,
         )  # fmt: skip
     try:
-        eventually("it says what to type", lambda: "Ctrl-C ends it" in log.read_text(), seconds=STARTS_WITHIN_S)
+        eventually("it says what to type", lambda: "Ctrl-C ends it" in log.read_text(), seconds=_MINUTE)
         lines = _lines(log.read_text())
         said = _typed(lines, environment)
-        folder = Path(lines[0].partition("=")[2]).parent
+        folder = str(Path(lines[0].partition("=")[2]).parent)
         took = time.monotonic() - began
     finally:
         os.killpg(dev.pid, signal.SIGINT)  # as a terminal does it
-        dev.wait(STARTS_WITHIN_S)
-    eventually("nothing of it is left", lambda: processes_of(folder), lambda left: not left)
-    assert not folder.exists()
+        dev.wait(_MINUTE)
+    leaves_nothing(folder)
 
     assert ("kn service create" in lines[1]) is has_kn
     for line, text in zip(lines, said, strict=True):
@@ -50,7 +50,7 @@ def test_what_is_printed_is_what_works(tmp_path: Path, has_kn: bool) -> None:  #
             assert '"tiny-llm"' in text
         if line.endswith(" gpus"):
             assert "1g#" in text
-    assert took < _MINUTE
+    assert took < _BUSY * _MINUTE
 
 
 def _of_readme() -> str:

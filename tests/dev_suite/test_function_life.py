@@ -12,7 +12,7 @@ from tests.cluster.slices import GpuNodeView
 from tests.cluster.waits import eventually, until_all
 from tests.dev.client import Client
 from tests.dev_suite.conftest import QUICK, TINY
-from tests.dev_suite.running import RunningDev
+from tests.dev_suite.running import At
 
 Handle = Callable[[str], Function]
 Curl = Callable[..., str]
@@ -43,7 +43,7 @@ def test_an_update_shares_the_traffic_and_a_rollback_takes_it_back(kn: Client, h
     assert kn("revision", "list", "--service", "hello").count("True") == 2
 
 
-def test_a_deletion_leaves_nothing(kn: Client, handle: Handle, api: Api, dev: RunningDev, namespace: str) -> None:
+def test_a_deletion_leaves_nothing(kn: Client, handle: Handle, api: Api, dev: At, namespace: str) -> None:
     kn("service", "create", "hello", *QUICK, "--limit", "nvidia.com/mig-1g.5gb=1")
     hello = handle("hello")
     assert hello.ask().text == "hello\n"
@@ -59,17 +59,14 @@ def test_a_deletion_leaves_nothing(kn: Client, handle: Handle, api: Api, dev: Ru
     assert not _processes_of_pod(uid)
     slices = [each for name in ("node-1", "node-2") for each in GpuNodeView(name, api).slices()]
     assert not [each for each in slices if pod["metadata"]["name"] in each.holders]
-    assert not [path for path in dev.folder.rglob("*") if uid in str(path) or namespace in str(path)]
+    assert not [path for path in Path(dev.folder).rglob("*") if uid in str(path) or namespace in str(path)]
 
 
 @pytest.mark.long
-def test_a_function_goes_to_zero_and_a_request_brings_it_back(
-    kn: Client, handle: Handle, curl: Curl, kubectl: Client
-) -> None:
+def test_a_function_goes_to_zero_and_a_request_brings_it_back(kn: Client, handle: Handle, curl: Curl) -> None:
     kn("service", "create", "tiny", *TINY, "--limit", "nvidia.com/mig-1g.5gb=1", "--timeout", "60")
     tiny = handle("tiny")
     tiny.wait_zero()
-    eventually("no pod is left", lambda: kubectl("get", "pods"), lambda listed: listed == "")
     url = f"http://{tiny.host}:{tiny.gateway.partition(':')[2]}/v1/completions"
     assert "choices" in curl(url, "--json", '{"model": "tiny-llm", "prompt": "Once upon a time"}')
     assert tiny.pods()

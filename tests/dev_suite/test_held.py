@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.function import Function
 from tests.dev.client import Client
 from tests.dev_suite.conftest import QUICK
-from tests.dev_suite.running import RunningDev
+from tests.dev_suite.running import At
 
 _REQUESTS = 1000
 
@@ -28,7 +28,7 @@ def files() -> Iterator[None]:
 
 @pytest.mark.long
 def test_a_thousand_requests_are_held_and_answered(
-    kn: Client, handle: Callable[[str], Function], dev: RunningDev, files: None
+    kn: Client, handle: Callable[[str], Function], dev: At, files: None
 ) -> None:
     kn("service", "create", "held", *QUICK, "--timeout", "300", "--scale-init", "0")
     held = handle("held")

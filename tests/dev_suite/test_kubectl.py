@@ -24,7 +24,7 @@ def _file(answer: str) -> str:
     }
     template = {
         "metadata": {"annotations": {"autoscaling.knative.dev/min-scale": "1"}},
-        "spec": {"timeoutSeconds": 15, "containers": [container]},
+        "spec": {"timeoutSeconds": 5, "containers": [container]},
     }
     return json.dumps(
         {

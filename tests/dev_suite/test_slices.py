@@ -12,6 +12,7 @@ from tests.dev.client import Client
 from tests.dev_suite.conftest import QUICK
 
 # Profiles that only the H100 has, and only this test asks for.
+_QUICK = (*QUICK, "--timeout", "5")  # so long do their pods drain
 _NODE, _PARTS, _WHOLE = "node-2", ("2g.20gb", "3g.40gb"), "7g.80gb"
 
 
@@ -21,13 +22,13 @@ def test_idle_fragments_are_merged_for_a_function_that_needs_the_whole_gpu(
 ) -> None:
     node = GpuNodeView(_NODE, api)
     for profile in _PARTS:
-        kn("service", "create", f"part-{profile[0]}", *QUICK, "--limit", f"nvidia.com/mig-{profile}=1")
+        kn("service", "create", f"part-{profile[0]}", *_QUICK, "--limit", f"nvidia.com/mig-{profile}=1")
     node.wait(
         "its slices are idle",
         lambda slices: {(each.profile, each.state) for each in slices} == {(profile, "Idle") for profile in _PARTS},
     )
 
-    kn("service", "create", "whole", *QUICK, "--limit", f"nvidia.com/mig-{_WHOLE}=1", "--no-wait")
+    kn("service", "create", "whole", *_QUICK, "--limit", f"nvidia.com/mig-{_WHOLE}=1", "--no-wait")
     whole = handle("whole").wait_ready()
     assert whole.ask().text == "hello\n"
     [pod] = [each["metadata"]["name"] for each in whole.pods()]
@@ -40,7 +41,7 @@ def test_idle_fragments_are_merged_for_a_function_that_needs_the_whole_gpu(
 
     # One that finds no room is told why where its user looks, and has its slice when there is room.
     late = handle("late")
-    kn("service", "create", "late", *QUICK, "--limit", f"nvidia.com/mig-{_PARTS[0]}=1", "--no-wait")
+    kn("service", "create", "late", *_QUICK, "--limit", f"nvidia.com/mig-{_PARTS[0]}=1", "--no-wait")
     eventually(
         "it is told why it waits",
         lambda: kubectl("describe", "pods", "--selector", "serving.knative.dev/service=late"),

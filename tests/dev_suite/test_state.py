@@ -5,21 +5,22 @@ from pathlib import Path
 from tests.cluster.slices import GpuNodeView
 from tests.dev_suite.conftest import QUICK
 from tests.dev_suite.own import OPTIONS, api_of, client_of, function_of
-from tests.dev_suite.running import Started, refused, started
+from tests.dev_suite.running import interrupted, refused, started
+from tests.rigs.running_dev import RunningDev
 
 
 def test_what_is_kept_is_gone_on_from_and_is_one_devs(home: Path, tmp_path: Path) -> None:
     options = (*OPTIONS, "--state", str(tmp_path / "state"))
-    with started(tmp_path / "one.log", *options) as one:
+    with started(*options) as one:
         client_of(one, "kn", home)("service", "create", "hello", *QUICK, "--limit", "nvidia.com/mig-1g.5gb=1")
-        assert f"another knative-mig dev (process {one.running.pid}) has it" in refused(*options)
+        assert f"another knative-mig dev (process {one.process.pid}) has it" in refused(*options)
         before = _devices(one)
-        one.kill()
-    with started(tmp_path / "two.log", *options) as two:
+        one.process.kill()
+    with started(*options) as two:
         assert function_of(two, "hello").ask().text == "hello\n"
         assert _devices(two) == before
         assert "hello-00001" in client_of(two, "kubectl", home)("get", "revisions")
-        assert two.interrupt() == 0
+        assert interrupted(two) == 0
     [log] = (tmp_path / "state").rglob("objects.log")
     content = log.read_bytes()
     middle = len(content) // 2
@@ -29,6 +30,6 @@ def test_what_is_kept_is_gone_on_from_and_is_one_devs(home: Path, tmp_path: Path
     assert log.read_bytes() == damaged
 
 
-def _devices(dev: Started) -> set[str]:
+def _devices(dev: RunningDev) -> set[str]:
     """The slices of its node."""
     return {each.device for each in GpuNodeView("node-1", api_of(dev)).slices()}

@@ -18,7 +18,8 @@ from tests.cluster.load import Load
 from tests.cluster.waits import eventually
 from tests.dev_suite.conftest import QUICK
 from tests.dev_suite.own import OPTIONS, client_of, function_of
-from tests.dev_suite.running import Started, processes_of, started
+from tests.dev_suite.running import At, interrupted, leaves_nothing, processes_of, started
+from tests.rigs.running_dev import RunningDev
 
 _SLICE: Final = ("--limit", "nvidia.com/mig-1g.5gb=1")
 _PARTS: Final = {
@@ -30,24 +31,24 @@ _PARTS: Final = {
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Started]:
-    with started(tmp_path / "dev.log", *OPTIONS) as dev:
+def own() -> Iterator[RunningDev]:
+    with started(*OPTIONS) as dev:
         yield dev
 
 
-def test_a_part_that_is_killed_is_started_again_and_nobody_who_is_served_hears_of_it(own: Started, home: Path) -> None:
+def test_a_part_that_is_killed_is_started_again_and_nobody_who_is_served_hears_of_it(
+    own: RunningDev, home: Path
+) -> None:
     kn = client_of(own, "kn", home)
     kn("service", "create", "steady", *QUICK, *_SLICE, "--scale-min", "1")
     load = Load(function_of(own, "steady"))
     load.start(1)
     try:
         for part, module in _PARTS.items():
-            for process in own.running.pids(module):
-                os.kill(process, signal.SIGKILL)
-            eventually(
-                f"{part} is started again, and that is said",
-                lambda said=f"{part} was ended by SIGKILL and is started again": said in own.running.printed,  # type: ignore[misc]
-            )
+            for process, command in At.of(own).processes().items():
+                if module in command:
+                    os.kill(process, signal.SIGKILL)
+            own.hear(f"{part} was ended by SIGKILL and is started again")
             name = f"after-{part}"
             eventually(
                 f"a function is made after the end of {part}",
@@ -61,7 +62,7 @@ def test_a_part_that_is_killed_is_started_again_and_nobody_who_is_served_hears_o
     assert load.answered
 
 
-def test_a_replica_that_is_killed_is_started_again(own: Started, home: Path) -> None:
+def test_a_replica_that_is_killed_is_started_again(own: RunningDev, home: Path) -> None:
     kn, kubectl = client_of(own, "kn", home), client_of(own, "kubectl", home)
     kn("service", "create", "hello", *QUICK, *_SLICE, "--scale-min", "1")
     hello = function_of(own, "hello")
@@ -78,16 +79,14 @@ def test_a_replica_that_is_killed_is_started_again(own: Started, home: Path) -> 
     assert "begins on 8080" in kubectl("logs", pod["metadata"]["name"], "--previous")
 
 
-def test_a_dev_that_is_killed_leaves_no_process_and_the_next_one_no_file(
-    own: Started, home: Path, tmp_path: Path
-) -> None:
+def test_a_dev_that_is_killed_leaves_no_process_and_the_next_one_no_file(own: RunningDev, home: Path) -> None:
     kn = client_of(own, "kn", home)
     kn("service", "create", "hello", *QUICK, *_SLICE, "--scale-min", "1")
-    assert any("answering" in command for command in own.running.processes().values())
-    ports = ("--port", str(own.running.port), "--api-port", own.running.api.rpartition(":")[2])
-    own.kill()
-    eventually("its processes have gone", lambda: processes_of(own.folder), lambda left: not left)
-    with started(tmp_path / "next.log", *OPTIONS, *ports) as following:
+    assert any("answering" in command for command in At.of(own).processes().values())
+    ports = ("--port", str(own.port), "--api-port", own.api.rpartition(":")[2])
+    own.process.kill()
+    eventually("its processes have gone", lambda: processes_of(str(own.folder)), lambda left: not left)
+    with started(*OPTIONS, *ports) as following:
         assert not own.folder.exists()
         kn = client_of(following, "kn", home)
         kn("service", "create", "hello", *QUICK, *_SLICE)
@@ -97,29 +96,31 @@ def test_a_dev_that_is_killed_leaves_no_process_and_the_next_one_no_file(
         asking = threading.Thread(target=lambda: answers.append(_slow(following, "hello", "3")))
         asking.start()
         eventually("it is served", lambda: "GET /slow/3" in _pod_logs(following))
-        assert following.interrupt() == 0
+        assert interrupted(following) == 0
         asking.join()
         assert answers == [b"hello\n"]
-        following.leaves_nothing()
+        leaves_nothing(str(following.folder))
 
 
-def test_a_terminal_that_is_closed_ends_it_and_who_says_so_once_more_waits_for_nobody(own: Started, home: Path) -> None:
+def test_a_terminal_that_is_closed_ends_it_and_who_says_so_once_more_waits_for_nobody(
+    own: RunningDev, home: Path
+) -> None:
     kn = client_of(own, "kn", home)
     kn("service", "create", "hello", *QUICK, "--timeout", "500")
     asking = threading.Thread(target=_slow, args=(own, "hello", "300"))
     asking.start()
     eventually("it is served", lambda: "GET /slow/300" in _pod_logs(own))
-    own.send(signal.SIGHUP)
-    eventually("it says so", lambda: "ending" in own.running.printed)
-    assert not own.ended
-    assert own.interrupt() == 0
+    own.process.send_signal(signal.SIGHUP)
+    own.hear("ending")
+    assert own.process.poll() is None
+    assert interrupted(own) == 0
     asking.join()
-    own.leaves_nothing()
+    leaves_nothing(str(own.folder))
 
 
-def _slow(dev: Started, name: str, seconds: str) -> bytes:
+def _slow(dev: RunningDev, name: str, seconds: str) -> bytes:
     """An answer after so long; none where it is cut off."""
-    connection = http.client.HTTPConnection("127.0.0.1", dev.running.port)
+    connection = http.client.HTTPConnection("127.0.0.1", dev.port)
     with closing(connection):
         connection.request("GET", f"/slow/{seconds}", headers={"Host": f"{name}.default.localhost"})
         try:
@@ -128,15 +129,15 @@ def _slow(dev: Started, name: str, seconds: str) -> bytes:
             return b""
 
 
-def _pod_logs(dev: Started) -> str:
-    logs = dev.running.logs.parent / "pods"
+def _pod_logs(dev: RunningDev) -> str:
+    logs = Path(At.of(dev).logs).parent / "pods"
     return "".join(path.read_text() for path in logs.rglob("*") if path.is_file())
 
 
-def _of_pod(dev: Started, uid: str) -> list[int]:
+def _of_pod(dev: RunningDev, uid: str) -> list[int]:
     """The function's own processes, not who minds them."""
     return [
         pid
-        for pid, command in dev.running.processes().items()
+        for pid, command in At.of(dev).processes().items()
         if "answering" in command and uid.encode() in Path(f"/proc/{pid}/environ").read_bytes()
     ]
