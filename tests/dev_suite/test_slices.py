@@ -11,8 +11,8 @@ from tests.cluster.waits import eventually
 from tests.dev.client import Client
 from tests.dev_suite.conftest import QUICK
 
-# Profiles that only the H100 has, and only this test asks for.
 _QUICK = (*QUICK, "--timeout", "5")  # so long do their pods drain
+# Profiles that only the H100 has, and only this test asks for.
 _NODE, _PARTS, _WHOLE = "node-2", ("2g.20gb", "3g.40gb"), "7g.80gb"
 
 
