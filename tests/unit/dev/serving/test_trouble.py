@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from knative_mig.adapters.kube.kinds import POD, POD_AUTOSCALER, REVISION, Kind
+from knative_mig.dev.serving import objects
+from knative_mig.dev.serving.controllers import Name, concerned
 from knative_mig.dev.serving.objects import CONFIGURATION, DEPLOYMENT, REPLICA_SET, ROUTE, SERVICE, Object
 from knative_mig.dev.serving.settings import Settings
 from knative_mig.dev.serving.writes import Change
@@ -44,6 +46,15 @@ def test_a_container_that_ends_fails_the_function_with_its_last_words(
     )
     world.run_pods()
     assert world.condition(SERVICE, "llm")[0] == "True"
+
+
+def test_why_a_revision_failed_is_told_before_that_nothing_is_served() -> None:
+    world = ServingWorld()
+    world.apply("llm")
+    revision = world.get(REVISION, "llm-00001")
+    looks = concerned(REVISION, objects.key(revision), revision, world.seen())
+    order = list(dict.fromkeys(each.controller for each in looks))
+    assert order.index(Name.CONFIGURATION) < order.index(Name.SERVICE) < order.index(Name.ROUTE)
 
 
 def test_a_new_revision_that_fails_takes_no_traffic_from_the_one_before() -> None:
