@@ -7,7 +7,7 @@ command may fail: what is asked and answered is recorded all the same. Everythin
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -160,15 +160,17 @@ class Tour:
     kn: Path
     image: str  # of a function that becomes ready where it is taken
     home: Path
+    of_kubectl: Sequence[tuple[tuple[str, ...], str]] = KUBECTL
+    of_kn: Sequence[tuple[str, ...]] = KN
     told: Callable[[str], None] = lambda _: None
 
     def take(self) -> None:
         kubeconfig = self.home / "kubeconfig"
         kubeconfig.write_text(_kubeconfig(self.url))
         self._run(self.kubectl, "create", "namespace", NAMESPACE)
-        for words, stdin in KUBECTL:
+        for words, stdin in self.of_kubectl:
             self._run(self.kubectl, *words, stdin=stdin)
-        for words in KN:
+        for words in self.of_kn:
             self._run(self.kn, *(each.format(image=self.image) for each in words))
         for name, call in _of_library(kubernetes.ApiClient(kubernetes.Configuration(host=self.url))):
             self.told(f"python: {name}")
