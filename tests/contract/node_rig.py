@@ -111,6 +111,14 @@ class NodeRig:
         found = [each for gpu in (status.gpus if status else ()) for each in gpu.slices if str(each.key) == slice_]
         return str(found[0].state) if found else "gone"
 
+    def start_of(self, pod: str) -> int:
+        """Of the slice that it holds."""
+        status = self.gpu_node.status
+        assert status is not None
+        slices = [each for gpu in status.gpus for each in gpu.slices]
+        (held,) = [each for each in slices if pod in [holder.pod for holder in each.holders]]
+        return held.key.start
+
     def allocatable(self, slice_: str) -> str | None:
         node = self.client.get(NODE, Key("", NAME))
         found = node["status"]["allocatable"].get(profile(slice_).resource)

@@ -11,6 +11,7 @@ import pytest
 
 from knative_mig.adapters.kube.pods import KubePods
 from knative_mig.adapters.sim_gpu import FileStore, SimulatedGpus, SimulationControls
+from knative_mig.core.gpu_node import GATE
 from knative_mig.core.relays import (
     MOVE_PORT,
     SECRET_FILE,
@@ -102,27 +103,18 @@ def test_a_replica_on_a_slice_from_its_creation_to_its_end(folder: Path) -> None
         assert not rig.processes("chat", uid)
         rig.wait_for(lambda: rig.state_of("3g.20gb@4") == "Idle")
 
-        # The place is another pod's.
-        began = rig.put({**chat, "metadata": {**chat["metadata"], "name": "next"}})
+        # The place is another pod's, once its gate is lifted.
+        chat["spec"]["schedulingGates"] = [{"name": GATE}]
+        rig.put({**chat, "metadata": {**chat["metadata"], "name": "next"}})
+        rig.wait_for(lambda: rig.condition("next", "PodScheduled").get("reason") == "SchedulingGated")
+        assert "nodeName" not in rig.read("next")["spec"]
+        uid = rig.read("next")["metadata"]["uid"]
+        began = time.monotonic()
+        KubePods(rig.client).lift_gate(Key("default", "next"), uid=uid, gate=GATE, node=NAME)
         rig.wait_for(lambda: rig.is_ready("next"))
-        print(f"created -> Ready: {time.monotonic() - began:.2f} s")
+        print(f"gate lifted -> Ready: {time.monotonic() - began:.2f} s")
+        assert not any(reason == "FailedScheduling" for reason, _ in rig.events("next"))
         assert alive(min(rig.processes("next")))
-
-
-def test_a_pod_waits_behind_its_gate_and_goes_to_the_slice_when_it_is_lifted(folder: Path) -> None:
-    with NodeRig(folder) as rig:
-        rig.wait_for(lambda: rig.allocatable("3g.20gb") == "0")
-        gated = rig.pod("gated", script="sleep 600", slice_="3g.20gb")
-        gated["spec"]["schedulingGates"] = [{"name": "knative-mig.dev/slice"}]
-        rig.put(gated)
-        rig.wait_for(lambda: rig.condition("gated", "PodScheduled").get("reason") == "SchedulingGated")
-        rig.want("3g.20gb@4")
-        rig.wait_for(lambda: rig.allocatable("3g.20gb") == "1")
-        assert "nodeName" not in rig.read("gated")["spec"]
-        uid = rig.read("gated")["metadata"]["uid"]
-        KubePods(rig.client).lift_gate(Key("default", "gated"), uid=uid, gate="knative-mig.dev/slice", node=NAME)
-        rig.wait_for(lambda: rig.is_ready("gated"))
-        assert not any(reason == "FailedScheduling" for reason, _ in rig.events("gated"))
 
 
 def test_a_pod_that_is_refused_its_slice_fails_as_a_kubelet_fails_it_and_its_agent_deletes_it(folder: Path) -> None:
@@ -142,7 +134,7 @@ def test_a_pod_that_is_refused_its_slice_fails_as_a_kubelet_fails_it_and_its_age
         rig.wait_for(lambda: rig.is_ready("one"))
 
 
-def test_an_agent_that_dies_takes_no_pod_with_it_and_the_next_one_goes_on(folder: Path) -> None:
+def test_an_agent_that_dies_takes_no_pod_with_it_and_a_slice_that_breaks_its_own_alone(folder: Path) -> None:
     with NodeRig(folder) as rig:
         rig.want("3g.20gb@0", "3g.20gb@4")
         rig.wait_for(lambda: rig.allocatable("3g.20gb") == "2")
@@ -160,17 +152,13 @@ def test_an_agent_that_dies_takes_no_pod_with_it_and_the_next_one_goes_on(folder
         assert rig.processes("first") == before
         assert rig.is_ready("first")
 
-
-def test_a_slice_that_breaks_costs_its_pod_its_place(folder: Path) -> None:
-    with NodeRig(folder) as rig:
-        rig.want("3g.20gb@4")
-        rig.wait_for(lambda: rig.allocatable("3g.20gb") == "1")
-        rig.put(rig.pod("chat", script="sleep 600", slice_="3g.20gb"))
-        rig.wait_for(lambda: rig.state_of("3g.20gb@4") == "Busy")
+        # A slice that breaks costs its pod its place, and no other.
         store = FileStore(folder / "state" / "simulated-gpus")
         (gpu,) = SimulatedGpus(store).inventory().gpus
-        SimulationControls(store).raise_xid(gpu.uuid, 94, gi_id=gpu.instances[0].gi_id)
-        rig.wait_for(lambda: rig.is_gone("chat"))
+        (broken,) = [each for each in gpu.instances if each.place.start == rig.start_of("first")]
+        SimulationControls(store).raise_xid(gpu.uuid, 94, gi_id=broken.gi_id)
+        rig.wait_for(lambda: rig.is_gone("first"))
+        assert rig.is_ready("second")
 
 
 def test_after_a_restart_of_the_node_its_pods_run_anew_on_the_slices_that_they_had(folder: Path) -> None:
