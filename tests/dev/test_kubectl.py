@@ -318,10 +318,10 @@ def test_a_namespace_goes_with_all_that_is_in_it(kubectl: Client) -> None:
 def test_many_at_once(kubectl: Client) -> None:
     many = [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"m-{n:03d}", "labels": {"many": "yes"}}}
-        for n in range(30)
+        for n in range(12)
     ]
     kubectl("create", "--filename", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": many}))
-    assert len(kubectl("get", "configmaps", "--chunk-size=7", "--no-headers").splitlines()) == 30
+    assert len(kubectl("get", "configmaps", "--chunk-size=5", "--no-headers").splitlines()) == 12
     kubectl("delete", "configmaps", "--selector", "many=yes")
     assert "No resources found" in kubectl.run("get", "configmaps").stderr
 
