@@ -36,7 +36,7 @@ def _file(answer: str) -> str:
     )
 
 
-def test_a_function_is_applied_looked_at_changed_and_deleted(kubectl: Client, handle: Handle) -> None:
+def test_a_function_is_applied_looked_at_changed_and_deleted(kubectl: Client, kn: Client, handle: Handle) -> None:
     hello = handle(_NAME)
     assert "created" in kubectl("apply", "--filename", "-", stdin=_file("first"))
     kubectl("wait", "--for=condition=Ready", f"ksvc/{_NAME}", "--timeout=90s")
@@ -56,12 +56,14 @@ def test_a_function_is_applied_looked_at_changed_and_deleted(kubectl: Client, ha
     assert "The request is invalid" in kubectl.fails(
         "patch", "ksvc", _NAME, "--type=json", "--patch", json.dumps(operations)
     )
+    kn("service", "update", _NAME, "--env", "ANSWER=fourth")
+    eventually("the fourth answers", lambda: hello.ask().text, lambda text: text == "fourth\n")
     kubectl("annotate", "ksvc", _NAME, "mine=yes")
     kubectl("label", "ksvc", _NAME, "mine=yes")
     assert _NAME in kubectl("get", "ksvc", "--selector", "mine=yes")
 
     described = kubectl("describe", "ksvc", _NAME)
-    for word in ("ConfigurationsReady", "hello-00004", f"http://{hello.host}", "Created Configuration"):
+    for word in ("ConfigurationsReady", "hello-00005", f"http://{hello.host}", "Created Configuration"):
         assert word in described, word
     assert 'Created Route "hello"' in kubectl("events", "--for", f"ksvc/{_NAME}")
     for kind in ("configurations", "routes", "podautoscalers", "deployments", "replicasets"):

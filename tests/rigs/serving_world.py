@@ -162,8 +162,10 @@ class ServingWorld:
         return new
 
     def patch(self, kind: Kind, body: Object, patch: Object) -> None:
-        old = self.objects[kind][objects.key(body)]
-        new = merged(old, patch)
+        self.put(kind, merged(self.objects[kind][objects.key(body)], patch))
+
+    def put(self, kind: Kind, new: Object) -> None:
+        old = self.objects[kind][objects.key(new)]
         if new.get("spec") != old.get("spec"):
             new["metadata"] = {**new["metadata"], "generation": old["metadata"]["generation"] + 1}
         self._keep(kind, new)

@@ -56,7 +56,8 @@ def is_name_taken(revision: Object | None, configuration: Object) -> bool:
         return True
     if objects.labels(revision).get(GENERATION_LABEL) == str(configuration["metadata"]["generation"]):
         return False
-    return bool(objects.spec(revision) != objects.spec(configuration)["template"].get("spec"))
+    wanted = objects.without_nulls(objects.spec(configuration)["template"]).get("spec")
+    return bool(objects.spec(revision) != wanted)
 
 
 def _marked(seen: Seen, configuration: Object, conditions: Conditions, wanted: Wanted) -> Object:
@@ -144,7 +145,7 @@ def _generation(revision: Object) -> int:
 
 
 def revision_of(configuration: Object, now: float) -> Object:
-    about, template = configuration["metadata"], objects.spec(configuration)["template"]
+    about, template = configuration["metadata"], objects.without_nulls(objects.spec(configuration)["template"])
     given = template.get("metadata") or {}
     own, of_configuration = objects.annotations(configuration), objects.labels(configuration)
     routes = own.get(ROUTES)

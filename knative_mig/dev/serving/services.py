@@ -135,7 +135,7 @@ def _configuration_of(service: Object, before: Object | None) -> Object:
             "labels": {**objects.labels(service), SERVICE_LABEL: about["name"], SERVICE_UID_LABEL: about["uid"]},
             "annotations": kept,
         },
-        "spec": {"template": objects.spec(service)["template"]},
+        "spec": {"template": objects.without_nulls(objects.spec(service)["template"])},
     }
 
 
@@ -143,7 +143,7 @@ def _route_of(service: Object) -> Object:
     about = service["metadata"]
     traffic = [
         target if target.get("revisionName") else {**target, "configurationName": about["name"]}
-        for target in objects.spec(service).get("traffic") or ()
+        for target in objects.without_nulls(objects.spec(service).get("traffic") or [])
     ]
     return {
         "metadata": {

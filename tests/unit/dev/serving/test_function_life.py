@@ -71,6 +71,20 @@ def test_a_service_is_never_called_ready_before_its_newest_template_serves() -> 
     assert world.get(SERVICE, "llm")["status"]["latestCreatedRevisionName"] == "llm-00002"
 
 
+def test_an_update_by_kn_of_what_another_client_made_comes_to_its_end() -> None:
+    """It puts whole Services, with nulls that a merge patch to the Configuration cannot write."""
+    world = ServingWorld(ALWAYS)
+    world.apply("llm")
+    world.run_pods()
+    service = world.get(SERVICE, "llm")
+    template = {**service["spec"]["template"], "metadata": {"creationTimestamp": None, "annotations": {"a": "b"}}}
+    world.put(SERVICE, {**service, "spec": {**service["spec"], "template": template}})
+    world.settle()
+    world.run_pods("llm-00002")
+    assert world.condition(SERVICE, "llm")[0] == "True"
+    assert world.get(SERVICE, "llm")["status"]["latestReadyRevisionName"] == "llm-00002"
+
+
 def test_traffic_that_has_not_moved_yet_is_said_to_be_on_its_way() -> None:
     world = ServingWorld(ALWAYS)
     world.apply("llm")
