@@ -183,8 +183,13 @@ def type_name(value: Any) -> str:
     return next((name for name in (*_KINDS_OF, "number") if _is(value, name)), "null")
 
 
-def without_nulls(value: Any) -> Any:
-    """What a built-in kind's null says is that there is nothing."""
-    if isinstance(value, dict):
-        return {key: without_nulls(each) for key, each in value.items() if each is not None}
-    return [without_nulls(each) for each in value] if isinstance(value, list) else value
+def without_empty_maps(value: Any, schema: Schema, types: Types) -> Any:
+    """Go leaves them out; a struct that is empty stays, for its being there says something (`emptyDir: {}`)."""
+    schema = types.of(schema)
+    if isinstance(value, list):
+        return [without_empty_maps(each, schema.items or ANYTHING, types) for each in value]
+    if not isinstance(value, dict):
+        return value
+    fields = {key: schema.properties.get(key) or schema.values or ANYTHING for key in value}
+    found = {key: without_empty_maps(each, fields[key], types) for key, each in value.items()}
+    return {key: each for key, each in found.items() if each != {} or types.of(fields[key]).values is None}

@@ -153,7 +153,9 @@ def _secret(body: Object) -> Object:
 
 def _namespace(body: Object) -> Object:
     about = body["metadata"]
-    labels = {**(about.get("labels") or {}), "kubernetes.io/metadata.name": about.get("name")}
+    labels = _given(about.get("labels"))
+    if name := about.get("name"):  # else it is generated, and this asked again
+        labels["kubernetes.io/metadata.name"] = name
     spec = _given(body.get("spec"), finalizers=["kubernetes"])
     return {**body, "metadata": {**about, "labels": labels}, "spec": spec}
 

@@ -6,22 +6,24 @@ metadata has it made anew.
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from knative_mig.dev.api import refusals, selectors, tables
 from knative_mig.dev.api.kinds import Kind
-from knative_mig.dev.api.refusals import bad_request
+from knative_mig.dev.api.refusals import Cause, bad_request
 from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.store import Forgotten, Store, Stored, encoded
 from knative_mig.dev.api.tables import Form, Shape
+from knative_mig.dev.api.validation import forbidden
 from knative_mig.dev.api.versions import shown
 
 Object = dict[str, Any]
 FORMS_OF_ONE: Final = (Form.TABLE, Form.METADATA)
 FORMS_OF_ALL: Final = (Form.TABLE, Form.METADATA_LIST)
+_MATCH: Final = "resourceVersionMatch"
 _EXPIRED: Final = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
     "the continue parameter."
@@ -102,6 +104,8 @@ def _about(body: Object) -> Object:
 def _page(store: Store, asked: Asked) -> _Page:
     query = asked.query
     version, after = version_of(query.get("resourceVersion", ""), store.version), ""
+    if (cause := _wrong_match(query)) is not None:
+        raise refusals.invalid_options(asked.kind, "ListOptions", cause)
     at = version if query.get("resourceVersionMatch") == "Exact" else None
     if token := query.get("continue"):
         at, after = _read(token)
@@ -131,6 +135,22 @@ def _page(store: Store, asked: Asked) -> _Page:
             about["remainingItemCount"] = len(chosen) - limit
         chosen = chosen[:limit]
     return _Page(items=chosen, about=about)
+
+
+def _wrong_match(query: Mapping[str, str]) -> Cause | None:
+    match, version = query.get("resourceVersionMatch", ""), query.get("resourceVersion", "")
+    if not match:
+        return None
+    if query.get("continue"):
+        return forbidden(_MATCH, f"{_MATCH} is forbidden when continue is provided")
+    if not version:
+        return forbidden(_MATCH, f"{_MATCH} is forbidden unless resourceVersion is provided")
+    if match not in ("Exact", "NotOlderThan"):
+        why = f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""'
+        return Cause(reason="FieldValueNotSupported", field=_MATCH, message=why)
+    if match == "Exact" and version == "0":
+        return forbidden(_MATCH, f'{_MATCH} "Exact" is forbidden for resourceVersion "0"')
+    return None
 
 
 def _place(stored: Stored) -> str:

@@ -111,6 +111,11 @@ def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> Refusal:
     return Refusal(422, "Invalid", f'{kind.qualified_kind} "{name}" is invalid: {text}', details=details)
 
 
+def invalid_options(kind: Kind, options: str, cause: Cause) -> Refusal:
+    """Of what a request's query says."""
+    return invalid(replace(kind, kind=options, group="meta.k8s.io"), "", [cause])
+
+
 def bad_request(message: str) -> Refusal:
     return Refusal(400, "BadRequest", message)
 

@@ -17,6 +17,7 @@ from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.schema import Schema, Types
 from knative_mig.dev.api.store import Key, Store, Stored
 from knative_mig.dev.api.versions import stored as stored_form
+from knative_mig.dev.nulls import without_nulls
 
 Object = dict[str, Any]
 # Types that are sent and are no kind of object that is kept.
@@ -104,13 +105,14 @@ def decoded(work: Work, found: Any, problems: list[str], *, of_patch: bool = Fal
     elif namespace:
         body["metadata"] = {key: value for key, value in body["metadata"].items() if key != "namespace"}
     if not kind.custom:
-        body = {**decoding.without_nulls(body)}
+        body = {**without_nulls(body)}
         # Go leaves out what is empty.
         body["metadata"] = {key: value for key, value in body["metadata"].items() if value not in ({}, [])}
         for at, value, wanted in decoding.mistyped(body, work.schema, work.world.types):
             found = decoding.type_name(value)
             into = f"Go struct field {kind.kind}.{at} of type {_GO_TYPES.get(wanted, wanted)}"
             raise decoding.cannot_be(kind, f"json: cannot unmarshal {found} into {into}")
+        body = decoding.without_empty_maps(body, work.schema, work.world.types)
     body, unknown = decoding.held_to(body, work.schema, work.world.types)
     tell(work, [*problems, *unknown], body, of_patch=of_patch)
     body = defaults.filled(body, work.schema, work.world.types)

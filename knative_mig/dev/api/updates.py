@@ -61,6 +61,8 @@ def insert(work: Work, body: Object, by: Manager, entries: Entries | None = None
     if kind.custom or kind.kind not in _UNVERSIONED:
         made["generation"] = 1
     body = {**body, "metadata": made}
+    if generated:
+        body = defaults.completed(body)  # what follows from the name
     if kind.has_status and kind.kind != "Node":
         body.pop("status", None)
     if (status := defaults.first_status(body, world.timestamp())) is not None:

@@ -74,6 +74,10 @@ def required(field: str, why: str = "") -> Cause:
     return Cause(reason="FieldValueRequired", field=field, message=f"Required value{f': {why}' if why else ''}")
 
 
+def forbidden(field: str, why: str) -> Cause:
+    return Cause(reason="FieldValueForbidden", field=field, message=f"Forbidden: {why}")
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, separators=(",", ":"))

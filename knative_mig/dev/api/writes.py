@@ -7,7 +7,6 @@ comes over the one that is there, `deletion` what a deletion does.
 """
 
 import functools
-from dataclasses import replace
 from typing import Any, Final
 
 from knative_mig.dev.api import apply, decoding, patches, refusals, strategic_merge, validation
@@ -85,7 +84,7 @@ def _apply(work: Work, found: Any, problems: list[str]) -> Written:
     name = asked.query.get("fieldManager")
     if not name:
         cause = validation.required("fieldManager", "is required for apply patch")
-        raise refusals.invalid(replace(kind, kind="PatchOptions", group="meta.k8s.io"), "", [cause])
+        raise refusals.invalid_options(kind, "PatchOptions", cause)
     force = asked.query.get("force", "").lower() in ("1", "true")
     wanted = decoding.object_of(found, kind)
     if "managedFields" in wanted["metadata"] and wanted["metadata"]["managedFields"]:

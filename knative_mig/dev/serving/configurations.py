@@ -11,6 +11,7 @@ from typing import Final
 from knative_mig.adapters.kube.fields import time_text
 from knative_mig.adapters.kube.kinds import REVISION
 from knative_mig.dev.conditions import READY, Conditions
+from knative_mig.dev.nulls import without_nulls
 from knative_mig.dev.serving import objects
 from knative_mig.dev.serving.objects import (
     CONFIGURATION,
@@ -56,7 +57,7 @@ def is_name_taken(revision: Object | None, configuration: Object) -> bool:
         return True
     if objects.labels(revision).get(GENERATION_LABEL) == str(configuration["metadata"]["generation"]):
         return False
-    wanted = objects.without_nulls(objects.spec(configuration)["template"]).get("spec")
+    wanted = without_nulls(objects.spec(configuration)["template"]).get("spec")
     return bool(objects.spec(revision) != wanted)
 
 
@@ -145,7 +146,7 @@ def _generation(revision: Object) -> int:
 
 
 def revision_of(configuration: Object, now: float) -> Object:
-    about, template = configuration["metadata"], objects.without_nulls(objects.spec(configuration)["template"])
+    about, template = configuration["metadata"], without_nulls(objects.spec(configuration)["template"])
     given = template.get("metadata") or {}
     own, of_configuration = objects.annotations(configuration), objects.labels(configuration)
     routes = own.get(ROUTES)

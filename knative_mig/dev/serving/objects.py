@@ -153,16 +153,6 @@ def first(values: Mapping[str, str], names: tuple[str, ...]) -> str | None:
     return next((values[name] for name in names if name in values), None)
 
 
-def without_nulls(value: Any) -> Any:
-    """As a controller reads it: kn's `creationTimestamp: null` says nothing, and no merge patch could write it."""
-    match value:
-        case Mapping():
-            return {key: without_nulls(each) for key, each in value.items() if each is not None}
-        case list():
-            return [without_nulls(each) for each in value]
-    return value
-
-
 def created(body: Object) -> float:
     return seconds_of(body["metadata"]["creationTimestamp"])
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from knative_mig.adapters.kube.kinds import REVISION
 from knative_mig.dev.conditions import Conditions
+from knative_mig.dev.nulls import without_nulls
 from knative_mig.dev.serving import objects
 from knative_mig.dev.serving.configurations import is_name_taken
 from knative_mig.dev.serving.objects import (
@@ -135,7 +136,7 @@ def _configuration_of(service: Object, before: Object | None) -> Object:
             "labels": {**objects.labels(service), SERVICE_LABEL: about["name"], SERVICE_UID_LABEL: about["uid"]},
             "annotations": kept,
         },
-        "spec": {"template": objects.without_nulls(objects.spec(service)["template"])},
+        "spec": {"template": without_nulls(objects.spec(service)["template"])},
     }
 
 
@@ -143,7 +144,7 @@ def _route_of(service: Object) -> Object:
     about = service["metadata"]
     traffic = [
         target if target.get("revisionName") else {**target, "configurationName": about["name"]}
-        for target in objects.without_nulls(objects.spec(service).get("traffic") or [])
+        for target in without_nulls(objects.spec(service).get("traffic") or [])
     ]
     return {
         "metadata": {

@@ -63,6 +63,15 @@ def test_versions_of_a_list(rig: Rig) -> None:
         rig.get(f"{CONFIG_MAPS}?resourceVersion=99999")
     assert (refused.value.code, refused.value.body["reason"]) == (504, "Timeout")
     assert refused.value.body["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+    for query, said in (
+        ("resourceVersionMatch=Exact", "is forbidden unless resourceVersion is provided"),
+        ("resourceVersion=0&resourceVersionMatch=Exact", 'is forbidden for resourceVersion "0"'),
+        (f"resourceVersion={then}&resourceVersionMatch=Nix", 'Unsupported value: "Nix"'),
+        ("continue=x&resourceVersionMatch=Exact", "is forbidden when continue is provided"),
+    ):
+        with pytest.raises(Answered, match=said) as refused:
+            rig.get(f"{CONFIG_MAPS}?{query}")
+        assert refused.value.body["details"]["kind"] == "ListOptions"
     with pytest.raises(Answered, match="resourceVersion: Invalid value"):
         rig.get(f"{CONFIG_MAPS}?resourceVersion=nix")
 

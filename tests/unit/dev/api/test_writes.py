@@ -30,6 +30,17 @@ def test_a_name_is_generated(rig: Rig) -> None:
     made = rig.call("POST", CONFIG_MAPS, {"metadata": {"generateName": "many-"}})
     assert len(made["metadata"]["name"]) == len("many-") + 5
     assert made["metadata"]["name"].startswith("many-")
+    made = rig.call("POST", "/api/v1/namespaces", {"metadata": {"generateName": "tests-"}})
+    assert made["metadata"]["labels"] == {"kubernetes.io/metadata.name": made["metadata"]["name"]}
+
+
+def test_a_map_that_is_emptied_is_left_out_and_a_struct_stays(rig: Rig) -> None:
+    rig.create(CONFIG_MAPS, "c", data={"a": "1"})
+    assert "data" not in rig.merge(f"{CONFIG_MAPS}/c", {"data": {"a": None}})
+    spec = {"containers": [{"name": "c", "image": "i"}], "nodeSelector": {}, "volumes": [{"name": "v", "emptyDir": {}}]}
+    made = rig.create(PODS, "p", spec=spec)
+    assert "nodeSelector" not in made["spec"]
+    assert made["spec"]["volumes"] == [{"name": "v", "emptyDir": {}}]
 
 
 def test_the_same_name_twice(rig: Rig) -> None:
