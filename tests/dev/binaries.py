@@ -40,6 +40,7 @@ def main() -> int:
             if found(name) is None:
                 only = _PACKAGE_OF.get(name, "")
                 build(Cache.from_environment(), versions().components[component], go, Progress(), only=only)
+            sys.stdout.write(f"{name}: {found(name)}\n")
     except ClusterError as error:
         sys.stderr.write(f"clients: {error}\n")
         return error.exit_code
