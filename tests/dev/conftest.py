@@ -15,19 +15,15 @@ from tests.dev.client import Client
 
 
 class SaidLogs:
-    """Of each container the lines that a test has said; a pod of which nothing was said has not started."""
+    """Of each container the lines that a test has said."""
 
     def __init__(self) -> None:
         self.of_pod: dict[str, list[str]] = {}
 
-    def lines(self, wanted: LogsWanted) -> AsyncIterator[bytes] | None:
-        said = self.of_pod.get(wanted.pod)
-        return None if said is None else _each(said[-wanted.tail_lines :] if wanted.tail_lines else said)
-
-
-async def _each(lines: list[str]) -> AsyncIterator[bytes]:
-    for line in lines:
-        yield f"{line}\n".encode()
+    async def lines(self, wanted: LogsWanted) -> AsyncIterator[bytes]:
+        said = self.of_pod.get(wanted.pod, [])
+        for line in said[-wanted.tail_lines :] if wanted.tail_lines else said:
+            yield f"{line}\n".encode()
 
 
 @pytest.fixture(scope="session")

@@ -215,7 +215,7 @@ def test_small_verbs(kubectl: Client) -> None:
 
 
 def test_a_pod_is_described_with_its_events_and_logs(kubectl: Client, logs: SaidLogs) -> None:
-    kubectl("run", "talker", "--image=x:1", "--env=A=B")
+    kubectl("run", "talker", "--image=x:1", "--env=A=B", '--overrides={"spec": {"nodeName": "node-1"}}')
     uid = kubectl("get", "pod", "talker", "--output", "jsonpath={.metadata.uid}")
     event = {
         "apiVersion": "v1",
@@ -242,13 +242,24 @@ def test_a_pod_is_described_with_its_events_and_logs(kubectl: Client, logs: Said
     assert "FailedScheduling" in kubectl("events", "--for", "pod/talker")
     assert "FailedScheduling" in kubectl("get", "events", "--field-selector", "involvedObject.name=talker")
     assert "FailedScheduling" in kubectl("get", "events.events.k8s.io")
+    _told_state(kubectl, {"waiting": {"reason": "ContainerCreating"}})
     assert "waiting to start: ContainerCreating" in kubectl.fails("logs", "talker")
+    _told_state(kubectl, {"running": {"startedAt": "2026-01-01T00:00:00Z"}})
+    assert kubectl("logs", "talker") == ""
     logs.of_pod["talker"] = ["one", "two", "three"]
     assert kubectl("logs", "talker") == "one\ntwo\nthree\n"
     assert kubectl("logs", "talker", "--tail=1") == "three\n"
+    assert 'previous terminated container "talker" in pod "talker" not found' in kubectl.fails("logs", "-p", "talker")
     header, row = kubectl("get", "pods", "--output", "wide").splitlines()
     assert header.split()[:5] == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
     assert row.split()[:4] == ["talker", "0/1", "Pending", "0"]
+
+
+def _told_state(kubectl: Client, state: object) -> None:
+    """Of the one container of the pod `talker`, which is not ready."""
+    told = {"name": "talker", "image": "x:1", "imageID": "", "ready": False, "restartCount": 0, "state": state}
+    status = json.dumps({"status": {"containerStatuses": [told]}})
+    kubectl("patch", "pod", "talker", "--subresource=status", "--type=merge", "--patch", status)
 
 
 def test_nodes_services_and_functions_are_described(kubectl: Client) -> None:

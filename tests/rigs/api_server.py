@@ -1,7 +1,7 @@
 """The API server of `dev` without a socket: requests in, answers out, on a clock that the test holds."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -21,8 +21,9 @@ GPU_NODES = "/apis/knative-mig.dev/v1alpha1/gpunodes"
 
 
 class NoLogs:
-    def lines(self, wanted: LogsWanted) -> None:  # noqa: ARG002  the port's
-        return None
+    async def lines(self, wanted: LogsWanted) -> AsyncIterator[bytes]:  # noqa: ARG002  the port's
+        """Of containers that have said nothing."""
+        yield b""
 
 
 class Answered(Exception):

@@ -4,7 +4,7 @@
                                      │        ├ patches, strategic_merge, apply (managed_fields)
                                      │        ├ admission (the project's own webhooks hang here)
                                      │        └ validation (schema, types of schemas/*.types and of CRDs)
-                                     └ tables, discovery, openapi
+                                     └ tables, discovery, openapi, pod_logs
 
 What it serves stands in `kinds`; what it deliberately does otherwise than the real one, in
 tests/data/api_exceptions.txt.

@@ -11,8 +11,8 @@ class LogsWanted:
     pod: str
     uid: str
     container: str
+    life: int  # how often it had been started before
     follow: bool = False
-    previous: bool = False
     timestamps: bool = False
     tail_lines: int | None = None
     since_s: int | None = None
@@ -22,8 +22,8 @@ class LogsWanted:
 class Logs(Protocol):
     """Of containers: whoever runs them has their output."""
 
-    def lines(self, wanted: LogsWanted) -> AsyncIterator[bytes] | None:
-        """As they come, until the end or, where they are followed, the container's. None: it has not started.
+    def lines(self, wanted: LogsWanted) -> AsyncIterator[bytes]:
+        """As they come, until the end or, where they are followed, the container's. Of what is not kept there are none.
 
         Iterated on the event loop, so it does not block.
         """

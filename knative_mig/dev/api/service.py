@@ -21,6 +21,7 @@ from knative_mig.dev.api import (
     discovery,
     negotiation,
     openapi_protobuf,
+    pod_logs,
     reads,
     refusals,
     routes,
@@ -140,33 +141,23 @@ class Service:
 
     def _logs(self, asked: Asked) -> Answer:
         pod = reads.one(self.world.store, asked).body
-        containers = [each.get("name") for each in pod["spec"].get("containers") or ()]
-        container = asked.query.get("container") or (containers[0] if len(containers) == 1 else "")
-        if not container:
-            choice = " ".join(map(str, containers))
-            raise refusals.bad_request(
-                f"a container name must be specified for pod {asked.name}, choose one of: [{choice}]"
-            )
-        if container not in containers:
-            raise refusals.bad_request(f"container {container} is not valid for pod {asked.name}")
+        container = pod_logs.container_of(pod, asked.query.get("container", ""))
+        if not pod["spec"].get("nodeName"):
+            return Answer(status=204, content_type="")
         lines = self.logs.lines(
             LogsWanted(
                 namespace=asked.namespace,
                 pod=asked.name,
                 uid=pod["metadata"]["uid"],
                 container=container,
+                life=pod_logs.life_of(pod, container, previous=_is_true(asked.query.get("previous"))),
                 follow=_is_true(asked.query.get("follow")),
-                previous=_is_true(asked.query.get("previous")),
                 timestamps=_is_true(asked.query.get("timestamps")),
                 tail_lines=_number(asked.query, "tailLines"),
                 since_s=_number(asked.query, "sinceSeconds"),
                 most_bytes=_number(asked.query, "limitBytes"),
             )
         )
-        if lines is None:
-            raise refusals.bad_request(
-                f'container "{container}" in pod "{asked.name}" is waiting to start: ContainerCreating'
-            )
         return Answer(status=200, content_type=TEXT, stream=lines)
 
     def _held_up(self, asked: Asked) -> str:

@@ -31,9 +31,9 @@ class Wanted(Protocol):
     @property
     def container(self) -> str: ...
     @property
-    def follow(self) -> bool: ...
+    def life(self) -> int: ...
     @property
-    def previous(self) -> bool: ...
+    def follow(self) -> bool: ...
     @property
     def timestamps(self) -> bool: ...
     @property
@@ -51,16 +51,9 @@ class LogReader:
         """`is_running`: that life of a container, by its pod's uid and its name. `clock`: seconds since the epoch."""
         self._logs, self._is_running, self._clock = logs, is_running, clock
 
-    def lines(self, wanted: Wanted) -> AsyncIterator[bytes] | None:
-        """None: it has not begun, or there was no life before."""
-        pod = Key(wanted.namespace, wanted.pod)
-        lives = self._logs.lives(pod, wanted.uid, wanted.container)
-        at = -2 if wanted.previous else -1
-        if len(lives) < -at:
-            return None
-        return self._lines(wanted, pod, lives[at])
-
-    async def _lines(self, wanted: Wanted, pod: Key, life: int) -> AsyncIterator[bytes]:
+    async def lines(self, wanted: Wanted) -> AsyncIterator[bytes]:
+        """None where nothing is kept: it is whoever asks that knows whether it ran."""
+        pod, life = Key(wanted.namespace, wanted.pod), wanted.life
         since = None if wanted.since_s is None else self._clock() - wanted.since_s
         tail = Tail(self._logs.path(pod, wanted.uid, wanted.container, life))
         written = selected(tail.more(), since=since, tail_lines=wanted.tail_lines)

@@ -40,12 +40,6 @@ class PodLogs:
         """Of the newest file of that life's; those before it have a number after that name."""
         return self._of(pod, uid) / container / f"{life}.log"
 
-    def lives(self, pod: Key, uid: str, container: str) -> tuple[int, ...]:
-        """Whose logs are there, the present one last."""
-        folder = self._of(pod, uid) / container
-        names = (path.name.removesuffix(".log") for path in folder.glob("*.log")) if folder.is_dir() else ()
-        return tuple(sorted(int(name) for name in names if name.isdecimal()))
-
     def lines(self, pod: Key, uid: str, container: str, life: int) -> Iterator[Line]:
         """All that is there now; OSError."""
         path = self.path(pod, uid, container, life)

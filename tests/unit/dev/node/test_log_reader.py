@@ -1,7 +1,6 @@
 """What of a container's log whoever asks for it gets."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +20,8 @@ class Asked:
     pod: str = "chat"
     uid: str = "u"
     container: str = "main"
+    life: int = 1
     follow: bool = False
-    previous: bool = False
     timestamps: bool = False
     tail_lines: int | None = None
     since_s: int | None = None
@@ -46,37 +45,33 @@ def _logs(tmp_path: Path) -> PodLogs:
 def told(logs: PodLogs, asked: Asked) -> bytes:
     reader = LogReader(logs, lambda *_: False, clock=lambda: 1767225604.0)  # 2026-01-01T00:00:04Z
 
-    async def all_of(lines: AsyncIterator[bytes]) -> bytes:
-        return b"".join([each async for each in lines])
+    async def all_of() -> bytes:
+        return b"".join([each async for each in reader.lines(asked)])
 
-    lines = reader.lines(asked)
-    assert lines is not None
-    return asyncio.run(all_of(lines))
+    return asyncio.run(all_of())
 
 
 @pytest.mark.parametrize(
     ("asked", "answer"),
     [
         (Asked(), b"one\ntwo\nthree\n"),
-        (Asked(previous=True), b"first life\n"),
+        (Asked(life=0), b"first life\n"),
         (Asked(since_s=2), b"two\nthree\n"),
         (Asked(tail_lines=1), b"ee\n"),
         (Asked(tail_lines=0), b""),
         (Asked(most_bytes=6), b"one\ntw"),
         (Asked(timestamps=True, tail_lines=1), b"2026-01-01T00:00:03.000000002Z ee\n"),
     ],
-    ids=["all", "previous", "since", "tail", "none", "bytes", "timestamps"],
+    ids=["all", "the life before", "since", "tail", "none", "bytes", "timestamps"],
 )
 def test_what_is_asked_for(logs: PodLogs, asked: Asked, answer: bytes) -> None:
     assert told(logs, asked) == answer
 
 
-def test_one_that_has_not_begun_has_none(logs: PodLogs) -> None:
-    reader = LogReader(logs, lambda *_: False, clock=lambda: 0.0)
-    assert reader.lines(Asked(container="other")) is None
+def test_where_nothing_is_kept_there_are_no_lines(logs: PodLogs) -> None:
+    assert told(logs, Asked(container="other")) == b""
     logs.remove(CHAT, "u")
-    logs.open(CHAT, "u", "main", 0).touch()
-    assert reader.lines(Asked(previous=True)) is None
+    assert told(logs, Asked(tail_lines=3)) == b""
 
 
 def test_a_log_that_is_followed_goes_on_until_its_container_ends(logs: PodLogs) -> None:
@@ -87,10 +82,8 @@ def test_a_log_that_is_followed_goes_on_until_its_container_ends(logs: PodLogs) 
     path = logs.path(CHAT, "u", "main", 1)
 
     async def follow() -> list[bytes]:
-        lines = reader.lines(Asked(follow=True, tail_lines=1))
-        assert lines is not None
         seen = []
-        async for line in lines:
+        async for line in reader.lines(Asked(follow=True, tail_lines=1)):
             seen.append(line)
             if len(seen) == 1:
                 with path.open("a") as file:
