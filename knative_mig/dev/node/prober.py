@@ -30,7 +30,7 @@ class Prober:
         changed: Callable[[ProbeKind, bool], None],
         failed: Callable[[ProbeKind, str], None],
     ) -> None:
-        """`changed`: a verdict is another now. `failed`: one probe was answered badly, whatever that means yet."""
+        """`changed`: a verdict is another now. `failed`: one was answered badly that a kubelet had asked."""
         self._container, self._target = container, target
         self._changed, self._failed = changed, failed
         self._stop = threading.Event()
@@ -70,8 +70,9 @@ class Prober:
             result = self._ask(clock)
             if self._stop.is_set():
                 return
-            before, clock = clock, clock.after(time.monotonic(), succeeded=result.succeeded)
-            if not result.succeeded and not before.eager:
+            now = time.monotonic()
+            before, clock = clock, clock.after(now, succeeded=result.succeeded)
+            if not result.succeeded and before.tells(now):
                 self._failed(kind, result.output)
             if clock.verdict is not None and (clock.verdict != before.verdict or clock.over):
                 if kind is ProbeKind.STARTUP and clock.verdict:

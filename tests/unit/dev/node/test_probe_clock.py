@@ -48,6 +48,32 @@ def test_a_functions_readiness_is_asked_for_every_50_ms_until_it_is_there_and_th
     assert asked == [0, 0.05, 0.1, 0.15, 10.15, 20.15]
 
 
+def told(kind: ProbeKind, probe: Probe, until: float, *, ready_from: float = float("inf")) -> list[float]:
+    """When a failure is to be told, of one that listens once it is time."""
+    clock = ProbeClock.begun(kind, probe, 0.0)
+    seen: list[float] = []
+    while (now := clock.due_at) < until:
+        succeeded = now >= ready_from
+        if not succeeded and clock.tells(now):
+            seen.append(round(now))
+        clock = clock.after(now, succeeded=succeeded)
+    return seen
+
+
+def test_each_failure_is_told_but_of_a_function_that_starts_as_many_as_a_kubelet_would_see() -> None:
+    patient, eager = Probe(check=CHECK, period_s=5), Probe(check=CHECK, period_s=1, eager=True)
+    assert told(ProbeKind.READINESS, patient, 20) == [0, 5, 10, 15]
+    assert told(ProbeKind.LIVENESS, eager, 3) == [0, 1, 2]
+    assert told(ProbeKind.READINESS, eager, 35) == [10, 20, 30]
+    assert told(ProbeKind.READINESS, eager, 35, ready_from=9) == []  # it started, as functions do
+
+
+def test_a_function_that_falls_ill_is_told_of_at_once() -> None:
+    clock = ProbeClock.begun(ProbeKind.READINESS, Probe(check=CHECK, period_s=1, eager=True), 0.0)
+    clock = clock.after(3.0, succeeded=True)
+    assert clock.tells(4.0)
+
+
 @pytest.mark.parametrize(
     ("label", "probe", "eager"),
     [
