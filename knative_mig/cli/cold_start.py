@@ -1,8 +1,8 @@
 """How far a function's cold start has come, told phase by phase from what the API shows of it.
 
 Called by `phases` with what its mirrors hold whenever that changes. The subtle thing is the beginning: what was there
-before the request was sent is no news, so a slice counts as planned for it only if nobody wanted it then; and of a
-function that has a ready replica there is nothing to tell.
+before the request was sent is no news, so a slice counts as planned for it only if nobody wanted it then, and as idle
+only if it was not made for a replica that waited already; of a function that has a ready one there is nothing to tell.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import Any
 from knative_mig.adapters.kube import parse
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.core.cluster.objects import PodFacts
-from knative_mig.core.gpu_node import GpuNode, SliceId, SliceState
+from knative_mig.core.gpu_node import GpuNode, SliceId, SliceState, SliceStatus
 
 
 class Phase(StrEnum):
@@ -96,10 +96,8 @@ class ColdStart:
         replicas = list(_living(seen))
         if not replicas:
             return
-        first = replicas[0].facts
         wants = {profile for each in replicas for profile in each.facts.wants}
-        sizes = ", ".join(sorted(map(str, wants)))
-        yield Line(Phase.PENDING, f"{first.name} waits for {sizes}" if wants else first.name)
+        yield Line(Phase.PENDING, _pending(replicas))
         for each in replicas:
             facts = each.facts
             if facts.told is not None and facts.told.status is False and facts.node is None:
@@ -111,9 +109,19 @@ class ColdStart:
         names = {(each.facts.namespace, each.facts.name) for each in replicas}
         for node, slice_id, is_ours in _usable(seen, names):
             if slice_id in news or is_ours:
-                was = "" if slice_id in news else ", which was idle"
+                was = "" if slice_id in news else self._was(slice_id, names)
                 yield Line(Phase.SLICED, f"{slice_id.key} on {node}{was}")
         yield from _starts(replicas)
+
+    def _was(self, slice_id: SliceId, pods: set[tuple[str, str]]) -> str:
+        """Of one that was wanted before the request was sent."""
+        found = [each for _, other, each in _made(self.before) if other == slice_id]
+        if not found:
+            return ""  # it was being made
+        if _is_of(found[0], pods):
+            return ", which it had already"
+        is_for_others = found[0].last_holder is not None or not any(_living(self.before))
+        return ", which was idle" if found[0].state is SliceState.IDLE and is_for_others else ""
 
     def _instead(self, seen: Seen, slice_id: SliceId) -> str:
         still = {each for _, each in _wanted(seen)}
@@ -122,6 +130,14 @@ class ColdStart:
             key=lambda each: each.start,
         )
         return f", in place of {' and '.join(str(each.key) for each in gone)}" if gone else ""
+
+
+def _pending(replicas: Sequence[Replica]) -> str:
+    """Each that wants something else: those of one Revision are alike."""
+    found: dict[str, str] = {}
+    for each in replicas:
+        found.setdefault(", ".join(sorted(map(str, each.facts.wants))), each.facts.name)
+    return "; ".join(f"{name} waits for {sizes}" if sizes else name for sizes, name in found.items())
 
 
 def _starts(replicas: Sequence[Replica]) -> Iterator[Line]:
@@ -150,10 +166,17 @@ def _wanted(seen: Seen) -> Iterator[tuple[str, SliceId]]:
 
 def _usable(seen: Seen, pods: set[tuple[str, str]]) -> Iterator[tuple[str, SliceId, bool]]:
     """Slices that are made, with whether one of these pods has it."""
+    for node, slice_id, each in _made(seen):
+        if each.state in (SliceState.IDLE, SliceState.BUSY):
+            yield node, slice_id, _is_of(each, pods)
+
+
+def _made(seen: Seen) -> Iterator[tuple[str, SliceId, SliceStatus]]:
     for node in seen.nodes:
         for gpu in node.status.gpus if node.status else ():
             for each in gpu.slices:
-                if each.state in (SliceState.IDLE, SliceState.BUSY):
-                    slice_id = SliceId(gpu=gpu.uuid, profile=each.key.profile, start=each.key.start)
-                    is_ours = any((holder.namespace, holder.pod) in pods for holder in each.holders)
-                    yield node.name, slice_id, is_ours
+                yield node.name, SliceId(gpu=gpu.uuid, profile=each.key.profile, start=each.key.start), each
+
+
+def _is_of(slice_: SliceStatus, pods: set[tuple[str, str]]) -> bool:
+    return any((holder.namespace, holder.pod) in pods for holder in slice_.holders)

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from knative_mig.cli.cold_start import ColdStart, Phase, Seen, replica
 from knative_mig.core.gpu_node import GpuNode, SliceState
 
@@ -12,9 +14,14 @@ RUNS = {"name": "user-container", "state": {"running": {}}}
 
 
 def a_pod(
-    *, node: str = "", ready: bool = False, containers: tuple[dict[str, Any], ...] = (), **more: Any
+    *,
+    node: str = "",
+    ready: bool = False,
+    wants: str = "1g.5gb",
+    containers: tuple[dict[str, Any], ...] = (),
+    **more: Any,
 ) -> dict[str, Any]:
-    spec = {"containers": [{"name": "c", "resources": {"limits": {"nvidia.com/mig-1g.5gb": "1"}}}]}
+    spec = {"containers": [{"name": "c", "resources": {"limits": {f"nvidia.com/mig-{wants}": "1"}}}]}
     conditions = [{"type": "Ready", "status": str(ready)}, *more.pop("conditions", ())]
     return {
         "metadata": {"name": TINY.pod, "namespace": "default", **more},
@@ -62,6 +69,38 @@ def test_an_idle_slice_is_taken_up_without_a_plan() -> None:
     assert told(start, seen(a_pod(node="dev-0"), node=before))[1:] == []  # it may be another's
     held = a_node(a_slice("1g.5gb@6", SliceState.BUSY, holders=(TINY,)), wanted=("1g.5gb@6",))
     assert told(start, seen(a_pod(node="dev-0"), node=held)) == [("slice", "1g.5gb@6 on dev-0, which was idle")]
+
+
+HELD = a_node(a_slice("1g.5gb@6", SliceState.BUSY, holders=(TINY,)), wanted=("1g.5gb@6",))
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        pytest.param(HELD, ", which it had already", id="has it"),
+        pytest.param(a_node(a_slice("1g.5gb@6", SliceState.IDLE), wanted=("1g.5gb@6",)), "", id="just made"),
+        pytest.param(a_node(wanted=("1g.5gb@6",)), "", id="being made"),
+        pytest.param(
+            a_node(a_slice("1g.5gb@6", SliceState.IDLE, last_holder=TINY), wanted=("1g.5gb@6",)),
+            ", which was idle",
+            id="of one before",
+        ),
+    ],
+)
+def test_of_a_start_that_was_under_way_a_slice_made_for_it_is_not_called_idle(before: GpuNode, said: str) -> None:
+    """As of a function that is asked as soon as it is made."""
+    pod = a_pod(node="dev-0", containers=(RUNS,))
+    lines = told(ColdStart(seen(pod, node=before)), seen(pod, node=HELD))
+    assert lines[1:] == [("slice", f"1g.5gb@6 on dev-0{said}"), ("started", TINY.pod)]
+
+
+def test_each_pod_is_said_to_wait_for_what_it_wants_itself() -> None:
+    pods = [
+        replica(a_pod(name=name, wants=wants))
+        for name, wants in (("bad-1", "9g.99gb"), ("bad-2", "7g.80gb"), ("bad-3", "7g.80gb"))
+    ]
+    (line,) = told(ColdStart(seen()), replace(seen(), replicas=pods))
+    assert line == ("pending", "bad-1 waits for 9g.99gb; bad-2 waits for 7g.80gb")
 
 
 def test_a_slice_that_was_planned_for_others_before_is_no_news() -> None:
