@@ -1,4 +1,4 @@
-"""Which cluster a verb speaks with, and whole lists of what is there.
+"""Which cluster a verb speaks with, whole lists of what is there, and why some of it is not ready.
 
 Called by the verbs that show a cluster. Who names a kubeconfig, by option or $KUBECONFIG, means it. Else it is the
 running `dev`, for whoever has started one means that; else what kubectl takes.
@@ -14,10 +14,12 @@ import click
 
 from knative_mig.adapters.kube import gpu_node_codec
 from knative_mig.adapters.kube.client import KubeClient
-from knative_mig.adapters.kube.kinds import GPU_NODE, Kind
+from knative_mig.adapters.kube.kinds import EVENT, GPU_NODE, REVISION, Kind
+from knative_mig.cli import causes
 from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.dev import whereabouts
+from knative_mig.ports.kube import Forbidden
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PAGE = 500
@@ -59,3 +61,25 @@ def gpu_nodes(cluster: KubeClient) -> list[GpuNode]:
         with suppress(BadInput):  # one odd node must not hide all others
             found.append(gpu_node_codec.read(body))
     return found
+
+
+def causes_of(
+    cluster: KubeClient, services: list[dict[str, Any]], pods: list[dict[str, Any]], namespace: str
+) -> dict[tuple[str, str], str]:
+    """Why each of these functions is not ready, by namespace and name. ClusterError."""
+    if not causes.are_wanted(services, pods):
+        return {}
+    revisions, unhealthy = (
+        _readable_of(cluster, kind, namespace, query) for kind, query in ((REVISION, None), (EVENT, causes.UNHEALTHY))
+    )
+    return causes.causes(services, revisions=revisions, pods=pods, unhealthy=unhealthy)
+
+
+def _readable_of(
+    client: KubeClient, kind: Kind, namespace: str, query: Mapping[str, str] | None
+) -> list[dict[str, Any]]:
+    """None where this account may not read them: they explain what it did ask for."""
+    try:
+        return all_of(client, kind, namespace, query)
+    except Forbidden:
+        return []

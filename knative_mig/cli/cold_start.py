@@ -12,6 +12,7 @@ from typing import Any
 
 from knative_mig.adapters.kube import parse
 from knative_mig.adapters.kube.fields import Fields
+from knative_mig.cli.pod_trouble import of_containers
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.gpu_node import GpuNode, SliceId, SliceState, SliceStatus
 
@@ -49,22 +50,13 @@ class Line:
 
 def replica(body: Mapping[str, Any]) -> Replica:
     """BadInput: it is no pod."""
-    containers = Fields(body).child("status").children("containerStatuses")
-    troubles = [_trouble(each) for each in containers]
+    status = Fields(body).child("status")
+    containers = status.children("containerStatuses")
     return Replica(
         facts=parse.pod(body),
         running=bool(containers) and all("running" in each.child("state").values for each in containers),
-        trouble=next(filter(None, troubles), ""),
+        trouble=of_containers(status),
     )
-
-
-def _trouble(container: Fields) -> str:
-    """Of one that waits; while it is merely made there is none."""
-    waiting = container.child("state").child("waiting")
-    reason = waiting.text("reason")
-    if reason in ("", "ContainerCreating", "PodInitializing"):
-        return ""
-    return ": ".join(filter(None, (f"container {container.text('name')}: {reason}", waiting.text("message"))))
 
 
 @dataclass(slots=True)

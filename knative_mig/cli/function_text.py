@@ -37,7 +37,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """`why`: of one that is not ready, as Knative says it."""
+    """`why`: of one that is not ready: the cause, or what Knative says where none is known."""
 
     namespace: str
     name: str
@@ -51,9 +51,12 @@ class Function:
 
 
 def functions(
-    services: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]], nodes: Iterable[GpuNode]
+    services: Iterable[Mapping[str, Any]],
+    pods: Iterable[Mapping[str, Any]],
+    nodes: Iterable[GpuNode],
+    causes: Mapping[tuple[str, str], str] = {},
 ) -> tuple[Function, ...]:
-    """In the order of their names."""
+    """In the order of their names. `causes`: why one is not ready, by namespace and name, where it is known."""
     held = tuple(_held(nodes))
     replicas: dict[tuple[str, str], list[Fields]] = {}
     for body in pods:
@@ -61,7 +64,7 @@ def functions(
         about = top.child("metadata")
         if (service := about.labels("labels").get(SERVICE_LABEL)) and not about.has("deletionTimestamp"):
             replicas.setdefault((about.text("namespace"), service), []).append(top)
-    found = [_function(Fields(each), replicas, held) for each in services]
+    found = [_function(Fields(each), replicas, held, causes) for each in services]
     return tuple(sorted(found, key=lambda each: (each.namespace, each.name)))
 
 
@@ -105,13 +108,18 @@ def data_of(found: Iterable[Function]) -> list[dict[str, Any]]:
     ]
 
 
-def _function(top: Fields, replicas: Mapping[tuple[str, str], list[Fields]], held: tuple[Slice, ...]) -> Function:
+def _function(
+    top: Fields,
+    replicas: Mapping[tuple[str, str], list[Fields]],
+    held: tuple[Slice, ...],
+    causes: Mapping[tuple[str, str], str],
+) -> Function:
     about, status = top.child("metadata"), top.child("status")
     namespace, name = about.text("namespace"), about.name("name")
     mine = replicas.get((namespace, name), [])
     names = {(namespace, each.child("metadata").text("name")) for each in mine}
     ready = sum(is_ready(each) for each in mine)
-    state, why = _state(top, pods=len(mine), ready=ready)
+    state, why = _state(top, causes.get((namespace, name), ""), pods=len(mine), ready=ready)
     return Function(
         namespace=namespace,
         name=name,
@@ -125,16 +133,16 @@ def _function(top: Fields, replicas: Mapping[tuple[str, str], list[Fields]], hel
     )
 
 
-def _state(service: Fields, *, pods: int, ready: int) -> tuple[str, str]:
+def _state(service: Fields, cause: str, *, pods: int, ready: int) -> tuple[str, str]:
     if service.child("metadata").has("deletionTimestamp"):
         return "ending", ""
     said = condition(service, "Ready")
-    why = ": ".join(filter(None, (said.text("reason"), said.text("message")))) if said else ""
+    why = cause or (": ".join(filter(None, (said.text("reason"), said.text("message")))) if said else "")
     match said.text("status") if said else "":
         case "True" if ready:
             return "ready", ""
         case "True":
-            return ("starting" if pods else "at zero"), ""
+            return ("starting", cause) if pods else ("at zero", "")
         case "False":
             return "failed", why
         case _:

@@ -8,14 +8,15 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.fields import Fields
-from knative_mig.adapters.kube.kinds import FUNCTION
-from knative_mig.cli.cluster import all_of, client, of_a_cluster
+from knative_mig.adapters.kube.kinds import FUNCTION, POD, key_of
+from knative_mig.adapters.kube.parse import SERVICE_LABEL
+from knative_mig.cli.cluster import all_of, causes_of, client, of_a_cluster
 from knative_mig.cli.function_call import FunctionFailed, Piece, completion, target_of
 from knative_mig.cli.function_text import condition
 from knative_mig.cli.phases import Phases
@@ -97,17 +98,25 @@ def _url(cluster: KubeClient, function: Key, *, within_s: float) -> str:
     """As soon as it leads to a Revision: who has just made a function may ask it at once."""
     deadline = time.monotonic() + within_s
     while True:
-        found = Fields(cluster.get(FUNCTION, function))
+        body = cluster.get(FUNCTION, function)
+        found = Fields(body)
         status, ready = found.child("status"), condition(found, "Ready")
         is_ready = ready.text("status") if ready else ""
         if status.has("url") and (is_ready == "True" or status.has("latestReadyRevisionName")):
             return status.text("url")
         why = ": ".join(filter(None, (ready.text("reason"), ready.text("message")))) if ready else "nobody has seen it"
         if is_ready == "False":
-            raise FunctionFailed(f"{function.namespace}/{function.name}: {why}")
+            raise FunctionFailed(f"{function.namespace}/{function.name}: {_cause(cluster, body) or why}")
         if time.monotonic() > deadline:
-            raise NotReadyInTime(f"not deployed in {within_s:g} s: {why}")
+            raise NotReadyInTime(f"not deployed in {within_s:g} s: {_cause(cluster, body) or why}")
         pause(_LOOKS_EACH_S)
+
+
+def _cause(cluster: KubeClient, function: dict[str, Any]) -> str:
+    """Empty: none is known."""
+    key = key_of(function)
+    pods = all_of(cluster, POD, key.namespace, {"labelSelector": f"{SERVICE_LABEL}={key.name}"})
+    return causes_of(cluster, [function], pods, key.namespace).get((key.namespace, key.name), "")
 
 
 def _prompt(given: str) -> str:

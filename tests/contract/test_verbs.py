@@ -113,25 +113,34 @@ def verb(api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ve
     return run
 
 
-def put_function(api: FakeApi, url: str, *, ready: str = "True") -> None:
+def put_function(api: FakeApi, url: str, *, ready: str = "True", newest: str = "") -> None:
     condition = {"type": "Ready", "status": ready, "reason": "RevisionMissing", "message": "no image"}
     api.put_object({
         "apiVersion": "serving.knative.dev/v1", "kind": "Service",
         "metadata": {"name": "tiny", "namespace": "default"},
         "spec": {"template": {"spec": {"containers": [{"resources": MIG}]}}},
-        "status": {"conditions": [condition]} | ({"url": url} if url else {}),
+        "status": {"conditions": [condition], "latestCreatedRevisionName": newest} | ({"url": url} if url else {}),
     })  # fmt: skip
 
 
-def put_pod(api: FakeApi, *, node: str = "", ready: bool = False, state: str = "waiting") -> None:
-    labels = {"serving.knative.dev/service": "tiny"}
+def put_pod(
+    api: FakeApi,
+    *,
+    node: str = "",
+    ready: bool = False,
+    state: str = "waiting",
+    reason: str = "ContainerCreating",
+    ended: int | None = None,
+) -> None:
+    labels = {"serving.knative.dev/service": "tiny", "serving.knative.dev/revision": "tiny-00001"}
+    last = {} if ended is None else {"terminated": {"exitCode": ended, "reason": "Error"}}
     api.put_object({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "tiny-1", "namespace": "default", "labels": labels},
         "spec": {"containers": [{"name": "c", "resources": MIG}]} | ({"nodeName": node} if node else {}),
         "status": {
             "conditions": [{"type": "Ready", "status": str(ready)}],
-            "containerStatuses": [{"name": "c", "state": {state: {"reason": "ContainerCreating"}}}],
+            "containerStatuses": [{"name": "c", "state": {state: {"reason": reason}}, "lastState": last}],
         },
     })  # fmt: skip
 
@@ -270,11 +279,22 @@ def test_ls_and_gpus_show_what_is_there(api: FakeApi, function: Function, verb: 
     put_gpus(api, wanted=True, state="Busy")
     tiny = verb("ls").out.splitlines()[1].split()
     assert tiny == ["default", "tiny", "ready", "1", "1g.5gb", "1g.5gb@6", "on", "node-1", "GPU-12345678", function.url]
-    assert verb("ls", "-n", "shop").out.startswith("no functions")
+    assert verb("ls", "-n", "shop") == Said(0, "", "No resources found in shop namespace.\n")
+    assert verb("ls", "-n", "shop", "--json").out == "[]\n"
     assert json.loads(verb("ls", "--json").out)[0]["slices"][0]["pod"] == "tiny-1"
     assert "    1g.5gb@6  busy  default/tiny-1" in verb("gpus").out.splitlines()
     assert json.loads(verb("gpus", "--json").out)[0]["slices"][0]["state"] == "Busy"
     assert verb("gpus", "--json", "-w").code == 2
+
+
+def test_why_a_function_is_not_ready_is_said_in_a_line(api: FakeApi, verb: Verb) -> None:
+    put_function(api, "", ready="False", newest="tiny-00001")
+    put_pod(api, node="node-1", reason="CrashLoopBackOff", ended=1)
+    why = "default/tiny: tiny-00001: container c: CrashLoopBackOff: it ended with exit code 1 (Error)"
+    assert verb("ls").out.splitlines()[-1] == why
+    assert verb("invoke", "tiny", "a", "-q") == Said(1, "", f"FunctionFailed: {why}\n")
+    api.faults.fail(403, method="GET", path="/revisions")
+    assert verb("ls").out.splitlines()[-1] == why  # who may not read Revisions sees what the pods say
 
 
 def test_gpus_are_shown_again_when_one_changes(api: FakeApi) -> None:

@@ -121,6 +121,9 @@ def test_says_why_it_waits_each_time_that_the_reason_is_another() -> None:
     crash = {"name": "c", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}}
     (line,) = told(start, seen(a_pod(node="dev-0", containers=(crash,))))
     assert line == ("waits", "container c: CrashLoopBackOff: back-off 10s")
+    again = {**crash, "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}
+    (line,) = told(start, seen(a_pod(node="dev-0", containers=(again,))))
+    assert line == ("waits", "container c: CrashLoopBackOff: it ended with exit code 1 (Error)")
     making = {"name": "c", "state": {"waiting": {"reason": "ContainerCreating"}}}
     assert told(ColdStart(seen()), seen(a_pod(containers=(making,))))[1:] == []
 

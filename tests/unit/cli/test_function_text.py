@@ -48,6 +48,16 @@ def test_prints_what_each_function_is_at_and_has() -> None:
     ]
 
 
+def test_the_cause_is_said_in_place_of_what_knative_says_and_of_nothing_else() -> None:
+    causes = {("default", "tiny"): "no GPU can be cut so"}
+    failed, starting = a_service(ready="False", reason="RevisionMissing"), a_service()
+    for service, pods in ((failed, []), (starting, [a_pod(ready=False)])):
+        (found,) = functions([service], pods, [], causes)
+        assert found.why == "no GPU can be cut so"
+    (found,) = functions([starting], [a_pod(ready=True)], [], causes)
+    assert found.why == ""
+
+
 def test_no_function_says_how_to_make_one() -> None:
     assert text_of(functions([], [], [])) == "no functions: make one with `kn service create`"
 

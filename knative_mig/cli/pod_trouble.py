@@ -1,0 +1,67 @@
+"""Why a pod is not ready, in one line: the most telling of all that its status says.
+
+Called by `cold_start` while somebody waits, and by `causes` afterwards. The subtle thing is a container that ends again
+and again. That it waits to be started again is how Kubernetes puts it; how it ended is what its author has to know.
+"""
+
+from typing import Final
+
+from knative_mig.adapters.kube.fields import Fields
+from knative_mig.core.cluster.slice_condition import TYPE as SLICE
+
+_IS_MADE: Final = ("", "ContainerCreating", "PodInitializing")
+_MOST: Final = 1024  # characters, as many as an Event has
+
+
+def of_pod(pod: Fields, unhealthy: str = "") -> str:
+    """Empty: nothing is known, or it is merely being made. `unhealthy`: what the kubelet said of its probes last."""
+    spec, status = pod.child("spec"), pod.child("status")
+    if status.text("phase") == "Failed":
+        return joined(status.text("reason") or "Failed", status.text("message"))
+    if trouble := of_containers(status):
+        return trouble
+    if not spec.has("nodeName"):
+        told = {each.text("type"): each for each in status.children("conditions") if each.text("status") == "False"}
+        said = told.get(SLICE) or told.get("PodScheduled")
+        return joined(said.text("reason"), said.text("message")) if said else ""
+    unready = [each for each in status.children("containerStatuses") if not each.flag("ready")]
+    ended = [f"container {each.text('name')} {how}, and runs again" for each in unready if (how := _end(each))]
+    return joined(*ended[:1], unhealthy) if unready else ""
+
+
+def of_containers(status: Fields) -> str:
+    """Of the first that is kept from running."""
+    every = [*status.children("initContainerStatuses"), *status.children("containerStatuses")]
+    return next(filter(None, map(_of_container, every)), "")
+
+
+def _of_container(container: Fields) -> str:
+    state, name = container.child("state"), f"container {container.text('name')}"
+    waiting, how = state.child("waiting"), _end(container)
+    if state.has("running") or container.flag("ready"):
+        return ""
+    if waiting.text("reason") in _IS_MADE:
+        return f"{name} {how}" if how else ""
+    return joined(name, waiting.text("reason"), f"it {how}" if how else waiting.text("message"))
+
+
+def _end(container: Fields) -> str:
+    """Of its last life. Empty: none has ended."""
+    state, before = container.child("state"), container.child("lastState")
+    ended = next((each.child("terminated") for each in (state, before) if each.has("terminated")), None)
+    if ended is None:
+        return ""
+    code, reason = ended.optional_integer("exitCode") or 0, ended.text("reason")
+    how = f"ended with exit code {code}" + (f" ({reason})" if reason else "")
+    last_words = [line for line in ended.text("message").splitlines() if line.strip()]
+    return joined(how, *last_words[-1:])
+
+
+def joined(*texts: str) -> str:
+    """On one line, and with nothing in it that moves a terminal's cursor."""
+    return ": ".join(_line(each) for each in texts if each)
+
+
+def _line(text: str) -> str:
+    line = " ".join(text.split())[:_MOST]
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in line)
