@@ -89,7 +89,7 @@ class ColdStart:
         if not replicas:
             return
         wants = {profile for each in replicas for profile in each.facts.wants}
-        yield Line(Phase.PENDING, _pending(replicas))
+        yield Line(Phase.PENDING, self._pending(replicas))
         for each in replicas:
             facts = each.facts
             if facts.told is not None and facts.told.status is False and facts.node is None:
@@ -104,6 +104,16 @@ class ColdStart:
                 was = "" if slice_id in news else self._was(slice_id, names)
                 yield Line(Phase.SLICED, f"{slice_id.key} on {node}{was}")
         yield from _starts(replicas)
+
+    def _pending(self, replicas: Sequence[Replica]) -> str:
+        """Each that wants something else: those of one Revision are alike."""
+        there = {each.facts.uid: each.facts.node for each in _living(self.before) if each.facts.node is not None}
+        found: dict[str, str] = {}
+        for each in (each.facts for each in replicas):
+            sizes = ", ".join(sorted(map(str, each.wants)))
+            waits = f"{each.name} waits for {sizes}" if sizes else each.name
+            found.setdefault(sizes, f"{each.name} is on {there[each.uid]} already" if each.uid in there else waits)
+        return "; ".join(found.values())
 
     def _was(self, slice_id: SliceId, pods: set[tuple[str, str]]) -> str:
         """Of one that was wanted before the request was sent."""
@@ -122,14 +132,6 @@ class ColdStart:
             key=lambda each: each.start,
         )
         return f", in place of {' and '.join(str(each.key) for each in gone)}" if gone else ""
-
-
-def _pending(replicas: Sequence[Replica]) -> str:
-    """Each that wants something else: those of one Revision are alike."""
-    found: dict[str, str] = {}
-    for each in replicas:
-        found.setdefault(", ".join(sorted(map(str, each.facts.wants))), each.facts.name)
-    return "; ".join(f"{name} waits for {sizes}" if sizes else name for sizes, name in found.items())
 
 
 def _starts(replicas: Sequence[Replica]) -> Iterator[Line]:

@@ -69,7 +69,7 @@ def command(
             pieces = completion(target, text, model=model, max_tokens=max_tokens, first_within_s=timeout)
             first = next((each for each in pieces if each.text), None)
         except NotReadyInTime as late:
-            raise NotReadyInTime(f"{namespace}/{name}: {late} (it came as far as: {phases.last})") from None
+            raise NotReadyInTime(f"{namespace}/{name}: {_with_phase(str(late), phases.last)}") from None
         first_s = phases.end()
     if first is None:
         say("the answer is empty")
@@ -92,6 +92,12 @@ def _check(cluster: KubeClient, function: Key) -> None:
         raise BadInput(
             f"no function {shown(function.name)} in namespace {shown(function.namespace)}: {legal}"
         ) from None
+
+
+def _with_phase(late: str, phase: str) -> str:
+    """How far it came is said too, where that is more than has been said."""
+    detail = phase.partition(": ")[2]
+    return late if detail and detail in late else f"{late} (it came as far as: {phase})"
 
 
 def _url(cluster: KubeClient, function: Key, *, within_s: float) -> str:

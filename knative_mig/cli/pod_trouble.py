@@ -10,6 +10,7 @@ from knative_mig.adapters.kube.fields import Fields
 from knative_mig.core.cluster.slice_condition import TYPE as SLICE
 
 _IS_MADE: Final = ("", "ContainerCreating", "PodInitializing")
+_KILLED_BY: Final = ("Liveness", "Startup")  # the kubelet ends a container whose probe of these fails
 _MOST: Final = 1024  # characters, as many as an Event has
 
 
@@ -19,7 +20,7 @@ def of_pod(pod: Fields, unhealthy: str = "") -> str:
     if status.text("phase") == "Failed":
         return joined(status.text("reason") or "Failed", status.text("message"))
     if trouble := of_containers(status):
-        return trouble
+        return joined(trouble, unhealthy if unhealthy.startswith(_KILLED_BY) else "")
     if not spec.has("nodeName"):
         told = {each.text("type"): each for each in status.children("conditions") if each.text("status") == "False"}
         said = told.get(SLICE) or told.get("PodScheduled")

@@ -250,6 +250,13 @@ def test_a_function_that_cannot_be_asked_is_said(api: FakeApi, function: Functio
     assert (said.code, said.err.partition(" (")[0]) == (
         3, "default/tiny: not deployed in 0.1 s: RevisionMissing: no image",
     )  # fmt: skip
+    put_function(api, "", ready="Unknown", newest="tiny-00001")
+    put_pod(api, node="node-1", reason="CrashLoopBackOff", ended=1)
+    said = verb("invoke", "tiny", "a", "-q", "--timeout", "0.1")
+    assert said.err == (
+        "default/tiny: not deployed in 0.1 s: "
+        "tiny-00001: container c: CrashLoopBackOff: it ended with exit code 1 (Error)\n"
+    )
     put_function(api, "http://tiny.default.localhost:1")
     said = verb("invoke", "tiny", "a", "-q")
     assert (said.code, said.err) == (

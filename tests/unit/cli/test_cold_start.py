@@ -90,8 +90,11 @@ HELD = a_node(a_slice("1g.5gb@6", SliceState.BUSY, holders=(TINY,)), wanted=("1g
 def test_of_a_start_that_was_under_way_a_slice_made_for_it_is_not_called_idle(before: GpuNode, said: str) -> None:
     """As of a function that is asked as soon as it is made."""
     pod = a_pod(node="dev-0", containers=(RUNS,))
-    lines = told(ColdStart(seen(pod, node=before)), seen(pod, node=HELD))
-    assert lines[1:] == [("slice", f"1g.5gb@6 on dev-0{said}"), ("started", TINY.pod)]
+    assert told(ColdStart(seen(pod, node=before)), seen(pod, node=HELD)) == [
+        ("pending", f"{TINY.pod} is on dev-0 already"),
+        ("slice", f"1g.5gb@6 on dev-0{said}"),
+        ("started", TINY.pod),
+    ]
 
 
 def test_each_pod_is_said_to_wait_for_what_it_wants_itself() -> None:

@@ -78,3 +78,11 @@ def test_one_that_runs_and_does_not_listen_has_what_its_probe_found() -> None:
     assert of_pod(pod(RUNS), "Readiness probe failed: refused") == "Readiness probe failed: refused"
     assert of_pod(pod(RUNS, ready=True), "Readiness probe failed: refused") == ""
     assert of_pod(pod(BACKS_OFF, ended(1)), "Readiness probe failed: refused").endswith("code 1 (Error)")
+
+
+def test_one_that_the_kubelet_ended_has_why() -> None:
+    killed = of_pod(pod(BACKS_OFF, ended(143)), "Liveness probe failed: refused")
+    assert (
+        killed
+        == "container main: CrashLoopBackOff: it ended with exit code 143 (Error): Liveness probe failed: refused"
+    )
