@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from knative_mig.adapters.kube.kinds import LEASE, NODE, POD
+from knative_mig.adapters.kube.kinds import LEASE, NODE, POD, SECRET
 from knative_mig.adapters.kube.pods import KubePods
 from knative_mig.ports.kube import Key
 from tests.contract.node_rig import NodeRig, alive
@@ -101,6 +101,19 @@ def test_a_secret_that_is_not_there_yet_is_waited_for(rig: NodeRig) -> None:
     assert rig.container("early")["state"]["waiting"]["message"] == 'secret "s" not found'
     assert rig.read("early")["status"]["phase"] == "Pending"
     rig.wait_for(lambda: ("Failed", 'Error: secret "s" not found') in rig.events("early"))
+
+
+def test_one_that_cannot_be_begun_again_still_has_its_last_life(rig: NodeRig) -> None:
+    rig.api.put_object({"kind": "Secret", "metadata": {"namespace": "default", "name": "s"}, "data": {}})
+    script = "until [ -e end ]; do sleep 0.02; done; exit 3"
+    rig.put(rig.pod("late", script=script, envFrom=[{"secretRef": {"name": "s"}}]))
+    rig.wait_for(lambda: rig.is_ready("late"))
+    rig.client.delete(SECRET, Key("default", "s"))
+    uid = rig.read("late")["metadata"]["uid"]
+    (rig.settings.folder / "pods" / uid / "containers" / "user-container" / "work" / "end").touch()
+    rig.wait_for(lambda: rig.waits_for("late") == "CreateContainerConfigError")
+    found = rig.container("late")
+    assert (found["lastState"]["terminated"]["exitCode"], found["restartCount"]) == (3, 0)
 
 
 def test_an_image_that_nobody_has_is_told_as_a_registry_would(rig: NodeRig) -> None:

@@ -186,8 +186,9 @@ class PodWorker:
         told = reason if reason == life.ERR_IMAGE_PULL else message
         self._tell(EventType.WARNING, "Failed", f"Error: {told}")
         current = self._state.containers[name]
+        last = current.now if isinstance(current.now, Terminated) else current.last
         waiting = Waiting(reason=reason, message=message)
-        self._put(name, replace(current, now=waiting, failed_at=back_off.counted_at, back_off=back_off))
+        self._put(name, replace(current, now=waiting, last=last, failed_at=back_off.counted_at, back_off=back_off))
 
     def _launch(self, name: str, made: Blueprint, begun: ContainerState) -> None:
         spec = self._specs[name]
