@@ -1,5 +1,7 @@
 """`knative-mig dev` as a person runs it: a process of its own, what it prints, and what of it is left.
 
+It ends with the process of the test, whatever ends that: the kernel tells it so, as it tells the processes of `dev`.
+
 with RunningDev("--gpus", "1xA100-40GB") as dev:
     dev.client.create(...)
     dev.ask("tiny", "/v1/models")
@@ -28,10 +30,11 @@ _FOLDER: Final = re.compile(r"export KUBECONFIG=(\S+)/kubeconfig")
 class RunningDev:
     def __init__(self, *options: str, **variables: str) -> None:
         """`variables`: of its environment, and so of its processes."""
-        command = [sys.executable, "-m", "knative_mig.cli.main", "dev", "--port", "0", "--api-port", "0", *options]
+        ends_with_us = (sys.executable, "-m", "knative_mig.dev.whole.child", str(os.getpid()))
+        command = ("knative_mig.cli.main", "dev", "--port", "0", "--api-port", "0", *options)
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            env={**os.environ, **variables},
+            [*ends_with_us, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True, env={**os.environ, **variables},
         )  # fmt: skip
         self.lines: list[str] = []
         self._heard = threading.Condition()

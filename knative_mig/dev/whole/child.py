@@ -1,4 +1,4 @@
-"""`python -m knative_mig.dev.whole.child MODULE [ARGUMENT …]`: runs a process of ours that ends when `dev` does.
+"""`python -m knative_mig.dev.whole.child PARENT MODULE [ARGUMENT …]`: a process of ours that ends when `dev` does.
 
 Started by `supervision`. Whatever ends `dev`, kill -9 too, the kernel then tells this process to end as its pod would
 be told. The subtle thing is who counts as `dev`: the thread that started this one, so that thread lives as long as it.

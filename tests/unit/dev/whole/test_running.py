@@ -20,6 +20,17 @@ def test_an_end_is_told_as_a_person_reads_it() -> None:
     assert ended(-200) == "ended with exit code -200"
 
 
+def test_what_is_killed_takes_its_processes_with_it() -> None:
+    child = [sys.executable, "-m", "knative_mig.dev.whole.child"]
+    lasting = ["timeit", "-n1", "-r1", "-s", "import time", "print('it runs', flush=True); time.sleep(60)"]
+    starts_it = f"import os, subprocess; subprocess.run([*{child}, str(os.getpid()), *{lasting}])"
+    with subprocess.Popen([sys.executable, "-c", starts_it], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"it runs\n"
+        parent.kill()
+        parent.communicate(timeout=20)  # the output ends when both have
+
+
 def test_chaos_kills_one_of_what_runs_and_says_which() -> None:
     said: list[str] = []
     with subprocess.Popen(["sleep", "60"]) as process:
