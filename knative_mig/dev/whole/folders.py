@@ -47,8 +47,10 @@ def made(kept: Path | None) -> Folders:
     for each in root.iterdir():
         _remove_if_left(each)
     run = Path(tempfile.mkdtemp(prefix="dev-", dir=root))
-    lock = os.open(run / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    unnamed = run / f"{LOCK}.new"
+    lock = os.open(unnamed, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
+    unnamed.rename(run / LOCK)  # who starts at the same time finds it held, or not at all
     folders = Folders(run=run, kept=kept or run / "kept", lock=lock)
     shutil.rmtree(folders.pod_logs, ignore_errors=True)  # of pods that are no more
     for each in (folders.logs, folders.pod_logs):

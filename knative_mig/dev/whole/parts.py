@@ -27,21 +27,34 @@ LOOKS_EVERY_S: Final = 1.0  # the webhooks, at who believes them
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Free ones, which stay a part's own when it is started again."""
+    """Free ones, which stay a part's own when it is started again: no other `dev` and no connection is given them."""
 
     webhook: int
     events: int  # of the planner
     dead_letters: int  # of the source
     brokers: int
     probes: tuple[int, ...]
+    held: tuple[socket.socket, ...]
+
+    def close(self) -> None:
+        for each in self.held:
+            each.close()
 
 
 def free_ports(nodes: int) -> Ports:
-    held = [socket.create_server((HOST, 0)) for _ in range(_OTHERS + nodes)]
+    held = tuple(_held() for _ in range(_OTHERS + nodes))
     webhook, events, dead_letters, brokers, *probes = (each.getsockname()[1] for each in held)
-    for each in held:
-        each.close()
-    return Ports(webhook=webhook, events=events, dead_letters=dead_letters, brokers=brokers, probes=tuple(probes))
+    return Ports(
+        webhook=webhook, events=events, dead_letters=dead_letters, brokers=brokers, probes=tuple(probes), held=held
+    )
+
+
+def _held() -> socket.socket:
+    """Bound, and never listened on: who sets SO_REUSEADDR, as our servers do, may listen there all the same."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind((HOST, 0))
+    return held
 
 
 def parts(

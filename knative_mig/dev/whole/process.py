@@ -163,6 +163,7 @@ class Dev:
             self._log.close()
         self._api_socket.close()
         self._gateway_socket.close()
+        self._ports.close()
         self.folders.remove()
         if self._state is not None:
             self._state.close()

@@ -1,8 +1,11 @@
 """Small things around the processes: how an end is told, what chaos kills, which folders are left, what is imported."""
 
+import fcntl
 import os
+import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -11,6 +14,8 @@ import pytest
 from knative_mig.dev import whereabouts
 from knative_mig.dev.whole import folders
 from knative_mig.dev.whole.chaos import Chaos
+from knative_mig.dev.whole.parts import free_ports
+from knative_mig.dev.whole.settings import HOST
 from knative_mig.dev.whole.supervision import ended
 
 
@@ -57,6 +62,33 @@ def test_a_folder_that_nobody_holds_any_more_is_removed_by_the_next_start(
     for each in (second, third):
         each.remove()
     assert [each.name for each in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_folder_that_is_being_made_is_not_removed_by_another_that_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "home", lambda: tmp_path)
+    locked, made = fcntl.flock, list[folders.Folders]()
+
+    def locked_after_another_start(lock: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", locked)
+        made.append(folders.made(None))
+        locked(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", locked_after_another_start)
+    made.append(folders.made(None))
+    assert [(each.run / whereabouts.LOCK).exists() for each in made] == [True, True]
+    for each in made:
+        each.remove()
+
+
+def test_a_part_may_listen_on_its_port_again_and_again_and_nobody_else_is_given_it() -> None:
+    with closing(free_ports(1)) as ports:
+        for _ in range(2):
+            with socket.create_server((HOST, ports.webhook)), socket.create_connection((HOST, ports.webhook)):
+                pass
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind((HOST, ports.webhook))
 
 
 def test_dev_needs_neither_the_kubernetes_library_nor_a_driver() -> None:
