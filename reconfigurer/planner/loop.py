@@ -9,7 +9,7 @@ less often while it cannot.
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -354,7 +354,7 @@ class PlannerLoop:
             self._led_under = None
             self._begin_anew()
 
-    def _lift(self, granted: Iterable[Granted], token: int, now: Now) -> None:
+    def _lift(self, granted: Collection[Granted], token: int, now: Now) -> None:
         gated = [pod for pod in self._mirrors.pods.snapshot().values() if GATE in pod.gates]
         waiting = {pod.uid for pod in gated}
         self._lifted = {
@@ -363,7 +363,6 @@ class PlannerLoop:
             if uid in waiting and now.monotonic - each.at < _LIFT_SEEN_WITHIN_S
         }
         already = {uid: each.lift for uid, each in self._lifted.items()}
-        granted = [*granted]
         for lift in [*lifts(granted, self._keeper, already), *needless(gated, already)]:
             if self._leader.token() != token:
                 return

@@ -22,8 +22,9 @@ from knative_mig.core.profile import ProfileName
 # Work, not time, limits the search for prices, so that equal inputs give equal bounds: rows of packings times steps.
 _MOST_STEPS: Final = 300
 _MOST_WORK: Final = 2_000_000
-_MOST_IN_VAIN: Final = 60  # of random fleets' bounds one in 300 would be lower by one slice with 300
-_WORTH_IT: Final = 0.01
+# With 300, one in 300 small fleets' bounds would be lower by a slice; that of a thousand GPUs and as many pendings by
+# up to a twentieth, for twice the time.
+_MOST_IN_VAIN: Final = 60
 _ROUNDING: Final = 1e-6
 
 Packing = tuple[int, ...]
@@ -86,7 +87,7 @@ def _least_dual(
         worth = rows @ prices
         best_of_each = np.maximum.reduceat(worth, starts)
         dual = float(wanted @ np.maximum(value - prices, 0) - movable @ prices + gpus @ best_of_each)
-        in_vain = in_vain + 1 if dual > best - _WORTH_IT else 0
+        in_vain = in_vain + 1 if dual > best - _ROUNDING else 0
         best = min(best, dual)
         if best < served + 1 - _ROUNDING or in_vain == _MOST_IN_VAIN:
             break
