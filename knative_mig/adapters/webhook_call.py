@@ -13,8 +13,8 @@ import threading
 from http import HTTPStatus
 from typing import Final
 
-# What a connection says that was kept, and whose other side was started anew.
-_ENDED: Final = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError, http.client.BadStatusLine)
+# What a connection says that was kept, and whose other side was started anew; of its end TLS tells by an alert, or not.
+_ENDED: Final = (ConnectionError, ssl.SSLError, http.client.BadStatusLine)
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
