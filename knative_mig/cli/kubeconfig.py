@@ -23,6 +23,8 @@ def command(*, output: str | None) -> None:
         click.echo(path)
     elif output == "-":
         click.echo(path.read_text(), nl=False)
+    elif not Path(output).name:
+        raise BadInput(f"--output {output!r} names no file")
     else:
         try:
             _write(Path(output), path.read_text())

@@ -48,6 +48,7 @@ def test_writes_a_copy_whole_or_not_at_all(cli: Cli, start: Started, tmp_path: P
     lock = start("dev-a", 1.0)
     (tmp_path / "mine").write_text("another")
     assert cli("kubeconfig", "-o", "mine").code == 0
+    assert cli("kubeconfig", "-o", "").err == "--output '' names no file\n"
     assert (tmp_path / "mine").read_text() == "of dev-a\n"
     said = cli("kubeconfig", "-o", "no/where")
     assert (said.code, said.err) == (2, "no/where: cannot be written: No such file or directory\n")
