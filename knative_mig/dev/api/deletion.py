@@ -31,6 +31,10 @@ class Options:
     policy: str = "Background"
     uid: str = ""
     version: str = ""
+    dry_run: str = ""  # kubectl says so in the body
+
+    def heeded(self, asked: Asked) -> Asked:
+        return replace(asked, query={**asked.query, "dryRun": self.dry_run}) if self.dry_run else asked
 
 
 def options_of(world: World, asked: Asked) -> Options:
@@ -58,11 +62,17 @@ def options_of(world: World, asked: Asked) -> Options:
         policy=policy or "Background",
         uid=str(wanted.get("uid") or ""),
         version=str(wanted.get("resourceVersion") or ""),
+        dry_run=_dry_run(found),
     )
+
+
+def _dry_run(options: Mapping[str, Any]) -> str:
+    return ",".join(map(str, options.get("dryRun") or ()))
 
 
 def delete(world: World, asked: Asked, options: Options | None = None) -> Written:
     options = options or options_of(world, asked)
+    asked = options.heeded(asked)
     while True:
         live = world.store.read(asked.key)
         if live is None:
@@ -71,14 +81,12 @@ def delete(world: World, asked: Asked, options: Options | None = None) -> Writte
         _held_to(options, asked, live)
         reviewed(world.hooks(), Phase.VALIDATE, asked, "DELETE", new=None, old=live.body, uid=world.new_uid())
         new = _marked(world, asked.kind, live.body, options)
-        if asked.is_dry:
-            return Written(body=new or live.body)
         try:
             if new is None:
-                last = world.store.remove(asked.key, over=live.version)
+                last = live if asked.is_dry else world.store.remove(asked.key, over=live.version)
                 return Written(body=last.body if asked.kind.kind in _GIVEN_BACK else _gone(asked.kind, last.body))
-            if new is live.body:
-                return Written(body=live.body)
+            if new is live.body or asked.is_dry:
+                return Written(body=new)
             return Written(body=world.store.put(asked.key, new, over=live.version).body)
         except Outdated:
             continue
@@ -114,9 +122,7 @@ def evict(world: World, asked: Asked, held_up: str) -> Written:
         message = "Cannot evict pod as it would violate the pod's disruption budget."
         raise refusals.Refusal(429, "TooManyRequests", message, details={"causes": causes})
     uid = str((wanted.get("preconditions") or {}).get("uid") or "")
-    dry = "All" in (wanted.get("dryRun") or ())
-    asked = replace(asked, query={**asked.query, **({"dryRun": "All"} if dry else {})}, body=b"")
-    delete(world, asked, Options(grace_s=wanted.get("gracePeriodSeconds"), uid=uid))
+    delete(world, asked, Options(grace_s=wanted.get("gracePeriodSeconds"), uid=uid, dry_run=_dry_run(wanted)))
     return Written(
         body={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, code=201
     )

@@ -199,7 +199,16 @@ def _metadata(kind: Kind, about: Json) -> Iterator[Cause]:
     if sum(len(key) + len(str(value)) for key, value in annotations.items()) > _ANNOTATIONS_LIMIT:
         message = f"Too long: may not be more than {_ANNOTATIONS_LIMIT} bytes"
         yield Cause(reason="FieldValueTooLong", field="metadata.annotations", message=message)
-    for n, owner in enumerate(about.get("ownerReferences") or ()):
+    for n, finalizer in enumerate(about.get("finalizers") or ()):
+        yield from _qualified(finalizer, f"metadata.finalizers[{n}]")
+    owners = about.get("ownerReferences") or ()
+    controllers = [f"{each.get('kind')}/{each.get('name')}" for each in owners if each.get("controller")]
+    if len(controllers) > 1:
+        why = (
+            f'Only one reference can have Controller set to true. Found "true" in references for {controllers[0]} and '
+        )
+        yield invalid_value("metadata.ownerReferences", owners, why + controllers[1])
+    for n, owner in enumerate(owners):
         for key in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(key):
                 yield invalid_value(

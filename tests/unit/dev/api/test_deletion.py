@@ -133,6 +133,16 @@ def test_a_namespace_goes_when_it_is_empty(rig: Rig) -> None:
     assert "n" not in rig.names("/api/v1/namespaces")
 
 
+def test_a_dry_run_deletes_nothing_wherever_it_is_said(rig: Rig) -> None:
+    rig.create(CONFIG_MAPS, "c")
+    assert rig.delete(f"{CONFIG_MAPS}/c", dryRun=["All"])["status"] == "Success"
+    rig.call("DELETE", f"{CONFIG_MAPS}?dryRun=All")
+    rig.call("DELETE", CONFIG_MAPS, {"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]})
+    with pytest.raises(Answered, match="dryRun is All or absent"):
+        rig.delete(f"{CONFIG_MAPS}/c", dryRun=["Some"])
+    assert rig.names(CONFIG_MAPS) == ["c"]
+
+
 def test_many_go_by_their_labels(rig: Rig) -> None:
     rig.create(CONFIG_MAPS, "a", metadata={"labels": {"go": "yes"}})
     rig.create(CONFIG_MAPS, "b")

@@ -75,6 +75,14 @@ def test_a_custom_kind_is_held_to_its_schema(rig: Rig, change: Json, said: str) 
     assert said in _refused(rig, GPU_NODES, "n", spec=spec)["message"]
 
 
+def test_who_holds_an_object_and_who_owns_it_are_held_to_their_form(rig: Rig) -> None:
+    with pytest.raises(Answered, match=r"metadata.finalizers\[0\]: Invalid value: \"bad fin\""):
+        rig.create(CONFIG_MAPS, "c", metadata={"finalizers": ["bad fin"]})
+    owners = [{"apiVersion": "v1", "kind": "Pod", "name": n, "uid": n, "controller": True} for n in ("a", "b")]
+    with pytest.raises(Answered, match='Found "true" in references for Pod/a and Pod/b'):
+        rig.create(CONFIG_MAPS, "c", metadata={"ownerReferences": owners})
+
+
 def test_a_rule_of_transitions_is_asked_of_updates_alone(rig: Rig) -> None:
     rig.create(GPU_NODES, "n", spec=gpu_node(5, 0))
     with pytest.raises(Answered, match="fencingToken is lower than the one there, so another planner leads"):
