@@ -84,6 +84,8 @@ def command(
 
 def _check(cluster: KubeClient, function: Key) -> None:
     """BadInput: there is no such function."""
+    if not (function.name and function.namespace):  # as of a variable that is not set
+        raise BadInput("a function has a name and a namespace, and here one of them is empty")
     try:
         cluster.get(FUNCTION, function)
     except ObjectNotFound:

@@ -243,6 +243,8 @@ def test_a_function_that_cannot_be_asked_is_said(api: FakeApi, function: Functio
     assert verb("invoke", "tiny", "a").err == (
         "no function 'tiny' in namespace 'default': there is none; `knative-mig ls` shows all\n"
     )
+    empty = Said(2, "", "a function has a name and a namespace, and here one of them is empty\n")
+    assert verb("invoke", "", "a") == verb("invoke", "tiny", "a", "-n", "") == empty
     put_function(api, "", ready="False")
     assert verb("invoke", "tiny", "a", "-q") == Said(1, "", "FunctionFailed: default/tiny: RevisionMissing: no image\n")
     put_function(api, function.url, ready="Unknown")
