@@ -6,9 +6,10 @@ garbage: those whose owner is gone, and those that wait for what they own.
 
 import threading
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
-from knative_mig.dev.api import refusals
+from knative_mig.dev.api import namespace_ends, refusals
 from knative_mig.dev.api.deletion import FOREGROUND, ORPHAN, Options, delete
 from knative_mig.dev.api.kinds import Kind
 from knative_mig.dev.api.routes import Asked
@@ -101,27 +102,38 @@ class Collector:
         if owners and not any(each.get("uid") in self._by_uid for each in owners):
             self._delete(key, Options(uid=about["uid"]))
 
-    def _delete(self, key: Key, options: Options) -> None:
+    def _delete(self, key: Key, options: Options) -> str:
+        """Why it is refused, if it is."""
         kind = self._kind(key)
         if kind is not None:
             asked = Asked(verb="delete", kind=kind, namespace=key.namespace, name=key.name)
             try:
                 delete(self._world, asked, options)
-            except refusals.Refusal:
+            except refusals.Refusal as refused:
                 # Gone meanwhile, or refused by a hook: the next change of it brings it here again.
-                return
+                return "" if refused.code == HTTPStatus.NOT_FOUND else refused.message
+        return ""
 
     def _kind(self, key: Key) -> Kind | None:
         return next((each for each in self._world.kinds if each.resource == key.place), None)
 
     def _empty(self, key: Key, stored: Stored) -> None:
         inside = [each for each, _ in self._world.store if each.namespace == key.name]
-        for each in inside:
-            self._delete(each, Options())
-        if any(each.namespace == key.name for each, _ in self._world.store):
+        refused = [why for each in inside if (why := self._delete(each, Options()))]
+        left = [self._left(each, found) for each, found in self._world.store if each.namespace == key.name]
+        status = stored.body.get("status") or {}
+        told = namespace_ends.conditions(status.get("conditions") or (), left, refused, self._world.timestamp())
+        body = {**stored.body, "status": {**status, "conditions": told}}
+        if left:
+            self._put(key, stored, body)
             return
-        spec = {**(stored.body.get("spec") or {}), "finalizers": []}
-        self._put_or_remove(key, stored, {**stored.body, "spec": spec})
+        body["spec"] = {**(stored.body.get("spec") or {}), "finalizers": []}
+        self._put_or_remove(key, stored, body)
+
+    def _left(self, key: Key, stored: Stored) -> namespace_ends.Left:
+        kind = self._kind(key)
+        resource = f"{kind.plural}.{kind.group}" if kind is not None else key.place
+        return namespace_ends.Left(resource=resource, finalizers=_about(stored).get("finalizers") or ())
 
     def _finalize(self, key: Key, stored: Stored, finalizer: str) -> None:
         about = stored.body["metadata"]
@@ -170,6 +182,8 @@ class Collector:
             self._again(key)
 
     def _put(self, key: Key, stored: Stored, body: Object) -> None:
+        if body == stored.body:  # to write it would bring it here again, and again
+            return
         try:
             self._world.store.put(key, body, over=stored.version)
         except Outdated:

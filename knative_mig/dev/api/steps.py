@@ -150,7 +150,7 @@ def _brief(body: Object) -> str:
     return text if len(text) < 300 else f'{text[:300]}..."'
 
 
-def refuse_dead_ends(work: Work) -> None:
+def refuse_dead_ends(work: Work, body: Object) -> None:
     """Nothing is made in a namespace that is not there or that goes."""
     asked = work.asked
     if not asked.namespace:
@@ -161,7 +161,9 @@ def refuse_dead_ends(work: Work) -> None:
         raise refusals.not_found(namespaces, asked.namespace)
     if found is not None and found.body["metadata"].get("deletionTimestamp"):
         why = f"unable to create new content in namespace {asked.namespace} because it is being terminated"
-        refused = refusals.forbidden(work.kind, asked.name, why)
+        about = body["metadata"]
+        name = about.get("name") or about.get("generateName") or "Unknown"  # it has not been generated yet
+        refused = refusals.forbidden(work.kind, name, why)
         refused.details["causes"] = [
             {
                 "reason": "NamespaceTerminating",

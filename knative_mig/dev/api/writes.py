@@ -36,8 +36,8 @@ _VERSIONED_UPDATES: Final = frozenset(
 
 def create(world: World, asked: Asked) -> Written:
     work = Work(world, asked)
-    refuse_dead_ends(work)
     body = decoded(work, *sent(world, asked))
+    refuse_dead_ends(work, body)
     return insert(work, body, Manager(name=asked.manager, operation=UPDATE))
 
 
@@ -105,9 +105,10 @@ def _apply(work: Work, found: Any, problems: list[str]) -> Written:
         if live is None:
             if asked.below:
                 raise refusals.not_found(kind, asked.name)
-            refuse_dead_ends(work)
             new, entries = merge({})
-            return insert(work, decoded(work, new, []), by, entries)
+            body = decoded(work, new, [])
+            refuse_dead_ends(work, body)
+            return insert(work, body, by, entries)
         new, entries = merge(live.body)
         hold_to_preconditions(work, wanted["metadata"], live.body["metadata"])
         body = merged_into(work, decoded(work, new, []), live.body)

@@ -1,10 +1,17 @@
 """What a deletion does, and to what the object owned."""
 
+import json
+
 import pytest
 
+from knative_mig.dev.api.admission import Hook, Phase
 from tests.rigs.api_server import CONFIG_MAPS, PODS, Answered, Json, Rig
 
 _CONTAINERS = [{"name": "a", "image": "x"}]
+_DEPLOYED = {
+    "selector": {"matchLabels": {"a": "b"}},
+    "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": _CONTAINERS}},
+}
 
 
 @pytest.fixture
@@ -124,8 +131,10 @@ def test_a_namespace_goes_when_it_is_empty(rig: Rig) -> None:
     rig.create(inside, "plain")
     rig.create(inside, "held", metadata={"finalizers": ["example.com/a"]})
     assert rig.delete("/api/v1/namespaces/n")["status"]["phase"] == "Terminating"
-    with pytest.raises(Answered, match="because it is being terminated"):
+    with pytest.raises(Answered, match='configmaps "late" is forbidden: unable to create new content in namespace n b'):
         rig.create(inside, "late")
+    with pytest.raises(Answered, match='configmaps "late-" is forbidden'):
+        rig.call("POST", inside, {"metadata": {"generateName": "late-"}})
     rig.settle()
     assert rig.names(inside) == ["held"]
     rig.merge(f"{inside}/held", {"metadata": {"finalizers": None}})
@@ -141,6 +150,72 @@ def test_a_dry_run_deletes_nothing_wherever_it_is_said(rig: Rig) -> None:
     with pytest.raises(Answered, match="dryRun is All or absent"):
         rig.delete(f"{CONFIG_MAPS}/c", dryRun=["Some"])
     assert rig.names(CONFIG_MAPS) == ["c"]
+
+
+def test_a_namespace_that_cannot_go_says_what_hangs(rig: Rig) -> None:
+    rig.create("/api/v1/namespaces", "n", metadata={"finalizers": ["example.com/mine"]})
+    inside = "/api/v1/namespaces/n/configmaps"
+    rig.create(inside, "one", metadata={"finalizers": ["example.com/a"]})
+    rig.create(inside, "two", metadata={"finalizers": ["example.com/a", "example.com/b"]})
+    rig.create(
+        "/apis/apps/v1/namespaces/n/deployments", "d", spec=_DEPLOYED, metadata={"finalizers": ["example.com/b"]}
+    )
+    rig.delete("/api/v1/namespaces/n")
+    rig.settle()
+    assert {kind: status for kind, (status, _, _) in _said_of("n", rig).items()} == {
+        "NamespaceDeletionDiscoveryFailure": "False",
+        "NamespaceDeletionGroupVersionParsingFailure": "False",
+        "NamespaceDeletionContentFailure": "False",
+        "NamespaceContentRemaining": "True",
+        "NamespaceFinalizersRemaining": "True",
+    }
+    left = "configmaps. has 2 resource instances, deployments.apps has 1 resource instances"
+    assert _said_of("n", rig)["NamespaceContentRemaining"][1:] == (
+        "SomeResourcesRemain",
+        f"Some resources are remaining: {left}",
+    )
+    holders = "example.com/a in 2 resource instances, example.com/b in 2 resource instances"
+    assert _said_of("n", rig)["NamespaceFinalizersRemaining"][1:] == (
+        "SomeFinalizersRemain",
+        f"Some content in the namespace has finalizers remaining: {holders}",
+    )
+    rig.passes(5)
+    for each in (f"{inside}/one", f"{inside}/two", "/apis/apps/v1/namespaces/n/deployments/d"):
+        rig.merge(each, {"metadata": {"finalizers": None}})
+    rig.settle()  # which ends, though the namespace is still held itself
+    said = _said_of("n", rig)
+    assert said["NamespaceContentRemaining"] == ("False", "ContentRemoved", "All content successfully removed")
+    conditions = {each["type"]: each["lastTransitionTime"] for each in _conditions("n", rig)}
+    assert conditions["NamespaceContentRemaining"] == "2026-01-01T00:00:05Z"
+    assert conditions["NamespaceDeletionDiscoveryFailure"] == "2026-01-01T00:00:00Z"
+    rig.merge("/api/v1/namespaces/n", {"metadata": {"finalizers": None}})
+    assert "n" not in rig.names("/api/v1/namespaces")
+
+
+def test_a_namespace_says_who_refuses_to_let_its_content_go() -> None:
+    def refuses(_: bytes) -> bytes:
+        return json.dumps({"response": {"allowed": False, "status": {"message": "it is mine"}}}).encode()
+
+    guard = Hook(
+        name="guard.example.com", phase=Phase.VALIDATE, ask=refuses, resources=("configmaps",), operations=("DELETE",)
+    )
+    rig = Rig([guard])
+    rig.create("/api/v1/namespaces", "n")
+    rig.create("/api/v1/namespaces/n/configmaps", "c")
+    rig.delete("/api/v1/namespaces/n")
+    rig.settle()
+    status, reason, message = _said_of("n", rig)["NamespaceDeletionContentFailure"]
+    assert (status, reason) == ("True", "ContentDeletionFailed")
+    denied = 'admission webhook "guard.example.com" denied the request: it is mine'
+    assert message == f"Failed to delete all resource types, 1 remaining: {denied}"
+
+
+def _conditions(namespace: str, rig: Rig) -> list[Json]:
+    return list(rig.get(f"/api/v1/namespaces/{namespace}")["status"]["conditions"])
+
+
+def _said_of(namespace: str, rig: Rig) -> dict[str, tuple[str, str, str]]:
+    return {each["type"]: (each["status"], each["reason"], each["message"]) for each in _conditions(namespace, rig)}
 
 
 def test_many_go_by_their_labels(rig: Rig) -> None:
