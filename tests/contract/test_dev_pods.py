@@ -302,6 +302,23 @@ def test_a_cordoned_node_takes_no_more_and_lets_who_is_there_run(rig: NodeRig) -
     assert rig.is_ready("before")
 
 
+def test_a_node_that_is_deleted_is_there_again_at_once_and_its_pods_run_on(rig: NodeRig) -> None:
+    rig.put(rig.pod("chat", script="sleep 600"))
+    rig.wait_for(lambda: rig.is_ready("chat"))
+    before = rig.client.get(NODE, Key("", "n1"))
+    rig.client.delete(NODE, Key("", "n1"))
+    rig.wait_for(lambda: rig.client.get(NODE, Key("", "n1"))["status"].get("allocatable"), within_s=5.0)
+    after = rig.client.get(NODE, Key("", "n1"))
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+    assert after["metadata"]["labels"] == before["metadata"]["labels"]
+    for each in ("allocatable", "capacity", "addresses"):
+        assert after["status"][each] == before["status"][each]
+    rig.put(rig.pod("next", script="sleep 600"))
+    rig.wait_for(lambda: rig.is_ready("next"))
+    assert rig.is_ready("chat")
+    assert rig.container("chat")["restartCount"] == 0
+
+
 def test_what_a_node_says_of_itself(rig: NodeRig) -> None:
     node = rig.client.get(NODE, Key("", "n1"))
     assert node["metadata"]["labels"]["kubernetes.io/hostname"] == "n1"

@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.events import KubeEvents
-from knative_mig.adapters.kube.kinds import POD
+from knative_mig.adapters.kube.kinds import NODE, POD
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.adapters.kubelet.allocations import Checkpoint
 from knative_mig.adapters.kubelet.device_manager import DeviceManager
@@ -65,6 +65,8 @@ class Kubelet:
         self._node = NodeObject(settings, client, self.devices.counts, addresses.network)
         self._events = KubeEvents(client, component="kubelet", instance=str(settings.name), pause_s=EVENT_PAUSE_S)
         self._pods = KubeMirror(client, POD, pod_spec.pod, field_selector=f"spec.nodeName={settings.name}")
+        self._own = KubeMirror(client, NODE, _uid, field_selector=f"metadata.name={settings.name}")
+        self._own.on_change(self._look_at_own)
         self._tools = Tools(
             settings=settings,
             client=client,
@@ -91,6 +93,7 @@ class Kubelet:
         self._threads.run("node", self._node.run)
         self._threads.run("events", self._events.run)
         self._threads.run("mirror", self._pods.run)
+        self._threads.run("own-node", self._own.run)
         self._threads.run("pods", self._run_pods)
 
     @property
@@ -122,7 +125,7 @@ class Kubelet:
         deadline = time.monotonic() + grace_s + HALT_GRACE_S
         for worker in workers:
             worker.join(max(0.0, deadline - time.monotonic()))
-        self._threads.end((self._pods.interrupt,), time.monotonic() + _NOTICE_STOP_WITHIN_S)
+        self._threads.end((self._pods.interrupt, self._own.interrupt), time.monotonic() + _NOTICE_STOP_WITHIN_S)
         self.devices.stop()
 
     def _run_pods(self, stop: threading.Event) -> None:
@@ -151,6 +154,10 @@ class Kubelet:
         else:
             worker.update(pod)
 
+    def _look_at_own(self, key: Key) -> None:
+        if self._own.get(key) is None:
+            self._node.gone()
+
     def _worker_over(self, worker: PodWorker) -> None:
         """On its thread."""
         key = worker.pod.key
@@ -158,6 +165,10 @@ class Kubelet:
         if self._workers.get(key) is worker:
             del self._workers[key]
         self._changed.put(key)
+
+
+def _uid(body: Mapping[str, Any]) -> str:
+    return str(body["metadata"]["uid"])
 
 
 def _host_variables(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Keeps the Node's object and its heartbeat: what the node has, what of it is allocatable, that it is ready.
 
-Made by `kubelet`, which runs `run` on a thread and wakes it when plugins say something new. The subtle thing is the
-node agent, which writes the counts of slices into the same status as soon as the kubelet believes them: both write what
-the device manager believes, so neither undoes the other's.
+Made by `kubelet`, which runs `run` on a thread and wakes it when plugins say something new, or when the Node was
+deleted. The subtle thing is the node agent, which writes the counts of slices into the same status as soon as the
+kubelet believes them: both write what the device manager believes, so neither undoes the other's.
 """
 
 import logging
@@ -38,6 +38,7 @@ class NodeObject:
         self._settings, self._client, self._counts, self._network = settings, client, counts, network
         self._key = Key("", str(settings.name))
         self._wake = threading.Event()
+        self._gone = threading.Event()
         self._ready_since = time.time()
         self._written: dict[str, Any] = {}
         self._leases = KubeLeases(client)
@@ -46,10 +47,19 @@ class NodeObject:
     def wake(self) -> None:
         self._wake.set()
 
+    def gone(self) -> None:
+        """A real kubelet would make it anew at its next start, which nobody could bring about here."""
+        self._gone.set()
+        self.wake()
+
     def run(self, stop: threading.Event) -> None:
         next_lease = next_status = 0.0
         while not stop.is_set():
             now = time.monotonic()
+            if self._gone.is_set():
+                self._gone.clear()
+                _log.info("node %s is made anew: it was deleted", self._key.name)
+                next_status = 0.0
             try:
                 if now >= next_status or self._status() != self._written:
                     self.write()
