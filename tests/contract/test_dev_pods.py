@@ -302,6 +302,36 @@ def test_a_cordoned_node_takes_no_more_and_lets_who_is_there_run(rig: NodeRig) -
     assert rig.is_ready("before")
 
 
+def test_a_taint_sends_away_who_does_not_tolerate_it_or_no_longer(rig: NodeRig) -> None:
+    exists = {"key": "repair", "operator": "Exists"}
+    tolerations = {"stays": [exists], "stays-a-while": [{**exists, "tolerationSeconds": 1}], "goes": []}
+    for name, each in tolerations.items():
+        rig.put(rig.pod(name, script="sleep 600", spec={"tolerations": each, "terminationGracePeriodSeconds": 1}))
+    for name in tolerations:
+        rig.wait_for(lambda name=name: rig.is_ready(name))  # type: ignore[misc]
+    taint = {"key": "repair", "effect": "NoExecute"}
+    rig.client.merge(NODE, Key("", "n1"), {"spec": {"taints": [taint]}})
+    rig.wait_for(lambda: "deletionTimestamp" in rig.read("goes")["metadata"])
+    assert rig.condition("goes", "DisruptionTarget")["reason"] == "DeletionByTaintManager"
+    assert "deletionTimestamp" not in rig.read("stays-a-while")["metadata"]
+    rig.wait_for(lambda: rig.is_gone("goes") and rig.is_gone("stays-a-while"))
+    told = ("TaintManagerEviction", "Marking for deletion Pod default/goes")
+    rig.wait_for(lambda: told in rig.events("goes"))
+    assert rig.is_ready("stays")
+
+
+def test_a_taint_that_is_taken_away_in_time_sends_nobody_away(rig: NodeRig) -> None:
+    toleration = {"key": "repair", "operator": "Exists", "tolerationSeconds": 600}
+    rig.put(rig.pod("chat", script="sleep 600", spec={"tolerations": [toleration]}))
+    rig.wait_for(lambda: rig.is_ready("chat"))
+    rig.client.merge(NODE, Key("", "n1"), {"spec": {"taints": [{"key": "repair", "effect": "NoExecute"}]}})
+    rig.wait_for(lambda: rig.scheduling.evictor.due)
+    rig.client.merge(NODE, Key("", "n1"), {"spec": {"taints": None}})
+    told = ("TaintManagerEviction", "Cancelling deletion of Pod default/chat")
+    rig.wait_for(lambda: told in rig.events("chat"))
+    assert not rig.scheduling.evictor.due
+
+
 def test_a_node_that_is_deleted_is_there_again_at_once_and_its_pods_run_on(rig: NodeRig) -> None:
     rig.put(rig.pod("chat", script="sleep 600"))
     rig.wait_for(lambda: rig.is_ready("chat"))

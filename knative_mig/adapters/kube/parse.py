@@ -38,6 +38,7 @@ DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 REVISION_LABEL: Final = "serving.knative.dev/revision"
 SERVICE_LABEL: Final = "serving.knative.dev/service"
 _QUOTA_PREFIX: Final = "requests."
+_LEAST_SECONDS: Final = -(2**63)  # of a toleration, where less than none is none
 
 
 def pod(body: Mapping[str, Any]) -> PodFacts:
@@ -162,6 +163,7 @@ def tolerations(spec: Fields) -> list[Toleration]:
                     exists=operator == "Exists",
                     value=each.text("value"),
                     effect=_effect(each) if each.has("effect") else None,
+                    seconds=each.optional_integer("tolerationSeconds", least=_LEAST_SECONDS),
                 )
             )
     return found

@@ -92,12 +92,12 @@ def too_little(asks: Resources, free: Resources) -> str | None:
 def untolerated(tolerations: tuple[Toleration, ...], node: NodeFacts) -> Taint | None:
     taints = (*node.taints, CORDON) if node.unschedulable else node.taints
     for taint in taints:
-        if taint.effect is not Effect.PREFER_NO_SCHEDULE and not any(_tolerates(each, taint) for each in tolerations):
+        if taint.effect is not Effect.PREFER_NO_SCHEDULE and not any(tolerates(each, taint) for each in tolerations):
             return CORDON if taint.key == CORDON.key else taint
     return None
 
 
-def _tolerates(toleration: Toleration, taint: Taint) -> bool:
+def tolerates(toleration: Toleration, taint: Taint) -> bool:
     if toleration.effect not in (None, taint.effect):
         return False
     if toleration.key != taint.key:

@@ -44,6 +44,7 @@ class Toleration:
     exists: bool = False
     value: str = ""
     effect: Effect | None = None
+    seconds: int | None = None  # for so long after a NoExecute taint came; None: for ever
 
 
 class Operator(StrEnum):

@@ -1,4 +1,7 @@
-"""Runs the scheduler stand-in: its mirrors, its events and its own thread. Made by whoever composes `dev`."""
+"""Runs the scheduler stand-in, and beside it who sends pods away: their mirrors, their events and a thread of each.
+
+Made by whoever composes `dev`.
+"""
 
 import threading
 import time
@@ -9,6 +12,8 @@ from knative_mig.adapters.kube.events import KubeEvents
 from knative_mig.adapters.kube.kinds import NODE, POD
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.adapters.threads import Threads
+from knative_mig.dev.node import evictor
+from knative_mig.dev.node.evictor import Evictor
 from knative_mig.dev.node.ports import EVENT_PAUSE_S
 from knative_mig.dev.node.scheduler import NAME, Scheduler, host, seeker
 
@@ -20,9 +25,11 @@ class Scheduling:
         self._stop = threading.Event()
         self._threads = Threads(self._stop)
         self._events = KubeEvents(client, component=NAME, pause_s=EVENT_PAUSE_S)
+        self._evictions = KubeEvents(client, component=evictor.NAME, pause_s=EVENT_PAUSE_S)
         self._pods = KubeMirror(client, POD, seeker)
         self._nodes = KubeMirror(client, NODE, host)
         self._scheduler = Scheduler(client, self._pods, self._nodes, self._events)
+        self.evictor = Evictor(client, self._pods, self._nodes, self._evictions)
 
     @property
     def failed(self) -> str:
@@ -34,8 +41,10 @@ class Scheduling:
         self._threads.run("scheduler-pods", self._pods.run)
         self._threads.run("scheduler-nodes", self._nodes.run)
         self._threads.run("scheduler", self._scheduler.run)
+        self._threads.run("evictor-events", self._evictions.run)
+        self._threads.run("evictor", self.evictor.run)
 
     def end(self) -> None:
         self._stop.set()
-        enders = (self._scheduler.stop, self._pods.interrupt, self._nodes.interrupt)
+        enders = (self._scheduler.stop, self.evictor.stop, self._pods.interrupt, self._nodes.interrupt)
         self._threads.end(enders, time.monotonic() + _ENDS_WITHIN_S)
