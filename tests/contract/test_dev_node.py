@@ -71,7 +71,7 @@ def test_a_replica_on_a_slice_from_its_creation_to_its_end(folder: Path) -> None
         rig.want("3g.20gb@4")
         rig.wait_for(lambda: rig.is_ready("chat"))
         print(f"slice wanted -> Ready: {time.monotonic() - began:.2f} s")
-        assert rig.read("chat")["status"]["podIP"] == "127.64.0.1"
+        assert rig.read("chat")["status"]["podIP"].startswith("127.64.0.")  # another test's may have the first
         asked = {"model": "tiny-llm", "prompt": "Once", "max_tokens": 3}
         status, answer = rig.ask("chat", "/v1/completions", asked)
         assert (status, json.loads(answer)["usage"]["completion_tokens"]) == (200, 3)
