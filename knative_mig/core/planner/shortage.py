@@ -91,12 +91,18 @@ def _closest(fleet: Fleet, name: ProfileName, positions: list[int]) -> tuple[int
     found = [
         (obstacle.cost, position, obstacle)
         for position in positions
-        if (obstacle := nearest(fleet.state(position), name))
+        if (obstacle := nearest(fleet.state(position), name)) and not _is_nobodys(fleet.slices(position), obstacle)
     ]
     if not found:
         return None
     _, position, obstacle = min(found, key=lambda each: each[:2])
     return (position, obstacle) if obstacle.blockers else None
+
+
+def _is_nobodys(slices: tuple[Slice, ...], obstacle: Obstacle) -> bool:
+    """Of a GPU that is not to be used, or of a process without a pod: there is nobody who could leave it."""
+    holders = [each.use for each in slices if each.place in obstacle.blockers]
+    return any(isinstance(use, Busy) and not use.function.namespace for use in holders)
 
 
 def _told(each: Slice, now: float) -> str:

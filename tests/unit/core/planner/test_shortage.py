@@ -1,8 +1,10 @@
 """The words of a rejection: what bound it, who holds the nearest place, and what would help."""
 
+from dataclasses import replace
+
 import pytest
 
-from knative_mig.core.inventory import Gpu, Pending
+from knative_mig.core.inventory import Busy, Function, Gpu, Pending
 from knative_mig.core.planner.decisions import Because, Rejection
 from knative_mig.core.planner.policy import Policy
 from tests.rigs.worlds import gpu, pending, planned
@@ -57,6 +59,16 @@ def test_units_that_are_free_but_apart_are_told_from_too_few() -> None:
     assert found.reason.text.startswith(
         "no place for 3g.20gb: 2 memory units are free or idle on all GPUs that have it;"
     )
+
+
+def test_nobody_is_named_as_the_holder_of_a_gpu_that_is_not_to_be_used() -> None:
+    silent = gpu("A", "7g.40gb@0 is a")
+    silent = replace(silent, slices=(replace(silent.slices[0], use=Busy(Function("", ""))),))
+    found = rejected([silent], pending("f", "3g.20gb"))
+    assert found.reason.text == "no place for 3g.20gb: 0 memory units are free or idle on all GPUs that have it"
+    assert found.helps == ("another GPU that has 3g.20gb",)
+    found = rejected([silent, gpu("B", "7g.40gb@0 is b")], pending("f", "3g.20gb"))
+    assert "nearest is 3g.20gb@4 of B, held by default/b" in found.reason.text
 
 
 def test_where_the_layout_is_an_administrators_room_is_not_what_is_missing() -> None:
