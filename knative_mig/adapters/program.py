@@ -36,23 +36,25 @@ class Process(Protocol):
     def end(self) -> None: ...
 
 
-class Duration(click.FloatRange):
-    """An option's type: a number that can be waited for. To click `nan` is in any range, `inf` in one without an end.
+class Number(click.FloatRange):
+    """An option's type: a number of that range. To click `nan` is in any.
 
     A subclass, for that is how click is told of a type that also says its range in --help.
     """
 
-    def __init__(self, *, zero: bool = False, most: float = MOST_SECONDS) -> None:
-        super().__init__(min=0, max=most, min_open=not zero)
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number: float = super().convert(value, param, ctx)
         if math.isnan(number):
-            self.fail(f"{value} is no number that can be waited for", param, ctx)
+            self.fail(f"{value} is no number.", param, ctx)
         return number
 
 
-SECONDS: Final = Duration()
+def duration(least: float = 0.0, *, zero: bool = False) -> Number:
+    """An option's type: what can be waited for."""
+    return Number(min=least, max=MOST_SECONDS, min_open=not (least or zero))
+
+
+SECONDS: Final = duration()
 
 
 def common_options(*, ops_port: int) -> Callable[[F], F]:

@@ -8,10 +8,18 @@ from pathlib import Path
 
 import click
 
+from knative_mig.adapters.program import Number
 from knative_mig.core.errors import BadInput
 from knative_mig.dev.whole.settings import API_PORT, GATEWAY_PORT, GPUS, DevSettings
 
 _PORT = click.IntRange(0, 65535)
+
+
+def _folder(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:  # noqa: ARG001
+    """A click callback. An empty word, as of a variable that is not set, would be the folder that one is in."""
+    if value == "":
+        raise click.BadParameter("'' names no folder.")
+    return None if value is None else Path(value)
 
 
 @click.command(name="dev")
@@ -19,10 +27,10 @@ _PORT = click.IntRange(0, 65535)
               help="The simulated fleet; 2xA100-40GB,1xH100-80GB is two nodes.")  # fmt: skip
 @click.option("--port", type=_PORT, default=GATEWAY_PORT, show_default=True, help="Of functions. 0: any.")
 @click.option("--api-port", type=_PORT, default=API_PORT, show_default=True, help="Of the Kubernetes API. 0: any.")
-@click.option("--speed", type=click.FloatRange(0.01, 1000), default=1.0, show_default=True,
+@click.option("--speed", type=Number(0.01, 1000), default=1.0, show_default=True,
               help="So many times faster than real GPUs do the simulated ones change.")  # fmt: skip
 @click.option("--chaos", is_flag=True, help="Kill a part or a replica at random every few seconds.")
-@click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Keep everything in this folder.")
+@click.option("--state", type=click.Path(file_okay=False), callback=_folder, help="Keep everything in this folder.")
 def command(*, gpus: str | None, port: int, api_port: int, speed: float, chaos: bool, state: Path | None) -> int:
     """Run the whole system on this machine, without a cluster and a GPU.
 

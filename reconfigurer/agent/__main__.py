@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from knative_mig.adapters.program import Duration, run_program
+from knative_mig.adapters.program import duration, run_program
 from knative_mig.core.inventory import NodeName
 from reconfigurer.agent.process import run
 from reconfigurer.agent.settings import LEGAL_GPUS, Inject, PodsBy, Settings
@@ -23,7 +23,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--node", envvar=["KNATIVE_MIG_NODE", "NODE_NAME"], required=True, help="The Node this runs on.")
 @click.option("--gpus", default="nvml", show_default=True, help=f"{LEGAL_GPUS}.")
 @click.option("--gpu-state", type=click.Path(dir_okay=False, path_type=Path), help="The file of simulated GPUs.")
-@click.option("--simulated-latency-ms", type=Duration(zero=True), default=0.0, help="Of simulated changes.")
+@click.option("--simulated-latency-ms", type=duration(zero=True), default=0.0, help="Of simulated changes.")
 @click.option("--inject", type=click.Choice(_INJECT), default=Inject.CDI.value, show_default=True)
 @click.option("--pods-by", type=click.Choice(_PODS_BY), default=PodsBy.CGROUP.value, show_default=True)
 @click.option("--state-dir", type=_FOLDER, default=_DEFAULT.state_dir, show_default=True, help="Journal, hand-outs.")

@@ -10,7 +10,7 @@ import click
 
 from knative_mig.adapters.event_sender import TOKEN_FILE, Sink
 from knative_mig.adapters.kube.client import KubeClient
-from knative_mig.adapters.program import SECONDS, Duration, common_options, run_program
+from knative_mig.adapters.program import SECONDS, common_options, duration, run_program
 from knative_mig.core.cluster.idle_worth import Reuse
 from knative_mig.core.cluster.staleness import Patience
 from knative_mig.core.planner.policy import Policy
@@ -34,7 +34,7 @@ _DEFAULT = PlannerSettings()
 @click.option("--idle-half-life-s", type=SECONDS, default=_DEFAULT.reuse.half_life_s, show_default=True)
 @click.option("--max-moves", type=click.IntRange(0, 2), default=_DEFAULT.policy.max_moves, show_default=True)
 @click.option("--starving-after-s", type=SECONDS, default=_DEFAULT.policy.starving_after_s, show_default=True)
-@click.option("--wait-at-most-s", type=Duration(zero=True), default=_DEFAULT.policy.wait_at_most_s, show_default=True)
+@click.option("--wait-at-most-s", type=duration(zero=True), default=_DEFAULT.policy.wait_at_most_s, show_default=True)
 @click.option("--reserve-whole", type=click.IntRange(min=0), default=_DEFAULT.policy.reserve_whole, show_default=True)
 @click.option("--events-port", type=click.IntRange(0, 65535), default=_DEFAULT.events_port, show_default=True)
 @click.option(

@@ -138,7 +138,8 @@ def parse_spec(spec: str) -> tuple[GpuModel, ...]:
     for part in spec.split(","):
         match = _SPEC.fullmatch(part.strip())
         if not match:
-            raise BadInput(f"{part.strip()!r} in {spec!r} is not written like 2xA100-40GB")
+            where = f" in {spec!r}" if "," in spec else ""
+            raise BadInput(f"{part.strip()!r}{where} is not written like 2xA100-40GB")
         models += [gpu_model(match[2])] * int(match[1])
     if len(models) > MOST_GPUS:
         raise BadInput(f"{spec!r} asks for {len(models)} simulated GPUs: at most {MOST_GPUS} are")

@@ -90,7 +90,7 @@ def _settled(path: Path, gpus: str | None, default: str) -> str:
     try:
         made_for = _made_for(about)
     except FileNotFoundError:
-        settled = gpus or default
+        settled = default if gpus is None else gpus
         _nodes_of(settled)
         _write(about, json.dumps({"version": VERSION, "gpus": settled}) + "\n")
         return settled

@@ -26,7 +26,11 @@ def nodes_of(spec: str) -> tuple[SimulatedNode, ...]:
     """BadInput."""
     parts = tuple(each.strip() for each in spec.split(","))
     for part in parts:
-        if len(parse_spec(part)) > MOST_GPUS_A_NODE:
+        try:
+            gpus = parse_spec(part)
+        except BadInput as bad:
+            raise type(bad)(f"--gpus {spec!r}: {bad}") from None
+        if len(gpus) > MOST_GPUS_A_NODE:
             raise BadInput(f"--gpus {part}: a node has at most {MOST_GPUS_A_NODE} GPUs; another part is another node")
     if len(parts) > MOST_NODES:
         raise BadInput(f"--gpus {spec}: these are {len(parts)} nodes, and at most {MOST_NODES} are")

@@ -56,10 +56,11 @@ class Dev:
         self.told = threading.Event()  # to end
         self.stop = threading.Event()
         self._hurry = threading.Event()
+        self.nodes = nodes_of(GPUS if settings.gpus is None else settings.gpus)
         self._state = None
         if settings.state is not None:
             self._state = StateFolder.open(settings.state, gpus=settings.gpus, default_gpus=GPUS)
-        self.nodes = nodes_of(self._state.gpus if self._state is not None else settings.gpus or GPUS)
+            self.nodes = nodes_of(self._state.gpus)
         self._api_socket = bound(settings.api_port, "--api-port")
         self._gateway_socket = bound(settings.port, "--port")
         self.folders = folders.made(self._state.path if self._state is not None else None)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from knative_mig.core.errors import BadInput
+
 HOST: Final = "127.0.0.1"  # of everything: nothing of `dev` is reached from another machine
 GATEWAY_PORT: Final = 8080
 API_PORT: Final = 7080
@@ -18,3 +20,7 @@ class DevSettings:
     speed: float = 1.0  # how many times faster than hardware simulated GPUs change
     chaos_s: float | None = None  # something is killed about as often; None: nothing
     state: Path | None = None  # kept there from one start to the next; None: nothing is kept
+
+    def __post_init__(self) -> None:
+        if self.port == self.api_port != 0:
+            raise BadInput(f"--port and --api-port are both {self.port}: legal are two ports, 0 takes any")

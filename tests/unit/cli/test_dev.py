@@ -1,0 +1,47 @@
+"""What `knative-mig dev` is told that nobody can do is refused in one line, before anything is started."""
+
+from pathlib import Path
+
+import pytest
+
+from knative_mig.core.errors import BadInput
+from knative_mig.dev.whole import process
+from knative_mig.dev.whole.settings import DevSettings
+
+from .conftest import Cli
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("--speed", "nan", "nan is no number"),
+        ("--speed", "inf", "inf is not in the range 0.01<=x<=1000"),
+        ("--speed", "0", "0.0 is not in the range"),
+        ("--speed", "", "'' is not a valid"),
+        ("--port", "65536", "65536 is not in the range 0<=x<=65535"),
+        ("--port", "nan", "'nan' is not a valid"),
+        ("--state", "", "'' names no folder"),
+    ],
+)
+def test_a_value_that_is_none_is_refused(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, option: str, value: str, why: str
+) -> None:
+    monkeypatch.setattr(process, "run", lambda *_: 0)
+    outcome = cli("dev", option, value)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"knative-mig dev: Invalid value for '{option}': {why}")
+    assert outcome.err.count("\n") == 1
+
+
+def test_one_port_for_two_is_said_to_be_one() -> None:
+    with pytest.raises(BadInput, match="--port and --api-port are both 18200: legal are two ports, 0 takes any"):
+        DevSettings(port=18200, api_port=18200)
+    DevSettings(port=0, api_port=0)
+
+
+@pytest.mark.parametrize("state", [True, False], ids=["kept", "not kept"])
+def test_a_fleet_that_is_empty_is_not_the_default_one_and_leaves_nothing(tmp_path: Path, *, state: bool) -> None:
+    settings = DevSettings(gpus="", port=0, api_port=0, state=tmp_path / "state" if state else None)
+    with pytest.raises(BadInput, match="--gpus '': '' is not written like 2xA100-40GB"):
+        process.Dev(settings, print)
+    assert not [*tmp_path.iterdir()]
