@@ -67,7 +67,7 @@ class Eventing:
         return self._threads.failed
 
     def stop(self, within_s: float = 5.0) -> Sequence[Course]:
-        """What is under way has so long; what was accepted and is not delivered by then is told, and named here."""
+        """What is under way has so long; what was accepted and is not delivered by then is the answer."""
         if self._serves:
             self._serves = False
             self._ingress.stop()

@@ -9,7 +9,7 @@ named, one by one, for a Broker that says "accepted" and forgets would be worse 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -175,20 +175,17 @@ class Post:
             self._left += self._queues.emptied()
             self._woken.notify_all()
             self._woken.wait_for(lambda: not self._under_way, within_s)
-            left = [*self._left, *self._under_way.values()]
-        by_trigger: dict[Key, list[str]] = {}
-        for each in left:
-            by_trigger.setdefault(each.trigger, []).append(shown(each.event.id))
-        for trigger, ids in by_trigger.items():
-            more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
-            log.warning(
-                "Not delivered by the Trigger %s/%s: %s%s",
-                trigger.namespace,
-                trigger.name,
-                ", ".join(ids[:_NAMED]),
-                more,
-            )
-        return left
+            return [*self._left, *self._under_way.values()]
+
+
+def undelivered(left: Iterable[Course]) -> Iterator[str]:
+    """What `end` left, as a person is told: a line for each Trigger."""
+    by_trigger: dict[Key, list[str]] = {}
+    for each in left:
+        by_trigger.setdefault(each.trigger, []).append(shown(each.event.id))
+    for trigger, ids in by_trigger.items():
+        more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+        yield f"not delivered by the Trigger {trigger.namespace}/{trigger.name}: {', '.join(ids[:_NAMED])}{more}"
 
 
 def _course(subscription: Subscription, event: Event, headers: Headers) -> Course:

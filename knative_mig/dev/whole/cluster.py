@@ -3,11 +3,10 @@
 Made by `process`, which imports this late: it takes half of the time until all is ready.
 """
 
-import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from knative_mig.adapters.kube.client import KubeClient
@@ -23,6 +22,7 @@ from knative_mig.dev.api.server import ApiServer
 from knative_mig.dev.api.store import Store
 from knative_mig.dev.eventing.eventing import Eventing
 from knative_mig.dev.eventing.ports import Place
+from knative_mig.dev.eventing.post import undelivered
 from knative_mig.dev.gateway.gateway import Gateway
 from knative_mig.dev.gateway.mirrors import Mirrors
 from knative_mig.dev.gateway.server import GatewayServer
@@ -51,8 +51,6 @@ from knative_mig.ports.kube import Key
 _ENDS_WITHIN_S: Final = 1.0
 _EVENTS_END_WITHIN_S: Final = 2.0
 _WEBHOOK: Final = "webhook"  # its Service
-
-log = logging.getLogger(__name__)
 
 
 class Cluster:
@@ -162,10 +160,11 @@ class Cluster:
         """Process ids, by NAMESPACE/POD/CONTAINER."""
         return {name: pid for each in self.kubelets for name, pid in each.processes().items()}
 
-    def drain(self, within_s: float, hurry: threading.Event) -> None:
+    def drain(self, within_s: float, hurry: threading.Event, tell: Callable[[str], None]) -> None:
         """Events first, for functions take them; who is served gets the rest; then the pods end."""
-        for course in self.eventing.stop(0.0 if hurry.is_set() else min(within_s, _EVENTS_END_WITHIN_S)):
-            log.warning("An event is not delivered: %s", course)
+        left = self.eventing.stop(0.0 if hurry.is_set() else min(within_s, _EVENTS_END_WITHIN_S))
+        for line in undelivered(left):
+            tell(line)
         draining = threading.Thread(target=self.gateway_server.stop, args=(within_s,), daemon=True)
         draining.start()
         while draining.is_alive() and not hurry.wait(0.05):

@@ -148,7 +148,7 @@ class Dev:
     def end(self) -> None:
         """Requests first, then pods, then the processes, and the API last: each needs those after it to end well."""
         if self.cluster is not None:
-            self.cluster.drain(DRAINS_WITHIN_S, self._hurry)
+            self.cluster.drain(DRAINS_WITHIN_S, self._hurry, self._tell)
         self.stop.set()
         deadline = time.monotonic() + PARTS_END_WITHIN_S
         for each in self.kept:
