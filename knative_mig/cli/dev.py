@@ -11,6 +11,7 @@ import click
 from knative_mig.adapters.program import Number
 from knative_mig.core.errors import BadInput
 from knative_mig.dev.whole.settings import API_PORT, GATEWAY_PORT, GPUS, DevSettings
+from knative_mig.dev.whole.told import Told
 
 _PORT = click.IntRange(0, 65535)
 
@@ -38,6 +39,8 @@ def command(*, gpus: str | None, port: int, api_port: int, speed: float, chaos: 
     """
     if find_spec("grpc") is None:
         raise BadInput("its node agents speak gRPC, which is not installed: pip install 'knative-mig[agent]'")
+    told = Told()
+    told.listen()
     from knative_mig.dev.whole.process import run  # noqa: PLC0415  --help is answered at once
 
     settings = DevSettings(
@@ -48,4 +51,4 @@ def command(*, gpus: str | None, port: int, api_port: int, speed: float, chaos: 
         chaos_s=10.0 if chaos else None,
         state=state,
     )
-    return run(settings)
+    return run(settings, told)

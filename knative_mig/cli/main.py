@@ -65,7 +65,7 @@ def command() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """What the console script calls; returns the exit code."""
+    """What `__main__` calls, and tests; the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
         if stream is None:  # closed by the caller (`>&-`): Python has no object for it

@@ -7,6 +7,7 @@ environment.
 
 import contextlib
 import json
+import os
 import re
 import resource
 import signal
@@ -92,11 +93,12 @@ def leaves_nothing(folder: str) -> None:
     assert not Path(folder).exists(), [*Path(folder).rglob("*")]
 
 
-def refused(*options: str) -> str:
+def refused(*options: str, code: int = 2, **variables: str) -> str:
     """What one says that does not start, because of what it is told: its exit code is 2."""
     done = subprocess.run(
-        [sys.executable, "-m", "knative_mig.cli.main", "dev", "--port", "0", "--api-port", "0", *options],
-        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WITHIN_S, check=False,
+        [sys.executable, "-m", "knative_mig.cli", "dev", "--port", "0", "--api-port", "0", *options],
+        cwd=ROOT, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=WITHIN_S, check=False,
     )  # fmt: skip
-    assert done.returncode == 2, f"{done.returncode}: {done.stdout}{done.stderr}"
+    assert done.returncode == code, f"{done.returncode}: {done.stdout}{done.stderr}"
     return done.stderr

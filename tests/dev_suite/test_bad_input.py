@@ -13,7 +13,7 @@ from tests.cluster.function import Function, ask
 from tests.cluster.waits import eventually
 from tests.dev.client import Client
 from tests.dev_suite.conftest import QUICK
-from tests.dev_suite.running import At, refused
+from tests.dev_suite.running import At, processes_of, refused
 
 Handle = Callable[[str], Function]
 _GB = 1 << 30
@@ -137,6 +137,16 @@ def test_what_is_no_json_is_told(dev: At, curl: Callable[..., str], namespace: s
 def test_a_port_that_is_taken_is_told_at_once(dev: At, option: str) -> None:
     taken = str(dev.port)
     assert refused(option, taken).splitlines() == [f"port {taken} is taken: {option} says another one, 0 takes any"]
+
+
+def test_a_part_that_cannot_start_ends_it_and_is_told_with_what_it_said(tmp_path: Path) -> None:
+    state = str(tmp_path / "state")
+    said = refused("--state", state, code=1, KNATIVE_MIG_SENDERS="many").splitlines()
+    assert len(said) == 1
+    assert "PartFailed: source ends each time that it is started: it ended with exit code 2" in said[0]
+    assert "'many' is not a valid integer" in said[0]
+    assert said[0].endswith(f"its log: {state}/logs/source.log")
+    assert not processes_of(state)
 
 
 def _most_memory(dev: At) -> int:

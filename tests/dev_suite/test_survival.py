@@ -6,7 +6,10 @@ Each test breaks a `dev` of its own.
 import http.client
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +22,7 @@ from tests.cluster.waits import eventually
 from tests.dev_suite.conftest import QUICK
 from tests.dev_suite.own import OPTIONS, client_of, function_of
 from tests.dev_suite.running import At, interrupted, leaves_nothing, processes_of, started
-from tests.rigs.running_dev import RunningDev
+from tests.rigs.running_dev import WITHIN_S, RunningDev
 
 _SLICE: Final = ("--limit", "nvidia.com/mig-1g.5gb=1")
 _PARTS: Final = {
@@ -116,6 +119,21 @@ def test_a_terminal_that_is_closed_ends_it_and_who_says_so_once_more_waits_for_n
     assert interrupted(own) == 0
     asking.join()
     leaves_nothing(str(own.folder))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after_s", [0.1, 0.3, 0.6, 1.0])
+def test_who_is_told_to_end_before_he_is_ready_does_so_without_a_word(
+    tmp_path: Path, after_s: float, number: signal.Signals
+) -> None:
+    state = str(tmp_path / "state")
+    command = (sys.executable, "-m", "knative_mig.cli", "dev", "--port", "0", "--api-port", "0", "--state", state)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as dev:
+        time.sleep(after_s)
+        dev.send_signal(number)
+        said, _ = dev.communicate(timeout=WITHIN_S)
+    assert (said.strip(), dev.returncode) in (("", 128 + number), ("", -number))
+    eventually("its processes have gone", lambda: processes_of(state), lambda left: not left)
 
 
 def _slow(dev: RunningDev, name: str, seconds: str) -> bytes:

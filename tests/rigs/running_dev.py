@@ -31,7 +31,7 @@ class RunningDev:
     def __init__(self, *options: str, **variables: str) -> None:
         """`variables`: of its environment, and so of its processes."""
         ends_with_us = (sys.executable, "-m", "knative_mig.dev.whole.child", str(os.getpid()))
-        command = ("knative_mig.cli.main", "dev", "--port", "0", "--api-port", "0", *options)
+        command = ("knative_mig.cli", "dev", "--port", "0", "--api-port", "0", *options)
         self.process = subprocess.Popen(
             [*ends_with_us, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True, env={**os.environ, **variables},

@@ -128,6 +128,11 @@ class Kubelet:
         self._threads.end((self._pods.interrupt, self._own.interrupt), time.monotonic() + _NOTICE_STOP_WITHIN_S)
         self.devices.stop()
 
+    def hurry(self) -> None:
+        """While `end` waits: its pods get no more time."""
+        for worker in tuple(self._workers.values()):
+            worker.halt(0.0)
+
     def _run_pods(self, stop: threading.Event) -> None:
         synced = False
         while not stop.is_set():

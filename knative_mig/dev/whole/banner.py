@@ -78,7 +78,7 @@ def _making(places: Places) -> str:
 def _called() -> str:
     """As it is found by who has typed it."""
     if Path(sys.argv[0]).name != _PROGRAM:
-        return f"{sys.executable} -m knative_mig.cli.main"
+        return f"{sys.executable} -m knative_mig.cli"
     found = shutil.which(_PROGRAM)
     return _PROGRAM if found and Path(found).samefile(sys.argv[0]) else shlex.quote(str(Path(sys.argv[0]).absolute()))
 

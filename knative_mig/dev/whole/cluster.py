@@ -50,6 +50,8 @@ from knative_mig.ports.kube import Key
 
 _ENDS_WITHIN_S: Final = 1.0
 _EVENTS_END_WITHIN_S: Final = 2.0
+_PODS_END_WITHIN_S: Final = 5.0
+_LOOKS_EACH_S: Final = 0.05  # whether it is to hurry
 _WEBHOOK: Final = "webhook"  # its Service
 
 
@@ -160,18 +162,27 @@ class Cluster:
         """Process ids, by NAMESPACE/POD/CONTAINER."""
         return {name: pid for each in self.kubelets for name, pid in each.processes().items()}
 
-    def drain(self, within_s: float, hurry: threading.Event, tell: Callable[[str], None]) -> None:
-        """Events first, for functions take them; who is served gets the rest; then the pods end."""
-        left = self.eventing.stop(0.0 if hurry.is_set() else min(within_s, _EVENTS_END_WITHIN_S))
+    def drain(self, within_s: float, hurries: Callable[[], bool], tell: Callable[[str], None]) -> None:
+        """Events first, for functions take them; who is served gets the rest; then the pods end.
+
+        `hurries`: whether nobody is waited for any more.
+        """
+        left = self.eventing.stop(0.0 if hurries() else min(within_s, _EVENTS_END_WITHIN_S))
         for line in undelivered(left):
             tell(line)
         draining = threading.Thread(target=self.gateway_server.stop, args=(within_s,), daemon=True)
         draining.start()
-        while draining.is_alive() and not hurry.wait(0.05):
-            pass
-        ending = [threading.Thread(target=each.end, args=(0.0 if hurry.is_set() else 5.0,)) for each in self.kubelets]
+        _wait(draining, hurries)
+        ending = [
+            threading.Thread(target=each.end, args=(0.0 if hurries() else _PODS_END_WITHIN_S,), daemon=True)
+            for each in self.kubelets
+        ]
         for each in ending:
             each.start()
+        for each in ending:
+            _wait(each, hurries)
+        for kubelet in self.kubelets:
+            kubelet.hurry()
         for each in ending:
             each.join()
 
@@ -195,6 +206,11 @@ class Cluster:
         bodies = [maps.get(Key(objects.KNATIVE, name)) or {} for name in ("config-autoscaler", "config-deployment")]
         autoscaler, deployment = (each.get("data") or {} for each in bodies)
         return autoscaler, deployment
+
+
+def _wait(thread: threading.Thread, hurries: Callable[[], bool]) -> None:
+    while thread.is_alive() and not hurries():
+        thread.join(_LOOKS_EACH_S)
 
 
 def _node_settings(node: SimulatedNode, folders: Folders, *, gateway: str) -> NodeSettings:

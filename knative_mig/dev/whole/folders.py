@@ -33,8 +33,10 @@ class Folders:
         """A user's."""
         return self.run / KUBECONFIG
 
-    def remove(self) -> None:
-        shutil.rmtree(self.run, ignore_errors=True)
+    def remove(self, *, keeps_logs: bool = False) -> None:
+        """`keeps_logs`: the next start removes them."""
+        if not (keeps_logs and self.kept.is_relative_to(self.run)):
+            shutil.rmtree(self.run, ignore_errors=True)
         os.close(self.lock)
 
 

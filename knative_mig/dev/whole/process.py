@@ -3,9 +3,10 @@
     `parts`       planner, webhooks, source and an agent a node: processes, each on a thread that keeps it running
     `cluster`     everything else, on threads of this process
 
-`run` is called by the verb, `Dev` by tests. The subtle thing is the start. Ports are bound before anything else, so
-that one that is taken is said at once; then the processes are started, and the stand-ins imported meanwhile: who asks
-the API before that waits in its port's queue.
+`run` is called by the verb. The subtle thing is the start. Ports are bound before anything else, so that one that is
+taken is said at once; then the processes are started, and the stand-ins imported meanwhile: who asks the API before
+that waits in its port's queue. Who ends it before it is ready waits for nothing, and where it fails its logs stay until
+the next start, for its last line names them.
 """
 
 import contextlib
@@ -13,7 +14,6 @@ import errno
 import json
 import logging
 import resource
-import signal
 import socket
 import sys
 import threading
@@ -33,6 +33,7 @@ from knative_mig.dev.whole.parts import free_ports, parts
 from knative_mig.dev.whole.readiness import Waiting
 from knative_mig.dev.whole.settings import GPUS, HOST, DevSettings
 from knative_mig.dev.whole.supervision import Kept
+from knative_mig.dev.whole.told import Told
 
 if TYPE_CHECKING:
     from knative_mig.dev.api.store import Store
@@ -49,13 +50,12 @@ log = logging.getLogger(__name__)
 
 
 class Dev:
-    def __init__(self, settings: DevSettings, tell: Callable[[str], None]) -> None:
+    def __init__(self, settings: DevSettings, told: Told, tell: Callable[[str], None]) -> None:
         """BadInput: a port is taken."""
         self._began = time.monotonic()
-        self.settings, self._tell = settings, tell
-        self.told = threading.Event()  # to end
+        self.settings, self._told, self._tell = settings, told, tell
         self.stop = threading.Event()
-        self._hurry = threading.Event()
+        self.is_ready = False
         self.nodes = nodes_of(GPUS if settings.gpus is None else settings.gpus)
         self._state = None
         if settings.state is not None:
@@ -76,7 +76,7 @@ class Dev:
         self._manifest = self.folders.run / f"{FUNCTION}.json"
 
     def start(self) -> None:
-        """Back when all is ready, or it is told to end. NotReadyInTime. BadInput: the state cannot be read."""
+        """Until all is ready, or it is told to end. NotReadyInTime, PartFailed. BadInput: the state cannot be read."""
         store = self._kept_objects()
         written(self.folders.kubeconfig, self.api, USER)
         self._manifest.write_text(json.dumps(manifest(self.nodes)))
@@ -84,6 +84,8 @@ class Dev:
             each.start()
         from knative_mig.dev.whole.cluster import Cluster  # noqa: PLC0415  while the processes start
 
+        if self._told.to_end:
+            return
         self.cluster = Cluster(
             self.nodes,
             self.folders,
@@ -94,7 +96,9 @@ class Dev:
             stop=self.stop,
         )
         self.cluster.start()
-        self._wait()
+        if not self._waited():
+            return
+        self.is_ready = True
         self.ready_s = time.monotonic() - self._began
         if (each_s := self.settings.chaos_s) is not None:
             chaos = Chaos(self.targets, self._tell, each_s=each_s, random=Random())  # noqa: S311  no secret
@@ -114,15 +118,20 @@ class Dev:
         parts = {each.part.name: each.pid for each in self.kept}
         return {**{name: pid for name, pid in parts.items() if pid is not None}, **self.cluster.replicas()}
 
-    def _wait(self) -> None:
+    def _waited(self) -> bool:
+        """Until all is ready; no: it is to end before that."""
         assert self.cluster is not None
         deadline = time.monotonic() + READY_WITHIN_S
         parts = Waiting(each.part for each in self.kept)
         while waits := (*self.cluster.waits_for(), *parts.look()):
-            if self.told.wait(_LOOKS_EACH_S) or self.failed:
-                return
+            time.sleep(_LOOKS_EACH_S)
+            if self._told.to_end or self.failed:
+                return False
+            for each in self.kept:
+                each.check()
             if time.monotonic() > deadline:
                 raise NotReadyInTime(f"it still waits for {'; '.join(waits)}; the logs are in {self.folders.logs}")
+        return True
 
     @property
     def banner(self) -> str:
@@ -141,21 +150,16 @@ class Dev:
     def failed(self) -> str:
         return self.cluster.failed if self.cluster is not None else ""
 
-    def hurry(self) -> None:
-        """Who is still served is not waited for any more. From a signal's handler too."""
-        self._hurry.set()
-
-    def end(self) -> None:
+    def end(self, *, keeps_logs: bool) -> None:
         """Requests first, then pods, then the processes, and the API last: each needs those after it to end well."""
         if self.cluster is not None:
-            self.cluster.drain(DRAINS_WITHIN_S, self._hurry, self._tell)
+            self.cluster.drain(DRAINS_WITHIN_S, self._hurries, self._tell)
         self.stop.set()
         deadline = time.monotonic() + PARTS_END_WITHIN_S
         for each in self.kept:
             each.ask_to_end()
-        for keeper in self._keepers:
-            if keeper.is_alive():
-                keeper.join(0.0 if self._hurry.is_set() else max(0.0, deadline - time.monotonic()))
+        while any(each.is_alive() for each in self._keepers) and not self._hurries() and time.monotonic() < deadline:
+            time.sleep(_LOOKS_EACH_S)
         for each in self.kept:
             each.kill()
         if self.cluster is not None:
@@ -165,9 +169,13 @@ class Dev:
         self._api_socket.close()
         self._gateway_socket.close()
         self._ports.close()
-        self.folders.remove()
+        self.folders.remove(keeps_logs=keeps_logs)
         if self._state is not None:
             self._state.close()
+
+    def _hurries(self) -> bool:
+        """Whether nobody is waited for any more: its user says so, or nobody was ever served."""
+        return self._told.to_hurry or not self.is_ready
 
 
 def bound(port: int, option: str) -> socket.socket:
@@ -179,39 +187,36 @@ def bound(port: int, option: str) -> socket.socket:
         raise BadInput(f"port {port} is taken: {option} says another one, 0 takes any") from error
 
 
-def run(settings: DevSettings) -> int:
-    """Until it is told to end, by its terminal's end too, or a thread fails; an exit code. BadInput, NotReadyInTime."""
+def run(settings: DevSettings, told: Told) -> int:
+    """Until it is told to end, by its terminal's end too, or a thread fails; an exit code. BadInput, NotReadyInTime,
+    PartFailed.
+    """
     # A request that is held is a file, and many a shell begins with 1,024 where it may have more.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    dev = Dev(settings, _say)
-    told = 0
-
-    def hear(*_: object) -> None:
-        nonlocal told
-        told += 1
-        dev.told.set()
-        if told > 1:
-            dev.hurry()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            signal.signal(number, hear)
-    logging.basicConfig(
-        filename=dev.folders.logs / "dev.log",
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    if told.to_end:
+        return told.exit_code
+    dev = Dev(settings, told, _say)
+    ends_well = False
     try:
+        logging.basicConfig(
+            filename=dev.folders.logs / "dev.log",
+            level=logging.INFO,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
         dev.start()
-        if not dev.told.is_set() and not dev.failed:
+        if dev.is_ready:
             _say(dev.banner)
-        while not dev.told.wait(_LOOKS_AT_ITSELF_S) and not dev.failed:
-            pass
-        return 1 if dev.failed else 0
+        while not told.to_end and not dev.failed:
+            time.sleep(_LOOKS_AT_ITSELF_S)
+        ends_well = not dev.failed
+        if dev.failed:
+            _say(f"ending: {dev.failed} failed, see {dev.folders.logs / 'dev.log'}")
+        elif dev.is_ready:
+            _say("ending")
+        return 1 if dev.failed else 0 if dev.is_ready else told.exit_code
     finally:
-        _say("ending" if not dev.failed else f"ending: {dev.failed} failed, see {dev.folders.logs / 'dev.log'}")
-        dev.end()
+        dev.end(keeps_logs=not ends_well)
 
 
 def _say(line: str) -> None:

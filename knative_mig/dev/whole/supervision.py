@@ -1,8 +1,9 @@
 """Keeps one process of ours running: started anew when it ends, and said so; ended when `dev` ends.
 
 Made by `process`, one for each of `parts`; `run` is a thread's body, for that thread is whom the process outlives by
-nothing (`child`). The subtle thing is what a process leaves when it is killed: its group is killed after it, so that
-the workers of a dead agent touch no GPU any more.
+nothing (`child`). `check` is for who waits for the first start: a part that ends again and again is not waited for. The
+subtle thing is what a process leaves when it is killed: its group is killed after it, so that the workers of a dead
+agent touch no GPU any more.
 """
 
 import contextlib
@@ -17,9 +18,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from knative_mig.core.errors import KnativeMigError
+from knative_mig.core.events import shown
+
 SHORTEST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 10.0
+MOST_ENDS: Final = 3  # in succession, of which none had run for long
 _LASTS_S: Final = 30.0  # who has run so long did not fail in starting
+_LAST_WORDS_BYTES: Final = 4096  # of a log: a line that is longer begins in its middle
+_LAST_WORDS: Final = 300
+
+
+class PartFailed(KnativeMigError):
+    reason = "PartFailed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,8 +46,10 @@ class Part:
 class Kept:
     def __init__(self, part: Part, tell: Callable[[str], None]) -> None:
         self.part = part
-        self.starts = 0
         self._tell = tell
+        self._ends = 0  # in succession, of which none had run for long
+        self._last_end = ""
+        self._begins_at = 0  # in its log, of what the process that was started last says
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -57,17 +70,26 @@ class Kept:
                     process = self._process = self._started()
                 except OSError as error:  # no more processes, no room for its log
                     process, why = None, f"cannot be started: {error.strerror}"
+            said = ""
             if process is not None:
                 why = ended(process.wait())
                 _kill_group(process.pid)
+                said = self._last_words()
             if stop.is_set():
                 return
             if time.monotonic() - began > _LASTS_S:
-                pause_s = SHORTEST_PAUSE_S
-            self._tell(f"{self.part.name} {why} and is started again; its log: {self.part.log}")
+                pause_s, self._ends = SHORTEST_PAUSE_S, 0
+            self._last_end = f"{why}{said}; its log: {self.part.log}"
+            self._ends += 1
+            self._tell(f"{self.part.name} {why} and is started again{_in(pause_s)}{said}; its log: {self.part.log}")
             if stop.wait(pause_s):
                 return
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+
+    def check(self) -> None:
+        """PartFailed: it ends whenever it is started."""
+        if self._ends >= MOST_ENDS:
+            raise PartFailed(f"{self.part.name} ends each time that it is started: it {self._last_end}")
 
     def ask_to_end(self) -> None:
         """After `stop` was set."""
@@ -80,11 +102,23 @@ class Kept:
         if (pid := self.pid) is not None:
             _kill_group(pid)
 
+    def _last_words(self) -> str:
+        """The last line that it said, if any."""
+        try:
+            with self.part.log.open("rb") as log:
+                end = log.seek(0, os.SEEK_END)
+                log.seek(max(self._begins_at, end - _LAST_WORDS_BYTES))
+                lines = log.read(_LAST_WORDS_BYTES).decode(errors="replace").split("\n")
+        except OSError:
+            return ""
+        last = next((each.strip() for each in reversed(lines) if each.strip()), "")
+        return f"; it said last: {shown(last, _LAST_WORDS)}" if last else ""
+
     def _started(self) -> subprocess.Popen[bytes]:
         part = self.part
-        self.starts += 1
         command = [sys.executable, "-m", "knative_mig.dev.whole.child", str(os.getpid()), part.module, *part.arguments]
         with part.log.open("ab") as log:
+            self._begins_at = log.tell()
             return subprocess.Popen(  # noqa: S603  our own
                 command,
                 stdin=subprocess.DEVNULL,
@@ -101,6 +135,10 @@ def ended(code: int) -> str:
         with contextlib.suppress(ValueError):
             return f"was ended by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"
+
+
+def _in(pause_s: float) -> str:
+    return f" in {pause_s:.0f} s" if pause_s >= 1.0 else ""
 
 
 def _kill_group(leader: int) -> None:

@@ -7,6 +7,7 @@ import pytest
 from knative_mig.core.errors import BadInput
 from knative_mig.dev.whole import process
 from knative_mig.dev.whole.settings import DevSettings
+from knative_mig.dev.whole.told import Told
 
 from .conftest import Cli
 
@@ -43,5 +44,5 @@ def test_one_port_for_two_is_said_to_be_one() -> None:
 def test_a_fleet_that_is_empty_is_not_the_default_one_and_leaves_nothing(tmp_path: Path, *, state: bool) -> None:
     settings = DevSettings(gpus="", port=0, api_port=0, state=tmp_path / "state" if state else None)
     with pytest.raises(BadInput, match="--gpus '': '' is not written like 2xA100-40GB"):
-        process.Dev(settings, print)
+        process.Dev(settings, Told(), print)
     assert not [*tmp_path.iterdir()]

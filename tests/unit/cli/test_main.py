@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,16 @@ def test_an_error_of_a_gpu_is_failure_and_says_its_reason(cli: Cli, monkeypatch:
 def test_an_interrupt_is_quiet(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("knative_mig.cli.profiles.command", broken_by(click.Abort()))
     assert cli("profiles").code == 130
+
+
+def test_an_interrupt_while_it_is_imported_is_quiet(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)")
+    done = subprocess.run(
+        [sys.executable, "-m", "knative_mig.cli"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_a_file_name_with_a_line_break_and_bytes_that_are_no_text_is_told_on_one_line(cli: Cli) -> None:

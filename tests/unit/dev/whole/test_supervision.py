@@ -1,0 +1,59 @@
+"""A process that is kept running: how its ends are told, and when it is given up before it was ready."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from knative_mig.dev.whole.supervision import MOST_ENDS, Kept, Part, PartFailed
+
+
+def kept(folder: Path, code: str, tell: Callable[[str], None]) -> Kept:
+    (folder / "a_part.py").write_text(code)
+    part = Part(
+        name="agent-of-node-1",
+        module="a_part",
+        arguments=(),
+        log=folder / "agent.log",
+        ready_at=("127.0.0.1", 9),
+        variables={"PYTHONPATH": str(folder)},
+    )
+    return Kept(part, tell)
+
+
+def test_a_part_that_ends_at_each_start_is_told_with_its_last_words_and_given_up(tmp_path: Path) -> None:
+    said: list[str] = []
+    stop = threading.Event()
+
+    def tell(line: str) -> None:
+        said.append(line)
+        if len(said) == MOST_ENDS:
+            stop.set()
+
+    code = "import sys\nprint('begins', flush=True)\nsys.exit('agent: a\\x1b[1m speed of nan\\n\\n')"
+    one = kept(tmp_path, code, tell)
+    one.check()
+    one.run(stop)
+    words = f"it said last: 'agent: a\\x1b[1m speed of nan'; its log: {tmp_path}/agent.log"
+    assert said == [f"agent-of-node-1 ended with exit code 1 and is started again; {words}"] * MOST_ENDS
+    with pytest.raises(PartFailed) as failed:
+        one.check()
+    assert str(failed.value) == (
+        f"agent-of-node-1 ends each time that it is started: it ended with exit code 1; {words}"
+    )
+
+
+def test_who_says_nothing_is_given_no_words_of_the_one_before(tmp_path: Path) -> None:
+    said: list[str] = []
+    stop = threading.Event()
+
+    def tell(line: str) -> None:
+        said.append(line)
+        (tmp_path / "a_part.py").write_text("import os\nos._exit(7)")
+        if len(said) == 2:
+            stop.set()
+
+    kept(tmp_path, "print('begins')", tell).run(stop)
+    assert "ended with exit code 0 and is started again; it said last: 'begins'" in said[0]
+    assert said[1] == f"agent-of-node-1 ended with exit code 7 and is started again; its log: {tmp_path}/agent.log"
