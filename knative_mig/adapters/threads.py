@@ -35,9 +35,12 @@ class Threads:
         return f"thread {self.failed} failed" if self.failed else ""
 
     def join(self, name: str, deadline: float) -> bool:
-        """Whether that thread has ended by then (monotonic)."""
-        self._running[name].join(max(0.0, deadline - time.monotonic()))
-        return not self._running[name].is_alive()
+        """Whether that thread has ended by then (monotonic), or was never run: a start may fail before it."""
+        thread = self._running.get(name)
+        if thread is None:
+            return True
+        thread.join(max(0.0, deadline - time.monotonic()))
+        return not thread.is_alive()
 
     def end(self, enders: Iterable[Callable[[], None]], deadline: float) -> None:
         """Calls what makes threads return, each on a thread of its own as it may wait itself, and joins them all."""

@@ -87,8 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KnativeMigError as error:
         return _say(f"{error.reason}: {error}", FAILED)
     except OSError as error:  # whatever can go wrong in reading is a BadInput already
+        if error.filename:
+            return _say(f"{error.filename}: {error.strerror}", FAILED)
         _drop_output()
-        return FAILED if isinstance(error, BrokenPipeError) else _say(f"cannot write: {error.strerror}", FAILED)
+        return (
+            FAILED if isinstance(error, BrokenPipeError) else _say(f"cannot write: {error.strerror or error}", FAILED)
+        )
     except Exception as error:  # noqa: BLE001  (the last resort: a person gets a line, never a traceback unasked)
         if "--debug" in given:
             traceback.print_exc()

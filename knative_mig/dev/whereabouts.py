@@ -13,13 +13,16 @@ from typing import Final
 
 LOCK: Final = "lock"
 KUBECONFIG: Final = "kubeconfig"
-_LONGEST: Final = 48  # bytes: sockets below have to stay under what the kernel takes
+# Bytes of a path below which there are sockets: the kernel takes 107, and the last folders of a slice's are named after
+# the run, the node and the whole slice.
+_LONGEST: Final = 107 - len("/12345678/n15/s/GPU-504d19ff-7c8c-4433-bf36-bcb1ef21a5e8-1g.24gb+me.all-7/agent.sock")
 
 
 def home() -> Path:
     """Of all that this user runs."""
-    root = tempfile.gettempdir()
-    return Path(root if len(os.fsencode(root)) < _LONGEST else "/tmp") / f"knative-mig-{os.getuid()}"  # noqa: S108
+    name = f"knative-mig-{os.getuid()}"
+    wanted = Path(tempfile.gettempdir(), name)
+    return wanted if len(os.fsencode(wanted)) <= _LONGEST else Path("/tmp", name)  # noqa: S108
 
 
 def kubeconfig_of_running(at: Path | None = None) -> Path | None:

@@ -48,7 +48,7 @@ def made(kept: Path | None) -> Folders:
         raise PermissionError(f"{root} belongs to somebody else")
     for each in root.iterdir():
         _remove_if_left(each)
-    run = Path(tempfile.mkdtemp(prefix="dev-", dir=root))
+    run = Path(tempfile.mkdtemp(prefix="", dir=root))
     unnamed = run / f"{LOCK}.new"
     lock = os.open(unnamed, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -58,6 +58,16 @@ def made(kept: Path | None) -> Folders:
     for each in (folders.logs, folders.pod_logs):
         each.mkdir(parents=True, exist_ok=True)
     return folders
+
+
+def write(path: Path, text: str) -> None:
+    """For its user alone. OSError, which names the file also where the disk has no room for the text."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _remove_if_left(folder: Path) -> None:

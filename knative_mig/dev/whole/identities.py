@@ -4,9 +4,10 @@ Called by `process`. A token is the account's name: it keeps nobody out, loopbac
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Final
+
+from knative_mig.dev.whole.folders import write
 
 USER: Final = "dev"  # who has no token, for the API server too
 
@@ -32,7 +33,6 @@ def kubeconfig(server: str, user: str) -> str:
 
 
 def written(path: Path, server: str, user: str) -> Path:
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(kubeconfig(server, user))
+    """OSError, which names it."""
+    write(path, kubeconfig(server, user))
     return path

@@ -5,8 +5,8 @@
 
 `run` is called by the verb. The subtle thing is the start. Ports are bound before anything else, so that one that is
 taken is said at once; then the processes are started, and the stand-ins imported meanwhile: who asks the API before
-that waits in its port's queue. Who ends it before it is ready waits for nothing, and where it fails its logs stay until
-the next start, for its last line names them.
+that waits in its port's queue. Who ends it before it is ready waits for nothing. Where its last line names its logs,
+they stay until the next start.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from knative_mig.dev.whole.identities import USER, written
 from knative_mig.dev.whole.parts import free_ports, parts
 from knative_mig.dev.whole.readiness import Waiting
 from knative_mig.dev.whole.settings import GPUS, HOST, DevSettings
-from knative_mig.dev.whole.supervision import Kept
+from knative_mig.dev.whole.supervision import Kept, PartFailed
 from knative_mig.dev.whole.told import Told
 
 if TYPE_CHECKING:
@@ -67,10 +67,8 @@ class Dev:
         self.api = f"http://{HOST}:{self._api_socket.getsockname()[1]}"
         self.gateway_port = int(self._gateway_socket.getsockname()[1])
         self._ports = free_ports(len(self.nodes))
-        self.kept = tuple(Kept(part, tell) for part in parts(settings, self.nodes, self.folders, self.api, self._ports))
-        self._keepers = [
-            threading.Thread(target=each.run, args=(self.stop,), name=each.part.name, daemon=True) for each in self.kept
-        ]
+        self.kept: tuple[Kept, ...] = ()
+        self._keepers: list[threading.Thread] = []
         self.cluster: Cluster | None = None
         self._log: ObjectLog | None = None
         self._manifest = self.folders.run / f"{FUNCTION}.json"
@@ -79,9 +77,8 @@ class Dev:
         """Until all is ready, or it is told to end. NotReadyInTime, PartFailed. BadInput: the state cannot be read."""
         store = self._kept_objects()
         written(self.folders.kubeconfig, self.api, USER)
-        self._manifest.write_text(json.dumps(manifest(self.nodes)))
-        for each in self._keepers:
-            each.start()
+        folders.write(self._manifest, json.dumps(manifest(self.nodes)))
+        self._keep_parts()
         from knative_mig.dev.whole.cluster import Cluster  # noqa: PLC0415  while the processes start
 
         if self._told.to_end:
@@ -111,6 +108,14 @@ class Dev:
 
         store, self._log = kept_store.opened(self._state.objects, self._tell)
         return store
+
+    def _keep_parts(self) -> None:
+        of = parts(self.settings, self.nodes, self.folders, self.api, self._ports)
+        self.kept = tuple(Kept(part, self._tell) for part in of)
+        for each in self.kept:
+            keeper = threading.Thread(target=each.run, args=(self.stop,), name=each.part.name, daemon=True)
+            self._keepers.append(keeper)
+            keeper.start()
 
     def targets(self) -> Mapping[str, int]:
         """What of it may be killed, by name, and is well again after it."""
@@ -197,26 +202,37 @@ def run(settings: DevSettings, told: Told) -> int:
     if told.to_end:
         return told.exit_code
     dev = Dev(settings, told, _say)
-    ends_well = False
+    names_logs = False
     try:
-        logging.basicConfig(
-            filename=dev.folders.logs / "dev.log",
-            level=logging.INFO,
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        )
-        dev.start()
-        if dev.is_ready:
-            _say(dev.banner)
-        while not told.to_end and not dev.failed:
-            time.sleep(_LOOKS_AT_ITSELF_S)
-        ends_well = not dev.failed
-        if dev.failed:
-            _say(f"ending: {dev.failed} failed, see {dev.folders.logs / 'dev.log'}")
-        elif dev.is_ready:
-            _say("ending")
-        return 1 if dev.failed else 0 if dev.is_ready else told.exit_code
+        code = _served(dev, told)
+        names_logs = bool(dev.failed)
+    except (NotReadyInTime, PartFailed):
+        names_logs = True
+        raise
     finally:
-        dev.end(keeps_logs=not ends_well)
+        dev.end(keeps_logs=names_logs)
+    return code
+
+
+def _served(dev: Dev, told: Told) -> int:
+    logging.raiseExceptions = False  # on a full disk it costs a line of the log, and no traceback for each
+    logging.basicConfig(
+        filename=dev.folders.logs / "dev.log",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    dev.start()
+    if dev.is_ready:
+        _say(dev.banner)
+    while not told.to_end and not dev.failed:
+        time.sleep(_LOOKS_AT_ITSELF_S)
+    if dev.failed:
+        _say(f"ending: {dev.failed} failed, see {dev.folders.logs / 'dev.log'}")
+        return 1
+    if dev.is_ready:
+        _say("ending")
+        return 0
+    return told.exit_code
 
 
 def _say(line: str) -> None:

@@ -74,7 +74,7 @@ class Kept:
             if process is not None:
                 why = ended(process.wait())
                 _kill_group(process.pid)
-                said = self._last_words()
+                said = self._last_words(why)
             if stop.is_set():
                 return
             if time.monotonic() - began > _LASTS_S:
@@ -102,15 +102,16 @@ class Kept:
         if (pid := self.pid) is not None:
             _kill_group(pid)
 
-    def _last_words(self) -> str:
-        """The last line that it said, if any."""
+    def _last_words(self, why: str) -> str:
+        """The last line that it said, if any; where it could say nothing, for its disk is full, that."""
         try:
-            with self.part.log.open("rb") as log:
+            with self.part.log.open("r+b", buffering=0) as log:
                 end = log.seek(0, os.SEEK_END)
                 log.seek(max(self._begins_at, end - _LAST_WORDS_BYTES))
                 lines = log.read(_LAST_WORDS_BYTES).decode(errors="replace").split("\n")
-        except OSError:
-            return ""
+                log.write(f"-- it {why}\n".encode())
+        except OSError as error:
+            return f"; its log cannot be written: {error.strerror}"
         last = next((each.strip() for each in reversed(lines) if each.strip()), "")
         return f"; it said last: {shown(last, _LAST_WORDS)}" if last else ""
 

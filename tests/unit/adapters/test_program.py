@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
+
+from knative_mig.adapters.threads import Threads
 
 WAITS_FOR_EVER = "threading.Thread(target=threading.Event().wait).start()"
 
@@ -80,3 +84,7 @@ def test_it_runs_until_it_is_told_to_end_or_a_thread_of_it_fails(body: str, says
     program = PROCESS.replace("BODY", body)
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout) == (0, says)
+
+
+def test_who_was_never_run_for_the_start_failed_before_it_is_not_waited_for() -> None:
+    assert Threads(threading.Event()).join("work", time.monotonic())

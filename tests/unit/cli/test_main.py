@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -135,6 +136,13 @@ def run_with_output_to(path: Path) -> subprocess.CompletedProcess[str]:
 def test_a_full_disk_is_failure_and_says_so() -> None:
     done = run_with_output_to(Path("/dev/full"))
     assert (done.returncode, done.stderr) == (1, "cannot write: No space left on device\n")
+
+
+def test_a_file_that_cannot_be_written_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "/home/kubeconfig")
+    monkeypatch.setattr("knative_mig.cli.profiles.command", broken_by(error))
+    outcome = cli("profiles")
+    assert (outcome.code, outcome.err) == (1, "/home/kubeconfig: No space left on device\n")
 
 
 def test_a_reader_that_has_gone_is_no_traceback() -> None:

@@ -14,6 +14,7 @@ import pytest
 from knative_mig.dev import whereabouts
 from knative_mig.dev.whole import folders
 from knative_mig.dev.whole.chaos import Chaos
+from knative_mig.dev.whole.identities import written
 from knative_mig.dev.whole.parts import free_ports
 from knative_mig.dev.whole.settings import HOST
 from knative_mig.dev.whole.supervision import ended
@@ -89,6 +90,15 @@ def test_a_part_may_listen_on_its_port_again_and_again_and_nobody_else_is_given_
                 pass
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
             other.bind((HOST, ports.webhook))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_a_file_for_which_there_is_no_room_is_named(tmp_path: Path) -> None:
+    config = tmp_path / "kubeconfig"
+    config.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as full:
+        written(config, "http://127.0.0.1:1", "dev")
+    assert full.value.filename == str(config)
 
 
 def test_dev_needs_neither_the_kubernetes_library_nor_a_driver() -> None:

@@ -57,3 +57,17 @@ def test_who_says_nothing_is_given_no_words_of_the_one_before(tmp_path: Path) ->
     kept(tmp_path, "print('begins')", tell).run(stop)
     assert "ended with exit code 0 and is started again; it said last: 'begins'" in said[0]
     assert said[1] == f"agent-of-node-1 ended with exit code 7 and is started again; its log: {tmp_path}/agent.log"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_who_could_not_say_why_for_there_is_no_room_is_told_so(tmp_path: Path) -> None:
+    said: list[str] = []
+    stop = threading.Event()
+
+    def tell(line: str) -> None:
+        said.append(line)
+        stop.set()
+
+    (tmp_path / "agent.log").symlink_to("/dev/full")
+    kept(tmp_path, "import sys\nsys.exit('no room')", tell).run(stop)
+    assert "; its log cannot be written: No space left on device; its log: " in said[0]
