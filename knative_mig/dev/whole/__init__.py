@@ -6,5 +6,6 @@ process ─► settings, fleet, folders      what is asked for, and where it lie
         ├► cluster                       the stand-ins, in this process: API, Serving, gateway, scheduler, kubelets
         │     objects, admission           what is there from the start, and who is asked before a write
         │     autoscaling, neighbours      what the stand-ins ask of each other
-        └► readiness, banner, chaos      when it is ready, what is said then, and what is killed where that is asked for
+        └► readiness, banner             when it is ready, and what is said then
+              told, room, chaos          what its user says, that its disk is full, what is killed if that is asked for
 """

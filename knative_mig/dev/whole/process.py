@@ -31,6 +31,7 @@ from knative_mig.dev.whole.fleet import nodes_of
 from knative_mig.dev.whole.identities import USER, written
 from knative_mig.dev.whole.parts import free_ports, parts
 from knative_mig.dev.whole.readiness import Waiting
+from knative_mig.dev.whole.room import Room
 from knative_mig.dev.whole.settings import GPUS, HOST, DevSettings
 from knative_mig.dev.whole.supervision import Kept, PartFailed
 from knative_mig.dev.whole.told import Told
@@ -224,7 +225,9 @@ def _served(dev: Dev, told: Told) -> int:
     dev.start()
     if dev.is_ready:
         _say(dev.banner)
+    room = Room(dev.folders.kept, _say)
     while not told.to_end and not dev.failed:
+        room.look()
         time.sleep(_LOOKS_AT_ITSELF_S)
     if dev.failed:
         _say(f"ending: {dev.failed} failed, see {dev.folders.logs / 'dev.log'}")

@@ -72,9 +72,11 @@ class Kept:
                     process, why = None, f"cannot be started: {error.strerror}"
             said = ""
             if process is not None:
-                why = ended(process.wait())
+                code = process.wait()
+                why = ended(code)
                 _kill_group(process.pid)
-                said = self._last_words(why)
+                words = self._last_words(why)
+                said = words if code != -signal.SIGKILL else ""  # of its end it knew nothing
             if stop.is_set():
                 return
             if time.monotonic() - began > _LASTS_S:
