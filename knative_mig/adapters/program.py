@@ -20,7 +20,8 @@ from knative_mig.adapters.kube import IN_CLUSTER
 from knative_mig.core.errors import BadInput, KnativeMigError
 
 F = TypeVar("F", bound=Callable[..., Any])
-_LOOKS_EACH_S: Final = 0.2  # at most this is added to an end that is to take two seconds
+_TO_END: Final = (signal.SIGTERM, signal.SIGINT)
+_AT_ONCE: Final = 64
 MOST_SECONDS: Final = 1e9  # some thirty years: beyond it the system knows no such wait
 
 
@@ -76,20 +77,32 @@ def common_options(*, ops_port: int) -> Callable[[F], F]:
 
 def run_until_told(process: Process) -> int:
     """Until SIGTERM or SIGINT, or until a thread of it fails; the exit code."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: process.stop.set())
+    when_told(process.stop.set)
     process.start()
-    wait_until_told(process.stop)
+    process.stop.wait()
     process.end()
     return 1 if process.failed else 0
 
 
-def wait_until_told(stop: threading.Event) -> None:
-    """In the main thread, which alone runs handlers of signals, and only when it comes by: the system may give a signal
-    to any other thread, and that wakes no main thread that waits for ever.
+def when_told(tell: Callable[[], None]) -> None:
+    """`tell` is called once, on a thread of its own, when SIGTERM or SIGINT comes; to be called by the main thread.
+
+    Not by the signal's handler. That runs in the midst of whatever the main thread is doing, be it the handler of a
+    signal before, and would wait for a lock that it interrupts the holder of: who is told twice at once would hang.
+    And it runs only when the main thread comes by, which one that waits in a driver does not.
     """
-    while not stop.wait(_LOOKS_EACH_S):
-        pass
+    hears, heard = os.pipe()
+    os.set_blocking(heard, False)
+    signal.set_wakeup_fd(heard, warn_on_full_buffer=False)  # a byte for each signal, its number
+    for number in _TO_END:
+        signal.signal(number, lambda *_: None)
+
+    def listen() -> None:
+        while not any(number in _TO_END for number in os.read(hears, _AT_ONCE)):
+            pass
+        tell()
+
+    threading.Thread(target=listen, name="told", daemon=True).start()
 
 
 def run_program(who: str, body: Callable[[], int], *, log_level: str) -> NoReturn:

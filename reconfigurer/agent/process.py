@@ -14,7 +14,6 @@ import fcntl
 import logging
 import os
 import random
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -35,7 +34,7 @@ from knative_mig.adapters.kubelet.registration import KubeletDevicePlugins
 from knative_mig.adapters.marked_pods import MarkedPods
 from knative_mig.adapters.ops_server import OpsServer
 from knative_mig.adapters.proc_pods import ProcPods
-from knative_mig.adapters.program import wait_until_told
+from knative_mig.adapters.program import when_told
 from knative_mig.adapters.sim_gpu import Call, SimulationControls, open_store
 from knative_mig.adapters.simulated_processes import SimulatedProcesses
 from knative_mig.adapters.slice_socket import SliceSockets
@@ -91,14 +90,13 @@ def run(settings: Settings) -> int:
     """Until SIGTERM or SIGINT; the exit code."""
     stop, started = threading.Event(), threading.Event()
 
-    def told_to_end(*_: object) -> None:
+    def told_to_end() -> None:
         """Before the start is over it may hang in a call, and there is nothing to be put in order."""
         if not started.is_set():
             os._exit(0)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, told_to_end)
+    when_told(told_to_end)
     locks = only_agent(settings.state_dir)
     kube = KubeSide.connect(settings)
     processes = MarkedPods() if settings.pods_by is PodsBy.ENVIRONMENT else ProcPods()
@@ -106,7 +104,7 @@ def run(settings: Settings) -> int:
     agent.start()
     started.set()
     _log.info("the agent of node %s runs", settings.node)
-    wait_until_told(stop)
+    stop.wait()
     agent.end()
     for lock in locks:
         os.close(lock)

@@ -10,13 +10,12 @@ finds both or none. Told to end, it leaves as if it had been moved: what has beg
 import logging
 import os
 import resource
-import signal
 import sys
 import threading
 import time
 from typing import Final
 
-from knative_mig.adapters.program import wait_until_told
+from knative_mig.adapters.program import when_told
 from knative_mig.adapters.threads import Threads
 from knative_mig.core.errors import BadInput
 from services.relay import models
@@ -47,8 +46,7 @@ def run(settings: Settings) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     take_orphans()
     relay = Relay(settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: relay.stop.set())
+    when_told(relay.stop.set)
     return relay.run()
 
 
@@ -108,7 +106,7 @@ class Relay:
             self._threads.run("move", lambda _: move.serve())
             move_port = f"moves on port {move.port}"
         _log.info("the engine is relayed on port %d, %s", user.port, move_port)
-        wait_until_told(self.stop)
+        self.stop.wait()
         self._desk.start_leaving(at_once=True)
         self._desk.wait_until_empty()
 

@@ -10,7 +10,6 @@ import hashlib
 import logging
 import resource
 import secrets
-import signal
 import sys
 import threading
 import time
@@ -19,7 +18,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from knative_mig.adapters.program import wait_until_told
+from knative_mig.adapters.program import when_told
 from knative_mig.adapters.threads import Threads
 from knative_mig.core.errors import BadInput
 from services.tiny_llm.capacity import Capacity
@@ -46,11 +45,10 @@ def run(settings: Settings) -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     server = TinyLlm(settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop.set())
+    when_told(server.stop.set)
     server.start()
     _log.info("%s is served on port %d: %s", settings.model, server.http.port, server.capacity.limits)
-    wait_until_told(server.stop)
+    server.stop.wait()
     server.drain()
     return 1 if server.failed else 0
 

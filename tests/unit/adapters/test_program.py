@@ -86,5 +86,20 @@ def test_it_runs_until_it_is_told_to_end_or_a_thread_of_it_fails(body: str, says
     assert (ended.returncode, ended.stdout) == (0, says)
 
 
+def test_who_is_told_again_in_the_midst_of_hearing_it_ends_all_the_same() -> None:
+    told_again = """
+class Stop(threading.Event):
+    def set(self):
+        with self._cond:
+            signal.raise_signal(signal.SIGTERM)
+        super().set()
+"""
+    body = "lambda stop: os.kill(os.getpid(), signal.SIGTERM)"
+    program = told_again + PROCESS.replace("BODY", body).replace("self.stop = threading.Event()", "self.stop = Stop()")
+    program = f"import signal, threading\n{program}"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=10, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "ended \n0\n")
+
+
 def test_who_was_never_run_for_the_start_failed_before_it_is_not_waited_for() -> None:
     assert Threads(threading.Event()).join("work", time.monotonic())
