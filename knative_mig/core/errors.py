@@ -20,7 +20,8 @@ KnativeMigError
     └── GpuStateDamaged       the simulated GPUs' file cannot be read
 
 Ports add what their world answers: `ports.kube.ClusterError` and its kinds, `ports.kubelet.KubeletUnreachable` and
-`AllocationRefused`, `ports.journal.JournalUnwritable`, `ports.injection.InjectionFailed`.
+`AllocationRefused`, `ports.journal.JournalUnwritable`, `ports.injection.InjectionFailed`. Processes and verbs add how
+they fail as a whole: `AnotherAgent` of the agent, `PartFailed` of `dev`, `FunctionFailed` of `invoke`.
 """
 
 

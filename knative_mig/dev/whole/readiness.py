@@ -9,7 +9,7 @@ from typing import Final
 
 from knative_mig.dev.whole.supervision import Part
 
-_ANSWERS_WITHIN_S: Final = 0.3  # it is asked again, and meanwhile nobody hears that `dev` is to end
+_ANSWERS_WITHIN_S: Final = 1.0  # it is asked again, and meanwhile nobody hears that `dev` is to end
 
 
 class Waiting:
