@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 LARGEST_HEAD: Final = 64 * 1024
 _HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
 _REQUEST_LINE: Final = re.compile(rb"([A-Z]{1,16}) ([\x21-\x7e]+) HTTP/1\.([01])")
+_TLS: Final = b"\x16"  # the first byte of who would speak it: no end of a head would ever come
 _HEARD: Final = 8 * 1024 * 1024  # bytes read and thrown away after a refusal
 _PIECE: Final = 64 * 1024
 _WAITING: Final = 1024  # connections, in the kernel
@@ -155,6 +156,8 @@ class HttpServer:
 
     async def _head(self, first: bytes, reader: asyncio.StreamReader) -> tuple[Request, bool]:
         """A request whose body has yet to come, and whether the connection is kept after its answer."""
+        if first == _TLS:
+            raise _Refused(HTTPStatus.BAD_REQUEST, "this port speaks http, not https")
         try:
             async with asyncio.timeout(self._bounds.head_within_s):
                 head = first + await reader.readuntil(b"\r\n\r\n")

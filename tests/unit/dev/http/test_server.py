@@ -112,6 +112,7 @@ def test_who_asks_whether_to_go_on_is_told() -> None:
     ("sent", "status"),
     [
         (b"nonsense\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01", 400),  # as https begins
         (b"GET /x HTTP/2.0\r\n\r\n", 400),
         (b"get /x HTTP/1.1\r\n\r\n", 400),
         (b"GET /x HTTP/1.1\r\nno header\r\n\r\n", 400),
