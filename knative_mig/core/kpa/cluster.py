@@ -58,6 +58,10 @@ def number(text: str | None) -> float | None:
     return None if text is None or not _NUMBER.fullmatch(text) else float(text)
 
 
+def truth(text: str) -> bool | None:
+    return _TRUTH.get(text)
+
+
 def duration(text: str | None) -> float | None:
     """In seconds."""
     try:
@@ -117,7 +121,7 @@ def _kind(field: str, default: object) -> str:
 _KINDS: Final = {each.name: _kind(each.name, each.default) for each in fields(Cluster)}
 _BY_KIND: Final[Mapping[str, Callable[[str], Any]]] = {
     "duration": duration,
-    "truth": _TRUTH.get,
+    "truth": truth,
     "whole number": whole,
     "number": number,
 }

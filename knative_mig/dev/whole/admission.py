@@ -56,6 +56,13 @@ class Admission:
                     yield self._of(phase, webhook)
             for name, ask, resources in knative[phase]:
                 yield Hook(name=name, phase=phase, ask=ask, resources=resources)
+        yield Hook(
+            name=serving.CONFIG,
+            phase=Phase.VALIDATE,
+            ask=self._knative.validate_config,
+            resources=("configmaps",),
+            takes=serving.is_config,
+        )
 
     def _of(self, phase: Phase, webhook: Object) -> Hook:
         rules = webhook.get("rules") or ()

@@ -1,8 +1,8 @@
-"""The two webhooks of Knative Serving, from the bytes of an AdmissionReview to the bytes of its answer.
+"""The webhooks of Knative Serving, from the bytes of an AdmissionReview to the bytes of its answer.
 
 Hung into the API server by `dev`'s process, the defaulting one before the project's own and again after them (Knative's
 is called again where another changed the object), the validating one behind all. A status that a controller writes
-passes by: it is nobody's mistake.
+passes by: it is nobody's mistake. A third one is asked about the ConfigMaps of Knative's own settings.
 """
 
 import base64
@@ -12,12 +12,14 @@ from typing import Any, Final
 
 from knative_mig.adapters.kube.kinds import REVISION, Kind
 from knative_mig.dev.serving.objects import CONFIGURATION, ROUTE, SERVICE, Object
-from knative_mig.dev.serving.settings import Settings
+from knative_mig.dev.serving.settings import NAMESPACE, Settings
+from knative_mig.dev.serving.webhook import config_checks
 from knative_mig.dev.serving.webhook.checks import checked
 from knative_mig.dev.serving.webhook.defaults import defaulted
 
 DEFAULTING: Final = "webhook.serving.knative.dev"
 VALIDATING: Final = "validation.webhook.serving.knative.dev"
+CONFIG: Final = "config.webhook.serving.knative.dev"
 RESOURCES: Final[Mapping[str, Kind]] = {
     f"{kind.plural}.serving.knative.dev": kind for kind in (SERVICE, CONFIGURATION, ROUTE, REVISION)
 }
@@ -54,15 +56,24 @@ class Webhooks:
             return _answer(request, {"allowed": True})
         problems = checked(kind, new, request.get("oldObject"), self._settings())
         warnings: Mapping[str, Any] = {"warnings": list(found)} if (found := problems.warnings()) else {}
-        if refusal := problems.refusal():
-            status = {
-                "status": "Failure",
-                "code": 400,
-                "reason": "BadRequest",
-                "message": f"validation failed: {refusal}",
-            }
-            return _answer(request, {"allowed": False, "status": status, **warnings})
-        return _answer(request, {"allowed": True, **warnings})
+        return _answer(request, {**_refused(problems.refusal()), **warnings})
+
+    def validate_config(self, review: bytes) -> bytes:
+        request = json.loads(review)["request"]
+        body = request.get("object") or {}
+        return _answer(request, _refused(config_checks.wrong(request["name"], body.get("data") or {})))
+
+
+def is_config(body: Object) -> bool:
+    """Whether the third one is asked about this ConfigMap."""
+    return bool(body["metadata"].get("namespace") == NAMESPACE)
+
+
+def _refused(why: str) -> Object:
+    if not why:
+        return {"allowed": True}
+    status = {"status": "Failure", "code": 400, "reason": "BadRequest", "message": f"validation failed: {why}"}
+    return {"allowed": False, "status": status}
 
 
 def _answer(request: Object, response: Mapping[str, Any]) -> bytes:

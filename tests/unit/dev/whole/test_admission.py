@@ -103,4 +103,8 @@ def test_a_configuration_that_changes_counts_from_then_on(store: Store) -> None:
     assert found is not None
     store.put(key, {**found.body, "webhooks": []}, over=found.version)
     names = [each.name for each in admission.hooks() if each.phase is Phase.VALIDATE]
-    assert names == ["validation.webhook.eventing.knative.dev", "validation.webhook.serving.knative.dev"]
+    assert names == [
+        "validation.webhook.eventing.knative.dev",
+        "validation.webhook.serving.knative.dev",
+        "config.webhook.serving.knative.dev",
+    ]

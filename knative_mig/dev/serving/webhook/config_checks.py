@@ -1,0 +1,181 @@
+"""What Knative's webhook for settings refuses: a ConfigMap of `knative-serving` that cannot be read, or asks too much.
+
+Called by `admission` with the data as it would be. The first thing that is wrong is told, in the release's words and in
+its order; settings that nobody here follows are let be.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, TypeVar
+
+from knative_mig.core.durations import seconds
+from knative_mig.core.kpa.cluster import Cluster, number, truth, whole
+
+T = TypeVar("T")
+_LEAST_TARGET: Final = 0.01
+_SHORTEST_S, _LONGEST_S = 6.0, 3600.0  # of a stable window
+_MOST_CONCURRENCY: Final = 2**31 - 1
+
+
+def wrong(name: str, data: Mapping[str, str]) -> str:
+    """Empty: nothing is."""
+    check = _CHECKS.get(name)
+    if check is None:
+        return ""
+    try:
+        return next(check(_Data(data)), "")
+    except _Unreadable as unreadable:
+        return f"{_PARSING.get(name, '')}{unreadable}"
+
+
+class _Unreadable(Exception):
+    pass
+
+
+class _Data:
+    """`of_…`: the default where a setting is not there. _Unreadable."""
+
+    def __init__(self, data: Mapping[str, str]) -> None:
+        self._data = data
+
+    def text(self, key: str) -> str | None:
+        return self._data.get(key)
+
+    def whole(self, key: str, default: int) -> int:
+        return self._read(key, default, whole, "strconv.ParseInt")
+
+    def number(self, key: str, default: float) -> float:
+        return self._read(key, default, number, "strconv.ParseFloat")
+
+    def truth(self, key: str, *, default: bool) -> bool:
+        return self._read(key, default, truth, "strconv.ParseBool")
+
+    def seconds(self, key: str, default: float) -> float:
+        if (text := self._data.get(key)) is None:
+            return default
+        try:
+            return -seconds(text[1:]) if text.startswith("-") else seconds(text)
+        except ValueError:
+            raise _Unreadable(f'failed to parse "{key}": time: invalid duration "{text}"') from None
+
+    def _read(self, key: str, default: T, read: Callable[[str], T | None], reader: str) -> T:
+        if (text := self._data.get(key)) is None:
+            return default
+        if (found := read(text)) is None:
+            raise _Unreadable(f'failed to parse "{key}": {reader}: parsing "{text}": invalid syntax')
+        return found
+
+
+def _autoscaler(data: _Data) -> Iterator[str]:
+    plain = Cluster()
+    zero = data.truth("allow-zero-initial-scale", default=plain.allow_zero_initial_scale)
+    data.truth("enable-scale-to-zero", default=plain.enable_scale_to_zero)
+    up, down = (data.number(f"max-scale-{way}-rate", getattr(plain, f"max_scale_{way}_rate")) for way in ("up", "down"))
+    share = data.number("container-concurrency-target-percentage", plain.utilization)
+    share = share / 100.0 if share > 1.0 else share
+    concurrency = data.number("container-concurrency-target-default", plain.concurrency_target)
+    rps = data.number("requests-per-second-target-default", plain.rps_target)
+    burst = data.number("target-burst-capacity", plain.target_burst_capacity)
+    panic = data.number("panic-window-percentage", plain.panic_window_percentage)
+    activator = data.number("activator-capacity", plain.activator_capacity)
+    data.number("panic-threshold-percentage", plain.panic_threshold_percentage)
+    initial = data.whole("initial-scale", plain.initial_scale)
+    least, most, limit = (data.whole(f"{which}", 0) for which in ("min-scale", "max-scale", "max-scale-limit"))
+    window = data.seconds("stable-window", plain.stable_window_s)
+    delay = data.seconds("scale-down-delay", plain.scale_down_delay_s)
+    grace = data.seconds("scale-to-zero-grace-period", plain.grace_s)
+    retention = data.seconds("scale-to-zero-pod-retention-period", plain.retention_s)
+
+    if grace <= 0:
+        yield f"scale-to-zero-grace-period must be positive, was: {_go(grace)}"
+    if delay < 0:
+        yield f"scale-down-delay cannot be negative, was: {_go(delay)}"
+    if delay % 1:
+        yield f"scale-down-delay = {_go(delay)}, must be specified with at most second precision"
+    if retention < 0:
+        yield f"scale-to-zero-pod-retention-period cannot be negative, was: {_go(retention)}"
+    if burst < 0 and burst != -1:
+        yield f"target-burst-capacity must be either non-negative or -1 (for unlimited), was: {burst:f}"
+    if not 0 < share <= 1:
+        yield f"container-concurrency-target-percentage = {share:f} is outside of valid range of (0, 100]"
+    if share * concurrency < _LEAST_TARGET:
+        yield (
+            "container-concurrency-target-percentage and container-concurrency-target-default yield target concurrency "
+            f"of {share * concurrency:g}, can't be less than {_LEAST_TARGET}"
+        )
+    if rps < _LEAST_TARGET:
+        yield f"requests-per-second-target-default must be at least {_LEAST_TARGET}, was: {rps:g}"
+    if activator < 1:
+        yield f"activator-capacity = {activator:g}, must be at least 1"
+    for way, rate in (("up", up), ("down", down)):
+        if rate <= 1:
+            yield f"max-scale-{way}-rate = {rate:g}, must be greater than 1.0"
+    if not _SHORTEST_S <= window <= _LONGEST_S:
+        yield f"stable-window = {_go(window)}, must be in [{_go(_SHORTEST_S)}; {_go(_LONGEST_S)}] range"
+    if window % 1:
+        yield f"stable-window = {_go(window)}, must be specified with at most second precision"
+    if not 1 <= panic <= 100:
+        yield f"panic-window-percentage = {panic:g}, must be in [1, 100] interval"
+    if initial < 0 or (initial == 0 and not zero):
+        yield (f"initial-scale = {initial}, must be at least 0 (or at least 1 when allow-zero-initial-scale is false)")
+    if least < 0:
+        yield f"min-scale = {least}, must be at least 0"
+    lowest = 1 if limit > 0 else 0
+    if most < lowest or most > limit > 0:
+        yield f"max-scale = {most}, must be in [{lowest}, max-scale-limit({limit})] range"
+    if limit < 0:
+        yield f"max-scale-limit = {limit}, must be at least 0"
+    if least > most > 0:
+        yield f"min-scale ({least}) must be less than max-scale ({most})"
+
+
+def _defaults(data: _Data) -> Iterator[str]:
+    data.truth("allow-container-concurrency-zero", default=True)
+    timeout = data.whole("revision-timeout-seconds", 300)
+    longest = data.whole("max-revision-timeout-seconds", 600)
+    idle = data.whole("revision-idle-timeout-seconds", 0)
+    concurrency = data.whole("container-concurrency", 0)
+    most = data.whole("container-concurrency-max-limit", 1000)
+    start = data.whole("revision-response-start-timeout-seconds", timeout)
+    if timeout > longest:
+        yield _greater("revision-timeout-seconds", timeout, "max-revision-timeout-seconds", longest)
+    for key, value in (("revision-response-start-timeout-seconds", start), ("revision-idle-timeout-seconds", idle)):
+        if value > 0 and value > timeout:
+            yield _greater(key, value, "revision-timeout-seconds", timeout)
+    if most < 1:
+        yield f"expected 1 <= {most} <= {_MOST_CONCURRENCY}: container-concurrency-max-limit"
+    if not 0 <= concurrency <= most:
+        yield f"expected 0 <= {concurrency} <= {most}: container-concurrency"
+
+
+def _deployment(data: _Data) -> Iterator[str]:
+    data.truth("pod-is-always-schedulable", default=False)
+    deadline = data.seconds("progress-deadline", Cluster().progress_deadline_s)
+    if deadline <= 0:
+        yield f"progress-deadline cannot be a non-positive duration, was {_go(deadline)}"
+    if deadline % 1:
+        yield f"progress-deadline must be rounded to a whole second, was: {_go(deadline)}"
+    affinity = data.text("default-affinity-type")
+    if affinity not in (None, "none", "prefer-spread-revision-over-nodes"):
+        yield f'unsupported default-affinity-type value: "{affinity}"'
+
+
+def _greater(key: str, value: int, other: str, limit: int) -> str:
+    return f"{key} ({value}) cannot be greater than {other} ({limit})"
+
+
+def _go(duration_s: float) -> str:
+    """As Go prints it: 6s, 1m30s, 1h0m0s, 500ms."""
+    sign, left = ("-", -duration_s) if duration_s < 0 else ("", duration_s)
+    if 0 < left < 1:
+        return f"{sign}{left * 1000:g}ms"
+    hours, minutes = int(left // 3600), int(left // 60 % 60)
+    parts = (f"{hours}h" if hours else "", f"{minutes}m" if hours or minutes else "", f"{left % 60:g}s")
+    return sign + "".join(parts)
+
+
+_CHECKS: Final[Mapping[str, Callable[[_Data], Iterator[str]]]] = {
+    "config-autoscaler": _autoscaler,
+    "config-defaults": _defaults,
+    "config-deployment": _deployment,
+}
+_PARSING: Final = {"config-autoscaler": "failed to parse data: "}
