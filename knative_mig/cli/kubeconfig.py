@@ -33,7 +33,11 @@ def command(*, output: str | None) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all: it may be the file of a shell that is working."""
+    """Whole or not at all: it may be the file of a shell that is working. A link stays one, a device or a pipe too."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_text(text)
+        return
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         new.write_text(text)

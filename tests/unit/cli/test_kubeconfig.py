@@ -50,6 +50,16 @@ def test_writes_a_copy_whole_or_not_at_all(cli: Cli, start: Started, tmp_path: P
     assert cli("kubeconfig", "-o", "mine").code == 0
     assert cli("kubeconfig", "-o", "").err == "--output '' names no file\n"
     assert (tmp_path / "mine").read_text() == "of dev-a\n"
+    (tmp_path / "link").symlink_to("mine")
+    (tmp_path / "mine").write_text("another")
+    assert cli("kubeconfig", "-o", "link").code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "mine").read_text() == "of dev-a\n"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert cli("kubeconfig", "-o", "pipe").code == 0
+    assert os.read(reader, 100) == b"of dev-a\n"
+    os.close(reader)
     said = cli("kubeconfig", "-o", "no/where")
     assert (said.code, said.err) == (2, "no/where: cannot be written: No such file or directory\n")
     os.close(lock)
