@@ -1,7 +1,8 @@
 """A ReplicaSet: as many pods as it wants, made and deleted.
 
 Called by `loop` for a ReplicaSet whenever it or one of its pods changes. A pod that ended is not one of its pods any
-more, and neither is one that is being deleted, so that both are replaced at once. Where a pod is refused, by a quota or
+more, and neither is one that is being deleted, so that both are replaced at once; one whose labels it does not select
+any more is let go, which is how people take a sick one out of service for a look. Where a pod is refused, by a quota or
 an admission, the refusal is its condition ReplicaFailure until one is let in, and it is tried again ever more seldom.
 """
 
@@ -25,7 +26,11 @@ def decide(seen: Seen, key: Key) -> Decided:
     if body is None:
         return NOTHING
     wanted = Wanted()
-    pods = [each for each in seen.owned(POD, body) if is_active(each)]
+    active = [each for each in seen.owned(POD, body) if is_active(each)]
+    pods = [each for each in active if _selects(body, each)]
+    for each in active:
+        if each not in pods:
+            wanted.change(POD, each, _let_go(each, body), "its labels are not what is selected")
     too_few = 0 if objects.is_ending(body) else int(objects.spec(body)["replicas"]) - len(pods)
     failure = seen.failure if too_few > 0 else None
     # Its status goes first: a pod that is refused ends the pass.
@@ -40,6 +45,17 @@ def decide(seen: Seen, key: Key) -> Decided:
         for _ in range(min(too_few, MOST_AT_ONCE)):
             wanted.create(POD, _pod_of(body), f"{too_few} pods are missing", told=body)
     return wanted.decided()
+
+
+def _selects(body: Object, pod: Object) -> bool:
+    selected = (objects.spec(body).get("selector") or {}).get("matchLabels") or {}
+    return bool(selected.items() <= objects.labels(pod).items())
+
+
+def _let_go(pod: Object, body: Object) -> Object:
+    about = pod["metadata"]
+    kept = [each for each in about["ownerReferences"] if each.get("uid") != body["metadata"]["uid"]]
+    return {**pod, "metadata": {**about, "ownerReferences": kept}}
 
 
 def _related(seen: Seen, body: Object) -> list[Object]:

@@ -103,6 +103,19 @@ def test_a_pod_that_ended_or_is_ending_is_replaced_at_once() -> None:
     assert world.get(REPLICA_SET, name)["status"]["replicas"] == 1
 
 
+def test_a_pod_whose_labels_are_taken_off_is_let_go_and_replaced() -> None:
+    world = ServingWorld(Settings(always_schedulable=True))
+    world.apply("llm")
+    world.run_pods()
+    (sick,) = world.pods()
+    world.patch(POD, sick, {"metadata": {"labels": {"pod-template-hash": None}}})
+    world.settle()
+    (name,) = world.names(REPLICA_SET)
+    assert world.get(REPLICA_SET, name)["status"]["replicas"] == 1
+    assert world.get(POD, sick["metadata"]["name"])["metadata"]["ownerReferences"] == []
+    assert len(world.names(POD)) == 2
+
+
 def test_an_annotation_on_a_revision_rolls_its_pods_with_none_missing() -> None:
     world = ServingWorld(Settings(always_schedulable=True))
     world.autoscaler.wants["llm-00001"] = 4
