@@ -21,11 +21,14 @@ dev: $(READY) ## the whole system on this machine, without a cluster or a GPU (A
 	@$(PY) -m compileall -q knative_mig activator_hooks reconfigurer services
 	@$(VENV)/bin/knative-mig dev $(ARGS)
 
-# The tests of the core, and of the processes that are mostly core: coverage makes all others slower and shows no more.
+# The tests of the core, and of the processes that are mostly core: coverage makes all others slower and shows no more,
+# and those that are marked `no_cover`, which try the same lines thousands of times.
 COVERING := tests/unit/core tests/unit/reconfigurer
 
 # A test's processes would else compile our code anew, each of them, where nothing may be kept of it.
 test: export PYTHONDONTWRITEBYTECODE =
+# The workers have the cores: a thread of linear algebra more on each only waits for the others, and spins while it does.
+test: export OPENBLAS_NUM_THREADS = 1
 test: $(READY) ## unit, property and contract tests, with the branch coverage of the core
 	$(PY) -m pytest $(COVERING) --numprocesses=auto --dist=worksteal --cov=knative_mig/core --cov-report=
 	@echo "branch coverage of the core (the bar is 95 %):"

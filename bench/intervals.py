@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from math import nan
 from statistics import fmean, stdev
 
-from scipy.stats import t as student
-
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -27,7 +25,10 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     mean = fmean(values)
     if len(values) < 2:
         return Interval(mean, float("-inf"), float("inf"))
-    half = float(student.ppf((1 + confidence) / 2, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+    from scipy.special import stdtrit  # noqa: PLC0415  half a second, which who only looks at the bench need not spend
+
+    student = float(stdtrit(len(values) - 1, (1 + confidence) / 2))
+    half = student * stdev(values) / len(values) ** 0.5
     return Interval(mean, mean - half, mean + half)
 
 

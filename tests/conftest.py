@@ -6,9 +6,12 @@ slow one nor slow drawing fails a test.
 
 What takes longest begins first, so that at the end no worker is alone with it.
 
+Modules and tests are there to stay: they are not looked through for garbage while they are made, nor with each test's.
+
 An assertion that fails shows its values, wherever it stands: pytest does that by itself for `test_*.py` only.
 """
 
+import gc
 from typing import Final
 
 import pytest
@@ -42,6 +45,15 @@ _BEGIN_FIRST: Final = (
     "unit/bench/test_reconfigure.py",
     "unit/core/planner/test_bound.py",
 )
+
+
+def pytest_configure() -> None:
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,7 @@ import json
 import stat
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,27 @@ from tests.kpa_campaign.oracle import SOURCES, Oracle, OracleFailed
 from tests.kpa_campaign.series import Series
 
 RECORDED = Path(__file__).parents[1] / "data" / "kpa_series.jsonl.xz"
-SERIES = list(recorded(RECORDED))
 FEW_TICKS = 20
 
 
-@pytest.mark.parametrize("known", SERIES, ids=lambda known: known.series.name)
-def test_ours_answers_as_knatives_did(known: Recorded) -> None:
-    found = [str(each) for each in differences(played(known.series), known.theirs)]
-    assert not found, "\n".join(found[:10])
-    assert sum(len(each["ticks"]) for each in known.theirs) >= LEAST_TICKS
+@cache
+def series() -> tuple[Recorded, ...]:
+    return tuple(recorded(RECORDED))
+
+
+def test_ours_answers_as_knatives_did() -> None:
+    """In one test, for these few: they are read for longer than they are played."""
+    assert len(series()) == 30
+    found = {
+        known.series.name: [str(each) for each in differences(played(known.series), known.theirs)] for known in series()
+    }
+    differing = [name for name, told in found.items() if told]
+    assert not differing, "\n".join([", ".join(differing), *found[differing[0]][:10]])
+    assert all(sum(len(each["ticks"]) for each in known.theirs) >= LEAST_TICKS for known in series())
 
 
 def test_all_that_may_happen_is_recorded() -> None:
-    happened = Counter(feature for known in SERIES for feature in known.happened)
+    happened = Counter(feature for known in series() for feature in known.happened)
     assert [each for each in Feature if happened[each] < EACH] == []
 
 

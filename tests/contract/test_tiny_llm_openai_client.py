@@ -1,9 +1,12 @@
-"""OpenAI's own client, unmodified, against the tiny model's server, and against a relay before it."""
+"""OpenAI's own client, unmodified, against the tiny model's server, and against a relay before it.
+
+It takes most of a second to import, so only who runs these tests does, not each worker that lists them.
+"""
 
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import openai
 import pytest
 
 from services.relay.desk import Desk
@@ -12,6 +15,9 @@ from services.relay.resumable import TINY_LLM
 from services.relay.user_port import UserPort
 from services.tiny_llm.process import TinyLlm
 from tests.rigs.tiny_server import PATIENCE_S, served
+
+if TYPE_CHECKING:
+    import openai
 
 MODEL = "tiny-llm"
 
@@ -35,21 +41,25 @@ def relay(server: TinyLlm) -> Iterator[UserPort]:
 
 
 @pytest.fixture(scope="module", params=["direct", "relayed"])
-def client(request: pytest.FixtureRequest, server: TinyLlm, relay: UserPort) -> Iterator[openai.OpenAI]:
+def client(request: pytest.FixtureRequest, server: TinyLlm, relay: UserPort) -> "Iterator[openai.OpenAI]":
+    import openai  # noqa: PLC0415
+
     port = relay.port if request.param == "relayed" else server.http.port
     address = f"http://127.0.0.1:{port}/v1"
     with openai.OpenAI(base_url=address, api_key="none", max_retries=0, timeout=PATIENCE_S) as client:
         yield client
 
 
-def test_models(client: openai.OpenAI) -> None:
+def test_models(client: "openai.OpenAI") -> None:
+    import openai  # noqa: PLC0415
+
     assert [model.id for model in client.models.list()] == [MODEL]
     assert client.models.retrieve(MODEL).owned_by == "knative-mig"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("other")
 
 
-def test_completions(client: openai.OpenAI) -> None:
+def test_completions(client: "openai.OpenAI") -> None:
     completion = client.completions.create(
         model=MODEL, prompt=["Once", "Twice"], n=2, max_tokens=6, seed=1, logprobs=2, extra_body={"ignore_eos": True}
     )
@@ -63,7 +73,7 @@ def test_completions(client: openai.OpenAI) -> None:
     assert completion.usage.completion_tokens == 24
 
 
-def test_a_completion_in_a_stream(client: openai.OpenAI) -> None:
+def test_a_completion_in_a_stream(client: "openai.OpenAI") -> None:
     whole = client.completions.create(model=MODEL, prompt="Once", max_tokens=20, seed=1)
     stream = client.completions.create(model=MODEL, prompt="Once", max_tokens=20, seed=1, stream=True)
     chunks = list(stream)
@@ -71,7 +81,7 @@ def test_a_completion_in_a_stream(client: openai.OpenAI) -> None:
     assert chunks[-1].choices[0].finish_reason == whole.choices[0].finish_reason
 
 
-def test_chats(client: openai.OpenAI) -> None:
+def test_chats(client: "openai.OpenAI") -> None:
     chat = client.chat.completions.create(
         model=MODEL,
         messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello!"}],
@@ -87,7 +97,7 @@ def test_chats(client: openai.OpenAI) -> None:
     assert len(choice.logprobs.content[0].top_logprobs) == 2
 
 
-def test_a_chat_in_a_stream_with_its_usage(client: openai.OpenAI) -> None:
+def test_a_chat_in_a_stream_with_its_usage(client: "openai.OpenAI") -> None:
     stream = client.chat.completions.create(
         model=MODEL,
         messages=[{"role": "user", "content": "Hello!"}],
@@ -104,7 +114,9 @@ def test_a_chat_in_a_stream_with_its_usage(client: openai.OpenAI) -> None:
     assert [chunk.choices[0].finish_reason for chunk in chunks][-1] == "length"
 
 
-def test_a_stream_that_is_left_is_given_up(client: openai.OpenAI, server: TinyLlm) -> None:
+def test_a_stream_that_is_left_is_given_up(client: "openai.OpenAI", server: TinyLlm) -> None:
+    import openai  # noqa: PLC0415
+
     with client.completions.create(
         model=MODEL, prompt="a", max_tokens=500, stream=True, extra_body={"ignore_eos": True}
     ) as stream:
@@ -121,7 +133,9 @@ def test_a_stream_that_is_left_is_given_up(client: openai.OpenAI, server: TinyLl
     assert server.engine.is_idle
 
 
-def test_errors_are_those_that_the_client_knows(client: openai.OpenAI) -> None:
+def test_errors_are_those_that_the_client_knows(client: "openai.OpenAI") -> None:
+    import openai  # noqa: PLC0415
+
     with pytest.raises(openai.NotFoundError) as unknown:
         client.completions.create(model="gpt", prompt="a")
     assert unknown.value.code == "model_not_found"

@@ -1,6 +1,6 @@
 """What is installed: every file once and in its order, rights that name what they are for, pods that need little."""
 
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +71,11 @@ MAY = {
 }
 
 
-def documents(folder: Path = CORE) -> Iterator[Object]:
-    for path in sorted(folder.glob("[0-9]*.yaml")):
-        yield from (each for each in yaml.safe_load_all(path.read_text()) if each)
+@cache
+def documents() -> tuple[Object, ...]:
+    """Read once: no test changes one."""
+    paths = sorted(CORE.glob("[0-9]*.yaml"))
+    return tuple(each for path in paths for each in yaml.safe_load_all(path.read_text()) if each)
 
 
 def one(kind: str, name: str) -> Object:
@@ -346,17 +348,21 @@ def _ports_of(deployment: str) -> list[dict[str, Any]]:
     return found
 
 
+@cache
+def of_eventing() -> tuple[Object, ...]:
+    folder = CONFIG / "overlays" / "eventing"
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    assert listed == sorted(path.name for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
+    return tuple(each for name in listed for each in yaml.safe_load_all((folder / name).read_text()))
+
+
 class TestEventing:
     """A Broker between the source and the planner."""
 
     @staticmethod
     def one(kind: str, name: str = "") -> Object:
-        folder = CONFIG / "overlays" / "eventing"
-        listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
-        assert listed == sorted(path.name for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
-        found = [each for name in listed for each in yaml.safe_load_all((folder / name).read_text())]
-        assert all(each["metadata"]["namespace"] == "knative-mig" for each in found)
-        [only] = [each for each in found if each["kind"] == kind and name in ("", each["metadata"]["name"])]
+        assert all(each["metadata"]["namespace"] == "knative-mig" for each in of_eventing())
+        [only] = [each for each in of_eventing() if each["kind"] == kind and name in ("", each["metadata"]["name"])]
         return dict(only)
 
     @pytest.mark.parametrize("whose", ["source", "planner"])

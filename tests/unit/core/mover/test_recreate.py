@@ -283,6 +283,7 @@ HAPPENINGS = st.lists(
 )
 
 
+@pytest.mark.no_cover
 @settings(max_examples=400, deadline=None)
 @given(HAPPENINGS)
 def test_whatever_happens_it_ends_and_nothing_is_held_for_who_ends(happenings: list[tuple[str, int]]) -> None:

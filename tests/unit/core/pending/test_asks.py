@@ -402,6 +402,7 @@ def many(number: int) -> Source:
     return source
 
 
+@pytest.mark.no_cover
 def test_ten_thousand_revisions_that_change_all_the_time_take_no_more_room() -> None:
     source = many(10_000)
     functions = [Function("team", f"f-{index:05}") for index in range(10_000)]

@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 import pytest
-from scipy.optimize import linprog
 
 from knative_mig.core.geometry import GpuModel
 from knative_mig.core.inventory import Busy, Ending, Gpu, Inventory, Pending
@@ -53,6 +52,7 @@ def packings(model: GpuModel, taken: int, names: tuple[ProfileName, ...]) -> set
     }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", MODELS)
 def test_the_packings_beside_a_mask_are_those_of_every_layout(name: str) -> None:
     model = gpu_model(name)
@@ -72,6 +72,7 @@ def test_a_profile_that_the_model_lacks_is_in_no_packing_of_it() -> None:
     assert _packings_of(gpu_model("A100-80GB"), 0, names) == ()
 
 
+@pytest.mark.no_cover
 def test_the_bound_is_the_optimum_of_the_relaxation_or_little_above(capsys: pytest.CaptureFixture[str]) -> None:
     """On 120 random fleets: never below the linear programme's optimum, and hardly ever a slice above it."""
     rng = random.Random("bounds")
@@ -113,6 +114,8 @@ def _linear_optimum(gpus: Sequence[Gpu], wanted: Counter[ProfileName]) -> float:
     for number, found in enumerate(of_gpu):
         one_packing_a_gpu[number, at : at + len(found)] = 1
         at += len(found)
+    from scipy.optimize import linprog  # noqa: PLC0415  each worker collects this file, and one needs it
+
     solved = linprog(
         gain,
         A_ub=np.vstack([no_more_than_packed, one_packing_a_gpu]),

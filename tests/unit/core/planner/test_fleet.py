@@ -59,6 +59,7 @@ def looked_up(fleet: Fleet, wish: Wish) -> Offer | None:
     return best
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(12))
 def test_the_best_place_is_the_best_of_all_gpus(seed: int) -> None:
     rng = random.Random(seed)

@@ -112,6 +112,7 @@ def an_hour_with_every_kind_of_change(there: WholeCluster) -> Replica:
     return leader
 
 
+@pytest.mark.no_cover
 def test_sums_and_busy_shares_are_those_of_the_gpus_own_clock(there: WholeCluster) -> None:
     leader = an_hour_with_every_kind_of_change(there)
     assert_as_by_the_gpus_clock(there, published(leader))

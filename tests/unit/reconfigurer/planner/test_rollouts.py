@@ -249,6 +249,7 @@ def play(writes: Writes) -> MovingCluster:
     pytest.fail(f"it is not over: {world.knative.move_store.stands}")
 
 
+@pytest.mark.no_cover
 def test_it_comes_to_the_same_end_wherever_the_planner_dies() -> None:
     counted = Writes()
     play(counted)
