@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from knative_mig.adapters.gpu_worker import Deadlines
+from knative_mig.adapters.kube import gpu_node_codec
 from knative_mig.adapters.kube.gpu_nodes import KubeGpuNodes
-from knative_mig.adapters.kube.kinds import EVENT, GPU_NODE, POD
-from knative_mig.adapters.kube.node_statuses import KubeNodeStatuses
+from knative_mig.adapters.kube.kinds import EVENT, GPU_NODE, NODE, POD
 from knative_mig.adapters.sim_gpu import FileStore, SimulatedGpus, SimulationControls, open_store
 from knative_mig.core.gpu_node import (
     ConditionType,
@@ -114,11 +114,12 @@ class AgentRig:
         self.kubelet.wait_for(lambda: not self.kubelet.plugins)
         return took
 
-    # What is seen from outside
+    # What is seen from outside: by the API server's own store, as it is looked at twenty times a second.
 
     @property
     def node(self) -> GpuNode:
-        return KubeGpuNodes(self._client).read(NAME)
+        (body,) = self.api.objects(GPU_NODE)
+        return gpu_node_codec.read(body)
 
     @property
     def slices(self) -> dict[str, SliceStatus]:
@@ -139,7 +140,9 @@ class AgentRig:
 
     def offers(self, name: str) -> int | None:
         """What the scheduler sees."""
-        return KubeNodeStatuses(self._client).read_slices(NAME).allocatable.get(profile(name))
+        (node,) = self.api.objects(NODE)
+        count = node["status"].get("allocatable", {}).get(profile(name).resource)
+        return None if count is None else int(count)
 
     @property
     def gpus(self) -> SimulatedGpus:
@@ -170,7 +173,7 @@ class AgentRig:
                     return
             except Exception:  # noqa: BLE001, S110  not there yet
                 pass
-            time.sleep(0.02)
+            time.sleep(0.05)
         conditions = self.node.status.conditions if self.node.status else ()
         raise AssertionError(f"not so within {within_s} s: {self.hardware}, {self.slices}, {conditions}")
 

@@ -38,7 +38,7 @@ class Rig:
     def open(self, only: OneGpu | None = None, *, may_configure: bool = True) -> GpuDriver:
         driver: GpuDriver
         if self.kind == "nvml":
-            os.environ.update(library.environment(self.path, may_configure=may_configure))
+            os.environ.update(library.own_environment(self.path, may_configure=may_configure))
             driver = library.open_nvml(only)
             self._opened.callback(driver.close)
         elif self.kind == "worker":

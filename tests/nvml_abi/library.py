@@ -2,7 +2,8 @@
 
 The binding opens `libnvidia-ml.so.1` by that name. The dynamic loader answers with a library of that name that is in
 the process already, and looks for one along LD_LIBRARY_PATH else: `load` uses the first for this process,
-`environment` the second for its children.
+`environment` the second for its children. A child is answered by a process of its own, which dies with it in the midst
+of a call; this process by threads.
 """
 
 import ctypes
@@ -10,13 +11,16 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 
 from knative_mig.adapters.nvml import NvmlGpus
 from knative_mig.ports.gpu import OneGpu
+from tests.nvml_abi import rules
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "libnvidia-ml.c"
@@ -55,9 +59,31 @@ def open_nvml(only: OneGpu | None = None) -> NvmlGpus:
     return driver
 
 
+@cache
+def _door() -> str:
+    listener = socket.socket(socket.AF_UNIX)
+    name = f"nvml-abi-{os.getpid()}"
+    listener.bind(f"\0{name}")
+    listener.listen()
+
+    def open_to_all() -> None:
+        while True:
+            asked, _ = listener.accept()
+            threading.Thread(target=rules.serve, args=(asked,), daemon=True).start()
+
+    threading.Thread(target=open_to_all, daemon=True).start()
+    return name
+
+
+def own_environment(state: Path, **oddities: object) -> dict[str, str]:
+    """What NVML's users in this process need to see those GPUs."""
+    return {**environment(state, **oddities), "NVML_ABI_DOOR": _door()}
+
+
 def environment(state: Path, **oddities: object) -> dict[str, str]:
-    """What NVML's users in this process and in its children need to see those GPUs."""
+    """What NVML's users in a child of this process need to see those GPUs."""
     return {
+        "NVML_ABI_DOOR": "",
         "LD_LIBRARY_PATH": str(built().parent),
         "NVML_ABI_PYTHON": sys.executable,
         "NVML_ABI_RULES": str(HERE / "rules.py"),

@@ -1,7 +1,9 @@
 """What the ABI library asks: NVML's calls, answered by simulated GPUs.
 
-Started by libnvidia-ml.c with a socket as stdin and stdout, one for each process that opens NVML. A question is a verb
-and words, an answer is NVML's return code and words. `NVML_ABI_CONFIG` says which GPUs, and in what the driver is odd.
+Started by libnvidia-ml.c with a socket as stdin and stdout, one for each process that opens NVML; in the tests' own
+process `library` answers on a thread instead, as a process takes longer to start than most tests to run. A question is
+a verb and words, an answer is NVML's return code and words. `NVML_ABI_CONFIG` says which GPUs, and in what the driver
+is odd.
 """
 
 import json
@@ -251,11 +253,16 @@ class Rules:
         return [event.gpu, XID, event.xid, gi_id, NO_INSTANCE if event.gi_id is None else 0]
 
 
-def main() -> None:
-    rules = Rules(json.loads(os.environ["NVML_ABI_CONFIG"]))
-    with socket.socket(fileno=0) as asked:
-        for line in asked.makefile("r", encoding="utf-8"):
+def serve(asked: socket.socket, config: str | None = None) -> None:
+    """Until whoever asks has closed. Without a config that is the first thing said."""
+    with asked, asked.makefile("r", encoding="utf-8") as lines:
+        rules = Rules(json.loads(config or lines.readline()))
+        for line in lines:
             asked.sendall((rules.answer(*line.rstrip("\n").split("\t")) + "\n").encode())
+
+
+def main() -> None:
+    serve(socket.socket(fileno=0), os.environ["NVML_ABI_CONFIG"])
 
 
 if __name__ == "__main__":

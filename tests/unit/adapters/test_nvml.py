@@ -39,7 +39,7 @@ def opened(store: StateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with ExitStack() as stack:
 
         def make(**oddities: object) -> NvmlGpus:
-            for key, value in library.environment(tmp_path / "gpus.json", **oddities).items():
+            for key, value in library.own_environment(tmp_path / "gpus.json", **oddities).items():
                 monkeypatch.setenv(key, value)
             driver = library.open_nvml()
             stack.callback(driver.close)

@@ -21,7 +21,7 @@ TINY: Final = planner.Effort(
     batch_gpus=24,
     batch_pendings=12,
     batches=1,
-    worth=policy_worth.Effort(seeds=2, arrivals=200, other_arrivals=150, warm_up=60, workers=1),
+    worth=policy_worth.Effort(seeds=2, arrivals=600, other_arrivals=350, warm_up=150, workers=1),
 )
 
 
