@@ -273,7 +273,7 @@ def test_while_the_api_server_is_away_pods_start_and_the_node_is_told_when_it_is
         rig.want("3g.20gb@4")
         rig.wait_for(lambda: rig.offers("3g.20gb") == 1)
         rig.put_pod("chat", "3g.20gb")
-        rig.api.faults.fail(503, times=100)
+        rig.api.faults.fail(503, times=10)
         rig.run_pod("chat", "3g.20gb")
         rig.wait_for(lambda: rig.slices["3g.20gb@4"].holders)
 
