@@ -12,6 +12,7 @@ from typing import Any, Final
 from knative_mig.dev.api.schema import Schema, Types
 
 Object = dict[str, Any]
+DEFAULT_ACCOUNT: Final = "default"  # a pod's that names none
 # By every pod: that its node is not ready or cannot be reached, for five minutes.
 _TOLERATED: Final = tuple(
     {"key": f"node.kubernetes.io/{why}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
@@ -48,7 +49,7 @@ def _given(value: Object | None, /, **defaults: Any) -> Object:
 
 def _pod(body: Object) -> Object:
     spec = _pod_spec(body.get("spec") or {})
-    account = spec.get("serviceAccountName") or "default"
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount") or DEFAULT_ACCOUNT
     spec = _given(spec, enableServiceLinks=True, priority=0, preemptionPolicy="PreemptLowerPriority")
     tolerations = [each for each in spec.get("tolerations") or () if isinstance(each, dict)]
     known = {each.get("key") for each in tolerations}

@@ -174,6 +174,16 @@ def refuse_dead_ends(work: Work, body: Object) -> None:
         raise refused
 
 
+def refuse_unknown_account(work: Work, pod: Object) -> None:
+    """No pod runs as a service account that is not there, but as `default`, which nobody makes here."""
+    namespace, name = work.asked.namespace, pod["spec"]["serviceAccountName"]
+    if name == defaults.DEFAULT_ACCOUNT or work.world.store.read(Key("serviceaccounts", namespace, name)) is not None:
+        return
+    about = pod["metadata"]
+    why = f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found'
+    raise refusals.forbidden(work.kind, about.get("name") or about.get("generateName") or "", why)
+
+
 def as_it_is(work: Work) -> Stored:
     found = work.world.store.read(work.asked.key)
     if found is None:

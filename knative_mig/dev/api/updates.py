@@ -16,7 +16,7 @@ from knative_mig.dev.api.field_sets import NONE, difference
 from knative_mig.dev.api.kinds import Kind
 from knative_mig.dev.api.managed_fields import Entries, Manager
 from knative_mig.dev.api.refusals import Cause
-from knative_mig.dev.api.steps import Object, Work, Written, admitted, as_it_is
+from knative_mig.dev.api.steps import Object, Work, Written, admitted, as_it_is, refuse_unknown_account
 from knative_mig.dev.api.store import Outdated, Stored, encoded
 
 ATTEMPTS: Final = 16  # of an update that others come before
@@ -50,6 +50,8 @@ _LETTERS: Final = "".join(sorted(set(string.ascii_lowercase + string.digits) - s
 
 def insert(work: Work, body: Object, by: Manager, entries: Entries | None = None) -> Written:
     world, asked, kind = work.world, work.asked, work.kind
+    if kind.place == quotas.PODS:
+        refuse_unknown_account(work, body)
     about = body["metadata"]
     generated = not about.get("name") and bool(about.get("generateName"))
     if generated:

@@ -213,6 +213,20 @@ def test_nothing_is_made_where_no_namespace_is(rig: Rig) -> None:
         rig.create(CONFIG_MAPS, "c", metadata={"namespace": "other"})
 
 
+def test_a_pod_of_an_account_that_is_not_there_is_refused(rig: Rig) -> None:
+    pod = {"metadata": {"generateName": "web-"}, "spec": {"containers": [_CONTAINER], "serviceAccountName": "robot"}}
+    with pytest.raises(Answered) as refused:
+        rig.call("POST", PODS, pod)
+    assert (refused.value.code, refused.value.body["message"]) == (
+        403,
+        'pods "web-" is forbidden: error looking up service account default/robot: serviceaccount "robot" not found',
+    )
+    rig.create("/api/v1/namespaces/default/serviceaccounts", "robot")
+    assert rig.call("POST", PODS, pod)["spec"]["serviceAccountName"] == "robot"
+    with pytest.raises(Answered, match="default/ghost"):  # its old name
+        rig.create(PODS, "p", spec={"containers": [_CONTAINER], "serviceAccount": "ghost"})
+
+
 def test_an_event_is_one_in_both_of_its_groups(rig: Rig) -> None:
     about: Json = {"involvedObject": {"kind": "Pod", "name": "p"}, "message": "hello", "reason": "Said"}
     rig.create("/api/v1/namespaces/default/events", "e", **about)
