@@ -17,7 +17,7 @@ from knative_mig.adapters.kube.fields import Fields
 from knative_mig.adapters.kube.kinds import FUNCTION, POD, key_of
 from knative_mig.adapters.kube.parse import SERVICE_LABEL
 from knative_mig.adapters.program import duration
-from knative_mig.cli.cluster import all_of, causes_of, client, of_a_cluster
+from knative_mig.cli.cluster import all_of, causes_of, client, gateway_of, of_a_cluster
 from knative_mig.cli.function_call import FunctionFailed, Piece, completion, target_of
 from knative_mig.cli.function_text import condition
 from knative_mig.cli.phases import Phases
@@ -64,7 +64,8 @@ def command(
 
     with Phases(cluster, function, say) as phases:
         try:
-            target = target_of(_url(cluster, function, within_s=timeout), gateway)
+            url = _url(cluster, function, within_s=timeout)
+            target = target_of(url, gateway if gateway is not None else gateway_of(cluster))
             pieces = completion(target, text, model=model, max_tokens=max_tokens, first_within_s=timeout)
             first = next((each for each in pieces if each.text), None)
         except NotReadyInTime as late:

@@ -5,6 +5,7 @@ lock: the kernel lets go of it however its holder ends, so a folder that kill -9
 """
 
 import fcntl
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +30,19 @@ def kubeconfig_of_running(at: Path | None = None) -> Path | None:
     """Of the one that was started last. `at`: in place of `home`."""
     found = list(_running(at or home()))
     return max(found, key=lambda each: each.stat().st_mtime, default=None)
+
+
+def is_running_at(server: str) -> bool:
+    """Whether that API server is one that this user runs."""
+    return any(_server(each) == server for each in _running(home()))
+
+
+def _server(kubeconfig: Path) -> str:
+    """Empty: it is only just being written."""
+    try:
+        return str(json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"])
+    except (OSError, ValueError):
+        return ""
 
 
 def _running(at: Path) -> Iterator[Path]:

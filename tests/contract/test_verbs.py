@@ -1,5 +1,6 @@
 """The verbs that show a cluster and ask its functions, against the fake API server and a function of a few lines."""
 
+import fcntl
 import http.server
 import json
 import queue
@@ -18,6 +19,8 @@ from knative_mig.cli import gpus, invoke
 from knative_mig.cli.main import main
 from knative_mig.cli.phases import Phases
 from knative_mig.core.mig_tables import gpu_model
+from knative_mig.dev import whereabouts
+from knative_mig.dev.whole.identities import written
 from knative_mig.ports.kube import Key
 from tests.fake_api import FakeApi
 
@@ -271,6 +274,23 @@ def test_a_function_that_cannot_be_asked_is_said(api: FakeApi, function: Functio
     assert function.asked[-1][1] == "tiny.default.invalid"
     assert "legal is HOST or HOST:PORT" in verb("invoke", "tiny", "a", "--gateway", "a:b").err
     assert verb("invoke", "tina", "a").err.endswith(": there are tiny\n")
+
+
+def test_the_running_devs_functions_are_asked_at_its_gateway_whatever_their_host(
+    api: FakeApi, function: Function, verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whereabouts, "home", lambda: tmp_path)
+    folder = tmp_path / "12345678"
+    folder.mkdir()
+    put_function(api, function.url.replace("localhost", "invalid"))
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        written(folder / "kubeconfig", "http://127.0.0.1:1", "dev")
+        assert "with --gateway HOST:PORT" in verb("invoke", "tiny", "a").err  # that one is another
+        written(folder / "kubeconfig", api.url, "dev")
+        assert verb("invoke", "tiny", "a").out == "a little girl\n"
+        assert verb("invoke", "tiny", "a", "--gateway", "127.0.0.1:1").code == 1
+    assert function.asked[-1][1].startswith("tiny.default.invalid:")
 
 
 def test_a_function_that_was_just_made_is_waited_for(

@@ -115,6 +115,10 @@ class KubeClient:
         """Without credentials: `kubectl proxy`, and tests."""
         return cls(lambda: Plain(url.rstrip("/")), user_agent=user_agent)
 
+    @property
+    def server(self) -> str:
+        return self._transport.host
+
     def get(self, kind: Kind, key: Key) -> Object:
         return self._json("GET", kind.path(key))
 
