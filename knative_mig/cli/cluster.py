@@ -16,7 +16,6 @@ from knative_mig.adapters.kube import gpu_node_codec
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.kinds import EVENT, GPU_NODE, REVISION, Kind
 from knative_mig.cli import causes
-from knative_mig.cli.function_call import LOOPBACK
 from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.dev import whereabouts
@@ -44,10 +43,8 @@ def client(kubeconfig: str | None, context: str | None) -> KubeClient:
 
 
 def gateway_of(client: KubeClient) -> str | None:
-    """Where every function is to be found, whatever its host. None: DNS knows. A `dev` has all of them on loopback, at
-    the port that is in their URLs.
-    """
-    return LOOPBACK if whereabouts.is_running_at(client.server) else None
+    """HOST:PORT at which every function is, whatever its host. None: it speaks with no running `dev`, and DNS knows."""
+    return whereabouts.gateway_beside(client.server)
 
 
 def all_of(

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from knative_mig.core.errors import BadInput, KnativeMigError, NotReadyInTime
 from knative_mig.core.events import shown
 
-LOOPBACK: Final = "127.0.0.1"
 _LONGEST_ANSWER: Final = 1_000_000  # of one that is no stream
 _LONGEST_EVENT: Final = 1_000_000
 _HEADERS: Final = {"Content-Type": "application/json", "User-Agent": "knative-mig"}
@@ -56,7 +55,7 @@ def target_of(url: str, gateway: str | None) -> Target:
         if not address:
             raise BadInput(f"--gateway {shown(gateway)}: legal is HOST or HOST:PORT")
     elif name == "localhost" or name.endswith(".localhost"):
-        address = LOOPBACK
+        address = "127.0.0.1"
     return Target(url=url, host=parts.netloc, address=address, port=port, tls=tls)
 
 

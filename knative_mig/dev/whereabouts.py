@@ -9,11 +9,13 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 LOCK: Final = "lock"
 KUBECONFIG: Final = "kubeconfig"
+GATEWAY: Final = "gateway"  # HOST:PORT, written before the kubeconfig
 # Bytes of a path below which there are sockets: the kernel takes 107, and the last folders of a slice's are named after
 # the run, the node and the whole slice.
 _LONGEST: Final = 107 - len("/12345678/n15/s/GPU-504d19ff-7c8c-4433-bf36-bcb1ef21a5e8-1g.24gb+me.all-7/agent.sock")
@@ -32,17 +34,13 @@ def kubeconfig_of_running(at: Path | None = None) -> Path | None:
     return max(found, key=lambda each: each.stat().st_mtime, default=None)
 
 
-def is_running_at(server: str) -> bool:
-    """Whether that API server is one that this user runs."""
-    return any(_server(each) == server for each in _running(home()))
-
-
-def _server(kubeconfig: Path) -> str:
-    """Empty: it is only just being written."""
-    try:
-        return str(json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"])
-    except (OSError, ValueError):
-        return ""
+def gateway_beside(server: str) -> str | None:
+    """HOST:PORT of the one whose API server that is. None: this user runs none."""
+    for kubeconfig in _running(home()):
+        with suppress(OSError, ValueError):  # it goes, or is only just being written
+            if json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"] == server:
+                return kubeconfig.with_name(GATEWAY).read_text()
+    return None
 
 
 def _running(at: Path) -> Iterator[Path]:

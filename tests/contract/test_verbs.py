@@ -282,7 +282,8 @@ def test_the_running_devs_functions_are_asked_at_its_gateway_whatever_their_host
     monkeypatch.setattr(whereabouts, "home", lambda: tmp_path)
     folder = tmp_path / "12345678"
     folder.mkdir()
-    put_function(api, function.url.replace("localhost", "invalid"))
+    put_function(api, "http://tiny.default.invalid")
+    (folder / "gateway").write_text(function.url.replace("http://tiny.default.localhost", "127.0.0.1"))
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         written(folder / "kubeconfig", "http://127.0.0.1:1", "dev")
@@ -290,7 +291,7 @@ def test_the_running_devs_functions_are_asked_at_its_gateway_whatever_their_host
         written(folder / "kubeconfig", api.url, "dev")
         assert verb("invoke", "tiny", "a").out == "a little girl\n"
         assert verb("invoke", "tiny", "a", "--gateway", "127.0.0.1:1").code == 1
-    assert function.asked[-1][1].startswith("tiny.default.invalid:")
+    assert function.asked[-1][1] == "tiny.default.invalid"
 
 
 def test_a_function_that_was_just_made_is_waited_for(

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from knative_mig.core.errors import BadInput, NotReadyInTime
 from knative_mig.dev.state.folder import StateFolder
+from knative_mig.dev.whereabouts import GATEWAY
 from knative_mig.dev.whole import folders
 from knative_mig.dev.whole.banner import FUNCTION, Places, banner, manifest
 from knative_mig.dev.whole.chaos import Chaos
@@ -77,6 +78,7 @@ class Dev:
     def start(self) -> None:
         """Until all is ready, or it is told to end. NotReadyInTime, PartFailed. BadInput: the state cannot be read."""
         store = self._kept_objects()
+        folders.write(self.folders.run / GATEWAY, f"{HOST}:{self.gateway_port}")
         written(self.folders.kubeconfig, self.api, USER)
         folders.write(self._manifest, json.dumps(manifest(self.nodes)))
         self._keep_parts()
