@@ -103,6 +103,18 @@ def test_a_secret_that_is_not_there_yet_is_waited_for(rig: NodeRig) -> None:
     rig.wait_for(lambda: ("Failed", 'Error: secret "s" not found') in rig.events("early"))
 
 
+def test_a_volume_whose_secret_is_not_there_yet_is_waited_for(rig: NodeRig) -> None:
+    body = rig.pod("early", script="sleep 600", volumeMounts=[{"name": "v", "mountPath": "/s"}])
+    body["spec"]["volumes"] = [{"name": "v", "secret": {"secretName": "s"}}]
+    rig.put(body)
+    told = ("FailedMount", 'MountVolume.SetUp failed for volume "v" : secret "s" not found')
+    rig.wait_for(lambda: told in rig.events("early"))
+    assert rig.container("early")["state"] == {"waiting": {"reason": "ContainerCreating"}}
+    assert "Failed" not in dict(rig.events("early"))
+    rig.api.put_object({"kind": "Secret", "metadata": {"namespace": "default", "name": "s"}, "data": {}})
+    rig.wait_for(lambda: rig.is_ready("early"), within_s=8.0)
+
+
 def test_one_that_cannot_be_begun_again_still_has_its_last_life(rig: NodeRig) -> None:
     rig.api.put_object({"kind": "Secret", "metadata": {"namespace": "default", "name": "s"}, "data": {}})
     script = "until [ -e end ]; do sleep 0.02; done; exit 3"

@@ -46,12 +46,12 @@ class Starts:
         self.folder = PodFolder(tools.settings.folder / "pods" / pod.uid)
 
     def make(self, pod: Pod, spec: ContainerSpec, address: str, life: int) -> Blueprint:
-        """UnknownImage, CannotSetUp, ContainerNotStarted, ClusterError, OSError."""
+        """CannotMount, UnknownImage, CannotSetUp, ContainerNotStarted, ClusterError, OSError."""
         tools = self._tools
-        runs = program(spec, tools.images)
         place = Place(node=str(tools.settings.name), node_ip=NODE_IP, pod_ip=address)
         held = entries.read(tools.client, pod)
         self.folder.fill(pod, place, held)
+        runs = program(spec, tools.images)
         given = tools.devices.before_start(pod.key, spec.name)
         mounts = self.folder.mounts(pod, spec, given.mounts)
         variables = environment(pod, spec, place, held, self._base(pod, spec, runs, address, given.environment))

@@ -19,7 +19,7 @@ from knative_mig.adapters.kubelet.device_manager import AdmissionFailed
 from knative_mig.core.errors import KnativeMigError
 from knative_mig.dev.node import life, pod_status
 from knative_mig.dev.node.addresses import NoAddress
-from knative_mig.dev.node.back_off import BackOff, counted
+from knative_mig.dev.node.back_off import BackOff, counted, counted_volume
 from knative_mig.dev.node.container import Container, Ended, NotStarted
 from knative_mig.dev.node.container_end import end_container
 from knative_mig.dev.node.container_start import Blueprint, Starts
@@ -27,7 +27,7 @@ from knative_mig.dev.node.container_state import ContainerState, PodState, Runni
 from knative_mig.dev.node.images import UnknownImage
 from knative_mig.dev.node.pod_spec import Pod, ProbeKind
 from knative_mig.dev.node.prober import Prober, Target
-from knative_mig.dev.node.surrounds import CannotSetUp
+from knative_mig.dev.node.surrounds import CannotMount, CannotSetUp
 from knative_mig.dev.node.tools import Tools
 from knative_mig.ports.kube import ClusterError, Conflict, EventType, ObjectNotFound, Refused, Subject
 
@@ -168,6 +168,10 @@ class PodWorker:
         begun = replace(current, last=last, restarts=current.restarts + (last is not None), image=spec.image)
         try:
             made = self._starts.make(self.pod, spec, self._state.ip, begun.restarts)
+        except CannotMount as error:
+            self._tell(EventType.WARNING, error.reason, str(error))
+            before = current.back_off if current.failed_at is not None else None
+            self._waits(name, Waiting(), counted_volume(before, time.time()))
         except UnknownImage as error:
             now = time.time()
             self._tell(EventType.WARNING, "Failed", f'Failed to pull image "{spec.image}": {error}')
@@ -185,9 +189,11 @@ class PodWorker:
     def _cannot_begin(self, name: str, reason: str, message: str, back_off: BackOff) -> None:
         told = reason if reason == life.ERR_IMAGE_PULL else message
         self._tell(EventType.WARNING, "Failed", f"Error: {told}")
+        self._waits(name, Waiting(reason=reason, message=message), back_off)
+
+    def _waits(self, name: str, waiting: Waiting, back_off: BackOff) -> None:
         current = self._state.containers[name]
         last = current.now if isinstance(current.now, Terminated) else current.last
-        waiting = Waiting(reason=reason, message=message)
         self._put(name, replace(current, now=waiting, last=last, failed_at=back_off.counted_at, back_off=back_off))
 
     def _launch(self, name: str, made: Blueprint, begun: ContainerState) -> None:

@@ -29,6 +29,12 @@ class CannotSetUp(KnativeMigError):
     reason = "CreateContainerConfigError"
 
 
+class CannotMount(KnativeMigError):
+    """The container is not made yet, and that is all that its status says: an Event says why."""
+
+    reason = "FailedMount"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entries:
     """What a namespace's Secrets and ConfigMaps hold, those that a pod names: (kind, name) -> key -> value."""

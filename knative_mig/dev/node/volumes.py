@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from knative_mig.dev.node.pod_spec import ContainerSpec, Item, Mount, Pod, Source, Volume
-from knative_mig.dev.node.surrounds import CannotSetUp, Entries, Place, field_of
+from knative_mig.dev.node.surrounds import CannotMount, CannotSetUp, Entries, Place, field_of
 
 _SECRET_MODE: Final = 0o600
 
@@ -28,7 +28,7 @@ class PodFolder:
         return self._made("containers", container, "root")
 
     def fill(self, pod: Pod, place: Place, entries: Entries) -> None:
-        """All volumes. CannotSetUp: one names what is not there; OSError."""
+        """All volumes. CannotMount: one names what is not there; CannotSetUp: one is of another kind; OSError."""
         for volume in pod.volumes:
             if volume.unknown:
                 raise CannotSetUp(
@@ -75,13 +75,13 @@ def _files(pod: Pod, place: Place, volume: Volume, source: Source, entries: Entr
     if held is None:
         if source.optional:
             return {}
-        raise CannotSetUp(
+        raise CannotMount(
             f'MountVolume.SetUp failed for volume "{volume.name}" : {source.kind.lower()} "{source.name}" not found'
         )
     items = source.items or tuple(Item(key=key, path=key) for key in held)
     missing = [item.key for item in items if item.key not in held]
     if missing and not source.optional:
-        raise CannotSetUp(
+        raise CannotMount(
             f'MountVolume.SetUp failed for volume "{volume.name}" : references non-existent {source.kind.lower()} '
             f"key: {missing[0]}"
         )

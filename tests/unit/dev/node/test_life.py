@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from knative_mig.dev.node import life, pod_status
-from knative_mig.dev.node.back_off import BackOff
+from knative_mig.dev.node.back_off import BackOff, counted_volume
 from knative_mig.dev.node.container_state import ContainerState, PodState, Running, Terminated, Waiting
 from knative_mig.dev.node.pod_spec import pod as parsed
 from tests.unit.dev.node.pods import Object, container, pod
@@ -194,6 +194,13 @@ def test_an_image_that_is_not_there_is_an_error_first_and_then_waited_for() -> N
     story.now += 8
     story.look()
     assert story.started == [("user-container", 1010.0)]
+
+
+def test_a_volume_is_tried_again_soon_and_then_ever_more_seldom() -> None:
+    tried = [counted_volume(None, 0.0)]
+    for _ in range(9):
+        tried.append(counted_volume(tried[-1], 0.0))
+    assert [each.wait_s for each in tried] == [0.5, 1, 2, 4, 8, 16, 32, 64, 122, 122]
 
 
 def test_of_one_that_is_told_to_end_nothing_is_started_again() -> None:
