@@ -216,6 +216,17 @@ def test_one_whose_shim_is_killed_is_begun_anew_and_leaves_nothing(rig: NodeRig)
     assert rig.container("orphan")["lastState"]["terminated"]["exitCode"] == 137
 
 
+def test_one_whose_time_is_over_is_told_to_end(rig: NodeRig) -> None:
+    rig.put(
+        rig.pod("long", script="trap 'echo told; exit 0' TERM; sleep 611 & wait", spec={"activeDeadlineSeconds": 1})
+    )
+    rig.wait_for(lambda: rig.read("long")["status"].get("reason") == "DeadlineExceeded", within_s=10.0)
+    assert rig.read("long")["status"]["phase"] == "Failed"
+    assert rig.log("long") == "told\n"
+    assert not rig.processes("long")
+    assert "DeadlineExceeded" in dict(rig.events("long"))
+
+
 def test_a_hook_is_run_before_the_program_is_told(rig: NodeRig) -> None:
     body = rig.pod(
         "hooked",

@@ -49,4 +49,5 @@ class PodState:
     refused: tuple[str, str] | None = None  # it was not admitted: reason and message
     ip: str = ""
     began_at: float | None = None
+    overdue: bool = False  # its deadline has passed: what runs of it ends, and then it has failed
     ending: bool = False

@@ -27,12 +27,15 @@ class Next:
 
 
 def decide(pod: Pod, state: PodState, now: float) -> Next:
-    if state.refused or state.ending:
+    if state.refused or state.ending or state.overdue:
         return Next(state=state)
+    deadline = _deadline(pod, state)
+    if deadline is not None and deadline <= now:
+        return Next(state=replace(state, overdue=True))
     containers = dict(state.containers)
     start: list[str] = []
     backs_off: list[str] = []
-    times: list[float] = []
+    times = [] if deadline is None else [deadline]
     for spec in _due(pod, containers):
         current = containers[spec.name]
         if isinstance(current.now, Running) or not _again(pod.restarts, current, of_start=spec in pod.init):
@@ -72,16 +75,27 @@ def is_over(pod: Pod, state: PodState) -> bool:
         return True
     if any(isinstance(each.now, Running) for each in state.containers.values()):
         return False
-    return all(
-        isinstance(state.containers[spec.name].now, Terminated)
-        and not _again(pod.restarts, state.containers[spec.name], of_start=False)
-        for spec in pod.containers
-    ) or any(
-        isinstance(state.containers[spec.name].now, Terminated)
-        and not _succeeded(state.containers[spec.name])
-        and pod.restarts is RestartPolicy.NEVER
-        for spec in pod.init
+    return (
+        state.overdue
+        or all(
+            isinstance(state.containers[spec.name].now, Terminated)
+            and not _again(pod.restarts, state.containers[spec.name], of_start=False)
+            for spec in pod.containers
+        )
+        or any(
+            isinstance(state.containers[spec.name].now, Terminated)
+            and not _succeeded(state.containers[spec.name])
+            and pod.restarts is RestartPolicy.NEVER
+            for spec in pod.init
+        )
     )
+
+
+def _deadline(pod: Pod, state: PodState) -> float | None:
+    """None: it has none, or none any more."""
+    if pod.deadline_s is None or state.began_at is None or is_over(pod, state):
+        return None
+    return state.began_at + pod.deadline_s
 
 
 def _due(pod: Pod, containers: Mapping[str, ContainerState]) -> tuple[ContainerSpec, ...]:

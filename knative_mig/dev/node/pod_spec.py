@@ -167,6 +167,7 @@ class Pod:
     containers: tuple[ContainerSpec, ...] = ()
     volumes: tuple[Volume, ...] = ()
     grace_s: float = GRACE_S
+    deadline_s: float | None = None  # from its start to its end, whatever its containers do
     deleted: bool = False
     deletion_grace_s: float = GRACE_S
     phase: str = "Pending"
@@ -206,6 +207,7 @@ def pod(body: Mapping[str, Any]) -> Pod:
         containers=tuple(_container(each, function=function) for each in staying),
         volumes=tuple(_volume(each) for each in spec.children("volumes")),
         grace_s=GRACE_S if grace is None else grace,
+        deadline_s=spec.optional_integer("activeDeadlineSeconds"),
         deleted=about.has("deletionTimestamp"),
         deletion_grace_s=about.optional_integer("deletionGracePeriodSeconds") or 0,
         phase=status.text("phase") or "Pending",

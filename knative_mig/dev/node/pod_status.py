@@ -14,6 +14,8 @@ from knative_mig.dev.node.pod_spec import ContainerSpec, Pod
 
 Object = dict[str, Any]
 HOST_IP: Final = "127.0.0.1"
+OVERDUE: Final = "DeadlineExceeded"
+OVERDUE_MESSAGE: Final = "Pod was active on the node longer than the specified deadline"
 RUNTIME: Final = "process://"  # before the id of a container, as containerd:// is elsewhere
 
 
@@ -25,6 +27,7 @@ def status(pod: Pod, state: PodState) -> Object:
     phase = phase_of(pod, state)
     found: Object = {
         "phase": phase,
+        **({"reason": OVERDUE, "message": OVERDUE_MESSAGE} if state.overdue and phase == "Failed" else {}),
         "conditions": _conditions(pod, state, phase),
         "containerStatuses": [_container(pod, each, state, of_start=False) for each in pod.containers],
         "hostIP": HOST_IP,
@@ -43,7 +46,7 @@ def phase_of(pod: Pod, state: PodState) -> str:
     containers = [state.containers[each.name] for each in pod.containers]
     ended = [each for each in containers if isinstance(each.now, Terminated)]
     if is_over(pod, state) or (state.ending and len(ended) == len(containers)):
-        good = len(ended) == len(containers) and all(_code(each) == 0 for each in ended)
+        good = not state.overdue and len(ended) == len(containers) and all(_code(each) == 0 for each in ended)
         return "Succeeded" if good else "Failed"
     if not _initialized(pod, state) or any(isinstance(each.now, Waiting) and each.last is None for each in containers):
         return "Pending"

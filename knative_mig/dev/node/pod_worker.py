@@ -142,12 +142,14 @@ class PodWorker:
         """Does what is due; the seconds until the next look, if there is one to be expected."""
         now = time.time()
         following = life.decide(self.pod, self._state, now)
+        if following.state.overdue and not self._state.overdue:
+            self._tell(EventType.NORMAL, pod_status.OVERDUE, pod_status.OVERDUE_MESSAGE)
         self._state = following.state
         for name in following.backs_off:
             self._tell_back_off(name)
         for name in following.start:
             self._begin(name)
-        if self._state.ending:
+        if self._state.ending or self._state.overdue:
             self._end_all()
         if life.is_over(self.pod, self._state) or (self._state.ending and not self._running):
             self._free()

@@ -214,6 +214,36 @@ def test_of_one_that_is_told_to_end_nothing_is_started_again() -> None:
     assert (story.status["phase"], story.condition("Ready")["reason"]) == ("Failed", "PodFailed")
 
 
+def test_one_whose_time_is_over_has_failed_as_soon_as_its_containers_have_ended() -> None:
+    story = Told(pod(activeDeadlineSeconds=5))
+    story.state = replace(story.state, began_at=story.now)
+    assert story.look().look_at == 1005.0
+    story.now += 5
+    story.look()
+    assert story.status["phase"] == "Running"
+    story.end(code=0)
+    assert story.look().start == ()
+    assert life.is_over(story.pod, story.state)
+    assert (
+        story.status.items()
+        >= {
+            "phase": "Failed",
+            "reason": "DeadlineExceeded",
+            "message": "Pod was active on the node longer than the specified deadline",
+        }.items()
+    )
+
+
+def test_one_that_is_over_in_time_stays_as_it_ended() -> None:
+    story = Told(pod(activeDeadlineSeconds=5, restartPolicy="Never"))
+    story.state = replace(story.state, began_at=story.now)
+    story.look()
+    story.end(code=0)
+    story.now += 6
+    assert story.look().look_at is None
+    assert (story.status["phase"], "reason" in story.status) == ("Succeeded", False)
+
+
 def test_one_that_was_not_admitted_says_why_and_nothing_else() -> None:
     story = Told(pod())
     story.state = replace(story.state, refused=("UnexpectedAdmissionError", "Allocate failed due to x"))
