@@ -3,7 +3,7 @@
 Called by `tables`. A cell is a function of the object and of the time, which ages need.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -79,14 +79,32 @@ def _pod_status(body: Json, _: datetime) -> str:
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "SchedulingGated":
             reason = "SchedulingGated"
-    for container in reversed(status.get("containerStatuses") or ()):
-        state = container.get("state") or {}
-        waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
-        if waiting.get("reason"):
-            reason = waiting["reason"]
-        elif ended:
-            reason = ended.get("reason") or f"ExitCode:{ended.get('exitCode', 0)}"
+    if begun := _begun(status):
+        of = len((body.get("spec") or {}).get("initContainers") or ())
+        told = _container_status(begun[-1])
+        reason = f"Init:{told if told not in ('', 'PodInitializing') else f'{len(begun) - 1}/{of}'}"
+    else:
+        told_of = map(_container_status, status.get("containerStatuses") or ())
+        reason = next(filter(None, told_of), reason)
     return "Terminating" if body["metadata"].get("deletionTimestamp") else reason
+
+
+def _begun(status: Json) -> Sequence[Json]:
+    """Its init containers up to the one that has not succeeded yet. Empty: all have."""
+    containers = status.get("initContainerStatuses") or ()
+    for n, each in enumerate(containers, 1):
+        ended = (each.get("state") or {}).get("terminated")
+        if ended is None or ended.get("exitCode"):
+            return tuple(containers[:n])
+    return ()
+
+
+def _container_status(container: Json) -> str:
+    """Empty: it runs."""
+    state = container.get("state") or {}
+    waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
+    ends = f"Signal:{ended['signal']}" if ended.get("signal") else f"ExitCode:{ended.get('exitCode', 0)}"
+    return waiting.get("reason") or ended.get("reason") or (ends if ended else "")
 
 
 def _pod_ready(body: Json, _: datetime) -> str:
@@ -96,7 +114,8 @@ def _pod_ready(body: Json, _: datetime) -> str:
 
 
 def _pod_restarts(body: Json, now: datetime) -> str:
-    statuses = (body.get("status") or {}).get("containerStatuses") or ()
+    status = body.get("status") or {}
+    statuses = _begun(status) or status.get("containerStatuses") or ()
     ended = [
         each["lastState"]["terminated"]["finishedAt"]
         for each in statuses

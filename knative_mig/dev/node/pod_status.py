@@ -115,7 +115,7 @@ def _container(pod: Pod, spec: ContainerSpec, state: PodState, *, of_start: bool
         "ready": _complete(of) if of_start else of.ready,
         "started": isinstance(of.now, Running) and of.started,
         "restartCount": of.restarts,
-        "state": _shown(_as_seen(of.now, waits_for_start=not of_start and not _initialized(pod, state))),
+        "state": _shown(_as_seen(of.now, has_start=bool(pod.init))),
         "lastState": _shown(of.last) if of.last else {},
     }
     if identity := next((each.id for each in (of.now, of.last) if isinstance(each, Running | Terminated)), ""):
@@ -123,8 +123,9 @@ def _container(pod: Pod, spec: ContainerSpec, state: PodState, *, of_start: bool
     return found
 
 
-def _as_seen(of: Waiting | Running | Terminated, *, waits_for_start: bool) -> Waiting | Running | Terminated:
-    return Waiting(reason="PodInitializing") if waits_for_start and isinstance(of, Waiting) else of
+def _as_seen(of: Waiting | Running | Terminated, *, has_start: bool) -> Waiting | Running | Terminated:
+    """Where there are containers of the start, each of all containers has another word for that it is not made yet."""
+    return Waiting(reason="PodInitializing") if has_start and of == Waiting() else of
 
 
 def _shown(of: Waiting | Running | Terminated) -> Object:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.rigs.api_server import CONFIG_MAPS, FUNCTIONS, GPU_NODES, PODS, Answered, Rig, gpu_node
+from tests.rigs.api_server import CONFIG_MAPS, FUNCTIONS, GPU_NODES, PODS, Answered, Json, Rig, gpu_node
 
 _TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
@@ -139,6 +139,31 @@ def test_a_table_has_the_columns_that_kubectl_prints(rig: Rig) -> None:
     assert found["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
     rig.delete(f"{PODS}/p")
     assert _rows(rig.get(f"{PODS}/p", accept=_TABLE))[0][2] == "Terminating"
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        ({"terminated": {"exitCode": 4, "reason": "Error"}}, "Init:Error"),
+        ({"terminated": {"exitCode": 4}}, "Init:ExitCode:4"),
+        ({"waiting": {"reason": "CrashLoopBackOff"}}, "Init:CrashLoopBackOff"),
+        ({"waiting": {"reason": "PodInitializing"}}, "Init:0/2"),
+        ({"terminated": {"exitCode": 0, "reason": "Completed"}}, "Init:1/2"),
+    ],
+)
+def test_of_a_pod_that_begins_the_columns_are_about_its_start(rig: Rig, first: Json, says: str) -> None:
+    containers = [{"name": name, "image": "x"} for name in ("main", "one", "two")]
+    rig.create(PODS, "p", spec={"containers": containers[:1], "initContainers": containers[1:]})
+
+    def status(name: str, state: Json) -> Json:
+        return {"name": name, "ready": False, "restartCount": 1, "image": "x", "imageID": "", "state": state}
+
+    waits = {"waiting": {"reason": "PodInitializing"}}
+    begins = {"containerStatuses": [status("main", waits)]}
+    begins["initContainerStatuses"] = [status("one", first), status("two", {"running": {}})]
+    rig.merge(f"{PODS}/p/status", {"status": {"phase": "Pending", **begins}})
+    ((_, _, told, restarts, *_),) = _rows(rig.get(f"{PODS}/p", accept=_TABLE))
+    assert (told, restarts) == (says, "2" if says == "Init:1/2" else "1")
 
 
 def test_a_custom_kinds_columns_are_paths(rig: Rig) -> None:

@@ -159,6 +159,7 @@ def test_containers_of_the_start_succeed_one_by_one_before_the_others_begin() ->
     story = Told(pod(initContainers=[container("first"), container("second")]))
     story.look()
     assert story.shown()["state"] == {"waiting": {"reason": "PodInitializing"}}
+    assert story.status["initContainerStatuses"][1]["state"] == {"waiting": {"reason": "PodInitializing"}}
     assert story.condition("Initialized")["message"] == "containers with incomplete status: [first second]"
     story.end("first", 1)
     story.look()  # tried again
