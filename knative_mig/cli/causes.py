@@ -14,7 +14,10 @@ from knative_mig.cli.pod_trouble import joined, of_pod
 
 Objects = Iterable[Mapping[str, Any]]
 Name = tuple[str, str]  # namespace and name
-UNHEALTHY: Final = {"fieldSelector": "involvedObject.kind=Pod,reason=Unhealthy"}  # of Events
+# Events in which the kubelet says of a pod what its status does not.
+TELLING: Final = tuple(
+    {"fieldSelector": f"involvedObject.kind=Pod,reason={reason}"} for reason in ("Unhealthy", "FailedMount")
+)
 
 
 def are_wanted(services: Objects, pods: Objects) -> bool:
@@ -22,10 +25,10 @@ def are_wanted(services: Objects, pods: Objects) -> bool:
     return not (all(map(_is_true, map(Fields, services))) and all(map(is_ready, map(Fields, pods))))
 
 
-def causes(services: Objects, *, revisions: Objects, pods: Objects, unhealthy: Objects) -> dict[Name, str]:
-    """Of those services of which one is known. `unhealthy`: the Events of that reason."""
+def causes(services: Objects, *, revisions: Objects, pods: Objects, events: Objects) -> dict[Name, str]:
+    """Of those services of which one is known. `events`: those that are telling."""
     of_revisions = {_name(each): each for each in map(Fields, revisions)}
-    probes = _said_last(unhealthy)
+    said = _said_last(events)
     replicas: dict[Name, list[Fields]] = {}
     for pod in map(Fields, pods):
         about = pod.child("metadata")
@@ -34,14 +37,14 @@ def causes(services: Objects, *, revisions: Objects, pods: Objects, unhealthy: O
     found = {}
     for service in map(Fields, services):
         name = _name(service)
-        known = _known(service, replicas.get(name, ()), of_revisions, probes)
+        known = _known(service, replicas.get(name, ()), of_revisions, said)
         if cause := next(filter(None, known), ""):
             found[name] = cause
     return found
 
 
 def _known(
-    service: Fields, pods: Sequence[Fields], revisions: Mapping[Name, Fields], probes: Mapping[Name, str]
+    service: Fields, pods: Sequence[Fields], revisions: Mapping[Name, Fields], said_of: Mapping[Name, str]
 ) -> Iterator[str]:
     """The most telling first; empty ones say nothing."""
     newest = service.child("status").text("latestCreatedRevisionName")
@@ -51,7 +54,7 @@ def _known(
     about = [each for each in pods if starts or _label(each, REVISION_LABEL) == newest]
     # One that has failed for good has another in its place.
     for pod in sorted(about, key=lambda each: each.child("status").text("phase") == "Failed"):
-        if trouble := of_pod(pod, probes.get(_name(pod), "")):
+        if trouble := of_pod(pod, said_of.get(_name(pod), "")):
             yield joined(_label(pod, REVISION_LABEL), trouble)
     if starts:
         return
@@ -70,10 +73,10 @@ def _false(top: Fields, kind: str) -> str:
     return joined(said.text("reason"), f"{message} nothing" if message.endswith(":") else message)
 
 
-def _said_last(unhealthy: Objects) -> dict[Name, str]:
+def _said_last(events: Objects) -> dict[Name, str]:
     """By pod."""
     found: dict[Name, str] = {}
-    for event in sorted(map(Fields, unhealthy), key=lambda each: each.time("lastTimestamp") or 0.0):
+    for event in sorted(map(Fields, events), key=lambda each: each.time("lastTimestamp") or 0.0):
         about = event.child("involvedObject")
         found[about.text("namespace"), about.text("name")] = event.text("message")
     return found

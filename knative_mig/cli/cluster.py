@@ -74,10 +74,9 @@ def causes_of(
     """Why each of these functions is not ready, by namespace and name. ClusterError."""
     if not causes.are_wanted(services, pods):
         return {}
-    revisions, unhealthy = (
-        _readable_of(cluster, kind, namespace, query) for kind, query in ((REVISION, None), (EVENT, causes.UNHEALTHY))
-    )
-    return causes.causes(services, revisions=revisions, pods=pods, unhealthy=unhealthy)
+    revisions = _readable_of(cluster, REVISION, namespace, None)
+    events = [each for query in causes.TELLING for each in _readable_of(cluster, EVENT, namespace, query)]
+    return causes.causes(services, revisions=revisions, pods=pods, events=events)
 
 
 def _readable_of(

@@ -11,29 +11,40 @@ from knative_mig.core.cluster.slice_condition import TYPE as SLICE
 
 _IS_MADE: Final = ("", "ContainerCreating", "PodInitializing")
 _KILLED_BY: Final = ("Liveness", "Startup")  # the kubelet ends a container whose probe of these fails
+_MOUNT: Final = "MountVolume."
+_LACKS: Final = (" not found", " non-existent ")  # and no trouble that passes by itself
 _MOST: Final = 1024  # characters, as many as an Event has
 
 
-def of_pod(pod: Fields, unhealthy: str = "") -> str:
-    """Empty: nothing is known, or it is merely being made. `unhealthy`: what the kubelet said of its probes last."""
+def of_pod(pod: Fields, event: str = "") -> str:
+    """Empty: nothing is known, or it is merely being made. `event`: what the kubelet said of it last."""
     spec, status = pod.child("spec"), pod.child("status")
     if status.text("phase") == "Failed":
         return joined(status.text("reason") or "Failed", status.text("message"))
     if trouble := of_containers(status):
-        return joined(trouble, unhealthy if unhealthy.startswith(_KILLED_BY) else "")
+        return joined(trouble, event if event.startswith(_KILLED_BY) else "")
     if not spec.has("nodeName"):
         told = {each.text("type"): each for each in status.children("conditions") if each.text("status") == "False"}
         said = told.get(SLICE) or told.get("PodScheduled")
         return joined(said.text("reason"), said.text("message")) if said else ""
     unready = [each for each in status.children("containerStatuses") if not each.flag("ready")]
     ended = [f"container {each.text('name')} {how}, and runs again" for each in unready if (how := _end(each))]
-    return joined(*ended[:1], unhealthy) if unready else ""
+    if event.startswith(_MOUNT) and not (_nothing_is_made(status) and any(each in event for each in _LACKS)):
+        event = ""
+    return joined(*ended[:1], event) if unready else ""
 
 
 def of_containers(status: Fields) -> str:
     """Of the first that is kept from running."""
-    every = [*status.children("initContainerStatuses"), *status.children("containerStatuses")]
-    return next(filter(None, map(_of_container, every)), "")
+    return next(filter(None, map(_of_container, _every(status))), "")
+
+
+def _every(status: Fields) -> list[Fields]:
+    return [*status.children("initContainerStatuses"), *status.children("containerStatuses")]
+
+
+def _nothing_is_made(status: Fields) -> bool:
+    return all(each.child("state").has("waiting") for each in _every(status))
 
 
 def _of_container(container: Fields) -> str:

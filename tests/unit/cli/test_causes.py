@@ -54,7 +54,7 @@ def event(message: str, second: int, *, number: int = 2) -> Json:
 
 
 def cause(of: Json, *pods: Json, revisions: tuple[Json, ...] = (), events: tuple[Json, ...] = ()) -> str:
-    return causes([of], revisions=revisions, pods=pods, unhealthy=events).get(("default", "tiny"), "")
+    return causes([of], revisions=revisions, pods=pods, events=events).get(("default", "tiny"), "")
 
 
 def test_its_pods_know_more_than_its_revision() -> None:

@@ -80,6 +80,13 @@ def test_one_that_runs_and_does_not_listen_has_what_its_probe_found() -> None:
     assert of_pod(pod(BACKS_OFF, ended(1)), "Readiness probe failed: refused").endswith("code 1 (Error)")
 
 
+def test_one_of_which_nothing_is_made_has_what_its_volume_lacks() -> None:
+    made, lacks = waits("ContainerCreating"), 'MountVolume.SetUp failed for volume "v" : secret "s" not found'
+    assert of_pod(pod(made), lacks) == lacks
+    assert of_pod(pod(RUNS), lacks) == ""  # it has come since
+    assert of_pod(pod(made), 'MountVolume.SetUp failed for volume "v" : failed to sync secret cache') == ""
+
+
 def test_one_that_the_kubelet_ended_has_why() -> None:
     killed = of_pod(pod(BACKS_OFF, ended(143)), "Liveness probe failed: refused")
     assert (
