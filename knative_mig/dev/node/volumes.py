@@ -18,6 +18,7 @@ _SECRET_MODE: Final = 0o600
 class PodFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._filled: set[str] = set()  # volumes
 
     def work(self, container: str) -> Path:
         """The working folder: of its own, and empty when it first begins."""
@@ -28,7 +29,7 @@ class PodFolder:
         return self._made("containers", container, "root")
 
     def fill(self, pod: Pod, place: Place, entries: Entries) -> None:
-        """All volumes. CannotMount: one names what is not there; CannotSetUp: one is of another kind; OSError."""
+        """All volumes. CannotMount: one names what never was there; CannotSetUp: one is of another kind; OSError."""
         for volume in pod.volumes:
             if volume.unknown:
                 raise CannotSetUp(
@@ -36,9 +37,14 @@ class PodFolder:
                     "downwardAPI and projected"
                 )
             folder = self._made("volumes", volume.name)
-            for source in volume.sources:
-                for path, content in _files(pod, place, volume, source, entries).items():
-                    _put(folder / _within(path), content)
+            try:
+                for source in volume.sources:
+                    for path, content in _files(pod, place, volume, source, entries).items():
+                        _put(folder / _within(path), content)
+            except CannotMount:
+                if volume.name not in self._filled:  # else it stays as it was
+                    raise
+            self._filled.add(volume.name)
 
     def mounts(self, pod: Pod, container: ContainerSpec, given: Mapping[str, str]) -> dict[str, str]:
         """Container path -> this machine's, also of what its devices brought; each is in the root too. CannotSetUp."""

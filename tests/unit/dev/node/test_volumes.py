@@ -83,6 +83,14 @@ def test_what_cannot_be_had_is_told(tmp_path: Path, volume: Object, why: str) ->
     assert str(refused.value).startswith(why)
 
 
+def test_what_was_mounted_once_outlives_its_secret(tmp_path: Path) -> None:
+    found = parsed(pod(volumes=[{"name": "v", "secret": {"secretName": "s"}}]))
+    place = PodFolder(tmp_path)
+    place.fill(found, PLACE, ENTRIES)
+    place.fill(found, PLACE, Entries())
+    assert (tmp_path / "volumes" / "v" / "other").read_bytes() == b"x"
+
+
 def test_a_mount_of_no_volume_is_told(tmp_path: Path) -> None:
     with pytest.raises(CannotSetUp, match='mounts volume "v", which the pod has not'):
         laid_out(tmp_path, mounts={"/v": "v"})
