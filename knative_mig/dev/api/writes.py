@@ -44,9 +44,8 @@ def create(world: World, asked: Asked) -> Written:
 def update(world: World, asked: Asked) -> Written:
     work = Work(world, asked)
     body = decoded(work, *sent(world, asked))
-    name = body["metadata"].setdefault("name", asked.name)
-    if name != asked.name:
-        raise refusals.bad_request(f"the name of the object ({name}) does not match the name on the URL ({asked.name})")
+    body["metadata"].setdefault("name", asked.name)
+    _hold_to_name(asked, body)
     needs_version = work.kind.custom or work.kind.kind in _VERSIONED_UPDATES
     if needs_version and not body["metadata"].get("resourceVersion"):
         raise refusals.unversioned(work.kind, asked.name)
@@ -74,9 +73,17 @@ def patch(world: World, asked: Asked) -> Written:
                 new = patches.merged(live, found)
             case _:
                 new = strategic_merge.merged(live, found, work.schema, world.types)
-        return decoded(work, new, problems, of_patch=True)
+        body = decoded(work, new, problems, of_patch=True)
+        _hold_to_name(asked, body)
+        return body
 
     return overwrite(work, change, by)
+
+
+def _hold_to_name(asked: Asked, body: Object) -> None:
+    name = body["metadata"].get("name")
+    if name != asked.name:
+        raise refusals.bad_request(f"the name of the object ({name}) does not match the name on the URL ({asked.name})")
 
 
 def _apply(work: Work, found: Any, problems: list[str]) -> Written:
@@ -90,10 +97,7 @@ def _apply(work: Work, found: Any, problems: list[str]) -> Written:
     if "managedFields" in wanted["metadata"] and wanted["metadata"]["managedFields"]:
         raise refusals.bad_request("metadata.managedFields must be nil")
     wanted["metadata"] = {**wanted["metadata"], "name": wanted["metadata"].get("name") or asked.name}
-    if wanted["metadata"]["name"] != asked.name:
-        raise refusals.bad_request(
-            f"the name of the object ({wanted['metadata']['name']}) does not match the name on the URL ({asked.name})"
-        )
+    _hold_to_name(asked, wanted)
     by = Manager(name=name, operation=APPLY, subresource=asked.below)
     wanted, unknown = decoding.held_to(wanted, work.schema, work.world.types)
     tell(work, [*problems, *unknown], wanted, of_patch=False)

@@ -110,6 +110,12 @@ def test_an_update_without_a_version_is_for_built_in_kinds_alone(rig: Rig) -> No
         rig.call("PUT", f"{GPU_NODES}/n", {"metadata": {"name": "n"}, "spec": gpu_node(1, 0)})
 
 
+def test_a_patch_gives_no_other_name(rig: Rig) -> None:
+    rig.create(CONFIG_MAPS, "c")
+    with pytest.raises(Answered, match=r"the name of the object \(d\) does not match the name on the URL \(c\)"):
+        rig.merge(f"{CONFIG_MAPS}/c", {"metadata": {"name": "d"}})
+
+
 def test_what_changes_nothing_makes_no_version(rig: Rig) -> None:
     made = rig.create(CONFIG_MAPS, "c", data={"a": "1"})
     rig.passes(60)
