@@ -18,6 +18,7 @@ from knative_mig.adapters.kube.kinds import GPU_NODE, LEASE, POD
 from knative_mig.adapters.sim_gpu import Call, Fault, Harm, When
 from knative_mig.core.agent.failed_pods import DEAD_ENGINE_GRACE_S
 from knative_mig.core.gpu_node import OF_NO_POD, ConditionType, GpuHealth, Layout, SliceState
+from knative_mig.core.mig_tables import gpu_model
 from knative_mig.ports.gpu import MigUuid
 from knative_mig.ports.kube import Key
 from reconfigurer.agent.pod_loop import LOOK_EACH_S
@@ -149,6 +150,8 @@ def test_a_kubelet_that_restarts_has_its_devices_back_and_the_node_offers_them(f
         rig.wait_for(
             lambda: (rig.offers("3g.20gb"), rig.said(ConditionType.KUBELET_CONNECTED)) == (1, (True, "Connected"))
         )
+        # Who ends while a plugin of his is being connected to leaves a stream that gRPC does not always end.
+        rig.kubelet.wait_for(lambda: rig.kubelet.plugins == len(gpu_model("A100-40GB").profiles))
 
 
 def test_a_kubelet_that_restarted_and_has_not_heard_of_its_pods_yet_costs_none_its_slice(folder: Path) -> None:

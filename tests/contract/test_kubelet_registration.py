@@ -171,6 +171,18 @@ def test_a_plugin_that_registers_later_with_devices_of_its_own_is_reported(rig: 
     kubelet.admit("shop", "chat-1", "user-container", SMALL)
 
 
+def test_a_kubelet_ends_while_two_serve_the_same(rig: Rig, kubelet: FakeKubelet) -> None:
+    """As one plugin does that registers again because its first try was answered too late."""
+    _serve_two(rig)
+    with another_agent(kubelet) as other:
+        other.serve(device(SMALL, 6))
+        kubelet.wait_for(lambda: kubelet.healthy(SMALL) == {device(SMALL, 6).id})
+        ending = threading.Thread(target=kubelet.stop, daemon=True)
+        ending.start()
+        ending.join(20)
+        assert not ending.is_alive()
+
+
 def test_an_agent_takes_over_from_one_that_ends_after_it_has_begun(
     kubelet: FakeKubelet, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -124,6 +125,7 @@ class DeviceManager:
         self.listed_at = float("-inf")  # when somebody last asked who holds what, by the clock
         self._lives = 0  # that have ended: who began to register in one of them is nobody's plugin in the next
         self._clients: dict[str, grpc.Channel] = {}
+        self._open: set[grpc.Channel] = set()  # a plugin that registers again has two for a while
         self._being_allocated: frozenset[str] = frozenset()
         self._servers: list[grpc.Server] = []
         self._listeners: list[threading.Thread] = []
@@ -147,16 +149,18 @@ class DeviceManager:
                 methods.GET.served_by(self._get),
                 methods.GET_ALLOCATABLE.served_by(self._get_allocatable),
             ),
-            _served(self.plugins_folder / "kubelet.sock", methods.REGISTER.served_by(self._register)),
+            _served(
+                self.plugins_folder / "kubelet.sock", methods.REGISTER.served_by(partial(self._register, self._lives))
+            ),
         ]
 
     def stop(self) -> None:
         with self._lock:
             self._lives += 1
-            clients, self._clients = tuple(self._clients.values()), {}
+            channels, self._open, self._clients = self._open, set(), {}
         for server in self._servers:
             server.stop(grace=None).wait()
-        for channel in clients:
+        for channel in channels:
             channel.close()
         for listener in self._listeners:
             listener.join()
@@ -245,8 +249,8 @@ class DeviceManager:
 
     # Plugins.
 
-    def _register(self, request: pb.RegisterRequest, context: grpc.ServicerContext) -> pb.Empty:
-        lives = self._lives
+    def _register(self, lives: int, request: pb.RegisterRequest, context: grpc.ServicerContext) -> pb.Empty:
+        """`lives`: had ended when its socket was made. A call may come while that one is being closed."""
         self._before_call(methods.REGISTER.name, context)
         if request.version != methods.API_VERSION:
             context.abort(grpc.StatusCode.UNKNOWN, f"requested API version {request.version!r} is not supported")
@@ -260,6 +264,7 @@ class DeviceManager:
             channel.close()
             with self._lock:
                 self._clients.pop(resource, None)
+                self._open.discard(channel)
             context.abort(grpc.StatusCode.UNKNOWN, f"failed to dial device plugin: {_go_error(error)}")
         if not self._believe(lives, resource, _Endpoint(channel=channel, options=options)):
             _refuse_late(channel, context)
@@ -272,6 +277,7 @@ class DeviceManager:
         with self._lock:
             if lives == self._lives:
                 self._clients[resource] = channel
+                self._open.add(channel)
             return lives == self._lives
 
     def _believe(self, lives: int, resource: str, endpoint: _Endpoint) -> bool:
@@ -292,12 +298,14 @@ class DeviceManager:
         except (grpc.RpcError, ValueError):  # the stream's end; ValueError: the channel was closed before it began
             pass
         with self._lock:
+            self._open.discard(channel)
             registered = self._clients.pop(resource, None)
             if registered is not None:
                 believed = self._believed[resource]
                 believed.unhealthy |= believed.healthy
                 believed.healthy = set()
                 believed.endpoint.stopped_at = self._clock()
+        channel.close()
         if registered is not None:
             registered.close()
             self._tell(Happened(what=What.GONE, resource=resource))
