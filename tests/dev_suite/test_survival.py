@@ -22,7 +22,7 @@ from tests.cluster.waits import eventually
 from tests.dev_suite.conftest import QUICK
 from tests.dev_suite.own import OPTIONS, client_of, function_of
 from tests.dev_suite.running import At, interrupted, leaves_nothing, processes_of, started
-from tests.rigs.running_dev import WITHIN_S, RunningDev
+from tests.rigs.running_dev import AS_IN_A_TERMINAL, WITHIN_S, RunningDev
 
 _SLICE: Final = ("--limit", "nvidia.com/mig-1g.5gb=1")
 _PARTS: Final = {
@@ -127,8 +127,9 @@ def test_who_is_told_to_end_before_he_is_ready_does_so_without_a_word(
     tmp_path: Path, after_s: float, number: signal.Signals
 ) -> None:
     state = str(tmp_path / "state")
-    command = (sys.executable, "-m", "knative_mig.cli", "dev", "--port", "0", "--api-port", "0", "--state", state)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as dev:
+    program = (*AS_IN_A_TERMINAL, sys.executable, "-m", "knative_mig.cli", "dev")
+    options = ("--port", "0", "--api-port", "0", "--state", state)
+    with subprocess.Popen((*program, *options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as dev:
         time.sleep(after_s)
         dev.send_signal(number)
         said, _ = dev.communicate(timeout=WITHIN_S)

@@ -24,17 +24,17 @@ from typing import Any, Final, Self
 from knative_mig.adapters.kube.client import KubeClient
 
 WITHIN_S: Final = 60.0
+AS_IN_A_TERMINAL: Final = ("env", "--default-signal=HUP,INT")  # nohup, and a shell with its &, ignore these
 _FOLDER: Final = re.compile(r"export KUBECONFIG=(\S+)/kubeconfig")
 
 
 class RunningDev:
     def __init__(self, *options: str, **variables: str) -> None:
         """`variables`: of its environment, and so of its processes."""
-        as_in_a_terminal = ("env", "--default-signal=HUP,INT")  # nohup, and a shell with its &, ignore these
         ends_with_us = (sys.executable, "-m", "knative_mig.dev.whole.child", str(os.getpid()))
         command = ("knative_mig.cli", "dev", "--port", "0", "--api-port", "0", *options)
         self.process = subprocess.Popen(
-            [*as_in_a_terminal, *ends_with_us, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [*AS_IN_A_TERMINAL, *ends_with_us, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True, env={**os.environ, **variables},
         )  # fmt: skip
         self.lines: list[str] = []

@@ -112,7 +112,7 @@ def test_an_interrupt_is_quiet(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_interrupt_while_it_is_imported_is_quiet(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)")
     done = subprocess.run(
-        [sys.executable, "-m", "knative_mig.cli"],
+        ["env", "--default-signal=INT", sys.executable, "-m", "knative_mig.cli"],  # a shell with its & ignores it
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

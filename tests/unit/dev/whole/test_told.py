@@ -12,7 +12,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @pytest.fixture
 def told() -> Iterator[Told]:
-    before = {each: signal.getsignal(each) for each in SIGNALS}
+    """As in a terminal: nohup, and a shell with its &, have some of them ignored."""
+    before = {each: signal.signal(each, signal.SIG_DFL) for each in SIGNALS}
     yield Told()
     for each, handler in before.items():
         signal.signal(each, handler)
