@@ -25,6 +25,10 @@ dev: $(READY) ## the whole system on this machine, without a cluster or a GPU (A
 # and those that are marked `no_cover`, which try the same lines thousands of times.
 COVERING := tests/unit/core tests/unit/reconfigurer
 
+# Of the other tests' time three fifths are waits: for processes that start, probes, leases. So there are more workers
+# than two cores would keep busy.
+WAITING := 6
+
 # A test's processes would else compile our code anew, each of them, where nothing may be kept of it.
 test: export PYTHONDONTWRITEBYTECODE =
 # The workers have the cores: a thread of linear algebra more on each only waits for the others, and spins while it does.
@@ -33,7 +37,7 @@ test: $(READY) ## unit, property and contract tests, with the branch coverage of
 	$(PY) -m pytest $(COVERING) --numprocesses=auto --dist=worksteal --cov=knative_mig/core --cov-report=
 	@echo "branch coverage of the core (the bar is 95 %):"
 	$(PY) -m coverage report --include='knative_mig/core/*' --fail-under=95
-	$(PY) -m pytest $(COVERING:%=--ignore=%) --numprocesses=4 --dist=load --maxschedchunk=1
+	$(PY) -m pytest $(COVERING:%=--ignore=%) --numprocesses=$(WAITING) --dist=load --maxschedchunk=1
 
 lint: $(READY) ## ruff, mypy strict, import contracts
 	$(PY) -m ruff check .
