@@ -4,7 +4,8 @@ The same examples are drawn each time, so that a change is judged by what it cha
 draws new ones, and plays first what failed before. How long an example takes says nothing on a busy machine: neither a
 slow one nor slow drawing fails a test.
 
-What takes longest begins first, so that at the end no worker is alone with it.
+What takes longest begins first, so that at the end no worker is alone with it; what looks for a moment in which the
+machine does nothing else comes last.
 
 Modules and tests are there to stay: they are not looked through for garbage while they are made, nor with each test's.
 
@@ -45,6 +46,7 @@ _BEGIN_FIRST: Final = (
     "unit/bench/test_reconfigure.py",
     "unit/core/planner/test_bound.py",
 )
+_END_WITH: Final = "contract/test_planner_door.py::test_answers_are_quick"
 
 
 def pytest_configure() -> None:
@@ -58,6 +60,8 @@ def pytest_collection_finish() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def turn(item: pytest.Item) -> int:
+        if _END_WITH in item.nodeid:
+            return len(_BEGIN_FIRST) + 1
         return next((at for at, part in enumerate(_BEGIN_FIRST) if part in item.nodeid), len(_BEGIN_FIRST))
 
     items.sort(key=turn)

@@ -195,7 +195,7 @@ def test_poison_is_refused_by_both_with_a_status_that_knative_does_not_send_agai
 # -- how quickly it answers ------------------------------------------------------------------------------------------
 
 QUICK_S = 0.050
-TRIES = 20
+TRIES = 80
 
 
 def p99_of_answers(ports: Sequence[int], name: str) -> float:
