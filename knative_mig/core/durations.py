@@ -1,4 +1,4 @@
-"""Reads a duration as Go writes it (`1m30s`), which is how Knative's annotations and ConfigMaps have it."""
+"""Reads and writes a duration as Go does (`1m30s`), which is how Knative's annotations and ConfigMaps have it."""
 
 import re
 from typing import Final
@@ -15,3 +15,13 @@ def seconds(text: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(text)
     return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def written(duration_s: float) -> str:
+    """As Go prints it: 6s, 1m30s, 1h0m0s, 500ms."""
+    sign, left = ("-", -duration_s) if duration_s < 0 else ("", duration_s)
+    if 0 < left < 1:
+        return f"{sign}{left * 1000:g}ms"
+    hours, minutes = int(left // 3600), int(left // 60 % 60)
+    parts = (f"{hours}h" if hours else "", f"{minutes}m" if hours or minutes else "", f"{left % 60:g}s")
+    return sign + "".join(parts)

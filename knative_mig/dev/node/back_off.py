@@ -38,9 +38,3 @@ def counted(of: BackOff | None, failed_at: float, now: float) -> BackOff:
 def counted_volume(of: BackOff | None, now: float) -> BackOff:
     """It could not be mounted now. `of`: the time before; None: this is the first."""
     return BackOff(_VOLUME_FIRST_S if of is None else min(of.wait_s * 2, _VOLUME_MOST_S), now)
-
-
-def shown(seconds: float) -> str:
-    """As Go writes such durations: 10s, 1m20s, 5m0s."""
-    whole = int(seconds)
-    return f"{whole // 60}m{whole % 60}s" if whole >= 60 else f"{whole}s"

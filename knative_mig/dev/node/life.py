@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from knative_mig.dev.node.back_off import BackOff, counted, ends_at, shown
+from knative_mig.core.durations import written
+from knative_mig.dev.node.back_off import BackOff, counted, ends_at
 from knative_mig.dev.node.container_state import ContainerState, PodState, Running, Terminated, Waiting
 from knative_mig.dev.node.pod_spec import ContainerSpec, Pod, RestartPolicy
 
@@ -143,7 +144,7 @@ def _backing_off(pod: Pod, spec: ContainerSpec, current: ContainerState, now: fl
     wait_s = current.back_off.wait_s if current.back_off else 0.0
     return Waiting(
         reason=CRASH_LOOP,
-        message=f"back-off {shown(wait_s)} restarting failed container={spec.name} pod={named(pod)}",
+        message=f"back-off {written(int(wait_s))} restarting failed container={spec.name} pod={named(pod)}",
     )
 
 

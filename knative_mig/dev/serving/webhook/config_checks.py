@@ -7,7 +7,7 @@ its order; settings that nobody here follows are let be.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeVar
 
-from knative_mig.core.durations import seconds
+from knative_mig.core.durations import seconds, written
 from knative_mig.core.kpa.cluster import Cluster, number, truth, whole
 
 T = TypeVar("T")
@@ -79,20 +79,20 @@ def _autoscaler(data: _Data) -> Iterator[str]:
     activator = data.number("activator-capacity", plain.activator_capacity)
     data.number("panic-threshold-percentage", plain.panic_threshold_percentage)
     initial = data.whole("initial-scale", plain.initial_scale)
-    least, most, limit = (data.whole(f"{which}", 0) for which in ("min-scale", "max-scale", "max-scale-limit"))
+    least, most, limit = (data.whole(which, 0) for which in ("min-scale", "max-scale", "max-scale-limit"))
     window = data.seconds("stable-window", plain.stable_window_s)
     delay = data.seconds("scale-down-delay", plain.scale_down_delay_s)
     grace = data.seconds("scale-to-zero-grace-period", plain.grace_s)
     retention = data.seconds("scale-to-zero-pod-retention-period", plain.retention_s)
 
     if grace <= 0:
-        yield f"scale-to-zero-grace-period must be positive, was: {_go(grace)}"
+        yield f"scale-to-zero-grace-period must be positive, was: {written(grace)}"
     if delay < 0:
-        yield f"scale-down-delay cannot be negative, was: {_go(delay)}"
+        yield f"scale-down-delay cannot be negative, was: {written(delay)}"
     if delay % 1:
-        yield f"scale-down-delay = {_go(delay)}, must be specified with at most second precision"
+        yield f"scale-down-delay = {written(delay)}, must be specified with at most second precision"
     if retention < 0:
-        yield f"scale-to-zero-pod-retention-period cannot be negative, was: {_go(retention)}"
+        yield f"scale-to-zero-pod-retention-period cannot be negative, was: {written(retention)}"
     if burst < 0 and burst != -1:
         yield f"target-burst-capacity must be either non-negative or -1 (for unlimited), was: {burst:f}"
     if not 0 < share <= 1:
@@ -110,9 +110,9 @@ def _autoscaler(data: _Data) -> Iterator[str]:
         if rate <= 1:
             yield f"max-scale-{way}-rate = {rate:g}, must be greater than 1.0"
     if not _SHORTEST_S <= window <= _LONGEST_S:
-        yield f"stable-window = {_go(window)}, must be in [{_go(_SHORTEST_S)}; {_go(_LONGEST_S)}] range"
+        yield f"stable-window = {written(window)}, must be in [{written(_SHORTEST_S)}; {written(_LONGEST_S)}] range"
     if window % 1:
-        yield f"stable-window = {_go(window)}, must be specified with at most second precision"
+        yield f"stable-window = {written(window)}, must be specified with at most second precision"
     if not 1 <= panic <= 100:
         yield f"panic-window-percentage = {panic:g}, must be in [1, 100] interval"
     if initial < 0 or (initial == 0 and not zero):
@@ -151,9 +151,9 @@ def _deployment(data: _Data) -> Iterator[str]:
     data.truth("pod-is-always-schedulable", default=False)
     deadline = data.seconds("progress-deadline", Cluster().progress_deadline_s)
     if deadline <= 0:
-        yield f"progress-deadline cannot be a non-positive duration, was {_go(deadline)}"
+        yield f"progress-deadline cannot be a non-positive duration, was {written(deadline)}"
     if deadline % 1:
-        yield f"progress-deadline must be rounded to a whole second, was: {_go(deadline)}"
+        yield f"progress-deadline must be rounded to a whole second, was: {written(deadline)}"
     affinity = data.text("default-affinity-type")
     if affinity not in (None, "none", "prefer-spread-revision-over-nodes"):
         yield f'unsupported default-affinity-type value: "{affinity}"'
@@ -161,16 +161,6 @@ def _deployment(data: _Data) -> Iterator[str]:
 
 def _greater(key: str, value: int, other: str, limit: int) -> str:
     return f"{key} ({value}) cannot be greater than {other} ({limit})"
-
-
-def _go(duration_s: float) -> str:
-    """As Go prints it: 6s, 1m30s, 1h0m0s, 500ms."""
-    sign, left = ("-", -duration_s) if duration_s < 0 else ("", duration_s)
-    if 0 < left < 1:
-        return f"{sign}{left * 1000:g}ms"
-    hours, minutes = int(left // 3600), int(left // 60 % 60)
-    parts = (f"{hours}h" if hours else "", f"{minutes}m" if hours or minutes else "", f"{left % 60:g}s")
-    return sign + "".join(parts)
 
 
 _CHECKS: Final[Mapping[str, Callable[[_Data], Iterator[str]]]] = {
