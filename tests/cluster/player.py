@@ -86,8 +86,8 @@ class Player:
         return Asked(thread, answers)
 
     @contextmanager
-    def load(self, *, clients: int = 2) -> Iterator[requests.Load]:
-        with requests.load(self.function, clients) as running:
+    def load(self, *, clients: int = 2, path: str = "/") -> Iterator[requests.Load]:
+        with requests.load(self.function, clients, path=path) as running:
             yield running
         print(
             f"{self.name}: {running.answered} answers, {len(running.failed)} failures, {running.longest:.2f} s at most"

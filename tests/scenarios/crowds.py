@@ -1,6 +1,7 @@
 """Many functions at once, and GPUs of several models."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Final
 
 from tests.scenarios.scenario import Needs, Scenario
@@ -28,8 +29,13 @@ def all_that_fit_are_served_and_the_others_after_them(stage: Stage) -> None:
         waiting = {each.name: each.asked() for each in (*low, *high)}
         for each in (*low, *high):
             each.wait_why("NoFreePlace")
-        stage.delete(*fills)
-        for each in (*high, *low):
+        with ExitStack() as all_at_once:
+            for each in high:  # else the first of them goes to zero before the last has its place, and lends it its own
+                all_at_once.enter_context(each.load(clients=1, path="/?sleep=1s"))
+            stage.delete(*fills)
+            for each in high:
+                assert waiting[each.name].answer(seconds=200).status == 200, each.name
+        for each in low:
             assert waiting[each.name].answer(seconds=200).status == 200, each.name
     for timeline in sorted(seen, key=_schedulable):
         stage.print(timeline)

@@ -115,7 +115,7 @@ class Player(Protocol):
     def asked(self, path: str = "/") -> "Asked":
         """Asks beside what goes on."""
 
-    def load(self, *, clients: int = 2) -> AbstractContextManager[Load]: ...
+    def load(self, *, clients: int = 2, path: str = "/") -> AbstractContextManager[Load]: ...
     def replicas(self) -> list[str]:
         """Those that are not ending, oldest first."""
 
