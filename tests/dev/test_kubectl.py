@@ -181,6 +181,13 @@ def test_objects_of_go_clients_come_as_protobuf(kubectl: Client) -> None:
     assert "already exists" in kubectl.fails("create", "configmap", "c")
 
 
+def test_a_namespace_has_its_account_from_the_beginning(kubectl: Client) -> None:
+    kubectl("wait", "serviceaccount/default", "--for=create", "--timeout=10s")
+    header, row = kubectl("get", "sa").splitlines()
+    assert (header.split(), row.split()[0]) == (["NAME", "AGE"], "default")
+    kubectl("wait", "configmap/kube-root-ca.crt", "--for=create", "--timeout=10s")
+
+
 @pytest.mark.parametrize(
     ("kind", "patch", "images"),
     [
@@ -280,6 +287,7 @@ def test_nodes_services_and_functions_are_described(kubectl: Client) -> None:
 
 def test_a_watch_shows_what_happens(kubectl: Client) -> None:
     words = [*kubectl.command, "get", "configmaps", "--watch", "--output-watch-events", "--no-headers"]
+    words += ["--field-selector", "metadata.name=seen"]
     with subprocess.Popen(words, env=kubectl.environment, stdout=subprocess.PIPE, text=True) as watching:
         out = watching.stdout
         assert out is not None
@@ -332,9 +340,10 @@ def test_many_at_once(kubectl: Client) -> None:
         for n in range(12)
     ]
     kubectl("create", "--filename", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": many}))
-    assert len(kubectl("get", "configmaps", "--chunk-size=5", "--no-headers").splitlines()) == 12
+    chunked = ("get", "configmaps", "--chunk-size=5", "--no-headers", "--selector", "many=yes")
+    assert len(kubectl(*chunked).splitlines()) == 12
     kubectl("delete", "configmaps", "--selector", "many=yes")
-    assert "No resources found" in kubectl.run("get", "configmaps").stderr
+    assert "No resources found" in kubectl.run(*chunked).stderr
 
 
 def test_kubectl_understands_that_something_is_not_served(kubectl: Client) -> None:

@@ -1,11 +1,10 @@
 """Holds the pods of a namespace to its ResourceQuotas, and keeps in each what is used of it.
 
 `refuse_beyond` is called by `updates` under the store's lock, just before a pod is kept: of two that come at once and
-are too many together, one is let in. `Usage` is run by `server` on a thread of its own, as a cluster's controller is.
-Counted are pods and what they ask for; what else a quota names is kept and holds nothing.
+are too many together, one is let in. `usage` is made by `server`, as a `sweeps.Sweep`. Counted are pods and what they
+ask for; what else a quota names is kept and holds nothing.
 """
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from math import ceil
@@ -17,6 +16,7 @@ from knative_mig.adapters.kube.quantity import exact
 from knative_mig.dev.api import refusals
 from knative_mig.dev.api.kinds import Kind
 from knative_mig.dev.api.store import Change, Key, Outdated, Store
+from knative_mig.dev.api.sweeps import Sweep
 
 Object = dict[str, Any]
 Amounts = dict[str, Fraction]
@@ -38,58 +38,32 @@ def refuse_beyond(store: Store, kind: Kind, pod: Object) -> None:
             raise refusals.forbidden(kind, pod["metadata"]["name"], why)
 
 
-class Usage:
-    """What is used of each quota, in its status."""
+def usage(store: Store) -> Sweep:
+    """Keeps what is used of each quota in its status."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._suspects: set[str] = set()  # namespaces
-        self._woken = threading.Condition()
-        self._ended = False
-        with store.held():
-            self._suspects.update(each.body["metadata"]["namespace"] for each in store.all(QUOTAS)[0])
-            self._end = store.listen(self._note)
+    def look(key: Key) -> None:
+        for quota in _quotas(store, key.name):
+            _write(store, quota, key.name)
 
-    def run(self) -> None:
-        """Until `stop`."""
-        while True:
-            with self._woken:
-                self._woken.wait_for(lambda: self._suspects or self._ended)
-                if self._ended:
-                    return
-            self.settle()
+    return Sweep(store, _concerned, look)
 
-    def stop(self) -> None:
-        self._end()
-        with self._woken:
-            self._ended = True
-            self._woken.notify_all()
 
-    def settle(self) -> None:
-        with self._woken:
-            suspects, self._suspects = self._suspects, set()
-        for namespace in sorted(suspects):
-            for quota in _quotas(self._store, namespace):
-                self._write(quota, namespace)
+def _concerned(change: Change) -> Iterator[Key]:
+    if change.key.place in (PODS, QUOTAS):
+        yield Key("namespaces", "", change.key.namespace)
 
-    def _note(self, change: Change) -> None:
-        """Under the store's lock."""
-        if change.key.place in (PODS, QUOTAS):
-            with self._woken:
-                self._suspects.add(change.key.namespace)
-                self._woken.notify_all()
 
-    def _write(self, quota: Object, namespace: str) -> None:
-        about, used = quota["metadata"], _used(quota, _pods(self._store, namespace))
-        hard = (quota.get("spec") or {}).get("hard") or {}
-        status = {"hard": hard, "used": {name: _text(used.get(name, Fraction(0))) for name in hard}}
-        if status == quota.get("status"):
-            return
-        try:
-            key = Key(QUOTAS, namespace, about["name"])
-            self._store.put(key, {**quota, "status": status}, over=int(about["resourceVersion"]))
-        except Outdated:  # by a change, which brings its namespace here again
-            return
+def _write(store: Store, quota: Object, namespace: str) -> None:
+    about, used = quota["metadata"], _used(quota, _pods(store, namespace))
+    hard = (quota.get("spec") or {}).get("hard") or {}
+    status = {"hard": hard, "used": {name: _text(used.get(name, Fraction(0))) for name in hard}}
+    if status == quota.get("status"):
+        return
+    try:
+        key = Key(QUOTAS, namespace, about["name"])
+        store.put(key, {**quota, "status": status}, over=int(about["resourceVersion"]))
+    except Outdated:  # by a change, which brings its namespace here again
+        return
 
 
 def _quotas(store: Store, namespace: str) -> list[Object]:

@@ -1,4 +1,4 @@
-"""The API server as a whole: its parts, the port, and the threads that collect garbage and count what quotas have.
+"""The API server as a whole: its parts, the port, and a thread for each of a cluster's controllers that it has.
 
 Made by `dev`'s process (and by tests), on whose event loop it runs. What it takes from others is handed in: who is
 asked before a write, who has the logs, the clock. `seed` says what is there from the start.
@@ -12,13 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from knative_mig.dev.api import crds, service, types, writes
+from knative_mig.dev.api import crds, namespace_begins, quotas, service, types, writes
 from knative_mig.dev.api.admission import Hook
 from knative_mig.dev.api.garbage import Collector
 from knative_mig.dev.api.kinds import BUILT_IN, Kinds
 from knative_mig.dev.api.openapi import Documents
 from knative_mig.dev.api.ports import Logs
-from knative_mig.dev.api.quotas import Usage
 from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.service import Service
 from knative_mig.dev.api.steps import World
@@ -53,7 +52,8 @@ class ApiServer:
         self._seed()
         self.watches = Watches(self.store, now)
         self.collector = Collector(self.world)
-        self.usage = Usage(self.store)
+        self.usage = quotas.usage(self.store)
+        self.beginnings = namespace_begins.beginnings(self.store, self.put)
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="api")
         self.service = Service(
             world=self.world,
@@ -66,6 +66,7 @@ class ApiServer:
         self._beside = (
             threading.Thread(target=self.collector.run, name="garbage collector", daemon=True),
             threading.Thread(target=self.usage.run, name="quotas", daemon=True),
+            threading.Thread(target=self.beginnings.run, name="namespaces", daemon=True),
         )
         self.port = 0
 
@@ -84,6 +85,7 @@ class ApiServer:
         await self._http.close(drain_s)
         self.collector.stop()
         self.usage.stop()
+        self.beginnings.stop()
         for each in self._beside:
             if each.is_alive():
                 each.join()

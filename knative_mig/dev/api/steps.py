@@ -175,7 +175,7 @@ def refuse_dead_ends(work: Work, body: Object) -> None:
 
 
 def refuse_unknown_account(work: Work, pod: Object) -> None:
-    """No pod runs as a service account that is not there, but as `default`, which nobody makes here."""
+    """No pod runs as a service account that is not there, but as `default`: it comes a moment after its namespace."""
     namespace, name = work.asked.namespace, pod["spec"]["serviceAccountName"]
     if name == defaults.DEFAULT_ACCOUNT or work.world.store.read(Key("serviceaccounts", namespace, name)) is not None:
         return
