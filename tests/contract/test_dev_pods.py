@@ -63,7 +63,8 @@ def test_what_a_program_is_told_by_its_pod(rig: NodeRig) -> None:
     config = {"kind": "ConfigMap", "metadata": {"namespace": "default", "name": "c"}, "data": {"A": "1", "B": "2"}}
     rig.api.put_object(config)
     script = (
-        'echo "$WHO $SECRET $P_A$P_B $HAS"; cat "$FILE"; echo; cat "$KNATIVE_MIG_DEV_ROOT/etc/config/A"; echo " $0"'
+        'echo "$WHO $SECRET $P_A$P_B $HAS$CPUS"; cat "$FILE"; echo; '
+        'cat "$KNATIVE_MIG_DEV_ROOT/etc/config/A"; echo " $0"'
     )
     body = rig.pod(
         "told",
@@ -73,6 +74,7 @@ def test_what_a_program_is_told_by_its_pod(rig: NodeRig) -> None:
             {"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "key"}}},
             {"name": "HAS", "valueFrom": {"configMapKeyRef": {"name": "none", "key": "x", "optional": True}}},
             {"name": "FILE", "value": "/etc/secret/key"},
+            {"name": "CPUS", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
         ],
         envFrom=[{"configMapRef": {"name": "c"}, "prefix": "P_"}],
         volumeMounts=[{"name": "s", "mountPath": "/etc/secret"}, {"name": "c", "mountPath": "/etc/config"}],
@@ -84,7 +86,7 @@ def test_what_a_program_is_told_by_its_pod(rig: NodeRig) -> None:
     rig.put(body)
     rig.wait_for(lambda: rig.read("told")["status"]["phase"] == "Succeeded")
     first, second, third = rig.log("told").splitlines()
-    assert first == "told hidden 12 "
+    assert first == "told hidden 12 32"  # of the node, for it has no limit
     assert second == "hidden"
     one, _, path = third.removeprefix("1 ").partition(":")
     assert one == "told/etc/secret/key"  # within a word it is no path of the container's

@@ -48,7 +48,8 @@ class Starts:
     def make(self, pod: Pod, spec: ContainerSpec, address: str, life: int) -> Blueprint:
         """CannotMount, UnknownImage, CannotSetUp, ContainerNotStarted, ClusterError, OSError."""
         tools = self._tools
-        place = Place(node=str(tools.settings.name), node_ip=NODE_IP, pod_ip=address)
+        settings = tools.settings
+        place = Place(node=str(settings.name), node_ip=NODE_IP, pod_ip=address, allocatable=settings.room)
         held = entries.read(tools.client, pod)
         self.folder.fill(pod, place, held)
         runs = program(spec, tools.images)

@@ -111,8 +111,7 @@ class NodeObject:
                 self._client.merge(NODE, self._key, {"metadata": {"labels": labels}})
 
     def _status(self) -> dict[str, Any]:
-        own = {"cpu": self._settings.cpu, "memory": self._settings.memory, "pods": str(self._settings.pods)}
-        counts = self._counts()
+        own, counts = self._settings.room, self._counts()
         return {
             "capacity": {**own, **{name: str(each.capacity) for name, each in counts.items()}},
             "allocatable": {**own, **{name: str(each.allocatable) for name, each in counts.items()}},

@@ -81,13 +81,23 @@ class EnvVar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EnvSource:
-    """One of Secret and ConfigMap by name and key, a field of the pod, or a container's resource."""
+class Share:
+    """What a container asks for or may take of a resource, told in so many `divisor`."""
 
-    kind: str  # Secret, ConfigMap, field, resource
+    container: str  # empty: the one that is told
+    of: str  # limits.cpu, requests.memory
+    divisor: str  # 0: one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvSource:
+    """One of Secret and ConfigMap by name and key, a field of the pod, or a share."""
+
+    kind: str  # Secret, ConfigMap, field, share
     name: str = ""
     key: str = ""
     optional: bool = False
+    share: Share | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +117,11 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """Of a Secret's or ConfigMap's keys, or of the pod's own fields, one that is a file."""
+    """Of a Secret's or ConfigMap's keys, or of the pod's own fields, or a share: one that is a file."""
 
     key: str
     path: str
+    share: Share | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,8 +328,13 @@ def _env(of: Fields) -> EnvVar:
     if source.has("fieldRef"):
         found = EnvSource(kind="field", key=source.child("fieldRef").name("fieldPath"))
     if source.has("resourceFieldRef"):
-        found = EnvSource(kind="resource", key=source.child("resourceFieldRef").name("resource"))
+        found = EnvSource(kind="share", share=_share(source.child("resourceFieldRef")))
     return EnvVar(name=of.name("name"), value=of.text("value"), source=found)
+
+
+def _share(of: Fields) -> Share:
+    divisor = str(of.values.get("divisor") or "0")
+    return Share(container=of.text("containerName"), of=of.name("resource"), divisor=divisor)
 
 
 def _env_from(of: Fields) -> EnvFrom:
@@ -350,9 +366,13 @@ def _source(of: Fields, secret_name: str) -> Source | None:
         return Source(kind="ConfigMap", name=ref.text("name"), items=_items(ref), optional=ref.flag("optional"))
     if of.has("downwardAPI"):
         files = of.child("downwardAPI").children("items")
-        items = tuple(Item(key=each.child("fieldRef").text("fieldPath"), path=each.name("path")) for each in files)
-        return Source(kind="downwardAPI", items=items)
+        return Source(kind="downwardAPI", items=tuple(_told(each) for each in files))
     return None
+
+
+def _told(of: Fields) -> Item:
+    share = _share(of.child("resourceFieldRef")) if of.has("resourceFieldRef") else None
+    return Item(key=of.child("fieldRef").text("fieldPath"), path=of.name("path"), share=share)
 
 
 def _items(of: Fields) -> tuple[Item, ...]:

@@ -32,6 +32,11 @@ class NodeSettings:
     variables: Mapping[str, str] = field(default_factory=dict)  # that each container is given
     quiet_s: float = 30.0  # for which a function's pod that is deleted waits without a request, as queue-proxy does
 
+    @property
+    def room(self) -> dict[str, str]:
+        """For pods, beside what device plugins have."""
+        return {"cpu": self.cpu, "memory": self.memory, "pods": str(self.pods)}
+
 
 NODE_IP: Final = "127.0.0.1"
 EVENT_PAUSE_S: Final = 0.02  # an API server of one machine takes more of them than one that many write to

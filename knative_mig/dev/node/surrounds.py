@@ -12,10 +12,13 @@ and the process is told where, in each way that programs can be told:
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil
 from typing import Final
 
+from knative_mig.adapters.kube.quantity import exact, milli, whole
 from knative_mig.core.errors import KnativeMigError
-from knative_mig.dev.node.pod_spec import ContainerSpec, EnvSource, Pod
+from knative_mig.dev.node.pod_spec import ContainerSpec, EnvSource, Pod, Share
 
 ROOT_VARIABLE: Final = "KNATIVE_MIG_DEV_ROOT"
 # Options of our services whose defaults are such paths, with the variables by which they are given.
@@ -52,6 +55,7 @@ class Place:
     node: str
     node_ip: str
     pod_ip: str
+    allocatable: Mapping[str, str] = field(default_factory=dict)  # of the node
 
 
 def environment(
@@ -113,15 +117,29 @@ def field_of(pod: Pod, path: str, place: Place) -> str | None:
     }.get(path)
 
 
+def share_of(pod: Pod, share: Share, place: Place, told: ContainerSpec | None = None) -> str:
+    """Of the downward API. `told`: the container that is, where it names none. CannotSetUp, BadInput."""
+    container = told
+    if share.container:
+        container = next((each for each in (*pod.containers, *pod.init) if each.name == share.container), None)
+    if container is None:
+        raise CannotSetUp(f"container {share.container} not found")
+    kind, _, name = share.of.partition(".")
+    amount = (container.requests if kind == "requests" else container.limits).get(name, "0")
+    if kind == "limits" and not exact(amount):
+        amount = place.allocatable.get(name, "0")  # what it is not held to it may take all of
+    rounded = milli if name == "cpu" else whole
+    return str(ceil(Fraction(rounded(amount), rounded(share.divisor) or rounded("1"))))
+
+
 def _sourced(source: EnvSource, pod: Pod, container: ContainerSpec, place: Place, entries: Entries) -> str | None:
     if source.kind == "field":
         value = field_of(pod, source.key, place)
         if value is None:
             raise CannotSetUp(f"the pod has no field {source.key}")
         return value
-    if source.kind == "resource":
-        kind, _, name = source.key.partition(".")
-        return (container.limits if kind == "limits" else container.requests).get(name, "0")
+    if source.share is not None:
+        return share_of(pod, source.share, place, container)
     held = entries.find(source.kind, source.name)
     if held is not None and source.key in held:
         return _text(held[source.key])

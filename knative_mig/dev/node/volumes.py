@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from knative_mig.dev.node.pod_spec import ContainerSpec, Item, Mount, Pod, Source, Volume
-from knative_mig.dev.node.surrounds import CannotMount, CannotSetUp, Entries, Place, field_of
+from knative_mig.dev.node.surrounds import CannotMount, CannotSetUp, Entries, Place, field_of, share_of
 
 _SECRET_MODE: Final = 0o600
 
@@ -76,7 +76,7 @@ def _files(pod: Pod, place: Place, volume: Volume, source: Source, entries: Entr
     if source.kind == "emptyDir":
         return {}
     if source.kind == "downwardAPI":
-        return {item.path: (field_of(pod, item.key, place) or "").encode() for item in source.items}
+        return {item.path: _told(pod, item, place).encode() for item in source.items}
     held = entries.find(source.kind, source.name)
     if held is None:
         if source.optional:
@@ -92,6 +92,10 @@ def _files(pod: Pod, place: Place, volume: Volume, source: Source, entries: Entr
             f"key: {missing[0]}"
         )
     return {item.path: held[item.key] for item in items if item.key in held}
+
+
+def _told(pod: Pod, item: Item, place: Place) -> str:
+    return share_of(pod, item.share, place) if item.share is not None else field_of(pod, item.key, place) or ""
 
 
 def _within(path: str) -> str:

@@ -8,7 +8,8 @@ from knative_mig.dev.node.pod_spec import pod as parsed
 from knative_mig.dev.node.surrounds import CannotSetUp, Entries, Place, environment, expanded, moved, wanted_entries
 from tests.unit.dev.node.pods import Object, container, pod
 
-PLACE = Place(node="n1", node_ip="127.0.0.1", pod_ip="127.64.0.1")
+ROOM = {"cpu": "32", "memory": "128Gi"}
+PLACE = Place(node="n1", node_ip="127.0.0.1", pod_ip="127.64.0.1", allocatable=ROOM)
 ENTRIES = Entries(of={("Secret", "s"): {"key": b"hidden"}, ("ConfigMap", "c"): {"A": b"1"}})
 
 
@@ -53,8 +54,34 @@ def test_what_secrets_and_config_maps_hold() -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "value"),
+    [
+        ({"resource": "limits.cpu"}, "2"),  # one and a half, and up
+        ({"resource": "limits.cpu", "divisor": "1m"}, "1500"),
+        ({"resource": "limits.cpu", "divisor": "0"}, "2"),
+        ({"resource": "limits.memory"}, str(128 << 30)),
+        ({"resource": "limits.memory", "divisor": "1Gi"}, "128"),
+        ({"resource": "requests.memory"}, "0"),
+        ({"resource": "requests.cpu", "divisor": "1m"}, "250"),
+        ({"resource": "limits.cpu", "containerName": "other"}, "32"),
+        ({"resource": "limits.memory", "containerName": "other", "divisor": "1Mi"}, "1"),
+    ],
+)
+def test_it_is_told_of_what_it_may_take_which_is_all_where_nobody_says_less(asked: Object, value: str) -> None:
+    variable = {"name": "V", "valueFrom": {"resourceFieldRef": asked}}
+    resources = {"limits": {"cpu": "1500m", "memory": "0"}, "requests": {"cpu": "250m"}}
+    other = container("other", resources={"limits": {"memory": "1023Ki"}})
+    found = parsed(pod(containers=[container(env=[variable], resources=resources), other]))
+    assert environment(found, found.containers[0], PLACE, ENTRIES, {})["V"] == value
+
+
+@pytest.mark.parametrize(
     ("variable", "why"),
     [
+        (
+            {"name": "V", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "containerName": "none"}}},
+            "container none not found",
+        ),
         (ref("secretKeyRef", "none", "key"), 'secret "none" not found'),
         (ref("configMapKeyRef", "none", "key"), 'configmap "none" not found'),
         (ref("secretKeyRef", "s", "other"), "couldn't find key other in Secret default/s"),

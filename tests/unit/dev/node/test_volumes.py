@@ -9,7 +9,7 @@ from knative_mig.dev.node.surrounds import CannotMount, CannotSetUp, Entries, Pl
 from knative_mig.dev.node.volumes import PodFolder
 from tests.unit.dev.node.pods import Object, container, pod
 
-PLACE = Place(node="n1", node_ip="127.0.0.1", pod_ip="127.64.0.1")
+PLACE = Place(node="n1", node_ip="127.0.0.1", pod_ip="127.64.0.1", allocatable={"cpu": "32", "memory": "128Gi"})
 ENTRIES = Entries(of={("Secret", "s"): {"secret": b"\x00hidden", "other": b"x"}, ("ConfigMap", "c"): {"a": b"1"}})
 
 
@@ -33,14 +33,16 @@ def test_the_relays_secret_is_a_file_where_its_mount_is_said_to_be(tmp_path: Pat
 
 
 def test_what_else_can_be_a_volume(tmp_path: Path) -> None:
+    cpu = {"containerName": "user-container", "resource": "limits.cpu"}
     mounts = laid_out(
         tmp_path,
         {"name": "empty", "emptyDir": {}},
         {"name": "some", "secret": {"secretName": "s", "items": [{"key": "other", "path": "deep/er"}]}},
         {"name": "me", "downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+        {"name": "may", "downwardAPI": {"items": [{"path": "take", "resourceFieldRef": cpu}]}},
         {"name": "all", "projected": {"sources": [{"configMap": {"name": "c"}}, {"secret": {"name": "s"}}]}},
         {"name": "none", "configMap": {"name": "missing", "optional": True}},
-        mounts={f"/{name}": name for name in ("empty", "some", "me", "all", "none")},
+        mounts={f"/{name}": name for name in ("empty", "some", "me", "may", "all", "none")},
     )
     files = {
         str(path.relative_to(tmp_path / "volumes")): path.read_bytes()
@@ -50,6 +52,7 @@ def test_what_else_can_be_a_volume(tmp_path: Path) -> None:
     assert files == {
         "some/deep/er": b"x",
         "me/name": b"chat",
+        "may/take": b"32",
         "all/a": b"1",
         "all/secret": b"\x00hidden",
         "all/other": b"x",
