@@ -315,15 +315,25 @@ def test_what_the_api_server_does_not_take_is_told_when_it_does(rig: NodeRig) ->
     assert not rig.processes("slow", uid)
 
 
+def _taints(rig: NodeRig) -> dict[str, str]:
+    taints = rig.client.get(NODE, Key("", "n1"))["spec"].get("taints") or ()
+    return {each["key"]: each["effect"] for each in taints if each["key"] == "mine" or "timeAdded" in each}
+
+
 def test_a_cordoned_node_takes_no_more_and_lets_who_is_there_run(rig: NodeRig) -> None:
+    mine = {"key": "mine", "effect": "PreferNoSchedule"}
+    rig.client.merge(NODE, Key("", "n1"), {"spec": {"taints": [mine]}})
     rig.put(rig.pod("before", script="sleep 600"))
     rig.wait_for(lambda: rig.is_ready("before"))
     rig.client.merge(NODE, Key("", "n1"), {"spec": {"unschedulable": True}})
     rig.wait_for(rig.is_cordoned)
     rig.put(rig.pod("after", script="sleep 600"))
     rig.wait_for(lambda: "1 node(s) were unschedulable" in rig.condition("after", "PodScheduled").get("message", ""))
+    cordon = {"node.kubernetes.io/unschedulable": "NoSchedule"}
+    rig.wait_for(lambda: _taints(rig) == {"mine": "PreferNoSchedule", **cordon})
     rig.client.merge(NODE, Key("", "n1"), {"spec": {"unschedulable": False}})
     rig.wait_for(lambda: rig.is_ready("after"))
+    assert _taints(rig) == {"mine": "PreferNoSchedule"}
     assert rig.is_ready("before")
 
 

@@ -122,10 +122,35 @@ def evict(world: World, asked: Asked, held_up: str) -> Written:
         message = "Cannot evict pod as it would violate the pod's disruption budget."
         raise refusals.Refusal(429, "TooManyRequests", message, details={"causes": causes})
     uid = str((wanted.get("preconditions") or {}).get("uid") or "")
-    delete(world, asked, Options(grace_s=wanted.get("gracePeriodSeconds"), uid=uid, dry_run=_dry_run(wanted)))
+    options = Options(grace_s=wanted.get("gracePeriodSeconds"), uid=uid, dry_run=_dry_run(wanted))
+    asked = options.heeded(asked)
+    if not asked.is_dry:
+        _tell_of_eviction(world, asked, options)
+    delete(world, asked, options)
     return Written(
         body={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, code=201
     )
+
+
+def _tell_of_eviction(world: World, asked: Asked, options: Options) -> None:
+    """In the pod's conditions; who is evicted again was told then."""
+    told = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": world.timestamp()}
+    told |= {"reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
+    while (live := world.store.read(asked.key)) is not None:
+        _held_to(options, asked, live)
+        status = live.body.get("status") or {}
+        conditions = {each["type"]: each for each in status.get("conditions") or ()}
+        before = conditions.get(told["type"], {})
+        if before.get("status") == told["status"]:
+            told["lastTransitionTime"] = before.get("lastTransitionTime")
+        new = {**status, "conditions": list({**conditions, told["type"]: told}.values())}
+        if new == status:
+            return
+        try:
+            world.store.put(asked.key, {**live.body, "status": new}, over=live.version)
+        except Outdated:
+            continue
+        return
 
 
 def _refuse_the_first(asked: Asked) -> None:

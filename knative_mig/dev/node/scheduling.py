@@ -1,4 +1,5 @@
-"""Runs the scheduler stand-in, and beside it who sends pods away: their mirrors, their events and a thread of each.
+"""Runs the scheduler stand-in, and beside it who sends pods away and who taints what is cordoned: their mirrors, their
+events and a thread of each.
 
 Made by whoever composes `dev`.
 """
@@ -13,6 +14,7 @@ from knative_mig.adapters.kube.kinds import NODE, POD
 from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.adapters.threads import Threads
 from knative_mig.dev.node import evictor
+from knative_mig.dev.node.cordons import Cordons
 from knative_mig.dev.node.evictor import Evictor
 from knative_mig.dev.node.ports import EVENT_PAUSE_S
 from knative_mig.dev.node.scheduler import NAME, Scheduler, host, seeker
@@ -30,6 +32,7 @@ class Scheduling:
         self._nodes = KubeMirror(client, NODE, host)
         self._scheduler = Scheduler(client, self._pods, self._nodes, self._events)
         self.evictor = Evictor(client, self._pods, self._nodes, self._evictions)
+        self._cordons = Cordons(client, self._nodes)
 
     @property
     def failed(self) -> str:
@@ -43,8 +46,9 @@ class Scheduling:
         self._threads.run("scheduler", self._scheduler.run)
         self._threads.run("evictor-events", self._evictions.run)
         self._threads.run("evictor", self.evictor.run)
+        self._threads.run("cordons", self._cordons.run)
 
     def end(self) -> None:
         self._stop.set()
-        enders = (self._scheduler.stop, self.evictor.stop, self._pods.interrupt, self._nodes.interrupt)
-        self._threads.end(enders, time.monotonic() + _ENDS_WITHIN_S)
+        wakes = (self._scheduler.stop, self.evictor.stop, self._cordons.stop)
+        self._threads.end((*wakes, self._pods.interrupt, self._nodes.interrupt), time.monotonic() + _ENDS_WITHIN_S)

@@ -241,6 +241,31 @@ def test_a_budget_holds_an_eviction_up(rig: Rig) -> None:
     assert rig.names(PODS) == []
 
 
+def test_who_is_evicted_says_so_while_it_ends(rig: Rig) -> None:
+    made = rig.create(PODS, "p", spec={"containers": _CONTAINERS, "nodeName": "n"})
+    eviction = {"metadata": {"name": "p"}}
+    with pytest.raises(Answered, match="Precondition failed: UID in precondition: other"):
+        rig.call("POST", f"{PODS}/p/eviction", {**eviction, "deleteOptions": {"preconditions": {"uid": "other"}}})
+    rig.call("POST", f"{PODS}/p/eviction", {**eviction, "deleteOptions": {"dryRun": ["All"]}})
+    assert rig.get(f"{PODS}/p") == made
+    rig.merge(f"{PODS}/p/status", {"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+    rig.call("POST", f"{PODS}/p/eviction", eviction)
+    rig.passes(5)
+    rig.call("POST", f"{PODS}/p/eviction", eviction)
+    found = rig.get(f"{PODS}/p")
+    assert found["metadata"]["deletionTimestamp"] == "2026-01-01T00:00:30Z"
+    assert found["status"]["conditions"] == [
+        {"type": "Ready", "status": "True"},
+        {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+            "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting",
+        },
+    ]
+
+
 def test_the_first_namespaces_stay(rig: Rig) -> None:
     with pytest.raises(Answered, match='namespaces "default" is forbidden: this namespace may not be deleted'):
         rig.delete("/api/v1/namespaces/default")
