@@ -176,6 +176,7 @@ def test_objects_of_go_clients_come_as_protobuf(kubectl: Client) -> None:
     kubectl("create", "serviceaccount", "robot")
     kubectl("create", "role", "reader", "--verb=get", "--resource=pods")
     kubectl("create", "quota", "q", "--hard=pods=3")
+    assert kubectl("get", "quota").split()[:4] == ["NAME", "REQUEST", "LIMIT", "AGE"]
     kubectl("create", "service", "clusterip", "web", "--tcp=80:8080")
     assert kubectl("get", "service", "web", "-o", "jsonpath={.spec.ports[0].targetPort}") == "8080"
     assert "already exists" in kubectl.fails("create", "configmap", "c")

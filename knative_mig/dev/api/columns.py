@@ -218,6 +218,18 @@ def _role(body: Json, _: datetime) -> str:
     return f"{about.get('kind')}/{about.get('name')}"
 
 
+def _used(*, limits: bool) -> Cell:
+    """Of a quota: what is used of what, of limits or of all else."""
+
+    def cell(body: Json, _: datetime) -> str:
+        status = body.get("status") or {}
+        hard, used = status.get("hard") or {}, status.get("used") or {}
+        names = [name for name in sorted(hard) if name.startswith("limits.") is limits]
+        return ", ".join(f"{name}: {used.get(name, '0')}/{hard[name]}" for name in names)
+
+    return cell
+
+
 _WORKLOAD: Final = (
     Printed("Containers", _containers("name"), priority=1),
     Printed("Images", _containers("image"), priority=1),
@@ -252,6 +264,12 @@ COLUMNS: Final[Mapping[str, tuple[Printed, ...]]] = {
     "namespaces": (_NAME, Printed("Status", _at("status.phase")), _AGE),
     "configmaps": (_NAME, Printed("Data", _count("data")), _AGE),
     "secrets": (_NAME, Printed("Type", _at("type")), Printed("Data", _count("data"), "integer"), _AGE),
+    "resourcequotas": (
+        _NAME,
+        Printed("Request", _used(limits=False)),
+        Printed("Limit", _used(limits=True)),
+        _AGE,
+    ),
     "serviceaccounts": (_NAME, _AGE),
     "services": (
         _NAME,

@@ -58,3 +58,18 @@ def test_a_quota_that_is_lifted_is_enough(rig: Rig) -> None:
         _pod(rig, "p")
     rig.merge(f"{_QUOTAS}/q", {"spec": {"hard": {"pods": "1"}}})
     _pod(rig, "p")
+
+
+def test_a_table_of_quotas_shows_what_is_used_of_what(rig: Rig) -> None:
+    hard = {"limits.cpu": "2", f"requests.{_SLICE}": "1", "pods": "3", "limits.memory": "1Gi", "requests.cpu": "1"}
+    _quota(rig, **hard)
+    _pod(rig, "a", cpu="500m", **{_SLICE: "1"})
+    _status(rig)
+    table = rig.get(_QUOTAS, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    assert [each["name"] for each in table["columnDefinitions"]] == ["Name", "Request", "Limit", "Age"]
+    assert table["rows"][0]["cells"] == [
+        "q",
+        f"pods: 1/3, requests.cpu: 500m/1, requests.{_SLICE}: 1/1",
+        "limits.cpu: 500m/2, limits.memory: 0/1Gi",
+        "0s",
+    ]
