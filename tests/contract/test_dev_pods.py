@@ -1,6 +1,7 @@
 """Pods as processes without any device: what they find around them, how they fail, how they end."""
 
 import base64
+import math
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from knative_mig.adapters.kube.kinds import LEASE, NODE, POD, SECRET
+from knative_mig.adapters.kube.kinds import EVENT, LEASE, NODE, POD, SECRET
 from knative_mig.adapters.kube.pods import KubePods
 from knative_mig.ports.kube import Key
 from tests.contract.node_rig import NodeRig, alive
@@ -113,6 +114,26 @@ def test_a_volume_whose_secret_is_not_there_yet_is_waited_for(rig: NodeRig) -> N
     rig.wait_for(lambda: told in rig.events("early"))
     assert rig.container("early")["state"] == {"waiting": {"reason": "ContainerCreating"}}
     assert "Failed" not in dict(rig.events("early"))
+    rig.api.put_object({"kind": "Secret", "metadata": {"namespace": "default", "name": "s"}, "data": {}})
+    rig.wait_for(lambda: rig.is_ready("early"), within_s=8.0)
+
+
+def test_a_volume_that_cannot_be_had_is_told_of_once_whatever_waits_for_it(rig: NodeRig) -> None:
+    body = rig.pod("early", script="sleep 600")
+    (one,) = body["spec"]["containers"]
+    body["spec"]["containers"] = [{**one, "name": f"c{n}"} for n in range(5)]
+    body["spec"]["volumes"] = [{"name": "v", "secret": {"secretName": "s"}}]
+    began = rig.put(body)
+
+    def told() -> int:
+        return sum(each["count"] for each in rig.api.objects(EVENT) if each["reason"] == "FailedMount")
+
+    rig.wait_for(lambda: told() >= 3)
+    count, waited_s = told(), time.monotonic() - began
+    assert count <= 1 + math.log2(1 + waited_s / 0.5)  # half a second, and twice as long each time
+    rig.wait_for(lambda: len(rig.read("early")["status"]["containerStatuses"]) == 5)
+    states = [each["state"] for each in rig.read("early")["status"]["containerStatuses"]]
+    assert states == [{"waiting": {"reason": "ContainerCreating"}}] * 5
     rig.api.put_object({"kind": "Secret", "metadata": {"namespace": "default", "name": "s"}, "data": {}})
     rig.wait_for(lambda: rig.is_ready("early"), within_s=8.0)
 

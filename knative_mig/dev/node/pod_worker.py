@@ -147,8 +147,7 @@ class PodWorker:
         self._state = following.state
         for name in following.backs_off:
             self._tell_back_off(name)
-        for name in following.start:
-            self._begin(name)
+        self._begin_all(following.start)
         if self._state.ending or self._state.overdue:
             self._end_all()
         if life.is_over(self.pod, self._state) or (self._state.ending and not self._running):
@@ -164,16 +163,29 @@ class PodWorker:
             return 0.0
         return max(0.0, min(times) - time.time()) if times else None
 
+    def _begin_all(self, names: tuple[str, ...]) -> None:
+        """The volumes are the pod's: one that cannot be had is told of once, and is in the way of all of them."""
+        for at, name in enumerate(names):
+            try:
+                self._begin(name)
+            except CannotMount as error:
+                self._tell(EventType.WARNING, error.reason, str(error))
+                now = time.time()
+                for each in names[at:]:
+                    current = self._state.containers[each]
+                    before = current.back_off if current.failed_at is not None else None
+                    self._waits(each, Waiting(), counted_volume(before, now))
+                return
+
     def _begin(self, name: str) -> None:
+        """CannotMount."""
         spec, current = self._specs[name], self._state.containers[name]
         last = current.now if isinstance(current.now, Terminated) else current.last
         begun = replace(current, last=last, restarts=current.restarts + (last is not None), image=spec.image)
         try:
             made = self._starts.make(self.pod, spec, self._state.ip, begun.restarts)
-        except CannotMount as error:
-            self._tell(EventType.WARNING, error.reason, str(error))
-            before = current.back_off if current.failed_at is not None else None
-            self._waits(name, Waiting(), counted_volume(before, time.time()))
+        except CannotMount:
+            raise
         except UnknownImage as error:
             now = time.time()
             self._tell(EventType.WARNING, "Failed", f'Failed to pull image "{spec.image}": {error}')
