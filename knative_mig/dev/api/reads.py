@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from knative_mig.dev.api import refusals, selectors, tables
+from knative_mig.dev.api.causes import forbidden
 from knative_mig.dev.api.kinds import Kind
 from knative_mig.dev.api.refusals import Cause, bad_request
 from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.store import Forgotten, Store, Stored, encoded
 from knative_mig.dev.api.tables import Form, Shape
-from knative_mig.dev.api.validation import forbidden
 from knative_mig.dev.api.versions import shown
 
 Object = dict[str, Any]

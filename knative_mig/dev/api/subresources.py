@@ -5,7 +5,7 @@ Called by `service`.
 
 from dataclasses import replace
 
-from knative_mig.dev.api import patches, refusals, validation
+from knative_mig.dev.api import causes, patches, refusals
 from knative_mig.dev.api.managed_fields import UPDATE, Manager
 from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.steps import Object, Work, World, Written, as_it_is, decoded, sent
@@ -51,7 +51,7 @@ def scale(world: World, asked: Asked) -> Written:
             raise refusals.unsupported_media_type(asked.content_type, (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH))
         replicas = (new.get("spec") or {}).get("replicas", 0) if isinstance(new, dict) else None
         if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
-            cause = validation.invalid_value("spec.replicas", replicas, "must be greater than or equal to 0")
+            cause = causes.invalid_value("spec.replicas", replicas, "must be greater than or equal to 0")
             raise refusals.invalid(work.kind, asked.name, [cause])
         version = (new.get("metadata") or {}).get("resourceVersion")
         about = {**live["metadata"], **({"resourceVersion": version} if version else {})}

@@ -5,12 +5,12 @@ Custom kinds are held to all that their schema says, with its CEL rules (`cel`).
 thousands of lines of rules: here are those that somebody meets by a slip of the keyboard.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from knative_mig.dev.api import cel
+from knative_mig.dev.api import cel, definition_checks
+from knative_mig.dev.api.causes import invalid_value, required, shown, unsupported
 from knative_mig.dev.api.decoding import mistyped, type_name
 from knative_mig.dev.api.kinds import Kind
 from knative_mig.dev.api.refusals import Cause
@@ -66,24 +66,6 @@ def causes(kind: Kind, schema: Schema, types: Types, new: Json, old: Json | None
     return found
 
 
-def invalid_value(field: str, value: Any, why: str) -> Cause:
-    return Cause(reason="FieldValueInvalid", field=field, message=f"Invalid value: {_shown(value)}: {why}")
-
-
-def required(field: str, why: str = "") -> Cause:
-    return Cause(reason="FieldValueRequired", field=field, message=f"Required value{f': {why}' if why else ''}")
-
-
-def forbidden(field: str, why: str) -> Cause:
-    return Cause(reason="FieldValueForbidden", field=field, message=f"Forbidden: {why}")
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return json.dumps(value, separators=(",", ":"))
-    return json.dumps(value, ensure_ascii=False)
-
-
 def _mistyped(at: str, value: Any, wanted: str) -> str:
     found = type_name(value)
     return f'Invalid value: "{found}": {at} in body must be of type {wanted}: "{found}"'
@@ -96,9 +78,7 @@ def _demands(value: Any, schema: Schema, types: Types, at: str) -> Iterator[Caus
         return
     path = f"{at} in body"
     if schema.enum and value not in schema.enum:
-        legal = ", ".join(_shown(each) for each in schema.enum)
-        message = f"Unsupported value: {_shown(value)}: supported values: {legal}"
-        yield Cause(reason="FieldValueNotSupported", field=at, message=message)
+        yield unsupported(at, value, schema.enum)
     if isinstance(value, str):
         if schema.pattern and not re.search(schema.pattern, value):
             yield invalid_value(at, value, f"{path} should match '{schema.pattern}'")
@@ -116,6 +96,8 @@ def _demands(value: Any, schema: Schema, types: Types, at: str) -> Iterator[Caus
         if schema.max_items is not None and len(value) > schema.max_items:
             message = f"Too many: {len(value)}: must have at most {schema.max_items} items"
             yield Cause(reason="FieldValueTooMany", field=at, message=message)
+        if schema.min_items is not None and len(value) < schema.min_items:
+            yield invalid_value(at, len(value), f"{path} should have at least {schema.min_items} items")
         yield from _duplicates(value, schema, at)
         for n, each in enumerate(value):
             yield from _demands(each, schema.items or Schema(), types, f"{at}[{n}]")
@@ -137,7 +119,7 @@ def _duplicates(value: list[Any], schema: Schema, at: str) -> Iterator[Cause]:
         else:
             return
         if key in seen:
-            message = f"Duplicate value: {_shown(key)}"
+            message = f"Duplicate value: {shown(key)}"
             yield Cause(reason="FieldValueDuplicate", field=f"{at}[{n}]", message=message)
         seen.append(key)
 
@@ -153,7 +135,7 @@ def _rules(value: Any, old: Any, schema: Schema, types: Types, at: str) -> Itera
             yield invalid_value(at, schema.type, f"rule evaluation error: {error}")
             continue
         if not holds:
-            told = "" if isinstance(value, dict | list) else f"{_shown(value)}: "
+            told = "" if isinstance(value, dict | list) else f"{shown(value)}: "
             message = f"Invalid value: {told}{rule.message}"
             yield Cause(reason=rule.reason, field=f"{at}{rule.field_path}", message=message)
     if isinstance(value, dict):
@@ -243,6 +225,8 @@ def _built_in(kind: Kind, new: Json, old: Json | None) -> Iterator[Cause]:
             yield from _containers(spec, "spec")
             if old is not None:
                 yield from _pod_update(spec, old.get("spec") or {})
+        case "CustomResourceDefinition":
+            yield from definition_checks.wrong(new, old)
         case "Deployment" | "ReplicaSet" | "DaemonSet":
             yield from _workload(new.get("spec") or {}, (old or {}).get("spec"))
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from knative_mig.dev.api import reads, refusals, selectors, tables, validation
+from knative_mig.dev.api import causes, reads, refusals, selectors, tables
 from knative_mig.dev.api.kinds import Kind
 from knative_mig.dev.api.refusals import Refusal, bad_request, invalid_options
 from knative_mig.dev.api.routes import Asked
@@ -212,7 +212,7 @@ def wishes_of(asked: Asked, shape: Shape, newest: int) -> Wishes:
     initial = query.get("sendInitialEvents", "").lower() in ("1", "true")
     if "sendInitialEvents" in query and query.get("resourceVersionMatch") != "NotOlderThan":
         why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        raise invalid_options(asked.kind, "ListOptions", validation.forbidden("resourceVersionMatch", why))
+        raise invalid_options(asked.kind, "ListOptions", causes.forbidden("resourceVersionMatch", why))
     version = reads.version_of(query.get("resourceVersion", ""), newest)
     try:
         seconds = float(query.get("timeoutSeconds") or 0) or LONGEST_S

@@ -9,7 +9,7 @@ comes over the one that is there, `deletion` what a deletion does.
 import functools
 from typing import Any, Final
 
-from knative_mig.dev.api import apply, decoding, patches, refusals, strategic_merge, validation
+from knative_mig.dev.api import apply, causes, decoding, patches, refusals, strategic_merge
 from knative_mig.dev.api.managed_fields import APPLY, UPDATE, Manager
 from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.steps import Object, Work, World, Written, admitted, decoded, refuse_dead_ends, sent, tell
@@ -90,7 +90,7 @@ def _apply(work: Work, found: Any, problems: list[str]) -> Written:
     asked, kind = work.asked, work.kind
     name = asked.query.get("fieldManager")
     if not name:
-        cause = validation.required("fieldManager", "is required for apply patch")
+        cause = causes.required("fieldManager", "is required for apply patch")
         raise refusals.invalid_options(kind, "PatchOptions", cause)
     force = asked.query.get("force", "").lower() in ("1", "true")
     wanted = decoding.object_of(found, kind)

@@ -1,0 +1,30 @@
+"""What is wrong with a field, in the real one's words: the kinds of it that more than one place has to tell."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from knative_mig.dev.api.refusals import Cause
+
+
+def invalid_value(field: str, value: Any, why: str) -> Cause:
+    return Cause(reason="FieldValueInvalid", field=field, message=f"Invalid value: {shown(value)}: {why}")
+
+
+def unsupported(field: str, value: Any, legal: Sequence[Any]) -> Cause:
+    told = f"Unsupported value: {shown(value)}: supported values: {', '.join(map(shown, legal))}"
+    return Cause(reason="FieldValueNotSupported", field=field, message=told)
+
+
+def required(field: str, why: str = "") -> Cause:
+    return Cause(reason="FieldValueRequired", field=field, message=f"Required value{f': {why}' if why else ''}")
+
+
+def forbidden(field: str, why: str) -> Cause:
+    return Cause(reason="FieldValueForbidden", field=field, message=f"Forbidden: {why}")
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return json.dumps(value, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False)
