@@ -1,8 +1,9 @@
 """Who is asked before a write is kept: webhooks, which may change an object and then may refuse it.
 
-Called by `writes`. A hook is a function from an AdmissionReview's bytes to its answer's, so that the project's own
-webhook is hung in with nothing between but what a cluster would have there too. What happens where a hook fails is its
-own setting, as in a webhook configuration: the write is refused, or goes on as if nobody had been asked.
+Called by `steps` for what is written, and by `deletion`. A hook is a function from an AdmissionReview's bytes to its
+answer's, so that the project's own webhook is hung in with nothing between but what a cluster would have there too.
+What happens where a hook fails is its own setting, as in a webhook configuration: the write is refused, or goes on as
+if nobody had been asked. A condition that cannot be told of an object is such a failure too.
 """
 
 import base64
@@ -69,10 +70,11 @@ def reviewed(
             or operation not in hook.operations
             or not ("*" in hook.resources or asked.kind.resource in hook.resources)
             or about is None
-            or not hook.takes(about)
         ):
             continue
         try:
+            if not hook.takes(about):
+                continue
             answer = json.loads(hook.ask(encoded(_review(asked, operation, body, old, uid))))["response"]
             allowed = bool(answer["allowed"])
         except Exception as error:

@@ -1,10 +1,13 @@
 """The part of CEL that rules of CustomResourceDefinitions and conditions of webhooks here are written in: whether an
 expression holds.
 
-Called by `validation`, and for webhooks. Literals, fields, `has()`, indices, the operators but for the conditional
-one's laziness being all the laziness there is, fields that may lack (`.?name`, `orValue`), `all`, `exists`,
-`exists_one`, `filter` and `map`, `size`, and the usual methods of strings.
-What it does not know is a CelError with its name, so a rule that needs more is seen at once.
+Called by `validation`, and by `whole.admission` for the conditions of webhooks. It knows literals, fields, `has()`,
+indices, the operators, fields that may lack (`.?name`, `orValue`), `all`, `exists`, `exists_one`, `filter` and `map`,
+`size`, and the usual methods of strings. What it does not know is a CelError that names it, so that a rule which needs
+more is seen at once.
+
+The subtle thing is an error in one half of `&&` or `||`: in CEL the other half may decide all the same, whichever comes
+first; here the left one is looked at first, and its error is the whole one's.
 """
 
 import functools
@@ -27,7 +30,10 @@ class CelError(Exception):
 
 
 def holds(expression: str, scope: Scope) -> bool:
-    found = _compiled(expression)(scope)
+    try:
+        found = _compiled(expression)(scope)
+    except (TypeError, ValueError, AttributeError, re.error) as error:  # as of the size of a number
+        raise CelError(f"{expression}: {error}") from None
     if not isinstance(found, bool):
         raise CelError(f"{expression} is no condition")
     return found

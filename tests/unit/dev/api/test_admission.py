@@ -134,3 +134,33 @@ def test_a_hook_may_write_while_others_wait_for_it() -> None:
     rig.hooks = [_hook(ask, resources=("services.serving.knative.dev",))]
     rig.create(FUNCTIONS, "f", spec={"template": {"spec": {"containers": [{"image": "x"}]}}})
     assert rig.names(CONFIG_MAPS) == ["made-by-the-hook"]
+
+
+@pytest.mark.parametrize("on_failure", OnFailure)
+def test_a_condition_that_cannot_be_told_is_a_hook_that_fails(on_failure: OnFailure) -> None:
+    """As of an object that has not the field that the condition asks for."""
+
+    def takes(body: Json) -> bool:
+        return bool(body["spec"]["there"])
+
+    rig = Rig([_hook(_answers(), takes=takes, on_failure=on_failure)])
+    if on_failure is OnFailure.GO_ON:
+        rig.create(CONFIG_MAPS, "c")
+        assert rig.names(CONFIG_MAPS) == ["c"]
+        return
+    with pytest.raises(Answered, match="failed calling webhook"):
+        rig.create(CONFIG_MAPS, "c")
+
+
+def test_what_is_garbage_is_deleted_though_a_hook_cannot_tell_whether_it_is_asked() -> None:
+    def takes(body: Json) -> bool:
+        return bool(body["spec"]["there"])
+
+    rig = Rig()
+    owner = rig.create(CONFIG_MAPS, "owner")["metadata"]
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["uid"]}
+    rig.create(CONFIG_MAPS, "owned", metadata={"ownerReferences": [reference]})
+    rig.delete(f"{CONFIG_MAPS}/owner")
+    rig.hooks.append(_hook(_answers(), takes=takes, operations=("DELETE",), on_failure=OnFailure.GO_ON))
+    rig.settle()
+    assert rig.names(CONFIG_MAPS) == []

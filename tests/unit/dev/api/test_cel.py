@@ -47,6 +47,11 @@ def test_what_does_not_hold() -> None:
     ("expression", "said"),
     [
         ("self.nothing > 1", "no such key: nothing"),
+        ("self.n.startsWith('a')", "startsWith"),
+        ("size(self.n) == 1", "has no len"),
+        ("self.n.all(a, a > 1)", "all"),
+        ("-self.name == 1", "-"),
+        ("self.name.matches('[')", "matches"),
         ("other.n > 1", "other is not known here"),
         ("self.n", "is no condition"),
         ("self.n && true", "3 is no condition"),
