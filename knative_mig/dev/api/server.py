@@ -1,7 +1,9 @@
-"""The API server as a whole: its parts, the port, and a thread for each of a cluster's controllers that it has.
+"""The API server as a whole: its parts, the port, and the threads beside it: one for each of a cluster's controllers
+that it has, and one that forgets old Events.
 
-Made by `dev`'s process (and by tests), on whose event loop it runs. What it takes from others is handed in: who is
-asked before a write, who has the logs, the clock. `seed` says what is there from the start.
+Made by `whole.cluster` (and by tests), on whose event loop it runs. What it takes from others is handed in: who is
+asked before a write, who has the logs, the clock. Namespaces and definitions are there from the start; what else is to
+be there its maker says by `put`.
 """
 
 import socket
@@ -16,6 +18,7 @@ from knative_mig.dev.api import crds, namespace_begins, quotas, service, types, 
 from knative_mig.dev.api.admission import Hook
 from knative_mig.dev.api.garbage import Collector
 from knative_mig.dev.api.kinds import BUILT_IN, Kinds
+from knative_mig.dev.api.old_events import OldEvents
 from knative_mig.dev.api.openapi import Documents
 from knative_mig.dev.api.ports import Logs
 from knative_mig.dev.api.routes import Asked
@@ -54,6 +57,7 @@ class ApiServer:
         self.collector = Collector(self.world)
         self.usage = quotas.usage(self.store)
         self.beginnings = namespace_begins.beginnings(self.store, self.put)
+        self.old_events = OldEvents(self.store, now)
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="api")
         self.service = Service(
             world=self.world,
@@ -67,6 +71,7 @@ class ApiServer:
             threading.Thread(target=self.collector.run, name="garbage collector", daemon=True),
             threading.Thread(target=self.usage.run, name="quotas", daemon=True),
             threading.Thread(target=self.beginnings.run, name="namespaces", daemon=True),
+            threading.Thread(target=self.old_events.run, name="old events", daemon=True),
         )
         self.port = 0
 
@@ -86,6 +91,7 @@ class ApiServer:
         self.collector.stop()
         self.usage.stop()
         self.beginnings.stop()
+        self.old_events.stop()
         for each in self._beside:
             if each.is_alive():
                 each.join()

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from knative_mig.adapters.kube.fields import seconds_of
+from knative_mig.dev.api.old_events import LAST_S
 from knative_mig.dev.state.object_log import Name, Object
 
-EVENTS_LAST_S: Final = 3600.0  # as the real API server keeps them
 _OURS: Final = ("knative.dev", "knative-mig.dev")
 
 
@@ -36,7 +36,7 @@ def _left_out(objects: Mapping[Name, Object], now: float) -> Iterator[tuple[Name
             case "pods":
                 # A container ends with the process that ran it. A pod that stayed would say that it is ready.
                 yield name, "its processes have ended: its ReplicaSet makes a new one"
-            case "events" if now - _last_seen(body) > EVENTS_LAST_S:
+            case "events" if now - _last_seen(body) > LAST_S:
                 yield name, "it is older than Events are kept"
             case "customresourcedefinitions.apiextensions.k8s.io" if _is_ours(body):
                 yield name, "this release brings its own, which may be newer"
