@@ -1,14 +1,15 @@
 """What happens to objects, as it happens, for each that watches: a stream of lines that ends when the client goes.
 
-Made by `service` for each watch; the streams run on the event loop, while changes come from whatever thread wrote. A
-change is filed with those that watch its resource under the store's lock, hence in order; each stream selects and sends
-for itself. A line's JSON is the object's own, made once for all.
+`Watches` is made by `server`; `service` has it make a stream for each watch. The streams run on the event loop, while
+changes come from whatever thread wrote. A change is filed with those that watch its resource under the store's lock,
+hence in order; each stream selects and sends for itself. A line's JSON is the object's own, made once for all.
 
 The subtle things: an object that a selector begins or ceases to take comes and goes for the watcher; and who takes
 nothing for so long that much is waiting is cut off, for he can list anew, while the memory is everybody's.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -217,7 +218,9 @@ def wishes_of(asked: Asked, shape: Shape, newest: int) -> Wishes:
     try:
         seconds = float(query.get("timeoutSeconds") or 0) or LONGEST_S
     except ValueError:
-        raise bad_request(f'timeoutSeconds is "{query["timeoutSeconds"]}", not a number') from None
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise bad_request(f'timeoutSeconds is "{query["timeoutSeconds"]}", not a number')
     return Wishes(
         kind=asked.kind,
         namespace=asked.namespace,

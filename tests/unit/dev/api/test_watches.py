@@ -183,6 +183,8 @@ def test_all_end_when_the_server_does(rig: Rig) -> None:
     asyncio.run(story())
 
 
-def test_an_end_that_is_no_number_is_refused(rig: Rig) -> None:
-    with pytest.raises(Answered, match="timeoutSeconds is"):
-        rig.get(f"{CONFIG_MAPS}?watch=1&timeoutSeconds=nix")
+@pytest.mark.parametrize("seconds", ["nix", "nan", "inf", "-inf"])
+def test_an_end_that_is_no_number_is_refused(rig: Rig, seconds: str) -> None:
+    code, said, _ = rig.send("GET", f"{CONFIG_MAPS}?watch=1&timeoutSeconds={seconds}")
+    assert code == 400
+    assert f'timeoutSeconds is \\"{seconds}\\", not a number' in said.decode()
