@@ -1,8 +1,8 @@
 """A request's bytes become an object of its kind: parsed, held to its fields, with a word of what was not known.
 
-Called by `writes` before anything else looks at an object. What a type does not name is dropped, as the real one drops
-it, and told as an error or as a warning, as the client asked for; numbers, strings and the rest are what the type says,
-else it is no such object. Of custom kinds the latter is a validation error, so `validation` sees to it.
+Called by `steps` and `writes` before anything else looks at an object. What a type does not name is dropped, as the
+real one drops it, and told as an error or as a warning, as the client asked for; numbers, strings and amounts are what
+the type says, else it is no such object. Of custom kinds the latter is a validation error, so `validation` sees to it.
 """
 
 import json
@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import yaml
 
+from knative_mig.adapters.kube.quantity import exact
+from knative_mig.core.errors import BadInput
 from knative_mig.dev.api.kinds import Kind
 from knative_mig.dev.api.refusals import bad_request, unsupported_media_type
 from knative_mig.dev.api.schema import ANYTHING, Schema, Types
@@ -19,6 +21,9 @@ Json = dict[str, Any]
 JSON: Final = "application/json"
 YAML: Final = "application/yaml"
 _DEEPEST: Final = 128  # an object is never so deep, and what is deeper would exhaust the stack
+QUANTITY: Final = "quantity"  # beside the names of types
+_OF_QUANTITY: Final = "api.resource.Quantity"
+NO_QUANTITY: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _KINDS_OF: Final = {"object": (dict,), "array": (list,), "string": (str,), "boolean": (bool,), "integer": (int,)}
 
 
@@ -150,9 +155,13 @@ def _held(value: Any, schema: Schema, types: Types, at: str, unknown: list[str])
 
 def mistyped(value: Any, schema: Schema, types: Types, at: str = "") -> Iterator[tuple[str, Any, str]]:
     """Where something is of another type: (path, what is there, what should be)."""
-    schema = types.of(schema)
     if value is None:
         return
+    if schema.ref == _OF_QUANTITY:
+        if not _is_quantity(value):
+            yield at, value, QUANTITY
+        return
+    schema = types.of(schema)
     wanted = schema.type
     if schema.int_or_string:
         if not isinstance(value, int | str) or isinstance(value, bool):
@@ -177,6 +186,16 @@ def _is(value: Any, wanted: str) -> bool:
     if wanted == "integer" and isinstance(value, float):
         return value.is_integer()
     return isinstance(value, _KINDS_OF[wanted]) and not (wanted == "integer" and isinstance(value, bool))
+
+
+def _is_quantity(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return False
+    try:
+        exact(str(value))
+    except BadInput:
+        return False
+    return True
 
 
 def type_name(value: Any) -> str:

@@ -109,6 +109,8 @@ def decoded(work: Work, found: Any, problems: list[str], *, of_patch: bool = Fal
         # Go leaves out what is empty.
         body["metadata"] = {key: value for key, value in body["metadata"].items() if value not in ({}, [])}
         for at, value, wanted in decoding.mistyped(body, work.schema, work.world.types):
+            if wanted == decoding.QUANTITY:
+                raise decoding.cannot_be(kind, decoding.NO_QUANTITY)
             found = decoding.type_name(value)
             into = f"Go struct field {kind.kind}.{at} of type {_GO_TYPES.get(wanted, wanted)}"
             raise decoding.cannot_be(kind, f"json: cannot unmarshal {found} into {into}")

@@ -1,5 +1,5 @@
 """Whether an object may be as it is: what its type demands, its names and labels, and what the real one checks of the
-kinds that people write here. Called by `writes` after admission has had its say; gives causes and raises nothing.
+kinds that people write here. Called by `steps` after admission has had its say; gives causes and raises nothing.
 
 Custom kinds are held to all that their schema says, with its CEL rules (`cel`). Of the others the API server itself has
 thousands of lines of rules: here are those that somebody meets by a slip of the keyboard.

@@ -1,5 +1,7 @@
 """What may not be as it is, in the real one's words."""
 
+import re
+
 import pytest
 
 from tests.rigs.api_server import CONFIG_MAPS, FUNCTIONS, GPU_NODES, PODS, Answered, Json, Rig, gpu_node
@@ -138,3 +140,32 @@ def test_what_is_immutable_stays(rig: Rig) -> None:
         rig.merge(f"{CONFIG_MAPS}/c", {"data": {"a": "2"}})
     said = _refused(rig, CONFIG_MAPS, "d", data={"a/b": "1"})["message"]
     assert 'data[a/b]: Invalid value: "a/b": a valid config key must consist of' in said
+
+
+_NO_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+
+
+@pytest.mark.parametrize("amount", ["many", "1 Gi", "", "1gb", True, {"a": 1}])
+def test_an_amount_that_is_none_is_no_object_of_the_kind(rig: Rig, amount: object) -> None:
+    with pytest.raises(Answered, match=re.escape(f'Pod in version "v1" cannot be handled as a Pod: {_NO_QUANTITY}')):
+        rig.create(PODS, "p", spec={"containers": [{**_CONTAINER, "resources": {"limits": {"cpu": amount}}}]})
+    with pytest.raises(Answered, match=re.escape(_NO_QUANTITY)):
+        rig.create("/api/v1/namespaces/default/resourcequotas", "q", spec={"hard": {"pods": amount}})
+
+
+@pytest.mark.parametrize("amount", ["2", "500m", "1.5Gi", "1e3", 3, 0.5])
+def test_an_amount_is_a_text_or_a_number(rig: Rig, amount: object) -> None:
+    rig.create(PODS, "p", spec={"containers": [{**_CONTAINER, "resources": {"limits": {"cpu": amount}}}]})
+
+
+def test_a_list_has_as_many_entries_as_its_schema_asks_for(rig: Rig) -> None:
+    sizes = {"type": "array", "minItems": 2, "items": {"type": "string"}}
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"sizes": sizes}}}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"kind": "Widget", "plural": "widgets"}
+    spec = {"group": "example.com", "names": names, "scope": "Namespaced", "versions": [version]}
+    rig.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "widgets.example.com", spec=spec)
+    widgets = "/apis/example.com/v1/namespaces/default/widgets"
+    said = _refused(rig, widgets, "w", spec={"sizes": ["s"]})["message"]
+    assert "spec.sizes: Invalid value: 1: spec.sizes in body should have at least 2 items" in said
+    rig.create(widgets, "w", spec={"sizes": ["s", "m"]})
