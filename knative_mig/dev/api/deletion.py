@@ -38,14 +38,17 @@ class Options:
 
 
 def options_of(world: World, asked: Asked) -> Options:
-    found: Mapping[str, Any] = {}
-    if asked.body:
-        body, _ = sent(world, asked)
-        if not isinstance(body, dict):
-            raise refusals.bad_request("decoded object cannot be converted to DeleteOptions")
-        found = body
-    grace = found.get("gracePeriodSeconds", asked.query.get("gracePeriodSeconds"))
-    policy = found.get("propagationPolicy") or asked.query.get("propagationPolicy")
+    if not asked.body:
+        return _options({}, asked.query)
+    body, _ = sent(world, asked)
+    if not isinstance(body, dict):
+        raise refusals.bad_request("decoded object cannot be converted to DeleteOptions")
+    return _options(body, asked.query)
+
+
+def _options(found: Mapping[str, Any], query: Mapping[str, str]) -> Options:
+    grace = found.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
+    policy = found.get("propagationPolicy") or query.get("propagationPolicy")
     if found.get("orphanDependents") is True:
         policy = "Orphan"
     if policy and policy not in _LEGAL:
@@ -62,12 +65,8 @@ def options_of(world: World, asked: Asked) -> Options:
         policy=policy or "Background",
         uid=str(wanted.get("uid") or ""),
         version=str(wanted.get("resourceVersion") or ""),
-        dry_run=_dry_run(found),
+        dry_run=",".join(map(str, found.get("dryRun") or ())),
     )
-
-
-def _dry_run(options: Mapping[str, Any]) -> str:
-    return ",".join(map(str, options.get("dryRun") or ()))
 
 
 def delete(world: World, asked: Asked, options: Options | None = None) -> Written:
@@ -121,19 +120,21 @@ def evict(world: World, asked: Asked, held_up: str) -> Written:
         causes = [{"reason": "DisruptionBudget", "message": held_up}]
         message = "Cannot evict pod as it would violate the pod's disruption budget."
         raise refusals.Refusal(429, "TooManyRequests", message, details={"causes": causes})
-    uid = str((wanted.get("preconditions") or {}).get("uid") or "")
-    options = Options(grace_s=wanted.get("gracePeriodSeconds"), uid=uid, dry_run=_dry_run(wanted))
+    options = _options(wanted, {})
     asked = options.heeded(asked)
     if not asked.is_dry:
-        _tell_of_eviction(world, asked, options)
+        options = _told_of_eviction(world, asked, options)
     delete(world, asked, options)
     return Written(
         body={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, code=201
     )
 
 
-def _tell_of_eviction(world: World, asked: Asked, options: Options) -> None:
-    """In the pod's conditions; who is evicted again was told then."""
+def _told_of_eviction(world: World, asked: Asked, options: Options) -> Options:
+    """In the pod's conditions; who is evicted again was told then.
+
+    Gives the options for its deletion: a version that they name is the one that the pod has by now.
+    """
     told = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": world.timestamp()}
     told |= {"reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
     while (live := world.store.read(asked.key)) is not None:
@@ -145,12 +146,13 @@ def _tell_of_eviction(world: World, asked: Asked, options: Options) -> None:
             told["lastTransitionTime"] = before.get("lastTransitionTime")
         new = {**status, "conditions": list({**conditions, told["type"]: told}.values())}
         if new == status:
-            return
+            break
         try:
-            world.store.put(asked.key, {**live.body, "status": new}, over=live.version)
+            stored = world.store.put(asked.key, {**live.body, "status": new}, over=live.version)
         except Outdated:
             continue
-        return
+        return replace(options, version=str(stored.version)) if options.version else options
+    return options
 
 
 def _refuse_the_first(asked: Asked) -> None:

@@ -266,6 +266,18 @@ def test_who_is_evicted_says_so_while_it_ends(rig: Rig) -> None:
     ]
 
 
+def test_who_is_evicted_in_the_version_that_was_named_goes(rig: Rig) -> None:
+    rig.create(PODS, "p", spec={"containers": _CONTAINERS})
+    version = rig.get(f"{PODS}/p")["metadata"]["resourceVersion"]
+    for wanted in ({"preconditions": {"resourceVersion": "1"}}, {"gracePeriodSeconds": "long"}):
+        with pytest.raises(Answered, match=r"Precondition failed: ResourceVersion|not a number"):
+            rig.call("POST", f"{PODS}/p/eviction", {"metadata": {"name": "p"}, "deleteOptions": wanted})
+    assert rig.names(PODS) == ["p"]
+    wanted = {"preconditions": {"resourceVersion": version}}
+    rig.call("POST", f"{PODS}/p/eviction", {"metadata": {"name": "p"}, "deleteOptions": wanted})
+    assert rig.names(PODS) == []
+
+
 def test_the_first_namespaces_stay(rig: Rig) -> None:
     with pytest.raises(Answered, match='namespaces "default" is forbidden: this namespace may not be deleted'):
         rig.delete("/api/v1/namespaces/default")
