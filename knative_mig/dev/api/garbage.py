@@ -1,9 +1,11 @@
 """Deletes what nobody owns any more, and what is in namespaces that go: a cluster's garbage collector.
 
 Run by `server` on a thread of its own. It is told of every change, and looks only at what that change may have made
-garbage: those whose owner is gone, and those that wait for what they own.
+garbage: those whose owner is gone, and those that wait for what they own. Where it cannot deal with one of them, that
+is logged, and the others are dealt with all the same.
 """
 
+import logging
 import threading
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,6 +18,7 @@ from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.steps import World
 from knative_mig.dev.api.store import Change, Key, Outdated, Stored
 
+_log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 
@@ -59,14 +62,17 @@ class Collector:
             if not suspects:
                 return
             for key in sorted(suspects):
-                self._look_at(key)
+                try:
+                    self._look_at(key)
+                except Exception:  # noqa: BLE001  a fault with one is not the others'
+                    _log.exception("%s %s/%s is left lying until it changes", key.place, key.namespace, key.name)
 
     def _note(self, change: Change) -> None:
         """Under the store's lock."""
         before, after = _about(change.before), _about(change.after)
         with self._woken:
             for owner in before.get("ownerReferences") or ():
-                self._owned.get(owner.get("uid"), set()).discard(change.key)
+                self._disowned(owner.get("uid"), change.key)
             for owner in after.get("ownerReferences") or ():
                 self._owned.setdefault(owner.get("uid"), set()).add(change.key)
             if after:
@@ -85,6 +91,12 @@ class Collector:
                     self._suspects.add(Key("namespaces", "", change.key.namespace))
             if self._suspects:
                 self._woken.notify_all()
+
+    def _disowned(self, owner: str, key: Key) -> None:
+        owned = self._owned.get(owner, set())
+        owned.discard(key)
+        if not owned:
+            self._owned.pop(owner, None)
 
     def _look_at(self, key: Key) -> None:
         stored = self._world.store.read(key)

@@ -4,10 +4,13 @@ Made by `quotas` and `namespace_begins`, each of which says what of a change con
 `server`, on a thread of its own. What came while it looked is looked at once more, so that the last word counts.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 
 from knative_mig.dev.api.store import Change, Key, Store
+
+_log = logging.getLogger(__name__)
 
 
 class Sweep:
@@ -42,7 +45,10 @@ class Sweep:
         with self._woken:
             suspects, self._suspects = self._suspects, set()
         for key in sorted(suspects):
-            self._look(key)
+            try:
+                self._look(key)
+            except Exception:  # noqa: BLE001  a fault with one is not the others'
+                _log.exception("What concerns %s %s/%s is not seen to", key.place, key.namespace, key.name)
 
     def _note(self, change: Change) -> None:
         with self._woken:

@@ -1,6 +1,7 @@
 """What a deletion does, and to what the object owned."""
 
 import json
+import re
 
 import pytest
 
@@ -281,3 +282,38 @@ def test_who_is_evicted_in_the_version_that_was_named_goes(rig: Rig) -> None:
 def test_the_first_namespaces_stay(rig: Rig) -> None:
     with pytest.raises(Answered, match='namespaces "default" is forbidden: this namespace may not be deleted'):
         rig.delete("/api/v1/namespaces/default")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"preconditions": {"resourceVersion": "1"}}, "ResourceVersion in precondition: 1"),
+        ({"preconditions": {"uid": "other"}}, "UID in precondition: other"),
+        ({"gracePeriodSeconds": "soon"}, "gracePeriodSeconds is 'soon', not a number"),
+        ({"propagationPolicy": "Backwards"}, 'Unsupported value: "Backwards"'),
+    ],
+)
+def test_an_eviction_is_held_to_what_its_deletion_would_be(rig: Rig, options: Json, said: str) -> None:
+    rig.create(PODS, "p", spec={"containers": _CONTAINERS})
+    with pytest.raises(Answered, match=re.escape(said)):
+        rig.call("POST", f"{PODS}/p/eviction", {"metadata": {"name": "p"}, "deleteOptions": options})
+    assert rig.names(PODS) == ["p"]
+
+
+def test_one_object_that_cannot_be_looked_at_leaves_no_other_lying(rig: Rig) -> None:
+    class Odd(tuple[str, ...]):
+        __slots__ = ()
+
+        def __contains__(self, resource: object) -> bool:
+            if resource == "configmaps":
+                raise RuntimeError("a fault of ours")
+            return False
+
+    owner = rig.create(CONFIG_MAPS, "owner")
+    rig.create(CONFIG_MAPS, "a", metadata=_owned_by(owner))
+    rig.create(PODS, "b", metadata=_owned_by(owner), spec={"containers": _CONTAINERS})
+    rig.delete(f"{CONFIG_MAPS}/owner")
+    fault = Hook(name="fault", phase=Phase.VALIDATE, ask=bytes, resources=Odd(), operations=("DELETE",))
+    rig.hooks.append(fault)
+    rig.settle()
+    assert (rig.names(CONFIG_MAPS), rig.names(PODS)) == (["a"], [])

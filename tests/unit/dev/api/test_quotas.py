@@ -2,6 +2,7 @@
 
 import pytest
 
+from knative_mig.dev.api.store import Key
 from tests.rigs.api_server import PODS, Answered, Json, Rig
 
 _QUOTAS = "/api/v1/namespaces/default/resourcequotas"
@@ -50,6 +51,19 @@ def test_what_is_used_follows_pods_as_they_come_end_and_go(rig: Rig) -> None:
     assert _status(rig)["used"] == {"limits.cpu": "1", "pods": "1"}
     rig.delete(f"{PODS}/b")
     assert _status(rig)["used"] == {"limits.cpu": "0", "pods": "0"}
+
+
+def test_one_that_cannot_be_read_leaves_no_other_uncounted() -> None:
+    """As one that a state folder has of a run before."""
+    kept = Rig()
+    for namespace, most in (("default", "many"), ("knative-serving", "1")):
+        about = {"namespace": namespace, "name": "q", "uid": f"in-{namespace}"}
+        kept.server.store.put(
+            Key("resourcequotas", namespace, "q"), {"metadata": about, "spec": {"hard": {"pods": most}}}, over=0
+        )
+    rig = Rig(store=kept.server.store)
+    rig.server.usage.settle()
+    assert rig.get("/api/v1/namespaces/knative-serving/resourcequotas/q")["status"]["used"] == {"pods": "0"}
 
 
 def test_a_quota_that_is_lifted_is_enough(rig: Rig) -> None:
