@@ -15,6 +15,7 @@ import pytest
 
 from knative_mig.adapters.kube.kinds import EVENT, LEASE, NODE, POD, SECRET
 from knative_mig.adapters.kube.pods import KubePods
+from knative_mig.dev.node.logs import PodLogs
 from knative_mig.ports.kube import Key
 from tests.contract.node_rig import NodeRig, alive
 
@@ -296,6 +297,29 @@ def test_containers_of_the_start_run_one_after_the_other_before_the_others(rig: 
     assert rig.waits_for("begun") == "PodInitializing"
     rig.wait_for(lambda: rig.is_ready("begun"))
     rig.wait_for(lambda: rig.log("begun") == "first\nsecond\n")
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_one_that_the_node_cannot_go_on_with_has_failed(
+    rig: NodeRig, monkeypatch: pytest.MonkeyPatch, *, is_deleted: bool
+) -> None:
+    """Another comes in its place: one that nobody minds any more is not to stay as if it ran."""
+
+    def fault(*_: object) -> str:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(PodLogs, "last_words", fault)
+    script = "trap 'exit 3' TERM; until [ -e end ]; do sleep 0.02; done; exit 3"
+    rig.put(rig.pod("odd", script=script, terminationMessagePolicy="FallbackToLogsOnError"))
+    rig.wait_for(lambda: rig.is_ready("odd"))
+    if is_deleted:
+        rig.delete("odd")
+        rig.wait_for(lambda: rig.is_gone("odd"))
+        return
+    uid = rig.read("odd")["metadata"]["uid"]
+    (rig.settings.folder / "pods" / uid / "containers" / "user-container" / "work" / "end").touch()
+    rig.wait_for(lambda: rig.read("odd")["status"]["phase"] == "Failed")
+    assert not rig.is_ready("odd")
 
 
 def test_what_was_started_ends_with_a_kill_of_its_starter() -> None:

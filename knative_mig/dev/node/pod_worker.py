@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from knative_mig.adapters.kube.fields import time_text
 from knative_mig.adapters.kube.kinds import POD
 from knative_mig.adapters.kubelet.device_manager import AdmissionFailed
 from knative_mig.core.errors import KnativeMigError
@@ -40,6 +41,7 @@ _TAKEN_IN_S: Final = 0.1
 _GONE_GRACE_S: Final = 2.0  # of a pod whose object was removed by force
 _START_ERROR: Final = 128
 _LOST: Final = 255  # nobody saw how it ended
+_FAULT: Final = "KubeletFault"
 
 
 class PodWorker:
@@ -100,9 +102,7 @@ class PodWorker:
                     self._take(wait_s)
         except Exception:  # noqa: BLE001 - one pod's, and the others run on
             _log.exception("pod %s/%s is given up", *self._names)
-            for container, prober, _ in self._running.values():
-                prober.stop()
-                container.kill()
+            self._give_up()
         finally:
             self._free()
             self._over(self)
@@ -342,8 +342,7 @@ class PodWorker:
             if self._write_at is not None:
                 return
             try:
-                options = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.pod.uid}}
-                self._tools.client.delete(POD, self.pod.key, options)
+                self._remove()
             except (ObjectNotFound, Conflict):
                 pass
             except ClusterError as error:
@@ -352,6 +351,35 @@ class PodWorker:
                 return
         self._tools.logs.remove(self.pod.key, self.pod.uid)
         self._done = True
+
+    def _give_up(self) -> None:
+        """After a fault of ours. One that nobody minds any more is not to stay as if it ran: requests would go to an
+        address that is soon another's. Whoever owns it puts another in its place.
+        """
+        for container, prober, _ in self._running.values():
+            prober.stop()
+            container.kill()
+        if self._gone or self._halted:
+            return
+        why = {"status": "False", "reason": "PodFailed", "lastTransitionTime": time_text(int(time.time()))}
+        status = {
+            "phase": "Failed",
+            "reason": _FAULT,
+            "message": "a fault of knative-mig dev itself: its log has it",
+            "conditions": [{"type": each, **why} for each in ("Ready", "ContainersReady")],
+        }
+        try:
+            patch = {"metadata": {"uid": self.pod.uid}, "status": status}
+            self._tools.client.merge_strategically(POD, self.pod.key, patch, subresource="status")
+            if self.pod.deleted:
+                self._remove()
+        except ClusterError as error:
+            _log.warning("pod %s/%s: nobody is told: %s", *self._names, error)
+
+    def _remove(self) -> None:
+        """Its object, of which nothing runs any more. ClusterError."""
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.pod.uid}}
+        self._tools.client.delete(POD, self.pod.key, options)
 
     def _free(self) -> None:
         """Its devices and its address are another's from here on."""
