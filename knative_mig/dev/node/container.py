@@ -1,8 +1,8 @@
 """Starts containers as processes of this machine, and says how they ended: each behind a `shim` of its own.
 
-Called by `pod_worker`, and for commands of probes and hooks. The pipe to the shim is what ties a container to this
-process: when this one dies, by whatever signal, the pipe ends, and so does the container with all that it started.
-Where the shim itself is killed, what it would have ended is found by a mark in its environment.
+Called by `pod_worker`, and by `probing` for commands of probes and hooks. The pipe to the shim is what ties a container
+to this process: when this one dies, by whatever signal, the pipe ends, and so does the container with all that it
+started. Where the shim itself is killed, what it would have ended is found by a mark in its environment.
 """
 
 import logging
@@ -49,7 +49,7 @@ class Ended:
 
 
 class NotStarted(Exception):
-    """There is no such program, or it may not be run; its text is that of container runtimes."""
+    """There is no such program, it may not be run, or there is no process for it; in container runtimes' words."""
 
 
 class Container:
@@ -75,9 +75,12 @@ class Container:
             "log_bytes": command.log_bytes,
             "log_files": command.log_files,
         }
-        shim = subprocess.Popen(  # noqa: S603 - our own program
-            _SHIM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"LC_ALL": "C.UTF-8"}, start_new_session=True
-        )
+        try:
+            shim = subprocess.Popen(  # noqa: S603 - our own program
+                _SHIM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"LC_ALL": "C.UTF-8"}, start_new_session=True
+            )
+        except OSError as error:  # no more files, or no more processes: there may be later
+            raise NotStarted(_why({"failed": error.strerror}, command)) from None
         assert shim.stdin is not None
         assert shim.stdout is not None
         value = marshal.dumps(asked)

@@ -13,6 +13,7 @@ import pytest
 
 from knative_mig.adapters.certificates import SERVER, SERVER_KEY, after
 from knative_mig.core.admission.renewal import Step
+from knative_mig.dev.node import container
 from knative_mig.dev.node.container import Command
 from knative_mig.dev.node.pod_spec import Check, Exec, HttpGet, TcpSocket
 from knative_mig.dev.node.probing import Result, ask
@@ -85,3 +86,11 @@ def test_by_a_command_what_ends_well_is_well() -> None:
     assert "no such file" in asked(Exec(argv=("/nowhere",))).output
     late = asked(Exec(argv=("/bin/sh", "-c", "sleep 600")), 0.05)
     assert late.output == 'command timed out: "/bin/sh -c sleep 600" timed out after 0.05s'
+
+
+def test_a_command_for_which_there_is_no_process_to_be_had_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "_SHIM", ("/no/such/shim",))
+    found = asked(Exec(argv=("true",)))
+    assert found == Result(
+        succeeded=False, output='unable to start container process: exec: "true": no such file or directory'
+    )
