@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from knative_mig.adapters.kube.fields import seconds_of
-from knative_mig.dev.node.logs import Line, PodLogs, parsed
+from knative_mig.dev.node.logs import Line, PodLogs, files, parsed
 from knative_mig.ports.kube import Key
 
 LOOK_EACH_S: Final = 0.1
@@ -99,8 +99,7 @@ class Tail:
 
     def _files(self) -> Iterator[Path]:
         """The one that is read, whatever its name is by now, and those after it."""
-        older = sorted(self._path.parent.glob(f"{self._path.name}.*"), key=lambda each: -int(each.suffix[1:]))
-        found = [(each, each.stat().st_ino) for each in (*older, self._path) if each.exists()]
+        found = [(each, each.stat().st_ino) for each in files(self._path) if each.exists()]
         inodes = [inode for _, inode in found]
         for path, inode in found[inodes.index(self._inode) if self._inode in inodes else 0 :]:
             if inode != self._inode:

@@ -1,10 +1,11 @@
 """The logs of containers on the disk: where each life's is, and how they are read again.
 
-Written by `shim`, a line of theirs after its time and stream; read by the API's `pods/log`. The last life's log is kept
-beside the present one's.
+Written by `shim`, each line of theirs behind its time and stream. Read by `log_reader` for the API's `pods/log`, and by
+`pod_worker` for the last words of what failed. The last life's log is kept beside the present one's.
 """
 
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,16 +43,14 @@ class PodLogs:
 
     def lines(self, pod: Key, uid: str, container: str, life: int) -> Iterator[Line]:
         """All that is there now; OSError."""
-        path = self.path(pod, uid, container, life)
-        older = sorted(path.parent.glob(f"{path.name}.*"), key=lambda each: -int(each.suffix[1:]))
-        for file in (*older, path):
+        for file in files(self.path(pod, uid, container, life)):
             if file.exists():
                 with file.open("rb") as opened:
                     yield from filter(None, map(parsed, opened))
 
     def last_words(self, pod: Key, uid: str, container: str, life: int) -> str:
         try:
-            texts = [line.text for line in self.lines(pod, uid, container, life)][-LAST_WORDS_LINES:]
+            texts = deque((line.text for line in self.lines(pod, uid, container, life)), maxlen=LAST_WORDS_LINES)
         except OSError:
             return ""
         return b"".join(texts)[-LAST_WORDS_BYTES:].decode(errors="replace")
@@ -61,6 +60,12 @@ class PodLogs:
 
     def _of(self, pod: Key, uid: str) -> Path:
         return self._folder / f"{pod.namespace}_{pod.name}_{uid}"
+
+
+def files(path: Path) -> list[Path]:
+    """Of one life: those that were rotated, the oldest first, and the one at `path` that is written to."""
+    older = sorted(path.parent.glob(f"{path.name}.*"), key=lambda each: -int(each.suffix[1:]))
+    return [*older, path]
 
 
 def parsed(entry: bytes) -> Line | None:
