@@ -1,7 +1,8 @@
 """Which images there are: each a command of this installation, for there is no registry and no container.
 
-Called by `pod_worker`. A pod that brings a `command` of its own needs no image: it is run on this machine as it is.
-Tags and digests do not count: what is installed is the one version there is.
+Called by `container_start`, and by `whole.neighbours` for who makes Revisions. A pod that brings a `command` of its own
+needs no image: it is run on this machine as it is. Tags and digests do not count: what is installed is the one version
+there is.
 """
 
 import sys
@@ -57,16 +58,21 @@ def program(container: ContainerSpec, images: Mapping[str, Image]) -> Program:
         return Program(argv=(*container.command, *container.args))
     image = images.get(without_tag(container.image))
     if image is None:
-        raise UnknownImage(
-            f"knative-mig dev pulls no images: it knows {', '.join(sorted(images)) or 'none'}; with a `command` "
-            "the container runs that program of this machine in place of an image"
-        )
+        raise UnknownImage(problem(container.image, images))
     return Program(
         argv=(*image.entrypoint, *container.args),
         variables=image.variables,
         listens_by=image.listens_by,
         from_image=True,
     )
+
+
+def problem(image: str, images: Mapping[str, Image]) -> str:
+    """Why that one cannot be run; empty: it can."""
+    if without_tag(image) in images:
+        return ""
+    known = ", ".join(sorted(images)) or "none"
+    return f"knative-mig dev pulls no images: it knows {known}; with a `command` it runs that program of this machine"
 
 
 def without_tag(image: str) -> str:

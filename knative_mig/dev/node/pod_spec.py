@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from knative_mig.adapters.kube import pod_requests
 from knative_mig.adapters.kube.fields import Fields
+from knative_mig.adapters.kube.parse import REVISION_LABEL
 from knative_mig.ports.kube import Key
 
 GRACE_S: Final = 30
-REVISION_LABEL: Final = "serving.knative.dev/revision"
 _DRAIN_PATH: Final = "/wait-for-drain"  # of queue-proxy, on its admin port: it waits until the traffic has gone
 _PORT: Final = 8080
 

@@ -11,9 +11,9 @@ from knative_mig.adapters.kube.fields import time_text
 from knative_mig.dev.node.container_state import ContainerState, PodState, Running, Terminated, Waiting
 from knative_mig.dev.node.life import is_over
 from knative_mig.dev.node.pod_spec import ContainerSpec, Pod
+from knative_mig.dev.node.ports import NODE_IP
 
 Object = dict[str, Any]
-HOST_IP: Final = "127.0.0.1"
 OVERDUE: Final = "DeadlineExceeded"
 OVERDUE_MESSAGE: Final = "Pod was active on the node longer than the specified deadline"
 RUNTIME: Final = "process://"  # before the id of a container, as containerd:// is elsewhere
@@ -30,8 +30,8 @@ def status(pod: Pod, state: PodState) -> Object:
         **({"reason": OVERDUE, "message": OVERDUE_MESSAGE} if state.overdue and phase == "Failed" else {}),
         "conditions": _conditions(pod, state, phase),
         "containerStatuses": [_container(pod, each, state, of_start=False) for each in pod.containers],
-        "hostIP": HOST_IP,
-        "hostIPs": [{"ip": HOST_IP}],
+        "hostIP": NODE_IP,
+        "hostIPs": [{"ip": NODE_IP}],
     }
     if pod.init:
         found["initContainerStatuses"] = [_container(pod, each, state, of_start=True) for each in pod.init]

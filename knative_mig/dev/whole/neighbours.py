@@ -1,4 +1,4 @@
-"""What the parts of `dev` ask of each other, where one has the answer in another form. Made by `process`."""
+"""What the parts of `dev` ask of each other, where one has the answer in another form. Made by `cluster`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from knative_mig.dev.eventing.ports import Place
 from knative_mig.dev.gateway import parse
 from knative_mig.dev.gateway.gateway import Gateway
-from knative_mig.dev.node.images import Image, without_tag
+from knative_mig.dev.node.images import Image, problem
 from knative_mig.dev.whole.objects import DOMAIN
 from knative_mig.ports.kube import Key
 
@@ -54,9 +54,4 @@ class Shelf:
         self._images = images
 
     def problem(self, image: str) -> str:
-        if without_tag(image) in self._images:
-            return ""
-        known = ", ".join(sorted(self._images)) or "none"
-        return (
-            f"knative-mig dev pulls no images: it knows {known}; with a `command` it runs that program of this machine"
-        )
+        return problem(image, self._images)

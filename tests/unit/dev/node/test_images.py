@@ -19,7 +19,7 @@ def test_arguments_go_to_the_images_program_and_a_command_takes_its_place() -> N
 
 
 def test_what_is_not_installed_is_told_with_what_is() -> None:
-    with pytest.raises(UnknownImage, match=r"it knows dev\.local/tiny-llm; with a `command` the container runs"):
+    with pytest.raises(UnknownImage, match=r"it knows dev\.local/tiny-llm; with a `command` it runs"):
         program(ContainerSpec(name="c", image="ghcr.io/other"), installed())
 
 
