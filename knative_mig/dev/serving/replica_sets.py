@@ -29,7 +29,7 @@ def decide(seen: Seen, key: Key) -> Decided:
     active = [each for each in seen.owned(POD, body) if is_active(each)]
     pods = [each for each in active if _selects(body, each)]
     for each in active:
-        if each not in pods:
+        if not _selects(body, each):
             wanted.change(POD, each, _let_go(each, body), "its labels are not what is selected")
     too_few = 0 if objects.is_ending(body) else int(objects.spec(body)["replicas"]) - len(pods)
     failure = seen.failure if too_few > 0 else None
