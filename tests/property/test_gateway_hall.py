@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from knative_mig.core.kpa.stats import Stat
 from knative_mig.dev.gateway.facts import Pod, PodFacts, RevisionFacts
 from knative_mig.dev.gateway.hall import Entered, Hall
-from knative_mig.dev.gateway.load import Stat
 from knative_mig.dev.gateway.throttle import Stand, Ticket
 from knative_mig.dev.gateway.timeouts import Limits
 from knative_mig.ports.kube import Key

@@ -10,10 +10,12 @@ from typing import Any, Final
 
 from knative_mig.adapters.kube.fields import time_text
 from knative_mig.adapters.kube.kinds import POD, Kind
+from knative_mig.core.kpa.reconcile import Mode
+from knative_mig.core.kpa.status import Active, Activity
 from knative_mig.dev.serving import objects
 from knative_mig.dev.serving.controllers import KINDS, Name, Neighbours, Pass, deciders
 from knative_mig.dev.serving.objects import SERVICE, WATCHED, Failure, Object, Seen
-from knative_mig.dev.serving.scaling import Active, Activity, Answer, Asked, Mode
+from knative_mig.dev.serving.scaling import Answer, Asked
 from knative_mig.dev.serving.settings import Settings
 from knative_mig.dev.serving.writes import Change, Create, Delete, Tell, difference
 from knative_mig.ports.kube import Key

@@ -24,5 +24,9 @@ class Pod:
     ending: bool = False
 
 
+def counts(pod: Pod) -> bool:
+    return pod.phase is Phase.RUNNING and pod.ready and not pod.ending
+
+
 def ready_count(pods: Iterable[Pod]) -> int:
-    return sum(each.phase is Phase.RUNNING and each.ready and not each.ending for each in pods)
+    return sum(map(counts, pods))

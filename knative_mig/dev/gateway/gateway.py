@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Final
 
+from knative_mig.core.kpa.stats import Stat
 from knative_mig.dev.gateway.facts import Pod, PodFacts, RevisionFacts, RouteFacts
 from knative_mig.dev.gateway.hall import DOMAIN, Entered, Hall, Load
-from knative_mig.dev.gateway.load import Stat
 from knative_mig.dev.gateway.pod_connections import PodConnections
 from knative_mig.dev.gateway.pod_traffic import PodTraffic
 from knative_mig.dev.gateway.ports import Autoscaler

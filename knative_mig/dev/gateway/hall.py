@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from knative_mig.core.kpa.stats import Stat
 from knative_mig.dev.gateway import replies
 from knative_mig.dev.gateway.facts import Pod, PodFacts, RevisionFacts, RouteFacts
-from knative_mig.dev.gateway.load import Reporter, Stat, Told
+from knative_mig.dev.gateway.load import Reporter, Told
 from knative_mig.dev.gateway.pod_traffic import PodLedger, PodTraffic
 from knative_mig.dev.gateway.replies import Reply
 from knative_mig.dev.gateway.routing import Table, chosen, host_of, table_of, unknown

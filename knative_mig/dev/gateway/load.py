@@ -8,17 +8,8 @@ second with one request, and takes that away from what it tells at the end of th
 from dataclasses import dataclass, field
 from typing import Final
 
+from knative_mig.core.kpa.stats import Stat
 from knative_mig.ports.kube import Key
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stat:
-    """Averages over a second, named as `core.kpa` names them."""
-
-    concurrency: float = 0.0
-    proxied_concurrency: float = 0.0  # of these, what the activator has counted before
-    requests: float = 0.0
-    proxied_requests: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@ it.
 
 from dataclasses import dataclass, field
 
-from knative_mig.dev.gateway.load import Meter, Stat
+from knative_mig.core.kpa.stats import Stat
+from knative_mig.dev.gateway.load import Meter
 from knative_mig.ports.kube import Key
 
 

@@ -10,11 +10,13 @@ from typing import Final
 
 from knative_mig.adapters.kube.fields import seconds_of
 from knative_mig.adapters.kube.kinds import POD, POD_AUTOSCALER
+from knative_mig.core.kpa.reconcile import Mode, Route
+from knative_mig.core.kpa.status import Active, Activity
 from knative_mig.dev.conditions import Conditions
 from knative_mig.dev.serving import objects
 from knative_mig.dev.serving.objects import AUTOSCALING, DEPLOYMENT, REVISION_LABEL, SERVERLESS_SERVICE, Object, Seen
 from knative_mig.dev.serving.pods import is_ready
-from knative_mig.dev.serving.scaling import Active, Activity, Answer, Asked, Autoscaler, Mode, Way
+from knative_mig.dev.serving.scaling import Answer, Asked, Autoscaler
 from knative_mig.dev.serving.settings import KPA
 from knative_mig.dev.serving.writes import NOTHING, Decided, Wanted
 from knative_mig.ports.kube import Key
@@ -79,12 +81,12 @@ def _asked(seen: Seen, body: Object, deployment: Object, way: Object | None) -> 
     )
 
 
-def _way(body: Object | None) -> Way | None:
+def _way(body: Object | None) -> Route | None:
     if body is None:
         return None
     proxied = objects.condition(body, "ActivatorEndpointsPopulated")
     since = proxied.get("lastTransitionTime") if proxied.get("status") == "True" else None
-    return Way(
+    return Route(
         mode=Mode(objects.spec(body)["mode"]),
         named=bool(objects.status(body).get("privateServiceName")),
         ready=objects.is_ready(body),

@@ -14,11 +14,13 @@ from math import log2
 from typing import Final
 
 from knative_mig.adapters.kube.fields import seconds_of
+from knative_mig.core.kpa import pods as kpa
 from knative_mig.dev.serving import objects
 from knative_mig.dev.serving.objects import Object
 
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 _PHASES: Final = {"Pending": 0, "Unknown": 1, "Running": 2}
+_AS_COUNTED: Final = {each.value: each for each in kpa.Phase}
 _NANOSECONDS: Final = 1_000_000_000
 _COST: Final = re.compile(r"0|-[0-9]+|[1-9][0-9]*")
 _MOST_COST: Final = 2**31
@@ -29,8 +31,9 @@ def is_active(pod: Object) -> bool:
 
 
 def is_ready(pod: Object) -> bool:
-    """For requests: one that is being deleted takes no more."""
-    return is_active(pod) and objects.status(pod).get("phase") == "Running" and says_ready(pod)
+    """For requests, and so for the autoscaler."""
+    phase = _AS_COUNTED.get(objects.status(pod).get("phase", ""), kpa.Phase.UNKNOWN)
+    return kpa.counts(kpa.Pod(phase=phase, ready=says_ready(pod), ending=objects.is_ending(pod)))
 
 
 def says_ready(pod: Object) -> bool:

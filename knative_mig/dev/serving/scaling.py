@@ -1,46 +1,16 @@
 """What a PodAutoscaler's reconciler asks of the autoscaler, and gets: the decision itself is made elsewhere (the KPA).
 
-Implemented by whoever composes the process, around the KPA of the core, and by a scripted one in tests. The autoscaler
-keeps its own ticks and windows; when these have news for a revision it pokes the loop, which asks again.
+Implemented by `whole.autoscaling` around the KPA of the core, whose words it speaks, and by a scripted one in tests.
+The autoscaler keeps its own ticks and windows; when these have news for a revision it pokes the loop, which asks again.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
+from knative_mig.core.kpa.reconcile import Mode, Route
+from knative_mig.core.kpa.status import Active
 from knative_mig.ports.kube import Key
-
-
-class Mode(StrEnum):
-    PROXY = "Proxy"  # requests go by the activator
-    SERVE = "Serve"  # straight to the pods
-
-
-class Activity(StrEnum):
-    """The condition Active, by its status."""
-
-    ACTIVE = "True"
-    ACTIVATING = "Unknown"
-    INACTIVE = "False"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Active:
-    activity: Activity = Activity.ACTIVATING
-    reason: str = ""
-    message: str = ""
-    since: float = 0.0  # of activity, reason and message
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """The revision's ServerlessService: how requests reach it."""
-
-    mode: Mode
-    named: bool  # its services are made
-    ready: bool
-    proxied_since: float | None  # when activators took the place of the pods, if they have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +27,7 @@ class Asked:
     actual: int | None
     ready: int  # pods
     replicas: int  # that the Deployment is to have
-    way: Way | None
+    way: Route | None  # its ServerlessService: how requests reach it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

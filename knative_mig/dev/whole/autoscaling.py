@@ -15,13 +15,15 @@ from typing import Final, Protocol
 
 from knative_mig.core.errors import BadInput
 from knative_mig.core.kpa import reconcile as kpa
-from knative_mig.core.kpa import stats, status
+from knative_mig.core.kpa import stats
 from knative_mig.core.kpa.autoscaler import Autoscaler
 from knative_mig.core.kpa.cluster import Cluster, cluster_of
 from knative_mig.core.kpa.scale import TICK_S
 from knative_mig.core.kpa.settings import Settings, settings_of
-from knative_mig.dev.gateway.load import Stat, Told
-from knative_mig.dev.serving.scaling import Active, Activity, Answer, Asked, Mode
+from knative_mig.core.kpa.stats import Stat
+from knative_mig.core.kpa.status import Status
+from knative_mig.dev.gateway.load import Told
+from knative_mig.dev.serving.scaling import Answer, Asked
 from knative_mig.ports.kube import Key
 
 SCRAPES_EACH_S: Final = 1.0
@@ -80,18 +82,15 @@ class Kpa:
                 _status_of(asked),
                 settings,
                 scaled.autoscaler.decider if scaled is not None else None,
-                kpa.Seen(route=_route_of(asked), ready=asked.ready, replicas=asked.replicas, activator_answers=answers),
+                kpa.Seen(route=asked.way, ready=asked.ready, replicas=asked.replicas, activator_answers=answers),
                 now,
             )
-        active = decided.status.active
         return Answer(
-            active=Active(
-                activity=Activity(active.activity), reason=active.reason, message=active.message, since=active.since
-            ),
+            active=decided.status.active,
             initialized=decided.status.initialized,
             desired=decided.status.desired,
             actual=decided.status.actual,
-            mode=Mode(decided.mode),
+            mode=decided.mode,
             activators=decided.activators,
             replicas=decided.replicas,
             look_again_s=decided.look_again_s,
@@ -136,7 +135,7 @@ class Kpa:
         with self._lock:
             for each in messages:
                 scaled = self._scaled.get(each.revision)
-                if scaled is not None and scaled.autoscaler.told(_stat(each.stat), math.floor(now), scaled.ready, now):
+                if scaled is not None and scaled.autoscaler.told(each.stat, math.floor(now), scaled.ready, now):
                     news.append(each.revision)
         for revision in news:
             self._wake(revision)
@@ -175,7 +174,7 @@ class Kpa:
 
     def _scrape(self, scaled: _Scaled, answers: Mapping[Key, Stat], now: float) -> None:
         if answers and scaled.ready:
-            sample = [_stat(each) for each in list(answers.values())[: stats.sample_size(scaled.ready)]]
+            sample = [*answers.values()][: stats.sample_size(scaled.ready)]
             scaled.autoscaler.scraped(stats.scraped(sample, scaled.ready), now)
 
 
@@ -184,30 +183,11 @@ def _next(at: float, each_s: float, now: float) -> float:
     return at + each_s * (1 + max(0, math.floor((now - at) / each_s)))
 
 
-def _stat(stat: Stat) -> stats.Stat:
-    return stats.Stat(
-        concurrency=stat.concurrency,
-        proxied_concurrency=stat.proxied_concurrency,
-        requests=stat.requests,
-        proxied_requests=stat.proxied_requests,
-    )
-
-
-def _status_of(asked: Asked) -> status.Status:
-    active = asked.active
-    return status.Status(
-        active=status.Active(
-            activity=status.Activity(active.activity), reason=active.reason, message=active.message, since=active.since
-        ),
+def _status_of(asked: Asked) -> Status:
+    return Status(
+        active=asked.active,
         initialized=asked.initialized,
         routed=bool(asked.way and asked.way.ready),
         desired=asked.desired,
         actual=asked.actual,
     )
-
-
-def _route_of(asked: Asked) -> kpa.Route | None:
-    way = asked.way
-    if way is None:
-        return None
-    return kpa.Route(mode=kpa.Mode(way.mode), named=way.named, ready=way.ready, proxied_since=way.proxied_since)

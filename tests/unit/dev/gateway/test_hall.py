@@ -5,9 +5,10 @@ from http import HTTPStatus
 
 import pytest
 
+from knative_mig.core.kpa.stats import Stat
 from knative_mig.dev.gateway.facts import Pod, PodFacts, RevisionFacts, RouteFacts, Traffic
 from knative_mig.dev.gateway.hall import Entered, Hall, Load
-from knative_mig.dev.gateway.load import FIRST, Stat, Told
+from knative_mig.dev.gateway.load import FIRST, Told
 from knative_mig.dev.gateway.pod_traffic import PodTraffic
 from knative_mig.dev.gateway.replies import Reply
 from knative_mig.dev.gateway.throttle import MOST_HELD, Stand, Ticket

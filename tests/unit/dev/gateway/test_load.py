@@ -1,6 +1,7 @@
 """What the autoscaler is told, second by second."""
 
-from knative_mig.dev.gateway.load import FIRST, Meter, Reporter, Stat, Told
+from knative_mig.core.kpa.stats import Stat
+from knative_mig.dev.gateway.load import FIRST, Meter, Reporter, Told
 from knative_mig.ports.kube import Key
 
 REVISION = Key("team", "fn-00001")

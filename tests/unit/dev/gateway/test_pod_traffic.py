@@ -1,6 +1,6 @@
 """What each pod has had, for who ends it."""
 
-from knative_mig.dev.gateway.load import Stat
+from knative_mig.core.kpa.stats import Stat
 from knative_mig.dev.gateway.pod_traffic import PodLedger, PodTraffic
 from knative_mig.ports.kube import Key
 

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from knative_mig.dev.gateway.load import Stat, Told
-from knative_mig.dev.serving.scaling import Active, Activity, Answer, Asked, Mode, Way
+from knative_mig.core.kpa.reconcile import Mode, Route
+from knative_mig.core.kpa.stats import Stat
+from knative_mig.core.kpa.status import Active, Activity
+from knative_mig.dev.gateway.load import Told
+from knative_mig.dev.serving.scaling import Answer, Asked
 from knative_mig.dev.whole.autoscaling import Kpa
 from knative_mig.ports.kube import Key
 
@@ -60,7 +63,7 @@ class World:
                 actual=self.last.actual,
                 ready=self.ready,
                 replicas=self.replicas,
-                way=Way(mode=Mode.PROXY, named=True, ready=True, proxied_since=900.0),
+                way=Route(mode=Mode.PROXY, named=True, ready=True, proxied_since=900.0),
             ),
             self.now,
         )
