@@ -10,7 +10,6 @@ import contextlib
 import http.client
 import io
 import json
-import logging
 import socket
 import time
 from collections.abc import Callable
@@ -29,7 +28,6 @@ from knative_mig.core.relays import MOVE_PORT
 from knative_mig.ports.kube import ClusterError, ObjectNotFound
 from knative_mig.ports.relays import HandedOver, NotHandedOver, PodAt
 
-_log = logging.getLogger(__name__)
 _CONNECTS_WITHIN_S: Final = 2.0
 _LOOKS_EACH_S: Final = 0.2
 _LARGEST: Final = 1024 * 1024  # bytes of an answer: two hundred for each of a replica's generations

@@ -12,7 +12,6 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from knative_mig.adapters.sim_gpu.controls import SimulationControls
 from knative_mig.core.errors import BadInput, SliceNotFound
@@ -20,7 +19,6 @@ from knative_mig.ports.gpu import MigUuid
 from knative_mig.ports.processes import PodProcesses
 
 _log = logging.getLogger(__name__)
-EACH_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)

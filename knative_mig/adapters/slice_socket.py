@@ -39,7 +39,6 @@ REQUEST_BYTES: Final = 1024
 _READ_AWAY_BYTES: Final = 64 * 1024
 ASK_WITHIN_S: Final = 5.0
 CLIENTS_A_SLICE: Final = 4  # a holder asks once; one that does more shuts out nobody but itself
-_CREDENTIALS: Final = struct.Struct("iII")  # process, user, group
 _ANSWERING: Final = 4  # releases of a GPU judged at once: each asks it for its processes, and waits where it hangs
 
 OnRelease = Callable[[SliceId, int], None]

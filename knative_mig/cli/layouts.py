@@ -19,8 +19,6 @@ from knative_mig.core.mig_tables import GPU_MODELS
 
 ALL_MODELS = len(GPU_MODELS)
 
-Checked = list[tuple[Config, tuple[Verdict, ...]]]
-
 
 @click.group(name="layouts")
 def command() -> None:

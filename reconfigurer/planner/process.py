@@ -11,7 +11,6 @@
 mirrors whole, so that a new leader plans at once. A thread that fails ends the process: its Deployment starts it anew.
 """
 
-import logging
 import os
 import socket
 import threading
@@ -58,7 +57,6 @@ from reconfigurer.planner.outbox import Outbox
 from reconfigurer.planner.settings import PlannerSettings
 from reconfigurer.planner.telling import Teller
 
-_log = logging.getLogger(__name__)
 LEASE_NAME: Final = "knative-mig-planner"
 ENDS_WITHIN_S: Final = 1.5
 STANDS_STILL_AFTER_S: Final = 60.0  # a round of ten thousand GPUs takes seconds at its worst, and one is due every ten

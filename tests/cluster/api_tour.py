@@ -17,7 +17,6 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.watch import Watch
 
 NAMESPACE: Final = "api-tour"
-Json = dict[str, Any]
 
 
 def _object(api_version: str, kind: str, name: str, **more: Any) -> str:

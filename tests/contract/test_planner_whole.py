@@ -10,7 +10,6 @@ import pytest
 from knative_mig.adapters.kube import parse
 from knative_mig.adapters.kube.meter_store import KubeMeterStore
 from knative_mig.core.cluster.meters import Whose, decoded
-from knative_mig.core.inventory import NodeName
 from knative_mig.ports.kube import Conflict, Key, LeaseRecord
 from tests.contract.planner_rig import (
     answer,
@@ -29,8 +28,6 @@ from tests.contract.planner_rig import (
 )
 from tests.fake_api import FakeApi
 from tests.rigs.small_cluster import gpu, gpu_node
-
-N1 = NodeName("n1")
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from tests.fuzz_campaign.draft import Change, Draft
 
 PROFILES: Final = ("1g.5gb", "1g.5gb+me", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb", "1g.24gb+me.all", "1g.24gb-me")
 NAMESPACES: Final = ("team", "shop", "a", "x" * 63, "0-1")
-SPECIFIED: Final = ("specversion", "id", "source", "type", "subject", "time")
 ODD: Final[Mapping[str, tuple[str, ...]]] = {
     "specversion": ("", "1", "0.3", "1.0.0", "2.0", " 1.0", "\uff11.0"),
     "id": ("", " ", "\x00", "a\nb", "x" * LONGEST, "x" * (LONGEST + 1), "é", "\ufdd0"),

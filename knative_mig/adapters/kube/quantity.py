@@ -1,6 +1,7 @@
 """Kubernetes quantities (`100m`, `1.5Gi`, `2e3`) as whole numbers.
 
-Called by `parse`. Rounded up, as Kubernetes does: half a byte asked for is a byte taken.
+Called by `pod_requests`, and by what `dev` has of the API server and the kubelet. `exact` is what is written; `whole`
+and `milli` are rounded up, as Kubernetes does: half a byte asked for is a byte taken.
 """
 
 import re

@@ -1,14 +1,14 @@
 """Who wrote which field: `metadata.managedFields` after a write, and what an apply would take from others.
 
-Called by `writes` for each write and by `apply`. A manager is a name with how it writes (Update or Apply) and through
+Called by `updates` for each write and by `apply`. A manager is a name with how it writes (Update or Apply) and through
 which subresource; a field may be several managers' when all of them applied the same value.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from knative_mig.dev.api.field_sets import NONE, Path, Paths, from_fields, to_fields
+from knative_mig.dev.api.field_sets import NONE, Paths, from_fields, to_fields
 
 APPLY: Final = "Apply"
 UPDATE: Final = "Update"
@@ -130,10 +130,6 @@ def after_apply(entries: Entries, applier: Manager, applied: Paths, taken: Paths
     if applied and not any(each.manager == applier for each in found):
         found.append(Entry(manager=applier, paths=applied, api_version=at[0], time=at[1]))
     return _in_order(found)
-
-
-def owners(entries: Entries, path: Path, *, but: Manager) -> Sequence[Entry]:
-    return [each for each in entries if each.manager != but and path in each.paths]
 
 
 def _kept(entry: Entry, paths: Paths) -> list[Entry]:

@@ -11,11 +11,10 @@ from fractions import Fraction
 from typing import Final
 
 from knative_mig.core.cluster.eligibility import CORDON, Shape, selected, untolerated
-from knative_mig.core.cluster.objects import Effect, NodeFacts, PodFacts, Taint
+from knative_mig.core.cluster.objects import Effect, NodeFacts, PodFacts
 from knative_mig.ports.kube import Key
 
 Amounts = Mapping[str, Fraction]
-NOT_READY: Final = Taint(key="node.kubernetes.io/not-ready", effect=Effect.NO_SCHEDULE)
 PODS: Final = "pods"
 _NOTHING: Final = Fraction(0)
 

@@ -5,7 +5,6 @@ its own and sees what it would see of a real kubelet. The subtle thing is a pod'
 pod that had it is still ending: the next one waits for that end, for its devices are known by the name.
 """
 
-import logging
 import os
 import queue
 import shutil
@@ -32,7 +31,6 @@ from knative_mig.dev.node.ports import EVENT_PAUSE_S, NodeSettings, Traffic
 from knative_mig.dev.node.tools import Tools
 from knative_mig.ports.kube import Key
 
-_log = logging.getLogger(__name__)
 # What programs of this machine are given of this process's environment; all else is the user's own.
 HOST_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 HALT_GRACE_S: Final = 5.0

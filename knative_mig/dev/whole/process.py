@@ -48,8 +48,6 @@ PARTS_END_WITHIN_S: Final = 4.0
 _LOOKS_EACH_S: Final = 0.02
 _LOOKS_AT_ITSELF_S: Final = 0.2
 
-log = logging.getLogger(__name__)
-
 
 class Dev:
     def __init__(self, settings: DevSettings, told: Told, tell: Callable[[str], None]) -> None:

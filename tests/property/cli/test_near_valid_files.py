@@ -62,7 +62,6 @@ SLIPS = st.one_of(
     st.sampled_from([[], {}, [[]], [{}], {"x": 1}, {"3g.20gb": 1}, ["n-1", "n-1"]]),
     st.text("ab1 .:-/{}[]'\"#&*!|>%@`\\\t\n\0é\u2028", max_size=8),
 )
-SLIPS_IN_TEXT = ["", "\t", ":", "- ", "&a ", "*a", "{", "]", "'", "!t ", "---\n"]
 
 
 def places(value: Value, path: Path = ()) -> Iterator[Path]:

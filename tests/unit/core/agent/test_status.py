@@ -23,7 +23,6 @@ from knative_mig.core.mig_tables import gpu_model
 from tests.rigs.agent_worlds import holder, reading, slice_id, view, wanted_node
 
 A = GpuUuid("A")
-BIG = slice_id("A", "3g.20gb@4")
 
 
 def known(*readings: GpuReading, kubelet: KubeletView | None = None, marks: Mapping[str, Mark] | None = None) -> Known:

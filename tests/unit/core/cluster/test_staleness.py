@@ -6,10 +6,8 @@ import pytest
 
 from knative_mig.core.cluster.staleness import AwaitingAgent, LeftOut, Lookout, Outside, Patience, Usable, Verdict
 from knative_mig.core.gpu_node import Condition, ConditionType, GpuNode
-from knative_mig.core.inventory import NodeName
 from tests.rigs.small_cluster import gpu, gpu_node
 
-N1 = NodeName("n1")
 NODE = gpu_node("n1", gpu("a"), generation=3)
 
 
