@@ -1,7 +1,7 @@
 """Why functions are not ready, each in a line: what the pods of its newest Revision say, or that Revision itself.
 
-Called by `ls` and `invoke` with the API's objects. Knative's own word on a function that waits is that it waits, and on
-one whose container ended in silence that it failed, and nothing after the colon.
+Called through `cluster` by `ls` and `invoke`, with the API's objects. Knative's own word on a function that waits is
+that it waits, and on one whose container ended in silence that it failed, and nothing after the colon.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

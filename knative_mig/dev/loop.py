@@ -1,4 +1,4 @@
-"""The event loop that the servers of `dev` share, on a thread of its own. Made by its process, and by tests."""
+"""The event loop that the API server of `dev` runs on, on a thread of its own. Made by `cluster`, and by tests."""
 
 import asyncio
 import threading

@@ -1,7 +1,7 @@
 """What an object has that nobody wrote: the defaults of the kinds that are not custom, and what a new one begins with.
 
-Called by `writes` before admission. Fields are given where they are missing and nothing else is touched, so that to
-write an object that was read changes nothing.
+Called by `steps` and `updates` before admission. Fields are given where they are missing and nothing else is touched,
+so that to write an object that was read changes nothing.
 """
 
 import base64

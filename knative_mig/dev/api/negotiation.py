@@ -1,4 +1,5 @@
-"""In which form a client takes its answer: what its Accept header names, best first. Called by `service` and `reads`.
+"""In which form a client takes its answer: what its Accept header names, best first. Called by `service` and
+`discovery`.
 
 Clients name several and mean the first that is served: kubectl a table and then JSON, kn and newer clients protobuf and
 then JSON, which is what they get. Who takes protobuf alone is refused, by name.

@@ -1,4 +1,7 @@
-"""A JSON patch (RFC 6902) and a merge patch (RFC 7396), applied to an object. Called by `writes`."""
+"""A JSON patch (RFC 6902) and a merge patch (RFC 7396), applied to an object.
+
+Called by `writes` and `subresources`, and by `admission` for what a webhook changes.
+"""
 
 import copy
 from typing import Any

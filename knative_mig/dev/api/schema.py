@@ -1,7 +1,8 @@
 """What an object of a kind may hold: one value for a field's type, whether a table of ours or a CRD says it.
 
-Made by `types` of the committed tables and of CustomResourceDefinitions; read by `validation`, `strategic_merge`,
-`field_sets`, `apply` and `openapi`. A type may name another one; `Types` knows them all and follows the name.
+Made by `types` of the committed tables and by `crds` of CustomResourceDefinitions; read by `validation`,
+`strategic_merge`, `field_sets`, `apply` and `openapi`. A type may name another one; `Types` knows them all and follows
+the name.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """Which objects a list or a watch is about: label selectors and field selectors, parsed once and asked for each object.
 
-Called by `reads` and `watches`. A field may be selected by only where the real server indexes it, and another is
-refused as there, for a client that relies on it would find nothing on a cluster.
+Called by `reads`, `watches` and `deletion`, and wherever an object's LabelSelector is asked. Only the fields by which
+the real server selects can be named: another is refused as it is there, so that no client comes to rely on it here.
 """
 
 import re

@@ -6,7 +6,7 @@
       labels {string}                      a map of strings; [string] is a list, core.v1.X another type
     meta.v1.Time = string/date-time        a type that is no object
 
-Called once at start by `service`. Only the lines are split then; a type is parsed when somebody asks for it, so that
+Called once at start by `server`. Only the lines are split then; a type is parsed when somebody asks for it, so that
 starting does not pay for four hundred of them.
 """
 

@@ -1,6 +1,6 @@
 """One object, seen in the version that it is asked for: events are the only kind here that has two.
 
-Called by `writes` on the way in and by `reads` and `watches` on the way out.
+Called by `steps` on the way in and by `reads` and `watches` on the way out.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """A Broker's status: where it takes events, where its dead letters go, and whether it is ready.
 
-Called by `controllers`. The channel, the ingress and the filter that a cluster has for its Brokers are this process, so
+Called by `reconciling`. The channel, the ingress and the filter that a cluster has for its Brokers are this process, so
 their conditions are true as soon as anybody is there to say so.
 """
 

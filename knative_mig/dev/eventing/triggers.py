@@ -1,6 +1,6 @@
 """A Trigger's status, and what of it is needed to deliver events: its subscription.
 
-Called by `controllers`. The subtle thing is a subscription that was made once: it stays while the Broker is not ready
+Called by `reconciling`. The subtle thing is a subscription that was made once: it stays while the Broker is not ready
 and while the subscriber is not to be found. Events that come then are tried again and end as dead letters; they are
 not passed over.
 """

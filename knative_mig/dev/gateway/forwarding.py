@@ -1,6 +1,6 @@
 """What a request and its answer become on their way through: the heads, as they are sent on.
 
-Called by `connection` and `exchange`. The container sees what it would see behind Knative's ingress, activator and
+Called by `connection` and `pump`. The container sees what it would see behind Knative's ingress, activator and
 queue-proxy: who asked, through whom, and under which name. The subtle thing is what belongs to one connection: it is
 told anew for the next, and whatever the client's Connection header names goes with it.
 """

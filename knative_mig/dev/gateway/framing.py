@@ -1,6 +1,6 @@
 """Bodies of requests and answers as their bytes come, whatever frames them, and as they are sent on.
 
-Fed by `exchange`. A body is taken out of its frame and put into another piece by piece, so that what was written at
+Fed by `pump`. A body is taken out of its frame and put into another piece by piece, so that what was written at
 once is passed on at once, and a text of ours can follow it. What stands behind the last chunk is dropped, as Knative's
 ingress drops it.
 """

@@ -1,6 +1,6 @@
 """Heads of HTTP/1.1 requests and answers, from their bytes: what is not one is refused, or ends the connection.
 
-Called by `connection` and `exchange`. Strict, since two readers that understand a head differently are how one request
+Called by `connection` and `pump`. Strict, since two readers that understand a head differently are how one request
 is smuggled in another; pure, and by hand, since http.server takes ten times as long for a head as this gateway may.
 What is refused is what Knative's ingress refuses; it says nothing of why, and this does.
 """

@@ -1,8 +1,9 @@
 """How long a request may take: as a whole, until its answer begins, and between two pieces of it.
 
-Asked by `connection` and `exchange` before each wait; the limits are the revision's. The subtle thing is what counts.
-Time in the queue does; what the client sends does not; a connection that changes its protocol (a websocket) never
-writes an answer in this sense, so that the limit on the beginning ends it too. All as in Knative.
+Asked by `connection`, and through `asked` by `exchange` and `pump`, before each wait; the limits are the revision's.
+The subtle thing is what counts. Time in the queue does; what the client sends does not; a connection that changes its
+protocol (a websocket) never writes an answer in this sense, so that the limit on the beginning ends it too. All as in
+Knative.
 """
 
 from dataclasses import dataclass

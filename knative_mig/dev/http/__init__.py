@@ -1,1 +1,1 @@
-"""HTTP/1.1 over asyncio, bounded in all that a client decides: the part that the servers of `dev` have in common."""
+"""HTTP/1.1 over asyncio, bounded in all that a client decides: what the API server of `dev` listens with."""

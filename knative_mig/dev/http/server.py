@@ -1,6 +1,6 @@
 """Takes HTTP/1.1 requests on loopback and sends what `answer` gives for them, many connections on one thread.
 
-Made by the server of each port; runs on the loop of `dev`. A connection that waits costs an object: no thread, no timer
+Made by the API server; runs on `dev`'s loop. A connection that waits costs an object: no thread, no timer
 of its own but the one of its current wait. What is bounded: connections, bytes of a head, bytes of a body (told 413
 before they are read), and the time in which a whole request has to come however slowly it drips.
 

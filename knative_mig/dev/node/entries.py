@@ -1,4 +1,6 @@
-"""Reads the Secrets and ConfigMaps that a pod names, as they are now. Called by `pod_worker` before each start."""
+"""Reads the Secrets and ConfigMaps that a pod names, as they are now. Called by `container_start`
+before each start.
+"""
 
 import base64
 import binascii

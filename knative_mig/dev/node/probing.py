@@ -1,6 +1,6 @@
 """Asks a container once whether it is well: by HTTP, by a connection, by a command. Hooks are asked in the same way.
 
-Called by `prober` and `pod_worker` on threads of their own. Words are the kubelet's.
+Called by `prober`, `container_start` and `container_end`, on threads of their own. Words are the kubelet's.
 """
 
 import http.client

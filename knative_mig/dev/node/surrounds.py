@@ -1,8 +1,8 @@
 """Decides what a container's process finds around it: its environment, its arguments, and where its mounts lie.
 
-Called by `pod_worker` before each start; what Secrets and ConfigMaps hold comes in as values. The subtle thing are the
-mounts. Without root there is no root folder of its own to mount anything into, so a mount is a folder of this machine,
-and the process is told where, in each way that programs can be told:
+Called by `container_start` before each start; what Secrets and ConfigMaps hold comes in as values. The subtle thing is
+the mounts. Without root there is no root folder of its own to mount anything into, so a mount is a folder of this
+machine, and the process is told where, in each way that programs can be told:
 
 - wherever its environment or its arguments name the mount's path, they name the folder: a relay's secret file is found;
 - KNATIVE_MIG_DEV_ROOT is a folder in which every mount lies at its path;

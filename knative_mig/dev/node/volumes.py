@@ -1,7 +1,7 @@
 """Lays a pod's folders out on the disk: its volumes, and of each container a root in which its mounts lie.
 
-Called by `pod_worker` before a container starts. All of it is below the pod's own folder, which is removed with it. The
-subtle thing is a Secret that changes while its pod runs: each file is put in the place of the old one whole.
+Called by `container_start` before a container starts. All of it is below the pod's own folder, which is removed with
+it. The subtle thing is a Secret that changes while its pod runs: each file is put in the place of the old one whole.
 """
 
 import shutil

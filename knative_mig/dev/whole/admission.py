@@ -1,9 +1,9 @@
 """Who is asked before a write is kept: the webhooks that the API's own configurations name, then Knative's stand-ins.
 
-Called by `process` at each write, with the configurations as they are in the store then: where they say Fail, Ignore,
-5 s or a condition, that is what is done. A webhook is called by its Service's name as a cluster calls it, and found
-where `process` says that this Service is. The order is a cluster's: that of the configurations' names, mutating ones
-first, so that Knative's fill in what ours left open.
+Made by `cluster` and asked at each write, with the configurations as they are in the store then: where they say Fail,
+Ignore, 5 s or a condition, that is what is done. A webhook is called by its Service's name as a cluster calls it, and
+found where `cluster` says that this Service is. The order is a cluster's: that of the configurations' names, mutating
+ones first, so that Knative's fill in what ours left open.
 """
 
 import base64

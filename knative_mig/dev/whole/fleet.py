@@ -1,6 +1,6 @@
 """Decides which simulated node has which GPUs: a node for each part of `2xA100-40GB,1xH100-80GB`.
 
-Called by the `dev` verb. A machine's GPUs are of one model, so a model more is a node more, with an agent of its own.
+Called by `process`. A machine's GPUs are of one model, so a model more is a node more, with an agent of its own.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The API server's store over a file: what a run before has kept is in it, and each change goes to the file.
 
-Called by `cluster` where there is a state folder, before the API server is made on the store, which adds what is not
+Called by `process` where there is a state folder, before the API server is made on the store, which adds what is not
 there yet.
 """
 

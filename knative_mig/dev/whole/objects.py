@@ -1,8 +1,8 @@
 """What is in the API from the start: what config/ installs on a cluster of what is not a Deployment, and Knative's own
 settings.
 
-Called by `process`. Knative's ConfigMaps are written where they are not yet, so
-that whoever edits them finds them, and keeps what he wrote where the state is kept.
+Called by `cluster`. Knative's ConfigMaps are written only where there are none yet: whoever wants to edit them finds
+them, and what he wrote stays where the state is kept.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,7 @@
 """The webhooks of Knative Serving, from the bytes of an AdmissionReview to the bytes of its answer.
 
-Hung into the API server by `dev`'s process, the defaulting one before the project's own and again after them (Knative's
-is called again where another changed the object), the validating one behind all. A status that a controller writes
+Hung into the API server by `whole.admission`, behind the project's own, so that the defaulting one fills in what these
+have left open and the validating one sees what is to be kept. A status that a controller writes
 passes by: it is nobody's mistake. A third one is asked about the ConfigMaps of Knative's own settings.
 """
 
