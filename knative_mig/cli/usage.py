@@ -13,6 +13,7 @@ import click
 
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.meter_store import NAME, KubeMeterStore
+from knative_mig.cli.cluster import client, of_a_cluster
 from knative_mig.cli.table import table
 from knative_mig.core.cluster.meters import Whose, decoded
 from knative_mig.core.cluster.usage import Used, shares_on, used
@@ -24,13 +25,12 @@ from knative_mig.core.errors import BadInput
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as data.")
 @click.option("--metrics", help="A page of the planner's /metrics, saved (- for the standard input).")
 @click.option("--namespace", default="knative-mig", show_default=True, help="Where the planner runs.")
-@click.option("--kubeconfig", default=None, help="A file; as kubectl without one.")
-@click.option("--context", default=None, help="Of the kubeconfig.")
+@of_a_cluster
 def command(
     *, by_service: bool, as_json: bool, metrics: str | None, namespace: str, kubeconfig: str | None, context: str | None
 ) -> int:
     """Print how many seconds of whole GPUs each namespace has used."""
-    shares = _on_page(metrics) if metrics else _stored(KubeClient.of_kubeconfig(kubeconfig, context), namespace)
+    shares = _on_page(metrics) if metrics else _stored(client(kubeconfig, context), namespace)
     lines = used(shares, by_service=by_service)
     click.echo(
         json.dumps([_data(each) for each in lines], indent=2) if as_json else text_of(lines, by_service=by_service)
@@ -46,8 +46,8 @@ def _on_page(name: str) -> dict[Whose, float]:
     return shares_on(page)
 
 
-def _stored(client: KubeClient, namespace: str) -> dict[Whose, float]:
-    found = KubeMeterStore(client, namespace).load()
+def _stored(cluster: KubeClient, namespace: str) -> dict[Whose, float]:
+    found = KubeMeterStore(cluster, namespace).load()
     if found is None:
         raise BadInput(f"no ConfigMap {namespace}/{NAME}: the planner has metered nothing there yet")
     return dict(decoded(found.data).share_seconds)

@@ -1,5 +1,6 @@
 """`knative-mig usage` on saved pages of metrics; the ConfigMap is read in tests/contract."""
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from knative_mig.core.cluster.meters import Meters, Whose
+from knative_mig.dev import whereabouts
+from knative_mig.dev.whole.identities import written
 from reconfigurer.planner.metrics import MeterCollector
 
 from .conftest import Cli
@@ -87,3 +90,18 @@ def test_says_which_file_or_cluster_is_not_there(cli: Cli, tmp_path: Path) -> No
     outcome = cli("usage", "--kubeconfig", str(tmp_path / "none"))
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
+
+
+def test_asks_the_dev_that_runs_where_no_cluster_is_named(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the other verbs do: who has started one does not mean the cluster that kubectl would take."""
+    monkeypatch.setattr(whereabouts, "home", lambda: tmp_path)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    folder = tmp_path / "12345678"
+    folder.mkdir()
+    written(folder / "kubeconfig", "http://127.0.0.1:1", "dev")
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        outcome = cli("usage")
+    assert (outcome.code, "127.0.0.1:1" in outcome.err) == (1, True), outcome.err
