@@ -30,8 +30,11 @@ def home() -> Path:
 
 def kubeconfig_of_running(at: Path | None = None) -> Path | None:
     """Of the one that was started last. `at`: in place of `home`."""
-    found = list(_running(at or home()))
-    return max(found, key=lambda each: each.stat().st_mtime, default=None)
+    found = {}
+    for each in _running(at or home()):
+        with suppress(OSError):  # it has just ended
+            found[each] = each.stat().st_mtime
+    return max(found, key=found.__getitem__, default=None)
 
 
 def gateway_beside(server: str) -> str | None:

@@ -2,9 +2,11 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 
+from knative_mig.dev import whereabouts
 from knative_mig.dev.whereabouts import home
 
 MOST_BYTES = 107  # of a socket's path, for the kernel
@@ -22,3 +24,15 @@ def test_wherever_temporary_files_are_the_socket_of_each_slice_has_a_path_that_t
     assert len(os.fsencode(socket)) <= MOST_BYTES
     if temporary == "t":
         assert str(home()) == f"/t/knative-mig-{user}"
+
+
+def test_one_that_ends_while_it_is_looked_for_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "12345678").mkdir()
+    (tmp_path / "12345678" / whereabouts.KUBECONFIG).touch()
+
+    def is_held(lock: Path) -> bool:
+        lock.with_name(whereabouts.KUBECONFIG).unlink()
+        return True
+
+    monkeypatch.setattr(whereabouts, "_is_held", is_held)
+    assert whereabouts.kubeconfig_of_running(tmp_path) is None
