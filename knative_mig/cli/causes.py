@@ -22,7 +22,7 @@ TELLING: Final = tuple(
 
 def are_wanted(services: Objects, pods: Objects) -> bool:
     """Whether more is to be read, for something is not ready."""
-    return not (all(map(_is_true, map(Fields, services))) and all(map(is_ready, map(Fields, pods))))
+    return not (all(map(is_ready, map(Fields, services))) and all(map(is_ready, map(Fields, pods))))
 
 
 def causes(services: Objects, *, revisions: Objects, pods: Objects, events: Objects) -> dict[Name, str]:
@@ -48,7 +48,7 @@ def _known(
 ) -> Iterator[str]:
     """The most telling first; empty ones say nothing."""
     newest = service.child("status").text("latestCreatedRevisionName")
-    starts = _is_true(service)  # from zero, and not for the first time
+    starts = is_ready(service)  # from zero, and not for the first time
     if starts and any(map(is_ready, pods)):
         return
     about = [each for each in pods if starts or _label(each, REVISION_LABEL) == newest]
@@ -80,11 +80,6 @@ def _said_last(events: Objects) -> dict[Name, str]:
         about = event.child("involvedObject")
         found[about.text("namespace"), about.text("name")] = event.text("message")
     return found
-
-
-def _is_true(service: Fields) -> bool:
-    said = condition(service, "Ready")
-    return said is not None and said.text("status") == "True"
 
 
 def _label(pod: Fields, name: str) -> str:

@@ -149,8 +149,9 @@ def _state(service: Fields, cause: str, *, pods: int, ready: int) -> tuple[str, 
             return "deploying", why
 
 
-def is_ready(pod: Fields) -> bool:
-    said = condition(pod, "Ready")
+def is_ready(top: Fields) -> bool:
+    """A pod, or a Service."""
+    said = condition(top, "Ready")
     return said is not None and said.text("status") == "True"
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from knative_mig.dev.eventing.objects import FUNCTION, TRIGGER
+from knative_mig.adapters.kube.kinds import FUNCTION
+from knative_mig.dev.eventing.objects import TRIGGER
 from knative_mig.dev.eventing.ports import Place
 from knative_mig.dev.eventing.post import undelivered
 from knative_mig.dev.eventing.queues import Queues

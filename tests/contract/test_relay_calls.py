@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from knative_mig.adapters.kube.kinds import POD
+from knative_mig.adapters.kube.kinds import POD, SECRET
 from knative_mig.adapters.kube.relay_secrets import KubeRelaySecrets
-from knative_mig.adapters.kube.webhooks import SECRET
 from knative_mig.adapters.relay_calls import RelayCalls
 from knative_mig.ports.kube import Key
 from knative_mig.ports.relays import HandedOver, NotHandedOver, PodAt

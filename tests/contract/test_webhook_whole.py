@@ -19,9 +19,9 @@ from activator_hooks.webhook.settings import WebhookSettings
 from knative_mig.adapters import bounded_http, certificates, webhook_server
 from knative_mig.adapters.certificates import AUTHORITIES, FILES, SERVER, SERVER_KEY
 from knative_mig.adapters.kube import gpu_node_codec
-from knative_mig.adapters.kube.kinds import CONFIG_MAP
+from knative_mig.adapters.kube.kinds import CONFIG_MAP, SECRET
 from knative_mig.adapters.kube.relay_secrets import KubeRelaySecrets
-from knative_mig.adapters.kube.webhooks import CONFIGURATION, MUTATING, SECRET, SECRET_NAME, VALIDATING
+from knative_mig.adapters.kube.webhooks import CONFIGURATION, MUTATING, SECRET_NAME, VALIDATING
 from knative_mig.adapters.webhook_server import LARGEST
 from knative_mig.core.admission.renewal import Step
 from knative_mig.core.errors import BadInput

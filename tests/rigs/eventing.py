@@ -11,10 +11,10 @@ from itertools import count
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from knative_mig.adapters.kube.kinds import Kind
+from knative_mig.adapters.kube.kinds import FUNCTION, Kind
 from knative_mig.dev.eventing import __name__ as eventing_package
 from knative_mig.dev.eventing.eventing import Eventing
-from knative_mig.dev.eventing.objects import BROKER, FUNCTION, TRIGGER
+from knative_mig.dev.eventing.objects import BROKER, TRIGGER
 from knative_mig.dev.eventing.ports import Place
 from knative_mig.dev.eventing.queues import Queues
 from knative_mig.ports.kube import Key

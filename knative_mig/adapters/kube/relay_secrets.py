@@ -11,7 +11,7 @@ from typing import Final
 
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.fields import Fields
-from knative_mig.adapters.kube.webhooks import SECRET
+from knative_mig.adapters.kube.kinds import SECRET
 from knative_mig.core.errors import BadInput
 from knative_mig.core.relays import SECRET_KEY, SECRET_NAME
 from knative_mig.ports.kube import AlreadyExists, Key

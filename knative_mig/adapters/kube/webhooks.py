@@ -12,11 +12,10 @@ from typing import Any, Final
 
 from knative_mig.adapters.kube.client import KubeClient, Object
 from knative_mig.adapters.kube.fields import Fields
-from knative_mig.adapters.kube.kinds import Kind
+from knative_mig.adapters.kube.kinds import SECRET, Kind
 from knative_mig.ports.kube import Key
 from knative_mig.ports.webhook import StoredCertificates
 
-SECRET: Final = Kind("v1", "Secret", "secrets")
 MUTATING: Final = Kind(
     "admissionregistration.k8s.io/v1",
     "MutatingWebhookConfiguration",

@@ -10,11 +10,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.kinds import Kind
 from knative_mig.adapters.kube.reflector import WATCH_S, KubeMirror
+from knative_mig.dev.bodies import whole
 from knative_mig.dev.eventing.objects import WATCHED, Object
 from knative_mig.dev.eventing.post import Post
 from knative_mig.dev.eventing.reconciling import decide
@@ -43,7 +44,7 @@ class Controllers:
         self._post = post
         self._address = address
         self._clock = clock
-        self._mirrors = {kind: KubeMirror(client, kind, _whole(kind), watch_s=watch_s) for kind in WATCHED}
+        self._mirrors = {kind: KubeMirror(client, kind, whole(kind), watch_s=watch_s) for kind in WATCHED}
         self._changed = threading.Event()
         self._followed = threading.Event()
         for mirror in self._mirrors.values():
@@ -106,13 +107,3 @@ class Controllers:
             log.warning("The status of %s %s/%s: %s", kind.kind, key.namespace, key.name, error)
             return False
         return True
-
-
-def _whole(kind: Kind) -> Callable[[Mapping[str, Any]], Object]:
-    """An entry of a list does not say what it is, and who wrote which field matters to nobody here."""
-
-    def whole(body: Mapping[str, Any]) -> Object:
-        about = {name: each for name, each in body["metadata"].items() if name != "managedFields"}
-        return {**body, "apiVersion": kind.group, "kind": kind.kind, "metadata": about}
-
-    return whole

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
-from knative_mig.dev.eventing.objects import BROKER, FUNCTION, SERVICE, Seen
+from knative_mig.adapters.kube.kinds import FUNCTION
+from knative_mig.dev.eventing.objects import BROKER, SERVICE, Seen
 from knative_mig.ports.kube import Key
 
 _ADDRESSED: Final = {(kind.group, kind.kind): kind for kind in (BROKER, FUNCTION)}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from knative_mig.adapters.kube.kinds import Kind
+from knative_mig.adapters.kube.kinds import FUNCTION, Kind
 from knative_mig.ports.kube import Key
 
 Object = dict[str, Any]
@@ -11,7 +11,6 @@ Seen = Mapping[Kind, Mapping[Key, Object]]
 
 BROKER: Final = Kind("eventing.knative.dev/v1", "Broker", "brokers")
 TRIGGER: Final = Kind("eventing.knative.dev/v1", "Trigger", "triggers")
-FUNCTION: Final = Kind("serving.knative.dev/v1", "Service", "services")
 SERVICE: Final = Kind("v1", "Service", "services")
 WATCHED: Final = (BROKER, TRIGGER, FUNCTION, SERVICE)
 

@@ -4,13 +4,12 @@ Hung into the API server by `dev`'s process, the one that fills in before the on
 it is here that a Broker gets its delivery: ten repetitions, after 0.2 s and each twice as long as the one before.
 """
 
-import base64
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from knative_mig.dev import reviews
 from knative_mig.dev.eventing import periods
 from knative_mig.dev.eventing.filters import DIALECTS
 from knative_mig.dev.eventing.objects import BROKER, CLASS, CLASS_ANNOTATION, TRIGGER, Object, annotations
@@ -38,34 +37,22 @@ _BAD_NAME: Final = "Attribute name must start with a letter and can only contain
 
 
 def default(review: bytes) -> bytes:
-    request = json.loads(review)["request"]
+    request = reviews.request_of(review)
     new = _looked_at(request)
     if new is None:
-        return _answer(request, {"allowed": True})
+        return reviews.let_in(request)
     user = (request.get("userInfo") or {}).get("username", "")
-    found = defaulted(new, request.get("oldObject"), user)
-    patch = [
-        {"op": "add", "path": f"/{part}", "value": found[part]}
-        for part in ("metadata", "spec")
-        if found[part] != new.get(part)
-    ]
-    if not patch:
-        return _answer(request, {"allowed": True})
-    text = base64.b64encode(json.dumps(patch, separators=(",", ":")).encode()).decode()
-    return _answer(request, {"allowed": True, "patchType": "JSONPatch", "patch": text})
+    return reviews.filled_in(request, new, defaulted(new, request.get("oldObject"), user))
 
 
 def validate(review: bytes) -> bytes:
-    request = json.loads(review)["request"]
+    request = reviews.request_of(review)
     new = _looked_at(request)
     if new is None or new["metadata"].get("deletionTimestamp"):
-        return _answer(request, {"allowed": True})
+        return reviews.let_in(request)
     problems = Problems()
     (_check_broker if new["kind"] == BROKER.kind else _check_trigger)(new, request.get("oldObject"), problems)
-    if not (refusal := problems.refusal()):
-        return _answer(request, {"allowed": True})
-    status = {"status": "Failure", "code": 400, "reason": "BadRequest", "message": f"validation failed: {refusal}"}
-    return _answer(request, {"allowed": False, "status": status})
+    return reviews.judged(request, problems.refusal())
 
 
 def _looked_at(request: Object) -> Object | None:
@@ -218,12 +205,3 @@ def _is_period(text: str, *, is_positive: bool) -> bool:
         return periods.seconds(text) > 0 or not is_positive
     except ValueError:
         return False
-
-
-def _answer(request: Object, response: Mapping[str, Any]) -> bytes:
-    body = {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "response": {"uid": request.get("uid", ""), **response},
-    }
-    return json.dumps(body).encode()

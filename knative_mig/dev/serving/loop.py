@@ -12,11 +12,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.kinds import CONFIG_MAP, Kind
 from knative_mig.adapters.kube.reflector import KubeMirror
+from knative_mig.dev.bodies import whole
 from knative_mig.dev.serving.cache import Cache
 from knative_mig.dev.serving.controllers import KINDS, Name, Neighbours, Pass, concerned, deciders
 from knative_mig.dev.serving.objects import WATCHED, Failure, Object, Seen
@@ -43,19 +44,9 @@ log = logging.getLogger(__name__)
 def mirrors_of(client: KubeClient, watch_s: float = 30.0) -> Mapping[Kind, KubeMirror[Object]]:
     """One for each kind that is decided about or from."""
     return {
-        kind: KubeMirror(client, kind, _whole(kind), namespace=NAMESPACE if kind is CONFIG_MAP else "", watch_s=watch_s)
+        kind: KubeMirror(client, kind, whole(kind), namespace=NAMESPACE if kind is CONFIG_MAP else "", watch_s=watch_s)
         for kind in WATCHED
     }
-
-
-def _whole(kind: Kind) -> Callable[[Mapping[str, Any]], Object]:
-    """An entry of a list does not say what it is, and who wrote which field matters to nobody here."""
-
-    def whole(body: Mapping[str, Any]) -> Object:
-        about = {name: each for name, each in body["metadata"].items() if name != "managedFields"}
-        return {**body, "apiVersion": kind.group, "kind": kind.kind, "metadata": about}
-
-    return whole
 
 
 class Loop:

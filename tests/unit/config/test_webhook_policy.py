@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from knative_mig.adapters.kube.kinds import SECRET
 from knative_mig.adapters.kube.relay_secrets import KubeRelaySecrets
-from knative_mig.adapters.kube.webhooks import SECRET
 from knative_mig.core.relays import (
     FUNCTION_URL_VARIABLE,
     MOVE_PORT,

@@ -5,12 +5,11 @@ have left open and the validating one sees what is to be kept. A status that a c
 passes by: it is nobody's mistake. A third one is asked about the ConfigMaps of Knative's own settings.
 """
 
-import base64
-import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from knative_mig.adapters.kube.kinds import REVISION, Kind
+from knative_mig.dev import reviews
 from knative_mig.dev.serving.objects import CONFIGURATION, ROUTE, SERVICE, Object
 from knative_mig.dev.serving.settings import NAMESPACE, Settings
 from knative_mig.dev.serving.webhook import config_checks
@@ -33,53 +32,28 @@ class Webhooks:
         self._settings = settings
 
     def default(self, review: bytes) -> bytes:
-        request = json.loads(review)["request"]
+        request = reviews.request_of(review)
         kind, new = _BY_KIND.get(request["kind"]["kind"]), request.get("object")
         if kind is None or not new or request.get("subResource"):
-            return _answer(request, {"allowed": True})
+            return reviews.let_in(request)
         user = (request.get("userInfo") or {}).get("username", "")
         found = defaulted(kind, new, request.get("oldObject"), self._settings(), user)
-        patch = [
-            {"op": "add", "path": f"/{part}", "value": found[part]}
-            for part in ("metadata", "spec")
-            if part in found and found[part] != new.get(part)
-        ]
-        if not patch:
-            return _answer(request, {"allowed": True})
-        text = base64.b64encode(json.dumps(patch, separators=(",", ":")).encode()).decode()
-        return _answer(request, {"allowed": True, "patchType": "JSONPatch", "patch": text})
+        return reviews.filled_in(request, new, found)
 
     def validate(self, review: bytes) -> bytes:
-        request = json.loads(review)["request"]
+        request = reviews.request_of(review)
         kind, new = _BY_KIND.get(request["kind"]["kind"]), request.get("object")
         if kind is None or not new or request.get("subResource") or new["metadata"].get("deletionTimestamp"):
-            return _answer(request, {"allowed": True})
+            return reviews.let_in(request)
         problems = checked(kind, new, request.get("oldObject"), self._settings())
-        warnings: Mapping[str, Any] = {"warnings": list(found)} if (found := problems.warnings()) else {}
-        return _answer(request, {**_refused(problems.refusal()), **warnings})
+        return reviews.judged(request, problems.refusal(), problems.warnings())
 
     def validate_config(self, review: bytes) -> bytes:
-        request = json.loads(review)["request"]
+        request = reviews.request_of(review)
         body = request.get("object") or {}
-        return _answer(request, _refused(config_checks.wrong(request["name"], body.get("data") or {})))
+        return reviews.judged(request, config_checks.wrong(request["name"], body.get("data") or {}))
 
 
 def is_config(body: Object) -> bool:
     """Whether the third one is asked about this ConfigMap."""
     return bool(body["metadata"].get("namespace") == NAMESPACE)
-
-
-def _refused(why: str) -> Object:
-    if not why:
-        return {"allowed": True}
-    status = {"status": "Failure", "code": 400, "reason": "BadRequest", "message": f"validation failed: {why}"}
-    return {"allowed": False, "status": status}
-
-
-def _answer(request: Object, response: Mapping[str, Any]) -> bytes:
-    body = {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "response": {"uid": request.get("uid", ""), **response},
-    }
-    return json.dumps(body).encode()

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from knative_mig.dev.eventing.objects import BROKER, FUNCTION, SERVICE, TRIGGER, WATCHED, Object
+from knative_mig.adapters.kube.kinds import FUNCTION
+from knative_mig.dev.eventing.objects import BROKER, SERVICE, TRIGGER, WATCHED, Object
 from knative_mig.dev.eventing.policies import BackOff, Policy
 from knative_mig.dev.eventing.reconciling import Decided, decide
 from knative_mig.ports.kube import Key
