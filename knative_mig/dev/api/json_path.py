@@ -1,6 +1,6 @@
-r"""The part of JSONPath that printer columns are written in: .a.b, ['a\.b'] and [?(@.type=="Ready")].
+r"""The part of JSONPath that printer columns are written in: .a.b, ['a\.b'], [0], [*] and [?(@.type=="Ready")].
 
-Called by `tables`.
+Called by `tables`. A path of any other form leads nowhere: its cell is empty, and the other columns are still told.
 """
 
 import functools
@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 _STEP: Final = re.compile(
-    r"""\.(?P<field>(?:\\.|[^.\[\\])+)|\[['"](?P<quoted>[^\]]+)['"]\]|\[(?P<index>\d+)\]"""
+    r"""\.(?P<field>(?:\\.|[^.\[\\])+)|\[['"](?P<quoted>[^\]]+)['"]\]|\[(?P<index>\d+|\*)\]"""
     r"""|\[\?\(@\.(?P<key>[^=\s]+)\s*==\s*['"](?P<value>[^'"]*)['"]\)\]"""
 )
 
 
 def found(body: Any, path: str) -> Any:
-    """The first that it leads to; None: it leads nowhere."""
+    """The first that it leads to, of a list's entries the first; None: it leads nowhere."""
     value = body
     for step in _steps(path):
         value = step(value)
@@ -29,16 +29,20 @@ def _steps(path: str) -> tuple[Callable[[Any], Any], ...]:
     while at < len(path):
         match = _STEP.match(path, at)
         if not match:
-            raise ValueError(f"{path} is no path that is known here")
+            return (_nothing,)
         at = match.end()
         if match["key"]:
             steps.append(functools.partial(_where, match["key"], match["value"]))
         elif match["index"]:
-            steps.append(functools.partial(_entry, int(match["index"])))
+            steps.append(functools.partial(_entry, 0 if match["index"] == "*" else int(match["index"])))
         else:
             name = re.sub(r"\\(.)", r"\1", match["field"] or match["quoted"])
             steps.append(functools.partial(_field, name))
     return tuple(steps)
+
+
+def _nothing(_: Any) -> None:
+    return None
 
 
 def _field(name: str, value: Any) -> Any:
