@@ -1,15 +1,17 @@
 """Reads a container's log for the API's `pods/log`: what of it is asked for, and on as it grows.
 
-Made by whoever composes `dev`, for the API server's event loop: what is read at once is little, and between two looks
-at a log that is followed the loop is free. The subtle thing is a log that is rotated while it is followed: what was
-written into the old file until then is still read from it.
+Made by whoever composes `dev`, for the API server's event loop, which has its turn after each few lines and between two
+looks at a log that is followed: a log is up to 30 MB, and all of it is read to find its last lines. The subtle thing is
+a log that is rotated while it is followed: what was written into the old file until then is still read from it.
 """
 
 import asyncio
+import contextlib
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import IO, Final, Protocol
 
 from knative_mig.adapters.kube.fields import seconds_of
 from knative_mig.dev.node.logs import Line, PodLogs, files, parsed
@@ -52,30 +54,43 @@ class LogReader:
         self._logs, self._is_running, self._clock = logs, is_running, clock
 
     async def lines(self, wanted: Wanted) -> AsyncIterator[bytes]:
-        """None where nothing is kept: it is whoever asks that knows whether it ran."""
+        """No lines where nothing is kept: whether the container ever ran is for the caller to know."""
         pod, life = Key(wanted.namespace, wanted.pod), wanted.life
         since = None if wanted.since_s is None else self._clock() - wanted.since_s
         tail = Tail(self._logs.path(pod, wanted.uid, wanted.container, life))
-        written = selected(tail.more(), since=since, tail_lines=wanted.tail_lines)
+        written = _selected(_in_turns(tail.more()), since=since, tail_lines=wanted.tail_lines)
         left = wanted.most_bytes
         while True:
             ended = not (wanted.follow and self._is_running(wanted.uid, wanted.container, life))
-            for count, line in enumerate(written, 1):
+            async for line in written:
                 text = line.time.encode() + b" " + line.text if wanted.timestamps else line.text
                 yield text if left is None else text[:left]
                 if left is not None and (left := left - len(text)) <= 0:
                     return
-                if not count % _AT_ONCE:
-                    await asyncio.sleep(0)
             if ended:
                 return
             await asyncio.sleep(LOOK_EACH_S)
-            written = tail.more()
+            written = _in_turns(tail.more())
 
 
-def selected(lines: Iterable[Line], *, since: float | None, tail_lines: int | None) -> Iterable[Line]:
-    late = lines if since is None else (each for each in lines if seconds_of(each.time[:26] + "Z") >= since)
-    return late if tail_lines is None else deque(late, maxlen=tail_lines)
+async def _in_turns(lines: Iterable[Line]) -> AsyncIterator[Line]:
+    for count, line in enumerate(lines, 1):
+        yield line
+        if not count % _AT_ONCE:
+            await asyncio.sleep(0)
+
+
+async def _selected(lines: AsyncIterator[Line], *, since: float | None, tail_lines: int | None) -> AsyncIterator[Line]:
+    last: deque[Line] = deque(maxlen=tail_lines)
+    async for line in lines:
+        if since is not None and seconds_of(line.time[:26] + "Z") < since:
+            continue
+        if tail_lines is None:
+            yield line
+        else:
+            last.append(line)
+    for line in last:
+        yield line
 
 
 class Tail:
@@ -87,8 +102,10 @@ class Tail:
         self._offset = 0
 
     def more(self) -> Iterator[Line]:
-        for path in self._files():
-            with path.open("rb") as file:
+        with contextlib.ExitStack() as opened:
+            for inode, file in self._files(opened):
+                if inode != self._inode:
+                    self._inode, self._offset = inode, 0
                 file.seek(self._offset)
                 for entry in file:
                     if not entry.endswith(b"\n"):  # it is being written
@@ -97,11 +114,16 @@ class Tail:
                     if (line := parsed(entry)) is not None:
                         yield line
 
-    def _files(self) -> Iterator[Path]:
-        """The one that is read, whatever its name is by now, and those after it."""
-        found = [(each, each.stat().st_ino) for each in files(self._path) if each.exists()]
-        inodes = [inode for _, inode in found]
-        for path, inode in found[inodes.index(self._inode) if self._inode in inodes else 0 :]:
-            if inode != self._inode:
-                self._inode, self._offset = inode, 0
-            yield path
+    def _files(self, opened: contextlib.ExitStack) -> list[tuple[int, IO[bytes]]]:
+        """The one that is read, whatever its name is by now, and those after it, with their inodes.
+
+        They are opened at once, the newest first: one that is rotated meanwhile is met again, but none is left out.
+        """
+        found: dict[int, IO[bytes]] = {}
+        for path in reversed(files(self._path)):
+            with contextlib.suppress(FileNotFoundError):
+                file = opened.enter_context(path.open("rb"))
+                found.setdefault(os.fstat(file.fileno()).st_ino, file)
+        inodes = [*reversed(found)]
+        start = inodes.index(self._inode) if self._inode in found else 0
+        return [(inode, found[inode]) for inode in inodes[start:]]

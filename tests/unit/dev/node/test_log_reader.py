@@ -115,3 +115,41 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -
     assert list(tail.more()) == []
     path.write_bytes(entry)
     assert [line.text for line in tail.more()] == [b"whole\n"]
+
+
+def test_others_have_their_turn_while_the_end_of_a_long_log_is_looked_for(tmp_path: Path) -> None:
+    logs = PodLogs(tmp_path)
+    entry = "2026-01-01T00:00:01.000000001Z stdout F line\n"
+    logs.open(CHAT, "u", "main", 0).write_text(entry * 10_000)
+    reader = LogReader(logs, lambda *_: False, clock=lambda: 1767225604.0)
+
+    async def turns_of_others() -> int:
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(other())
+        assert [line async for line in reader.lines(Asked(life=0, tail_lines=1, since_s=60))] == [b"line\n"]
+        task.cancel()
+        return turns
+
+    assert asyncio.run(turns_of_others()) > 10
+
+
+def test_what_is_rotated_between_two_files_of_one_look_is_not_lost_nor_told_twice(tmp_path: Path) -> None:
+    logs = PodLogs(tmp_path)
+    path = logs.open(CHAT, "u", "main", 0)
+    log, tail = shim.Log(str(path), 1000, 3), Tail(path)
+    for at in range(30):
+        log.write("stdout", b"line %d\n" % at)
+    look = tail.more()
+    seen = [next(look).text]
+    for at in range(30, 60):
+        log.write("stdout", b"line %d\n" % at)
+    seen += [line.text for line in look]
+    seen += [line.text for line in tail.more()]
+    assert seen == [b"line %d\n" % at for at in range(60)]
