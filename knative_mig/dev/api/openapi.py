@@ -56,7 +56,7 @@ class Documents:
 
     def _kept(self, name: str, kinds: Sequence[Kind], make: Callable[[], bytes]) -> bytes:
         # A type that was defined anew is another value, under the same name.
-        of = [(kind, id(self._types.named(kind.type))) for kind in kinds]
+        of = [(kind, self._types.named(kind.type)) for kind in kinds]
         made = self._made.get(name)
         if made is None or made[0] != of:
             made = self._made[name] = (of, make())
