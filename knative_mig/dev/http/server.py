@@ -222,6 +222,8 @@ class HttpServer:
                 return await (reader.readexactly(int(length)) if length is not None else self._chunks(reader))
         except TimeoutError:
             raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in time") from None
+        except asyncio.LimitOverrunError:
+            raise _Refused(HTTPStatus.BAD_REQUEST, f"a chunk's size is longer than {LARGEST_HEAD} bytes") from None
 
     async def _chunks(self, reader: asyncio.StreamReader) -> bytes:
         body = bytearray()

@@ -126,6 +126,7 @@ def test_who_asks_whether_to_go_on_is_told() -> None:
         (b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", 400),
         (b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n", 413),
+        (b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 2 * LARGEST_HEAD, 400),
         (b"POST /x HTTP/1.1\r\nContent-Length: 1001\r\n\r\n", 413),
         (b"POST /x HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n", 413),
         (b"POST /x HTTP/1.1\r\nContent-Length: " + b"9" * 400 + b"\r\n\r\n", 413),
