@@ -226,7 +226,7 @@ def first_status(body: Object, now: str) -> Object | None:
                     {"type": "Established", "status": "True", "lastTransitionTime": now, **ready},
                 ],
                 "acceptedNames": spec.get("names") or {},
-                "storedVersions": [each["name"] for each in spec.get("versions") or () if each.get("storage")],
+                "storedVersions": [each.get("name") for each in spec.get("versions") or () if each.get("storage")],
             }
     return None
 

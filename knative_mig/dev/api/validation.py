@@ -80,7 +80,7 @@ def _demands(value: Any, schema: Schema, types: Types, at: str) -> Iterator[Caus
     if schema.enum and value not in schema.enum:
         yield unsupported(at, value, schema.enum)
     if isinstance(value, str):
-        if schema.pattern and not re.search(schema.pattern, value):
+        if schema.pattern and not _matches(value, schema.pattern):
             yield invalid_value(at, value, f"{path} should match '{schema.pattern}'")
         if schema.max_length is not None and len(value) > schema.max_length:
             message = f"Too long: may not be more than {schema.max_length} bytes"
@@ -107,6 +107,14 @@ def _demands(value: Any, schema: Schema, types: Types, at: str) -> Iterator[Caus
             field = schema.properties.get(key) or schema.values
             if field is not None:
                 yield from _demands(each, field, types, f"{at}.{key}" if at else key)
+
+
+def _matches(text: str, pattern: str) -> bool:
+    r"""Everything matches what is no regular expression here: Go's have forms that Python has not, such as `\pL`."""
+    try:
+        return re.search(pattern, text) is not None
+    except re.error:
+        return True
 
 
 def _duplicates(value: list[Any], schema: Schema, at: str) -> Iterator[Cause]:

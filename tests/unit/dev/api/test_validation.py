@@ -6,6 +6,7 @@ import pytest
 
 from tests.rigs.api_server import CONFIG_MAPS, FUNCTIONS, GPU_NODES, PODS, Answered, Json, Rig, gpu_node
 
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _CONTAINER = {"name": "a", "image": "x"}
 
 
@@ -96,6 +97,34 @@ def test_an_enum_names_what_is_legal(rig: Rig) -> None:
     rig.create(GPU_NODES, "n", spec=gpu_node(5, 0))
     with pytest.raises(Answered, match='Unsupported value: "mixed": supported values: "dynamic", "static"'):
         rig.merge(f"{GPU_NODES}/n/status", {"status": {"layout": "mixed"}})
+
+
+def _definition(**version: object) -> Json:
+    return {
+        "group": "example.com",
+        "names": {"kind": "Foo", "plural": "foos"},
+        "scope": "Namespaced",
+        "versions": [{"served": True, "storage": True, **version}],
+    }
+
+
+@pytest.mark.parametrize("demand", [{"type": "int"}, {"type": "string", "pattern": "("}, {"pattern": r"^\pL+\z"}])
+def test_of_a_schema_that_says_nothing_of_sense_objects_are_held_to_the_rest(rig: Rig, demand: Json) -> None:
+    properties = {"odd": demand, "size": {"type": "integer"}}
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}}
+    rig.create(_DEFINITIONS, "foos.example.com", spec=_definition(name="v1", schema={"openAPIV3Schema": schema}))
+    foos = "/apis/example.com/v1/namespaces/default/foos"
+    rig.create(foos, "a", spec={"odd": "b", "size": 1})
+    assert (
+        "spec.size in body must be of type integer"
+        in _refused(rig, foos, "c", spec={"odd": "b", "size": "1"})["message"]
+    )
+
+
+def test_a_version_of_a_kind_needs_a_name(rig: Rig) -> None:
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    said = _refused(rig, _DEFINITIONS, "foos.example.com", spec=_definition(schema=schema))["message"]
+    assert "spec.versions[0].name: Required value" in said
 
 
 def test_a_function_needs_its_containers(rig: Rig) -> None:
