@@ -38,7 +38,11 @@ def judged(request: Object, refusal: str, warnings: Sequence[str] = ()) -> bytes
     """`refusal` empty: there is nothing to refuse it for."""
     if not refusal:
         return let_in(request, warnings)
-    status = {"status": "Failure", "code": 400, "reason": "BadRequest", "message": f"validation failed: {refusal}"}
+    return refused(request, f"validation failed: {refusal}", warnings)
+
+
+def refused(request: Object, why: str, warnings: Sequence[str] = ()) -> bytes:
+    status = {"status": "Failure", "code": 400, "reason": "BadRequest", "message": why}
     return _answer(request, {"allowed": False, "status": status, **_told(warnings)})
 
 

@@ -8,10 +8,11 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 from knative_mig.core.errors import BadInput
 
+NO_QUANTITY: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _SUFFIX: Final[dict[str, Fraction]] = {
     "n": Fraction(1, 10**9),
     "u": Fraction(1, 10**6),
@@ -35,6 +36,17 @@ def exact(text: str) -> Fraction:
         raise BadInput(f"{text[:40]!r} is not a quantity: it is written like 2, 500m, 1.5Gi or 1e3")
     number = Fraction(match[1])
     return number * Fraction(10) ** int(match[2]) if match[2] else number * _SUFFIX[match[3] or ""]
+
+
+def is_quantity(value: Any) -> bool:
+    """Of what stands in JSON, where numbers are quantities too."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return False
+    try:
+        exact(str(value))
+    except BadInput:
+        return False
+    return True
 
 
 def whole(text: str) -> int:

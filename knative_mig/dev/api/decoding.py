@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from knative_mig.adapters.kube.quantity import exact
-from knative_mig.core.errors import BadInput
+from knative_mig.adapters.kube.quantity import is_quantity
 from knative_mig.dev.api.kinds import Kind
 from knative_mig.dev.api.refusals import bad_request, unsupported_media_type
 from knative_mig.dev.api.schema import ANYTHING, Schema, Types
@@ -23,7 +22,6 @@ YAML: Final = "application/yaml"
 _DEEPEST: Final = 128  # an object is never so deep, and what is deeper would exhaust the stack
 QUANTITY: Final = "quantity"  # beside the names of types
 _OF_QUANTITY: Final = "api.resource.Quantity"
-NO_QUANTITY: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _KINDS_OF: Final = {"object": (dict,), "array": (list,), "string": (str,), "boolean": (bool,), "integer": (int,)}
 
 
@@ -158,7 +156,7 @@ def mistyped(value: Any, schema: Schema, types: Types, at: str = "") -> Iterator
     if value is None:
         return
     if schema.ref == _OF_QUANTITY:
-        if not _is_quantity(value):
+        if not is_quantity(value):
             yield at, value, QUANTITY
         return
     schema = types.of(schema)
@@ -189,16 +187,6 @@ def _is(value: Any, wanted: str) -> bool:
     if wanted not in _KINDS_OF:
         return True
     return isinstance(value, _KINDS_OF[wanted]) and not (wanted == "integer" and isinstance(value, bool))
-
-
-def _is_quantity(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return False
-    try:
-        exact(str(value))
-    except BadInput:
-        return False
-    return True
 
 
 def type_name(value: Any) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from knative_mig.adapters.kube.quantity import NO_QUANTITY
 from knative_mig.dev.api import decoding, defaults, protobuf, refusals, validation
 from knative_mig.dev.api.admission import Hook, Phase, reviewed
 from knative_mig.dev.api.kinds import Kind, Kinds
@@ -110,7 +111,7 @@ def decoded(work: Work, found: Any, problems: list[str], *, of_patch: bool = Fal
         body["metadata"] = {key: value for key, value in body["metadata"].items() if value not in ({}, [])}
         for at, value, wanted in decoding.mistyped(body, work.schema, work.world.types):
             if wanted == decoding.QUANTITY:
-                raise decoding.cannot_be(kind, decoding.NO_QUANTITY)
+                raise decoding.cannot_be(kind, NO_QUANTITY)
             found = decoding.type_name(value)
             into = f"Go struct field {kind.kind}.{at} of type {_GO_TYPES.get(wanted, wanted)}"
             raise decoding.cannot_be(kind, f"json: cannot unmarshal {found} into {into}")

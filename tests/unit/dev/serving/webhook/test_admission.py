@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -217,3 +218,38 @@ def test_the_webhooks_speak_admission_reviews() -> None:
     assert refused["status"]["message"].startswith("validation failed: ")
     assert f"missing field(s): {AT}.image" in refused["status"]["message"]
     assert reviewed(hooks.validate, service({"name": "c"}), below="status")["allowed"]
+
+
+@pytest.mark.parametrize("amounts", [{"limits": {"cpu": "one"}}, {"requests": {"memory": "2 Gi"}}])
+def test_an_amount_that_is_none_is_refused_as_what_cannot_be_decoded(amounts: Object) -> None:
+    response = reviewed(Webhooks(lambda: PLAIN).default, service({"image": IMAGE, "resources": amounts}))
+    assert response["status"] == {
+        "status": "Failure",
+        "code": 400,
+        "reason": "BadRequest",
+        "message": "mutation failed: cannot decode incoming new object: quantities must match the regular expression "
+        "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+    }
+
+
+@pytest.mark.parametrize("amounts", [{"limits": {"cpu": 1}}, {"requests": {"memory": "2Gi", "cpu": None}}, {}])
+def test_amounts_are_written_as_texts_and_as_numbers(amounts: Object) -> None:
+    assert reviewed(Webhooks(lambda: PLAIN).default, service({"image": IMAGE, "resources": amounts}))["allowed"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"containers": "x"},
+        {"containers": [1]},
+        {"containers": [{"image": IMAGE, "resources": "x"}]},
+        {"containers": [{"image": IMAGE, "resources": {"limits": ["x"]}}]},
+        {"containers": [{"image": IMAGE, "readinessProbe": 1}]},
+        {"timeoutSeconds": "long", "containers": [{"image": IMAGE}]},
+    ],
+)
+def test_what_is_of_another_form_is_left_for_the_api_server_to_refuse(wrong: Object) -> None:
+    body = service()
+    body["spec"]["template"]["spec"] = wrong
+    response = reviewed(Webhooks(lambda: replace(PLAIN, idle_s=5)).default, body)
+    assert (response["allowed"], "patch" in response) == (True, False)
