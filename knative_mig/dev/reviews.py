@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 Object = dict[str, Any]
+# What filling in raises for an object of another form than its type's. It is to be let in: the API server, which looks
+# at its form next, says where. The real webhooks say it themselves, in Go's words.
+OF_ANOTHER_FORM: Final = (AttributeError, TypeError, ValueError)
 _FILLED_IN: Final = ("metadata", "spec")
 
 

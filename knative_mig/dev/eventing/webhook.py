@@ -4,6 +4,7 @@ Hung into the API server by `dev`'s process, the one that fills in before the on
 it is here that a Broker gets its delivery: ten repetitions, after 0.2 s and each twice as long as the one before.
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,6 +17,7 @@ from knative_mig.dev.eventing.objects import BROKER, CLASS, CLASS_ANNOTATION, TR
 from knative_mig.dev.eventing.policies import BackOff
 from knative_mig.dev.problems import Problems
 
+_log = logging.getLogger(__name__)
 DEFAULTING: Final = "webhook.eventing.knative.dev"
 VALIDATING: Final = "validation.webhook.eventing.knative.dev"
 KINDS: Final = (BROKER, TRIGGER)
@@ -42,7 +44,12 @@ def default(review: bytes) -> bytes:
     if new is None:
         return reviews.let_in(request)
     user = (request.get("userInfo") or {}).get("username", "")
-    return reviews.filled_in(request, new, defaulted(new, request.get("oldObject"), user))
+    try:
+        found = defaulted(new, request.get("oldObject"), user)
+    except reviews.OF_ANOTHER_FORM as error:
+        _log.info("nothing is filled in on %s %s: %s", new["kind"], new["metadata"].get("name", ""), error)
+        return reviews.let_in(request)
+    return reviews.filled_in(request, new, found)
 
 
 def validate(review: bytes) -> bytes:

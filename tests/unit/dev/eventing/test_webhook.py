@@ -62,6 +62,21 @@ def test_a_triggers_refs_are_of_its_namespace_and_it_is_labelled_with_its_broker
     assert complaint("Trigger", found["spec"]) == ""
 
 
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("Trigger", {"broker": "b", "subscriber": "x"}),
+        ("Trigger", {"broker": "b", "subscriber": {"ref": "x"}}),
+        ("Trigger", {"broker": "b", "delivery": ["x"]}),
+        ("Broker", {"config": "x"}),
+        ("Broker", {"delivery": {"deadLetterSink": "x"}}),
+    ],
+)
+def test_what_is_of_another_form_is_left_for_the_api_server_to_refuse(kind: str, spec: dict[str, Any]) -> None:
+    response = json.loads(webhook.default(review(kind, spec)))["response"]
+    assert (response["allowed"], "patch" in response) == (True, False)
+
+
 def test_a_status_passes_by() -> None:
     asked = review("Trigger", {}, subResource="status")
     for answer in (webhook.default(asked), webhook.validate(asked)):
