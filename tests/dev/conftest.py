@@ -9,7 +9,11 @@ import pytest
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.dev.api.ports import LogsWanted
 from knative_mig.dev.api.server import ApiServer
+from knative_mig.dev.api.store import Store
 from knative_mig.dev.loop import Loop
+from knative_mig.dev.serving.settings import Settings
+from knative_mig.dev.serving.webhook.admission import Webhooks
+from knative_mig.dev.whole.admission import Admission
 from tests.dev import binaries
 from tests.dev.client import Client
 
@@ -48,6 +52,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(api: ApiServer, folder: Path, namespace: str) -> Path:
     """With a kubeconfig that has the test's namespace for its own."""
+    _configure(folder, api, namespace)
+    return folder
+
+
+def _configure(folder: Path, api: ApiServer, namespace: str) -> None:
     (folder / namespace).write_text(
         f"""apiVersion: v1
 kind: Config
@@ -57,7 +66,6 @@ contexts: [{{name: dev, context: {{cluster: dev, user: dev, namespace: {namespac
 current-context: dev
 """
     )
-    return folder
 
 
 @pytest.fixture
@@ -75,6 +83,19 @@ def namespace(api: ApiServer) -> str:
 @pytest.fixture
 def kubectl(home: Path, namespace: str) -> Client:
     return _client("kubectl", home, namespace)
+
+
+@pytest.fixture
+def kubectl_with_knative(logs: SaidLogs, tmp_path: Path) -> Iterator[Client]:
+    """For an API server of its own, which asks what stands for Knative's webhooks."""
+    store = Store()
+    hooks = Admission(store, {}, Webhooks(Settings)).hooks
+    with Loop() as loop:
+        server = ApiServer(logs=logs, hooks=hooks, store=store)
+        loop.run(server.start())
+        _configure(tmp_path, server, "default")
+        yield _client("kubectl", tmp_path, "default")
+        loop.run(server.stop())
 
 
 @pytest.fixture

@@ -95,6 +95,52 @@ def test_client_side_apply_becomes_server_side_apply(kubectl: Client) -> None:
     assert {each["operation"] for each in managed["metadata"]["managedFields"]} == {"Apply"}
 
 
+_FUNCTION = """
+apiVersion: serving.knative.dev/v1
+kind: Service
+metadata: {name: plain}
+spec:
+  template:
+    spec:
+      containers:
+        - image: dev.local/tiny-llm
+          securityContext:  # else Knative warns each time that there is none
+            allowPrivilegeEscalation: false
+            capabilities: {drop: [ALL]}
+            runAsNonRoot: true
+            seccompProfile: {type: RuntimeDefault}
+"""
+
+
+@pytest.mark.parametrize("how", [(), ("--server-side",)], ids=["by the client", "by the server"])
+def test_a_function_that_is_applied_again_stays_as_it_is(kubectl_with_knative: Client, how: tuple[str, ...]) -> None:
+    kubectl, told = kubectl_with_knative, set[str]()
+    for _ in range(3):
+        kubectl("apply", *how, "--filename", "-", stdin=_FUNCTION)
+        path = "jsonpath={.metadata.generation} {.metadata.resourceVersion}"
+        told.add(kubectl("get", "ksvc/plain", "--output", path))
+    assert len(told) == 1
+    assert told.pop().startswith("1 ")
+    same = kubectl.run("diff", *how, "--filename", "-", stdin=_FUNCTION)
+    assert (same.returncode, same.stdout, same.stderr) == (0, "", "")
+
+
+def test_what_knative_adds_is_nobodys_who_applies(kubectl_with_knative: Client) -> None:
+    kubectl = kubectl_with_knative
+    kubectl("apply", "--filename", "-", stdin=_FUNCTION)
+    done = kubectl.run("apply", "--server-side", "--force-conflicts", "--filename", "-", stdin=_FUNCTION)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(kubectl("get", "ksvc/plain", "--output", "json", "--show-managed-fields"))
+    assert found["metadata"]["annotations"]["serving.knative.dev/creator"]
+    assert found["spec"]["template"]["spec"]["timeoutSeconds"] == 300
+    managed = json.dumps(found["metadata"]["managedFields"])
+    assert "f:containers" in managed
+    for each in ("creator", "lastModifier", "containerConcurrency", "timeoutSeconds", "traffic"):
+        assert each not in managed
+    kubectl("apply", "--filename", "-", stdin=_FUNCTION.replace("tiny-llm", "hello"))
+    assert kubectl("get", "ksvc/plain", "--output", "jsonpath={.metadata.generation}") == "2"
+
+
 def _thing(api_version: str, kind: str, **more: object) -> str:
     return json.dumps({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, **more})
 

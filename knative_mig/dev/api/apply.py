@@ -9,8 +9,8 @@ import json
 from typing import Any, Final
 
 from knative_mig.dev.api import managed_fields
-from knative_mig.dev.api.field_sets import Path, Paths, children, difference, paths_of, told
-from knative_mig.dev.api.managed_fields import APPLY, Entries, Manager
+from knative_mig.dev.api.field_sets import NONE, Path, Paths, children, difference, paths_of, told
+from knative_mig.dev.api.managed_fields import APPLY, UPDATE, Entries, Manager
 from knative_mig.dev.api.refusals import Cause, apply_conflict
 from knative_mig.dev.api.schema import Schema, Types
 
@@ -23,9 +23,9 @@ def applied(
     live: Object, wanted: Object, schema: Schema, types: Types, applier: Manager, *, force: bool, at: tuple[str, str]
 ) -> tuple[Object, Entries]:
     """What it becomes, and who manages it then. Refusal: conflicts."""
-    entries = managed_fields.read(live)
+    entries = managed_fields.read(live) or _before(live, schema, types, applier, at)
     paths = managed_fields.owned(paths_of(wanted, schema, types), applier.subresource)
-    merged = _noted(_merged(live, wanted, schema, types), wanted, applier)
+    merged = _merged(live, wanted, schema, types)
     changed = difference(live, merged, schema, types).written
     causes: list[Cause] = []
     taken: set[Path] = set()
@@ -41,7 +41,14 @@ def applied(
     for path in sorted(mine - paths, key=len):  # an entry goes before its keys, by which it is found
         if not _wanted_by_others(entries, path, applier) and not _has_below(paths, path):
             merged = _without(merged, path, schema, types)
-    return merged, managed_fields.after_apply(entries, applier, paths, frozenset(taken), at=at)
+    entries = managed_fields.after_apply(entries, applier, paths, frozenset(taken), changes=merged != live, at=at)
+    return _noted(merged, wanted, applier), entries
+
+
+def _before(live: Object, schema: Schema, types: Types, applier: Manager, at: tuple[str, str]) -> Entries:
+    by = Manager(name=managed_fields.BEFORE, operation=UPDATE, subresource=applier.subresource)
+    paths = managed_fields.owned(difference({}, live, schema, types).written, applier.subresource)
+    return managed_fields.after_update((), by, paths, NONE, at=at)
 
 
 def _of_last_apply(live: Object, schema: Schema, types: Types, applier: Manager) -> Paths:

@@ -43,14 +43,23 @@ def completed(body: Object) -> Object:
     return complete(body) if complete else body
 
 
+def joined(body: Object) -> Object:
+    """With what an object has of its cluster, which adds it as a hook does: no writer is noted for it."""
+    join = _JOIN.get(f"{body['apiVersion']}/{body['kind']}")
+    return join(body) if join else body
+
+
 def _given(value: Object | None, /, **defaults: Any) -> Object:
     return {**{key: each for key, each in defaults.items() if each is not None}, **(value or {})}
 
 
 def _pod(body: Object) -> Object:
-    spec = _pod_spec(body.get("spec") or {})
+    return {**body, "spec": _given(_pod_spec(body.get("spec") or {}), enableServiceLinks=True)}
+
+
+def _joined_pod(body: Object) -> Object:
+    spec = _given(body.get("spec"), priority=0, preemptionPolicy="PreemptLowerPriority")
     account = spec.get("serviceAccountName") or spec.get("serviceAccount") or DEFAULT_ACCOUNT
-    spec = _given(spec, enableServiceLinks=True, priority=0, preemptionPolicy="PreemptLowerPriority")
     tolerations = [each for each in spec.get("tolerations") or () if isinstance(each, dict)]
     known = {each.get("key") for each in tolerations}
     if None not in known:  # else all is tolerated anyhow
@@ -129,17 +138,24 @@ def _daemon_set(body: Object) -> Object:
 def _service(body: Object) -> Object:
     spec = _given(body.get("spec"), type="ClusterIP", sessionAffinity="None")
     if spec["type"] != "ExternalName":
-        # An address that is the service's own and leads nowhere: what is behind it is reached by its endpoints.
-        seed = zlib.crc32(f"{body['metadata'].get('namespace')}/{body['metadata'].get('name')}".encode())
-        address = spec.get("clusterIP") or f"10.96.{seed // 256 % 256}.{seed % 254 + 1}"
-        spec = _given(
-            {**spec, "clusterIP": address, "clusterIPs": spec.get("clusterIPs") or [address]},
-            internalTrafficPolicy="Cluster",
-            ipFamilies=["IPv4"],
-            ipFamilyPolicy="SingleStack",
-        )
+        spec = _given(spec, internalTrafficPolicy="Cluster")
     if isinstance(spec.get("ports"), list):
         spec["ports"] = [_given(each, targetPort=each.get("port")) for each in spec["ports"] if isinstance(each, dict)]
+    return {**body, "spec": spec}
+
+
+def _joined_service(body: Object) -> Object:
+    spec = body.get("spec") or {}
+    if spec.get("type") == "ExternalName":
+        return body
+    # An address that is the service's own and leads nowhere: what is behind it is reached by its endpoints.
+    seed = zlib.crc32(f"{body['metadata'].get('namespace')}/{body['metadata'].get('name')}".encode())
+    address = spec.get("clusterIP") or f"10.96.{seed // 256 % 256}.{seed % 254 + 1}"
+    spec = _given(
+        {**spec, "clusterIP": address, "clusterIPs": spec.get("clusterIPs") or [address]},
+        ipFamilies=["IPv4"],
+        ipFamilyPolicy="SingleStack",
+    )
     return {**body, "spec": spec}
 
 
@@ -186,6 +202,10 @@ def _webhooks(body: Object) -> Object:
     return {**body, "webhooks": found} if "webhooks" in body else body
 
 
+_JOIN: Final[Mapping[str, Callable[[Object], Object]]] = {
+    "v1/Pod": _joined_pod,
+    "v1/Service": _joined_service,
+}
 _COMPLETE: Final[Mapping[str, Callable[[Object], Object]]] = {
     "v1/Pod": _pod,
     "v1/Service": _service,

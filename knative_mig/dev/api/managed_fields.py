@@ -11,6 +11,7 @@ from typing import Any, Final
 from knative_mig.dev.api.field_sets import NONE, Paths, from_fields, to_fields
 
 APPLY: Final = "Apply"
+BEFORE: Final = "before-first-apply"  # who wrote what nobody was noted for
 UPDATE: Final = "Update"
 _NOBODYS: Final = frozenset(
     {
@@ -89,6 +90,27 @@ def written(entries: Entries) -> list[dict[str, Any]]:
     ]
 
 
+def noted(body: Mapping[str, Any], entries: Entries) -> dict[str, Any]:
+    """The object with them, or without where nobody manages anything."""
+    about = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
+    if entries:
+        about["managedFields"] = written(entries)
+    return {**body, "metadata": about}
+
+
+def with_times_kept(body: dict[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
+    """Nobody's time alone is a change: it stays as it was where all else does, down to who manages what."""
+    was, now = (each["metadata"].get("managedFields") or [] for each in (live, body))
+    if [_timeless(each) for each in was] != [_timeless(each) for each in now] or not now:
+        return body
+    same = {**body, "metadata": {**body["metadata"], "managedFields": was}}
+    return same if same == live else body
+
+
+def _timeless(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key != "time"}
+
+
 def owned(paths: Paths, subresource: str) -> Paths:
     """Of these, what a write to the object or to its status can own at all."""
     kept = paths - _NOBODYS
@@ -112,23 +134,26 @@ def after_update(entries: Entries, writer: Manager, wrote: Paths, removed: Paths
         found += _kept(each, left)
     before = next((each for each in entries if each.manager == writer), None)
     paths = (mine | wrote) - gone
-    if before is not None and paths == mine:
-        found.append(before)
-    elif paths:
-        found.append(Entry(manager=writer, paths=paths, api_version=at[0], time=at[1]))
+    if paths:
+        # What somebody only takes away is no write of his own.
+        version, time = at if wrote or before is None else (before.api_version, before.time)
+        found.append(Entry(manager=writer, paths=paths, api_version=version, time=time))
     return _in_order(found)
 
 
-def after_apply(entries: Entries, applier: Manager, applied: Paths, taken: Paths, *, at: tuple[str, str]) -> Entries:
-    """`taken`: from others, by force."""
+def after_apply(
+    entries: Entries, applier: Manager, applied: Paths, taken: Paths, *, changes: bool, at: tuple[str, str]
+) -> Entries:
+    """`taken`: from others, by force. `changes`: the object becomes another by it."""
     found: list[Entry] = []
+    version, time = at
     for each in entries:
         if each.manager != applier:
             found += _kept(each, each.paths - taken)
-        elif each.paths == applied:
-            found.append(each)
-    if applied and not any(each.manager == applier for each in found):
-        found.append(Entry(manager=applier, paths=applied, api_version=at[0], time=at[1]))
+        elif not changes:
+            time = each.time
+    if applied:
+        found.append(Entry(manager=applier, paths=applied, api_version=version, time=time))
     return _in_order(found)
 
 

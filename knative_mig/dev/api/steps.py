@@ -194,20 +194,29 @@ def as_it_is(work: Work) -> Stored:
     return found
 
 
-def admitted(work: Work, operation: str, new: Object, old: Object | None) -> Object:
-    """As the hooks want it, and valid."""
-    world, asked, kind = work.world, work.asked, work.kind
-    hooks = () if kind.kind.endswith("WebhookConfiguration") else world.hooks()
-    changed = reviewed(hooks, Phase.MUTATE, asked, operation, new=new, old=old, uid=world.new_uid())
+def mutated(work: Work, operation: str, new: Object, old: Object | None) -> Object:
+    """As the hooks want it, with the defaults of what they added."""
+    world, kind = work.world, work.kind
+    changed = reviewed(_hooks(work), Phase.MUTATE, work.asked, operation, new=new, old=old, uid=world.new_uid())
     work.warnings += changed.warnings
     body = changed.body
-    if body is not new:
-        body, _ = decoding.held_to(body, work.schema, world.types) if not kind.stored_as else (body, [])
-    body = {**body, "metadata": dict(body["metadata"])}
+    if body is not new and not kind.stored_as:
+        body, _ = decoding.held_to(body, work.schema, world.types)
+        body = defaults.filled(body, work.schema, world.types)
+        body = body if kind.custom else defaults.completed(body)
+    return {**body, "metadata": dict(body["metadata"])}
+
+
+def judged(work: Work, operation: str, new: Object, old: Object | None) -> None:
+    """Refusal: it is not valid, or a hook says no."""
+    world, kind = work.world, work.kind
     schema = Schema(type="object", preserves=True) if kind.stored_as else work.schema
-    causes = validation.causes(kind, schema, world.types, body, old)
+    causes = validation.causes(kind, schema, world.types, new, old)
     if causes:
-        raise refusals.invalid(kind, asked.name, causes)
-    said = reviewed(hooks, Phase.VALIDATE, asked, operation, new=body, old=old, uid=world.new_uid())
+        raise refusals.invalid(kind, work.asked.name, causes)
+    said = reviewed(_hooks(work), Phase.VALIDATE, work.asked, operation, new=new, old=old, uid=world.new_uid())
     work.warnings += said.warnings
-    return body
+
+
+def _hooks(work: Work) -> Sequence[Hook]:
+    return () if work.kind.kind.endswith("WebhookConfiguration") else work.world.hooks()

@@ -1,20 +1,18 @@
 """What becomes of a request that changes something: create, update, and the four kinds of patch.
 
-    read ─► defaults ─► mutating hooks ─► validation ─► validating hooks ─► who wrote what ─► store
+    read ─► defaults ─► who wrote what ─► mutating hooks ─► validation ─► validating hooks ─► store
 
 Called by `service` on worker threads, many at once. `steps` has what happens to an object on the way, `updates` how it
 comes over the one that is there, `deletion` what a deletion does.
 """
 
-import functools
 from typing import Any, Final
 
 from knative_mig.dev.api import apply, causes, decoding, patches, refusals, strategic_merge
-from knative_mig.dev.api.managed_fields import APPLY, UPDATE, Manager
+from knative_mig.dev.api.managed_fields import APPLY, UPDATE, Entries, Manager
 from knative_mig.dev.api.routes import Asked
-from knative_mig.dev.api.steps import Object, Work, World, Written, admitted, decoded, refuse_dead_ends, sent, tell
-from knative_mig.dev.api.store import Outdated
-from knative_mig.dev.api.updates import ATTEMPTS, hold_to_preconditions, insert, merged_into, overwrite, put
+from knative_mig.dev.api.steps import Object, Work, World, Written, decoded, refuse_dead_ends, sent, tell
+from knative_mig.dev.api.updates import insert, overwrite, overwritten
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -101,23 +99,15 @@ def _apply(work: Work, found: Any, problems: list[str]) -> Written:
     by = Manager(name=name, operation=APPLY, subresource=asked.below)
     wanted, unknown = decoding.held_to(wanted, work.schema, work.world.types)
     tell(work, [*problems, *unknown], wanted, of_patch=False)
-    merge = functools.partial(
-        apply.applied, wanted=wanted, schema=work.schema, types=work.world.types, applier=by, force=force, at=work.at
-    )
-    for _ in range(ATTEMPTS):
-        live = work.world.store.read(asked.key)
-        if live is None:
-            if asked.below:
-                raise refusals.not_found(kind, asked.name)
-            new, entries = merge({})
-            body = decoded(work, new, [])
-            refuse_dead_ends(work, body)
-            return insert(work, body, by, entries)
-        new, entries = merge(live.body)
-        hold_to_preconditions(work, wanted["metadata"], live.body["metadata"])
-        body = merged_into(work, decoded(work, new, []), live.body)
-        try:
-            return put(work, admitted(work, "UPDATE", body, live.body), live, lambda _, kept=entries: kept)  # type: ignore[misc]
-        except Outdated:
-            continue
-    raise refusals.conflict(kind, asked.name)
+
+    def change(live: Object) -> tuple[Object, Entries]:
+        schema, types = work.schema, work.world.types
+        new, entries = apply.applied(live, wanted, schema, types, by, force=force, at=work.at)
+        return decoded(work, new, []), entries
+
+    def make() -> Written:
+        body, entries = change({})
+        refuse_dead_ends(work, body)
+        return insert(work, body, by, entries)
+
+    return overwritten(work, change, None if asked.below else make)
