@@ -14,6 +14,7 @@ NAMESPACE: Final = "knative-serving"
 KPA: Final = "kpa.autoscaling.knative.dev"
 CLUSTER_DOMAIN: Final = "svc.cluster.local"
 _RESOURCES: Final = ("cpu", "memory", "ephemeral-storage")
+_FLAGS: Final = frozenset({"enabled", "allowed", "disabled", "allowrootbounded"})
 _ON_BY_DEFAULT: Final = frozenset({"multi-container", "kubernetes.podspec-volumes-emptydir"})
 
 T = TypeVar("T")
@@ -106,7 +107,13 @@ def settings_of(maps: Mapping[str, Mapping[str, str]], *, port: int = 80) -> Set
             most=old.of("max-non-active-revisions", _most, kept.most),
         ),
         features=Features(
-            tuple(sorted((name, text.lower()) for name, text in (maps.get("config-features") or {}).items()))
+            tuple(
+                sorted(
+                    (name, text.lower())
+                    for name, text in (maps.get("config-features") or {}).items()
+                    if text.lower() in _FLAGS  # Knative lets others in, and goes by its default
+                )
+            )
         ),
     )
 
@@ -137,11 +144,11 @@ def _truth_or_default(text: str) -> bool | None:
 
 
 def _kept(text: str) -> float | None:
-    return None if text == "disabled" else seconds(text)
+    return None if text.lower() == "disabled" else seconds(text)
 
 
 def _most(text: str) -> int | None:
-    return None if text == "disabled" else int(text)
+    return None if text.lower() == "disabled" else int(text)
 
 
 def _domain(data: Mapping[str, Any]) -> str:

@@ -1,14 +1,18 @@
 """What Knative's webhook for settings refuses: a ConfigMap of `knative-serving` that cannot be read, or asks too much.
 
 Called by `admission` with the data as it would be. The first thing that is wrong is told, in the release's words and in
-its order; settings that nobody here follows are let be.
+its order. Knative looks neither at the scheme of URLs nor at the words for its features, so that any is taken; the
+templates of names, and settings that nobody here follows, are let be.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from knative_mig.core.durations import seconds, written
+import yaml
+
+from knative_mig.core.durations import written
 from knative_mig.core.kpa.cluster import Cluster, number, truth, whole
+from knative_mig.dev.serving.webhook import go_values
 
 T = TypeVar("T")
 _LEAST_TARGET: Final = 0.01
@@ -53,9 +57,20 @@ class _Data:
         if (text := self._data.get(key)) is None:
             return default
         try:
-            return -seconds(text[1:]) if text.startswith("-") else seconds(text)
-        except ValueError:
-            raise _Unreadable(f'failed to parse "{key}": time: invalid duration "{text}"') from None
+            return go_values.duration_s(text)
+        except ValueError as error:
+            raise _Unreadable(f'failed to parse "{key}": {error}') from None
+
+    def long(self, key: str, default: int) -> int:
+        if (text := self._data.get(key)) is None:
+            return default
+        try:
+            return go_values.whole(text)
+        except ValueError as error:
+            raise _Unreadable(f'failed to parse "{key}": {error}') from None
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        yield from sorted(self._data.items())
 
     def _read(self, key: str, default: T, read: Callable[[str], T | None], reader: str) -> T:
         if (text := self._data.get(key)) is None:
@@ -159,6 +174,78 @@ def _deployment(data: _Data) -> Iterator[str]:
         yield f'unsupported default-affinity-type value: "{affinity}"'
 
 
+def _gc(data: _Data) -> Iterator[str]:
+    least, most = data.long("min-non-active-revisions", 20), 1000
+    for key in ("retain-since-create-time", "retain-since-last-active-time"):
+        if not _is_default_or_off(text := data.text(key) or ""):
+            try:
+                if go_values.duration_s(text) < 0:
+                    yield f"failed to parse {key}: must be non-negative"
+            except ValueError as error:
+                yield f"failed to parse {key}: {error}"
+    if not _is_default_or_off(text := data.text("max-non-active-revisions") or ""):
+        try:
+            most = go_values.whole(text, is_signed=False)
+        except ValueError as error:
+            yield f"failed to parse max-non-active-revisions: {error}"
+    if most > go_values.MOST:
+        yield f"failed to parse max-non-active-revisions: value should be lower than {go_values.MOST}"
+    if least < 0:
+        yield f"min-non-active-revisions must be non-negative, was: {least}"
+    if least > most and text.lower() != "disabled":
+        yield f"min-non-active-revisions({least}) must be <= max-non-active-revisions({most})"
+
+
+def _is_default_or_off(text: str) -> bool:
+    return text.lower() in ("", "disabled")
+
+
+def _network(data: _Data) -> Iterator[str]:
+    rollout = data.long("rolloutDuration", 0)
+    data.truth("autocreateClusterDomainClaims", default=False)
+    rollout = data.long("rollout-duration", rollout)
+    for key in ("autocreate-cluster-domain-claims", "enable-mesh-pod-addressability", "internal-encryption"):
+        data.truth(key, default=False)
+    if rollout < 0:
+        yield f"rollout-duration must be a positive integer, but was {rollout}"
+    protocol = data.text("http-protocol")
+    told = data.text("httpProtocol") if protocol is None else protocol
+    if (told or "").lower() not in ("", "enabled", "disabled", "redirected"):
+        yield f"httpProtocol {protocol or ''} in config-network ConfigMap is not supported"
+    for key in ("system-internal-tls", "cluster-local-domain-tls"):
+        if (told := data.text(key) or "").lower() not in ("", "enabled", "disabled"):
+            yield f'{key} with value: "{told}" in config-network ConfigMap is not supported'
+
+
+def _domain(data: _Data) -> Iterator[str]:
+    undecoded = "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal"
+    for name, text in data.items():
+        if name == "_example":
+            continue
+        try:
+            about = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            yield f"error converting YAML to JSON: yaml: {' '.join(str(error).split())}"
+            continue
+        if about is not None and not isinstance(about, dict):
+            yield f"{undecoded} {_json_kind(about)} into Go value of type config.domainInternalConfig"
+        elif about and not isinstance(selector := about.get("selector") or {}, dict):
+            of = "Go struct field domainInternalConfig.selector of type map[string]string"
+            yield f"{undecoded} {_json_kind(selector)} into {of}"
+
+
+def _json_kind(value: Any) -> str:
+    match value:
+        case bool():
+            return "bool"
+        case int() | float():
+            return "number"
+        case list():
+            return "array"
+        case _:
+            return "string"
+
+
 def _greater(key: str, value: int, other: str, limit: int) -> str:
     return f"{key} ({value}) cannot be greater than {other} ({limit})"
 
@@ -167,5 +254,8 @@ _CHECKS: Final[Mapping[str, Callable[[_Data], Iterator[str]]]] = {
     "config-autoscaler": _autoscaler,
     "config-defaults": _defaults,
     "config-deployment": _deployment,
+    "config-domain": _domain,
+    "config-gc": _gc,
+    "config-network": _network,
 }
-_PARSING: Final = {"config-autoscaler": "failed to parse data: "}
+_PARSING: Final = {"config-autoscaler": "failed to parse data: ", "config-gc": "failed to parse data: "}
