@@ -74,7 +74,7 @@ class Hall:
             return replies.no_host(host_header)
         shares = self._table.get(host)
         if shares is None:
-            return replies.not_found(unknown(host, self._table, self._domain))
+            return replies.not_found(unknown(host, self._routes, self._table, self._domain))
         return shares[0].revision if len(shares) == 1 else chosen(shares, self._draw(1_000_000) / 1_000_000)
 
     def enter(self, revision: Key, ring: Callable[[], None], now: float) -> Entered | Reply:

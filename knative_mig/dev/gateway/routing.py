@@ -15,7 +15,7 @@ from knative_mig.dev.gateway.facts import RouteFacts
 from knative_mig.ports.kube import Key
 
 _CLUSTER: Final = "cluster.local"
-_HOST: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\]")
+_HOST: Final = re.compile(r"(?![^:]{254})[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?\.?|\[[0-9a-f:.]{2,45}\]")
 _PORT: Final = re.compile(r":[0-9]{0,5}")
 
 
@@ -72,8 +72,33 @@ def chosen(shares: Sequence[Share], drawn: float) -> Key:
     return shares[-1].revision
 
 
-def unknown(host: str, table: Table, domain: str) -> str:
-    """Why nobody answers there, in a line."""
+def unknown(host: str, routes: Mapping[Key, RouteFacts], table: Table, domain: str) -> str:
+    """Why nobody answers there, in a line. `table`: of these routes."""
+    for key, route in sorted(routes.items()):
+        if host in _hosts(key.name, key.namespace, domain, is_local=False):
+            return f"{key.namespace}/{key.name} is there, but {_but(key, route, domain)}"
+    return f"no function has the host {shown(host)}: {_there(host, routes, table, domain)}"
+
+
+def _but(key: Key, route: RouteFacts, domain: str) -> str:
+    names = [name for name, _ in _targets(key, route)]
+    if not names:
+        return "nothing of it is ready yet: knative-mig ls shows why"
+    if key.name in names:
+        return f"cluster-local: it has {key.name}.{key.namespace}.svc.{_CLUSTER}"
+    hosts = (next(_hosts(name, key.namespace, domain, is_local=route.is_local)) for name in names)
+    return f"all its traffic is by tags: it has {', '.join(hosts)}"
+
+
+def _there(host: str, routes: Mapping[Key, RouteFacts], table: Table, domain: str) -> str:
+    if host.endswith(".") and host[:-1] in table:
+        return f"there is {host[:-1]}, without the dot at its end"
     public = sorted(each for each in table if each.endswith(f".{domain}"))
-    there = f"there are {', '.join(public[:5])}{' and more' if len(public) > 5 else ''}" if public else "there is none"
-    return f"no function has the host {shown(host)}: {there}"
+    match public:
+        case []:
+            waits = any(not route.traffic for route in routes.values())
+            return "none is ready yet, and knative-mig ls shows why" if waits else "there is none"
+        case [only]:
+            return f"there is {only}"
+        case _:
+            return f"there are {', '.join(public[:5])}{' and more' if len(public) > 5 else ''}"

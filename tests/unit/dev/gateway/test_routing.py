@@ -77,7 +77,10 @@ def test_percentages_that_are_not_yet_a_hundred_together_are_shares_all_the_same
         ("fn.team.localhost/path", None),
         ("user@fn.team.localhost", None),
         ("-fn.team", None),
-        ("fn.team.", None),
+        ("fn.team.localhost.:8080", "fn.team.localhost."),
+        ("fn.team..", None),
+        ("...", None),
+        ("a" * 253 + ".", None),
         ("\xff\x00", None),
         ("a" * 254, None),
     ],
@@ -86,12 +89,52 @@ def test_a_host_is_read_with_its_port_or_is_none(header: str, host: str | None) 
     assert host_of(header) == host
 
 
+READY = (Traffic(revision="r", percent=100),)
+
+
+def said_of(host: str, routes: dict[Key, RouteFacts]) -> str:
+    return unknown(host, routes, table_of(routes, "localhost"), "localhost")
+
+
 def test_who_asks_for_an_unknown_function_is_told_which_there_are() -> None:
-    routes = {
-        Key("team", f"f{number}"): RouteFacts(traffic=(Traffic(revision="r", percent=100),)) for number in range(7)
-    }
-    said = unknown("localhost", table_of(routes, "localhost"), "localhost")
-    assert "no function has the host 'localhost'" in said
-    assert "f0.team.localhost, f1.team.localhost" in said
+    routes = {Key("team", f"f{number}"): RouteFacts(traffic=READY) for number in range(7)}
+    said = said_of("localhost", routes)
+    assert said.startswith("no function has the host 'localhost': there are f0.team.localhost, f1.team.localhost, ")
     assert said.endswith("and more")
-    assert unknown("x", {}, "localhost").endswith("there is none")
+
+
+@pytest.mark.parametrize(
+    ("routes", "there"),
+    [
+        ({}, "there is none"),
+        (a_route(*READY), "there is fn.team.localhost"),
+        (a_route(), "none is ready yet, and knative-mig ls shows why"),
+        (a_route(*READY, is_local=True), "there is none"),
+    ],
+    ids=["none", "one", "one that is not ready", "one that is local"],
+)
+def test_who_asks_for_an_unknown_function_is_told_of_few_as_well(routes: dict[Key, RouteFacts], there: str) -> None:
+    assert said_of("nobody.team.localhost", routes) == f"no function has the host 'nobody.team.localhost': {there}"
+
+
+@pytest.mark.parametrize("host", ["fn.team.localhost", "fn.team", "fn.team.svc.cluster.local"], ids=str)
+def test_a_function_that_is_not_ready_is_there(host: str) -> None:
+    routes = {**a_route(), Key("team", "other"): RouteFacts(traffic=READY)}
+    assert said_of(host, routes) == "team/fn is there, but nothing of it is ready yet: knative-mig ls shows why"
+
+
+def test_a_function_that_answers_elsewhere_is_there() -> None:
+    local = a_route(*READY, is_local=True)
+    assert said_of("fn.team.localhost", local) == (
+        "team/fn is there, but cluster-local: it has fn.team.svc.cluster.local"
+    )
+    tags = a_route(Traffic(revision="r", tag="new"))
+    assert said_of("fn.team.localhost", tags) == (
+        "team/fn is there, but all its traffic is by tags: it has new-fn.team.localhost"
+    )
+
+
+def test_a_dot_at_the_end_is_named() -> None:
+    assert said_of("fn.team.localhost.", a_route(*READY)) == (
+        "no function has the host 'fn.team.localhost.': there is fn.team.localhost, without the dot at its end"
+    )
