@@ -12,6 +12,7 @@ class Event:
     subject: str = ""
     time: str = ""  # RFC 3339, in one spelling
     dataschema: str = ""
+    specversion: str = "1.0"  # or 0.3, which stays so on its way
     extensions: Mapping[str, str] = field(default_factory=dict)
     content_type: str = ""  # of the data; empty: nobody said
     content: bytes = b""

@@ -102,9 +102,7 @@ def _fits(dialect: str, found: str | None, wanted: str) -> bool:
 def _attribute(event: Event, name: str) -> str | None:
     """None: an extension that the event has not. What the specification names is there, if empty."""
     match name:
-        case "specversion":
-            return "1.0"
-        case "id" | "source" | "type" | "subject" | "dataschema":
+        case "specversion" | "id" | "source" | "type" | "subject" | "dataschema":
             return str(getattr(event, name))
         case "time":
             return event.time.replace("+00:00", "Z") or _NO_TIME

@@ -2,7 +2,8 @@
 
 Called by `ingress` and `sending`. Attributes are read and checked by the project's one strict codec, which is given the
 event without its data. The subtle thing is structured mode, where data are a part of a JSON text: what is sent on is in
-binary mode, so they are taken out of it.
+binary mode, so they are taken out of it. An event of CloudEvents 0.3 is one of 1.0 but for two names: the codec is
+given it as such, and it goes on as what it was.
 """
 
 import base64
@@ -18,6 +19,9 @@ from knative_mig.core.events import Rejected, Why
 from knative_mig.dev.eventing.events import Event
 
 _DATA: Final = ("data", "data_base64", "datacontenttype")
+_BEFORE: Final = "0.3"
+_ENCODING: Final = "datacontentencoding"  # of 0.3 alone, and in its structured mode alone
+_SCHEMA: Final = {"schemaurl": "dataschema"}  # of 0.3: what it is in 1.0
 
 
 def read(headers: Iterable[tuple[str, str]], body: bytes) -> Event | Rejected:
@@ -28,8 +32,14 @@ def read(headers: Iterable[tuple[str, str]], body: bytes) -> Event | Rejected:
     content_type = next((value for name, value in pairs if name == "content-type"), "")
     if media_of(content_type) == STRUCTURED:
         return _structured(body)
-    attributes = cloud_events.decode([pair for pair in pairs if pair[0].startswith("ce-")], b"")
-    return attributes if isinstance(attributes, Rejected) else _with(attributes, content_type, body)
+    about = [(name.removeprefix("ce-"), value) for name, value in pairs if name.startswith("ce-")]
+    version = "1.0"
+    if ("specversion", _BEFORE) in about:
+        if any(name == _ENCODING for name, _ in about):
+            return _malformed(f"the header ce-{_ENCODING} is not legal: a body is sent as it is")
+        version, about = _BEFORE, [_in_1_0(*pair) for pair in about]
+    attributes = cloud_events.decode([(f"ce-{name}", value) for name, value in about], b"")
+    return attributes if isinstance(attributes, Rejected) else _with(attributes, version, content_type, body)
 
 
 def written(event: Event) -> tuple[dict[str, str], bytes]:
@@ -46,6 +56,9 @@ def written(event: Event) -> tuple[dict[str, str], bytes]:
         )
     )
     said = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+    if event.specversion == _BEFORE:
+        said["ce-specversion"] = _BEFORE
+        said.update({f"ce-{old}": said.pop(f"ce-{new}") for old, new in _SCHEMA.items() if f"ce-{new}" in said})
     return {**said, **({"content-type": event.content_type} if event.content_type else {})}, event.content
 
 
@@ -60,6 +73,16 @@ def _structured(body: bytes) -> Event | Rejected:
         return _malformed(f"the event: not JSON: {error or type(error).__name__}")
     if not isinstance(whole, dict):
         return _malformed("the event: legal is a JSON object")
+    version = "1.0"
+    if whole.get("specversion") == _BEFORE:
+        encoding = whole.pop(_ENCODING, None)
+        if encoding not in (None, "base64"):
+            return _malformed(f"{_ENCODING}: legal is base64")
+        if "data_base64" in whole:
+            return _malformed(f"data_base64 is not of CloudEvents {_BEFORE}: legal are data, and a {_ENCODING}")
+        if encoding:
+            whole["data_base64"] = whole.pop("data", None)
+        version, whole = _BEFORE, dict(_in_1_0(*each) for each in whole.items())
     about = json.dumps({name: value for name, value in whole.items() if name not in _DATA}).encode()
     attributes = cloud_events.decode([("content-type", STRUCTURED)], about)
     if isinstance(attributes, Rejected):
@@ -68,9 +91,14 @@ def _structured(body: bytes) -> Event | Rejected:
     if not isinstance(content_type, str) or not (content_type.isascii() and content_type.isprintable()):
         return _malformed("datacontenttype: legal is a media type")
     try:
-        return _with(attributes, content_type, _content(whole, media_of(content_type)))
+        return _with(attributes, version, content_type, _content(whole, media_of(content_type)))
     except (ValueError, binascii.Error):
         return _malformed("data_base64: it is no base64")
+
+
+def _in_1_0(name: str, value: Any) -> tuple[str, Any]:
+    """An attribute of 0.3."""
+    return _SCHEMA.get(name, name), "1.0" if name == "specversion" else value
 
 
 def _content(whole: dict[str, Any], media: str) -> bytes:
@@ -84,8 +112,9 @@ def _content(whole: dict[str, Any], media: str) -> bytes:
     return json.dumps(data, separators=(",", ":")).encode()
 
 
-def _with(attributes: events.Event, content_type: str, content: bytes) -> Event:
+def _with(attributes: events.Event, version: str, content_type: str, content: bytes) -> Event:
     return Event(
+        specversion=version,
         source=attributes.source,
         id=attributes.id,
         type=attributes.type,

@@ -1,5 +1,6 @@
 """Which events a Trigger wants."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,3 +68,9 @@ def test_the_dialects_are_put_together_as_they_say(filters: list[dict[str, Any]]
 
 def test_where_there_are_new_filters_the_old_one_does_not_count() -> None:
     assert is_wanted({"filters": [exact(tier="gold")], "filter": {"attributes": {"tier": "lead"}}})
+
+
+def test_an_event_says_of_which_version_it_is() -> None:
+    wanted = filter_of(Fields({"filters": [exact(specversion="0.3")]}))
+    assert wants(wanted, replace(EVENT, specversion="0.3"))
+    assert not wants(wanted, EVENT)

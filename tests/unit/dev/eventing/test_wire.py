@@ -82,3 +82,58 @@ def test_what_is_too_large_is_told_so() -> None:
     found = binary("text/plain", b"x" * 65_537)
     assert isinstance(found, Rejected)
     assert found.status == 413
+
+
+OLD = [("ce-specversion", "0.3"), *((f"ce-{name}", value) for name, value in ABOUT.items() if name != "specversion")]
+
+
+def test_an_event_of_the_version_before_goes_out_as_it_came_in() -> None:
+    event = read([*OLD, ("ce-schemaurl", "/schema"), ("ce-tier", "gold"), ("Content-Type", "text/plain")], b"hello")
+    assert isinstance(event, Event)
+    assert (event.specversion, event.dataschema, event.extensions) == ("0.3", "/schema", {"tier": "gold"})
+    headers, content = written(event)
+    assert {name.lower(): value for name, value in headers.items()} == {
+        "ce-specversion": "0.3",
+        "ce-id": "1",
+        "ce-source": "/s",
+        "ce-type": "t",
+        "ce-schemaurl": "/schema",
+        "ce-tier": "gold",
+        "content-type": "text/plain",
+    }
+    assert content == b"hello"
+    assert read(headers.items(), content) == event
+
+
+@pytest.mark.parametrize(
+    ("more", "content"),
+    [
+        ({"data": {"n": 1}}, b'{"n":1}'),
+        ({"data": "/w==", "datacontentencoding": "base64", "datacontenttype": "image/png"}, b"\xff"),
+        ({"datacontentencoding": "base64"}, b""),
+    ],
+)
+def test_a_structured_event_of_the_version_before_says_otherwise_that_its_data_are_base64(
+    more: dict[str, object], content: bytes
+) -> None:
+    event = structured(**{"specversion": "0.3", "schemaurl": "/schema", **more})
+    assert isinstance(event, Event)
+    assert (event.specversion, event.dataschema, event.content) == ("0.3", "/schema", content)
+    assert not event.extensions
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ([*OLD, ("ce-datacontentencoding", "base64")], b""),
+        ([*OLD, ("ce-schemaurl", "/a"), ("ce-schemaurl", "/b")], b""),
+        ([STRUCTURED], json.dumps({**ABOUT, "specversion": "0.3", "datacontentencoding": "gzip"}).encode()),
+        ([STRUCTURED], json.dumps({**ABOUT, "specversion": "0.3", "data_base64": "/w=="}).encode()),
+        ([STRUCTURED], json.dumps({**ABOUT, "specversion": "0.2"}).encode()),
+        ([STRUCTURED], json.dumps({**ABOUT, "specversion": []}).encode()),
+    ],
+)
+def test_what_is_no_event_of_the_version_before_is_refused(headers: list[tuple[str, str]], body: bytes) -> None:
+    found = read(headers, body)
+    assert isinstance(found, Rejected)
+    assert found.status == 400
