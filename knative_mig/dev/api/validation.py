@@ -45,6 +45,7 @@ _QUALIFIED_TEXT: Final = (
     r"'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
 _ANNOTATIONS_LIMIT: Final = 256 * 1024
+_DATA_LIMIT: Final = 1024 * 1024
 _SHORT_NAMED: Final = ("Namespace", "Service")
 _FREELY_NAMED: Final = "rbac.authorization.k8s.io"
 
@@ -220,6 +221,10 @@ def _built_in(kind: Kind, new: Json, old: Json | None) -> Iterator[Cause]:
             for key in (*(new.get("data") or ()), *(new.get("binaryData") or ())):
                 if not _IS_DATA_KEY.fullmatch(key) or len(key) > 253:
                     yield invalid_value(f"data[{key}]", key, _DATA_KEY_TEXT)
+            if _data_size(kind, new) > _DATA_LIMIT:
+                message = f"Too long: may not be more than {_DATA_LIMIT} bytes"
+                at = "data" if kind.kind == "Secret" else "[]"  # which is how the real one names the whole object
+                yield Cause(reason="FieldValueTooLong", field=at, message=message)
             if old and old.get("immutable"):
                 for field in ("data", "binaryData"):
                     if old.get(field) != new.get(field):
@@ -237,6 +242,15 @@ def _built_in(kind: Kind, new: Json, old: Json | None) -> Iterator[Cause]:
             yield from definition_checks.wrong(new, old)
         case "Deployment" | "ReplicaSet" | "DaemonSet":
             yield from _workload(new.get("spec") or {}, (old or {}).get("spec"))
+
+
+def _data_size(kind: Kind, new: Json) -> int:
+    """In bytes, of what base64 stands for where it is written so."""
+    data, packed = (new.get(field) or {} for field in ("data", "binaryData"))
+    if kind.kind == "Secret":
+        data, packed = {}, data
+    written = sum(len(str(each).encode(errors="surrogatepass")) for each in data.values())
+    return written + sum(len(each) // 4 * 3 - each.count("=") for each in map(str, packed.values()))
 
 
 _DATA_KEY_TEXT: Final = (

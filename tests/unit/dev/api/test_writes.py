@@ -247,7 +247,7 @@ def test_an_event_is_one_in_both_of_its_groups(rig: Rig) -> None:
 
 def test_an_object_that_no_store_would_take_is_too_large(rig: Rig) -> None:
     with pytest.raises(Answered) as refused:
-        rig.create(CONFIG_MAPS, "c", data={"a": "x" * 2_000_000})
+        rig.create(PODS, "p", spec={"containers": [{"name": "a", "image": "x", "args": ["x" * 2_000_000]}]})
     assert (refused.value.code, refused.value.body["reason"]) == (413, "RequestEntityTooLarge")
 
 
