@@ -63,8 +63,10 @@ class Sender:
             return TIMED_OUT
         except socket.gaierror:
             return not_connected(url, f"dial tcp: lookup {place.host}: no such host")
-        except (http.client.RemoteDisconnected, ConnectionResetError):
+        except http.client.RemoteDisconnected:
             return not_connected(url, "EOF")
+        except _CutOff as cut:
+            return not_connected(url, str(cut))
         except (http.client.HTTPException, ValueError) as error:
             return not_connected(url, f"malformed HTTP response: {type(error).__name__}")
         except OSError as error:
@@ -73,19 +75,36 @@ class Sender:
             )
 
 
+class _CutOff(Exception):
+    """The connection was there, and broke: in Go's words."""
+
+
 def _posted(place: Place, target: str, headers: dict[str, str], body: bytes, within_s: float) -> Response:
     until = time.monotonic() + within_s
     connection = http.client.HTTPConnection(place.host, place.port, timeout=within_s)
     try:
-        connection.request("POST", target, body, headers)
-        response = connection.getresponse()
-        heard = bytearray()
-        while piece := response.read1(_PIECE):
-            heard += piece
-            if time.monotonic() > until:
-                raise TimeoutError
-            if len(heard) > LARGEST:
-                break  # nobody takes more than that, and the part says what it is
-        return Response(status=response.status, headers=tuple(response.getheaders()), body=bytes(heard))
+        connection.connect()
+        host, port = connection.sock.getsockname()[:2]
+        does = "write"
+        try:
+            connection.request("POST", target, body, headers)
+            does = "read"
+            return _heard(connection.getresponse(), until)
+        except http.client.RemoteDisconnected:
+            raise
+        except ConnectionError as error:
+            what = (error.strerror or type(error).__name__).lower()
+            raise _CutOff(f"{does} tcp {host}:{port}->{place.host}:{place.port}: {does}: {what}") from error
     finally:
         connection.close()
+
+
+def _heard(response: http.client.HTTPResponse, until: float) -> Response:
+    heard = bytearray()
+    while piece := response.read1(_PIECE):
+        heard += piece
+        if time.monotonic() > until:
+            raise TimeoutError
+        if len(heard) > LARGEST:
+            break  # nobody takes more than that, and the part says what it is
+    return Response(status=response.status, headers=tuple(response.getheaders()), body=bytes(heard))
