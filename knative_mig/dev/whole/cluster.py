@@ -13,7 +13,8 @@ from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.credentials import Plain
 from knative_mig.adapters.kube.events import KubeEvents
 from knative_mig.adapters.kube.gpu_nodes import mirror as gpu_nodes_mirror
-from knative_mig.adapters.kube.kinds import CONFIG_MAP
+from knative_mig.adapters.kube.kinds import CONFIG_MAP, REVISION
+from knative_mig.adapters.kube.parse import SERVICE_LABEL
 from knative_mig.adapters.kubelet.allocations import CheckpointFile
 from knative_mig.adapters.threads import Threads
 from knative_mig.adapters.webhook_call import WebhookCaller
@@ -40,6 +41,7 @@ from knative_mig.dev.serving.webhook.admission import Webhooks
 from knative_mig.dev.whole import objects
 from knative_mig.dev.whole.admission import Admission
 from knative_mig.dev.whole.autoscaling import Kpa
+from knative_mig.dev.whole.ending import waits_for
 from knative_mig.dev.whole.fleet import SimulatedNode
 from knative_mig.dev.whole.folders import Folders
 from knative_mig.dev.whole.identities import account
@@ -52,6 +54,7 @@ _ENDS_WITHIN_S: Final = 1.0
 _EVENTS_END_WITHIN_S: Final = 2.0
 _PODS_END_WITHIN_S: Final = 5.0
 _LOOKS_EACH_S: Final = 0.05  # whether it is to hurry
+_SILENT_S: Final = 0.5  # of the end, before it is said whom it waits for
 _WEBHOOK: Final = "webhook"  # its Service
 
 
@@ -167,12 +170,16 @@ class Cluster:
 
         `hurries`: whether nobody is waited for any more.
         """
+        telling = threading.Timer(_SILENT_S, self._tell_of_requests, (within_s, tell))
+        telling.daemon = True
+        telling.start()
         left = self.eventing.stop(0.0 if hurries() else min(within_s, _EVENTS_END_WITHIN_S))
         for line in undelivered(left):
             tell(line)
         draining = threading.Thread(target=self.gateway_server.stop, args=(within_s,), daemon=True)
         draining.start()
         _wait(draining, hurries)
+        telling.cancel()
         ending = [
             threading.Thread(target=each.end, args=(0.0 if hurries() else _PODS_END_WITHIN_S,), daemon=True)
             for each in self.kubelets
@@ -185,6 +192,15 @@ class Cluster:
             kubelet.hurry()
         for each in ending:
             each.join()
+
+    def _tell_of_requests(self, within_s: float, tell: Callable[[str], None]) -> None:
+        if told := waits_for(self.gateway.loads(), self._function_of):
+            tell(f"waits for {told}, {within_s:g} s at most; Ctrl-C again ends at once")
+
+    def _function_of(self, revision: Key) -> str:
+        """Its own name, where there is none."""
+        body: Any = self._serving_mirrors[REVISION].get(revision) or {"metadata": {}}
+        return str((body["metadata"].get("labels") or {}).get(SERVICE_LABEL) or revision.name)
 
     def end(self) -> None:
         """After `stop` was set."""
