@@ -75,7 +75,8 @@ class ColdStart:
         """What is new, in the order in which it comes about."""
         if self.is_warm or Phase.READY in self.reached:
             return []
-        lines = [line for line in self._all(seen) if self._is_new(line)]
+        found = list(self._all(seen))
+        lines = [line for line in found if self._is_new(line) and not self._is_early(line, found, seen)]
         self.told.update(lines)
         self.reached.update(line.phase for line in lines)
         return lines
@@ -83,6 +84,13 @@ class ColdStart:
     def _is_new(self, line: Line) -> bool:
         """A phase is told once; reasons to wait are, each."""
         return line not in self.told and (line.phase is Phase.WAITS or line.phase not in self.reached)
+
+    def _is_early(self, line: Line, found: Sequence[Line], seen: Seen) -> bool:
+        """A pod may be seen to run before its slice is seen, for they are told apart; its readiness is worth more."""
+        phases = {each.phase for each in found} | self.reached
+        nodes = {each.name for each in seen.nodes}
+        is_due = any(each.facts.wants and each.facts.node in nodes for each in _living(seen))
+        return line.phase is Phase.STARTED and is_due and not phases & {Phase.SLICED, Phase.READY}
 
     def _all(self, seen: Seen) -> Iterator[Line]:
         replicas = list(_living(seen))

@@ -55,6 +55,28 @@ def test_tells_a_start_from_the_pod_to_its_readiness() -> None:
     assert told(start, seen(a_pod(), a_pod(), node=planned)) == []  # what comes after is no cold start
 
 
+def test_a_slice_that_is_seen_after_its_pod_runs_is_told_before_it() -> None:
+    start = ColdStart(seen())
+    runs = a_pod(node="dev-0", containers=(RUNS,))
+    assert [phase for phase, _ in told(start, seen(runs))] == ["pending"]
+    held = a_node(a_slice("1g.5gb@6", SliceState.BUSY, holders=(TINY,)), wanted=("1g.5gb@6",))
+    assert [phase for phase, _ in told(start, seen(runs, node=held))] == ["planned", "slice", "started"]
+
+
+def test_a_slice_that_is_never_seen_keeps_nothing_back_for_good() -> None:
+    start = ColdStart(seen())
+    told(start, seen(a_pod(node="dev-0", containers=(RUNS,))))
+    ready = a_pod(node="dev-0", containers=(RUNS,), ready=True)
+    assert [phase for phase, _ in told(start, seen(ready))] == ["started", "ready"]
+
+
+@pytest.mark.parametrize("nodes", [(), (a_node(),)], ids=["none", "another"])
+def test_on_a_node_that_cannot_be_seen_a_start_waits_for_no_slice(nodes: tuple[GpuNode, ...]) -> None:
+    start = ColdStart(Seen(replicas=(), nodes=nodes))
+    runs = Seen(replicas=(replica(a_pod(node="other", containers=(RUNS,))),), nodes=nodes)
+    assert [phase for phase, _ in told(start, runs)] == ["pending", "started"]
+
+
 def test_says_which_idle_slices_were_merged() -> None:
     fragments, other = ("2g.10gb@0", "2g.10gb@2"), "3g.20gb@4"
     there = [a_slice(each, SliceState.IDLE) for each in (*fragments, other)]
