@@ -53,12 +53,14 @@ def explain_shortage(
     else:
         unused = sum(fleet.state(each).unused_units for each in chain(looked_at, eligible))
         where = "the GPUs where the pod can run"
-    text = f"no place for {wish.name}: {unused} memory units are free or idle on {where}"
+    are = "unit is" if unused == 1 else "units are"
+    text = f"no place for {wish.name}: {unused} memory {are} free or idle on {where}"
     fixed = [fleet.gpu(each).static for each in looked_at]
     if all(fixed):
         text += ", and none is made there now: the layout is an administrator's, or the agent has yet to answer"
     elif unused >= units:
-        text += f", but no {units} together at a legal start{' where one may be made' if any(fixed) else ''}"
+        few = "not" if unused == 1 else "none" if units == 1 else f"no {units} together"
+        text += f", but {few} at a legal start{' where one may be made' if any(fixed) else ''}"
     if search_cut_short:
         text += f"; moves were sought at the {BUDGET} cheapest places only"
     closest = _closest(fleet, wish.name, looked_at)

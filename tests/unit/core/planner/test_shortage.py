@@ -61,6 +61,16 @@ def test_units_that_are_free_but_apart_are_told_from_too_few() -> None:
     )
 
 
+def test_one_unit_that_is_free_but_no_legal_start() -> None:
+    full = gpu("A", *(f"1g.5gb@{start} is f{start}" for start in range(7)))
+    found = rejected([full], pending("f", "1g.5gb"))
+    assert found.reason.text.startswith(
+        "no place for 1g.5gb: 1 memory unit is free or idle on all GPUs that have it, but not at a legal start; nearest"
+    )
+    beside = rejected([gpu("S", "1g.5gb@0 is a", static=True), full], pending("f", "1g.5gb"))
+    assert "but none at a legal start where one may be made; nearest" in beside.reason.text
+
+
 def test_nobody_is_named_as_the_holder_of_a_gpu_that_is_not_to_be_used() -> None:
     silent = gpu("A", "7g.40gb@0 is a")
     silent = replace(silent, slices=(replace(silent.slices[0], use=Busy(Function("", ""))),))
