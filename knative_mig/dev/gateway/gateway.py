@@ -32,12 +32,14 @@ class Gateway:
         domain: str = DOMAIN,
         clock: Callable[[], float] = time.monotonic,
         random: Random | None = None,
+        is_function: Callable[[Key], bool] = lambda _: False,
     ) -> None:
         self.clock = clock
         self.connections = PodConnections(self._is_ready)
         self._autoscaler = autoscaler
         self._lock = threading.Lock()
-        self._hall = Hall((random or Random()).randrange, domain)  # noqa: S311  it spreads load, and keeps no secret
+        draw = (random or Random()).randrange  # noqa: S311  it spreads load, and keeps no secret
+        self._hall = Hall(draw, domain, is_function=is_function)
         self._addresses: dict[Key, Pod] = {}
 
     # -- requests, on the threads of their connections -----------------------------------------------------------------

@@ -18,7 +18,7 @@ from knative_mig.dev.gateway.facts import Pod, PodFacts, RevisionFacts, RouteFac
 from knative_mig.dev.gateway.load import Reporter, Told
 from knative_mig.dev.gateway.pod_traffic import PodLedger, PodTraffic
 from knative_mig.dev.gateway.replies import Reply
-from knative_mig.dev.gateway.routing import Table, chosen, host_of, table_of, unknown
+from knative_mig.dev.gateway.routing import Table, chosen, function_at, host_of, table_of, unknown
 from knative_mig.dev.gateway.throttle import Stand, Throttle, Ticket
 from knative_mig.dev.gateway.timeouts import Limits
 from knative_mig.ports.kube import Key
@@ -52,10 +52,17 @@ class _Served:
 
 
 class Hall:
-    """`draw` gives a number below its argument, evenly."""
+    """`draw` gives a number below its argument, evenly; `is_function`: whether it is there, with a Route or before."""
 
-    def __init__(self, draw: Callable[[int], int], domain: str = DOMAIN) -> None:
+    def __init__(
+        self,
+        draw: Callable[[int], int],
+        domain: str = DOMAIN,
+        *,
+        is_function: Callable[[Key], bool] = lambda _: False,
+    ) -> None:
         self._draw = draw
+        self._is_function = is_function
         self._domain = domain
         self._routes: dict[Key, RouteFacts] = {}
         self._table: Table = {}
@@ -74,8 +81,15 @@ class Hall:
             return replies.no_host(host_header)
         shares = self._table.get(host)
         if shares is None:
-            return replies.not_found(unknown(host, self._routes, self._table, self._domain))
+            return replies.not_found(self._unknown(host))
         return shares[0].revision if len(shares) == 1 else chosen(shares, self._draw(1_000_000) / 1_000_000)
+
+    def _unknown(self, host: str) -> str:
+        """A function has its Route a moment after it is made, and who has made it may ask before."""
+        key, routes = function_at(host, self._domain), self._routes
+        if key is not None and key not in routes and self._is_function(key):
+            routes = {**routes, key: RouteFacts(traffic=())}
+        return unknown(host, routes, self._table, self._domain)
 
     def enter(self, revision: Key, ring: Callable[[], None], now: float) -> Entered | Reply:
         served = self._revisions.get(revision)

@@ -62,6 +62,15 @@ def host_of(header: str) -> str | None:
     return named[0]
 
 
+def function_at(host: str, domain: str) -> Key | None:
+    """Whose it is by its form, whether there is one or not; a tag's looks the same."""
+    for ending in (f".{domain}", f".svc.{_CLUSTER}", ".svc", ""):
+        name, _, namespace = host.removesuffix(ending).partition(".")
+        if host.endswith(ending):
+            return Key(namespace, name) if namespace and "." not in namespace else None
+    return None
+
+
 def chosen(shares: Sequence[Share], drawn: float) -> Key:
     """`drawn` is evenly from 0 to 1."""
     at = drawn * sum(each.percent for each in shares)

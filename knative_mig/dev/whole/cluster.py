@@ -37,6 +37,7 @@ from knative_mig.dev.node.scheduling import Scheduling
 from knative_mig.dev.serving.controllers import Name, Neighbours
 from knative_mig.dev.serving.loop import Loop as ServingLoop
 from knative_mig.dev.serving.loop import mirrors_of
+from knative_mig.dev.serving.objects import SERVICE
 from knative_mig.dev.serving.webhook.admission import Webhooks
 from knative_mig.dev.whole import objects
 from knative_mig.dev.whole.admission import Admission
@@ -89,7 +90,7 @@ class Cluster:
             requests=lambda: self.gateway,
             wake=lambda revision: self.serving.poke(Name.AUTOSCALER, revision),
         )
-        self.gateway = Gateway(self.kpa)
+        self.gateway = Gateway(self.kpa, is_function=lambda key: self._serving_mirrors[SERVICE].get(key) is not None)
         self.gateway_server = GatewayServer(gateway_socket, self.gateway)
         self._gateway_mirrors = Mirrors(client, self.gateway)
 

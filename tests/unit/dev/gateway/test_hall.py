@@ -59,6 +59,17 @@ def test_from_zero_the_autoscaler_is_poked_and_the_request_runs_when_the_pod_is_
     assert story.hall.loads()[FN] == Load(held=1, running=1)
 
 
+def test_a_function_whose_route_is_not_there_yet_is_there_itself() -> None:
+    hall = Hall(lambda _: 0, is_function={Key("team", "new")}.__contains__)
+    for host, said in (
+        ("new.team.localhost", "team/new is there, but nothing of it is ready yet: knative-mig ls shows why"),
+        ("old.team.localhost", "no function has the host 'old.team.localhost': there is none"),
+    ):
+        answer = hall.revision_at(host)
+        assert isinstance(answer, Reply)
+        assert (answer.status, answer.body.decode()) == (HTTPStatus.NOT_FOUND, f"{said}\n")
+
+
 def test_held_requests_are_demand_each_second_and_are_no_more_once_they_give_up() -> None:
     story = Story()
     tickets = [story.enter().ticket for _ in range(3)]

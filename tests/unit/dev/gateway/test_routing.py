@@ -3,7 +3,7 @@
 import pytest
 
 from knative_mig.dev.gateway.facts import RouteFacts, Traffic
-from knative_mig.dev.gateway.routing import Share, chosen, host_of, table_of, unknown
+from knative_mig.dev.gateway.routing import Share, chosen, function_at, host_of, table_of, unknown
 from knative_mig.ports.kube import Key
 
 ROUTE = Key("team", "fn")
@@ -87,6 +87,17 @@ def test_percentages_that_are_not_yet_a_hundred_together_are_shares_all_the_same
 )
 def test_a_host_is_read_with_its_port_or_is_none(header: str, host: str | None) -> None:
     assert host_of(header) == host
+
+
+@pytest.mark.parametrize(
+    ("host", "function"),
+    [
+        *((host, ROUTE) for host in ("fn.team.localhost", "fn.team", "fn.team.svc", "fn.team.svc.cluster.local")),
+        *((host, None) for host in ("localhost", "fn.localhost", "a.fn.team.localhost", "[::1]", "fn.team.localhost.")),
+    ],
+)
+def test_a_host_names_a_function_or_none(host: str, function: Key | None) -> None:
+    assert function_at(host, "localhost") == function
 
 
 READY = (Traffic(revision="r", percent=100),)
