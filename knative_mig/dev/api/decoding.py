@@ -152,7 +152,10 @@ def _held(value: Any, schema: Schema, types: Types, at: str, unknown: list[str])
 
 
 def mistyped(value: Any, schema: Schema, types: Types, at: str = "") -> Iterator[tuple[str, Any, str]]:
-    """Where something is of another type: (path, what is there, what should be)."""
+    """Where something is of another type: (path, what is there, what should be).
+
+    A field that is null is one that is not there; a list's entry that is null is of another type than its list's.
+    """
     if value is None:
         return
     if schema.ref == _OF_QUANTITY:
@@ -174,8 +177,12 @@ def mistyped(value: Any, schema: Schema, types: Types, at: str = "") -> Iterator
             if field is not None:
                 yield from mistyped(each, field, types, f"{at}.{key}" if at else key)
     elif isinstance(value, list) and schema.items is not None:
+        items = types.of(schema.items)
         for n, each in enumerate(value):
-            yield from mistyped(each, schema.items, types, f"{at}[{n}]")
+            if each is None and items.type and not items.nullable:
+                yield f"{at}[{n}]", None, items.type
+            else:
+                yield from mistyped(each, schema.items, types, f"{at}[{n}]")
 
 
 def _is(value: Any, wanted: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from knative_mig.dev.api import refusals, selectors
 from knative_mig.dev.api.admission import Phase, reviewed
+from knative_mig.dev.api.decoding import mistyped, type_name
 from knative_mig.dev.api.kinds import Kind
 from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.steps import World, Written, sent
@@ -43,7 +44,14 @@ def options_of(world: World, asked: Asked) -> Options:
     body, _ = sent(world, asked)
     if not isinstance(body, dict):
         raise refusals.bad_request("decoded object cannot be converted to DeleteOptions")
+    _hold_to_type(world, body, "meta.v1.DeleteOptions")
     return _options(body, asked.query)
+
+
+def _hold_to_type(world: World, found: Any, name: str) -> None:
+    for at, value, wanted in mistyped(found, world.types.named(name), world.types):
+        into = f"Go struct field {name.rpartition('.')[2]}.{at} of type {wanted}"
+        raise refusals.bad_request(f"json: cannot unmarshal {type_name(value)} into {into}")
 
 
 def _options(found: Mapping[str, Any], query: Mapping[str, str]) -> Options:
@@ -115,6 +123,7 @@ def delete_all(world: World, asked: Asked) -> Written:
 def evict(world: World, asked: Asked, held_up: str) -> Written:
     """`held_up`: why a disruption budget does not let it go."""
     body, _ = sent(world, asked)
+    _hold_to_type(world, body, "policy.v1.Eviction")
     wanted = (body.get("deleteOptions") or {}) if isinstance(body, dict) else {}
     if held_up:
         causes = [{"reason": "DisruptionBudget", "message": held_up}]

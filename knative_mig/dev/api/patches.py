@@ -36,6 +36,7 @@ def patched(target: Any, operations: Any) -> Any:
             raise bad_request(f"error decoding patch: {path!r} is no path")
         try:
             _apply(root, str(kind), path, each)
+            root[""]  # nobody removes the whole
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise unprocessable(f"{kind} operation does not apply: doc is missing path: {path}") from error
     return root[""]
@@ -76,8 +77,10 @@ def _add(root: dict[str, Any], path: str, value: Any) -> None:
         parent[at] = value
 
 
-def _place(root: Any, path: str, *, adds: bool = False) -> tuple[Any, Any]:
+def _place(root: Any, path: Any, *, adds: bool = False) -> tuple[Any, Any]:
     """Where it is, or would be. Of a list, a place is within it."""
+    if not isinstance(path, str):
+        raise TypeError
     *steps, last = [each.replace("~1", "/").replace("~0", "~") for each in path.split("/")]
     parent = root
     for step in steps:

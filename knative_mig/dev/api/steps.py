@@ -105,22 +105,29 @@ def decoded(work: Work, found: Any, problems: list[str], *, of_patch: bool = Fal
         body["metadata"] = {**body["metadata"], "namespace": asked.namespace}
     elif namespace:
         body["metadata"] = {key: value for key, value in body["metadata"].items() if key != "namespace"}
-    if not kind.custom:
+    if kind.custom:
+        _hold_to_types(work, {"metadata": body["metadata"]})  # of the rest its validation tells
+    else:
         body = {**without_nulls(body)}
         # Go leaves out what is empty.
         body["metadata"] = {key: value for key, value in body["metadata"].items() if value not in ({}, [])}
-        for at, value, wanted in decoding.mistyped(body, work.schema, work.world.types):
-            if wanted == decoding.QUANTITY:
-                raise decoding.cannot_be(kind, NO_QUANTITY)
-            found = decoding.type_name(value)
-            into = f"Go struct field {kind.kind}.{at} of type {_GO_TYPES.get(wanted, wanted)}"
-            raise decoding.cannot_be(kind, f"json: cannot unmarshal {found} into {into}")
+        _hold_to_types(work, body)
         body = decoding.without_empty_maps(body, work.schema, work.world.types)
     body, unknown = decoding.held_to(body, work.schema, work.world.types)
     tell(work, [*problems, *unknown], body, of_patch=of_patch)
     body = defaults.filled(body, work.schema, work.world.types)
     body = stored_form(body, kind)
     return body if kind.custom else defaults.completed(body)
+
+
+def _hold_to_types(work: Work, body: Object) -> None:
+    kind = work.kind
+    for at, value, wanted in decoding.mistyped(body, work.schema, work.world.types):
+        if wanted == decoding.QUANTITY:
+            raise decoding.cannot_be(kind, NO_QUANTITY)
+        found = decoding.type_name(value)
+        into = f"Go struct field {kind.kind}.{at} of type {_GO_TYPES.get(wanted, wanted)}"
+        raise decoding.cannot_be(kind, f"json: cannot unmarshal {found} into {into}")
 
 
 def tell(work: Work, problems: Sequence[str], body: Object, *, of_patch: bool) -> None:

@@ -270,8 +270,8 @@ def test_who_is_evicted_says_so_while_it_ends(rig: Rig) -> None:
 def test_who_is_evicted_in_the_version_that_was_named_goes(rig: Rig) -> None:
     rig.create(PODS, "p", spec={"containers": _CONTAINERS})
     version = rig.get(f"{PODS}/p")["metadata"]["resourceVersion"]
-    for wanted in ({"preconditions": {"resourceVersion": "1"}}, {"gracePeriodSeconds": "long"}):
-        with pytest.raises(Answered, match=r"Precondition failed: ResourceVersion|not a number"):
+    for wanted in ({"preconditions": {"resourceVersion": "1"}}, {"gracePeriodSeconds": "long"}, ["x"]):
+        with pytest.raises(Answered, match=r"Precondition failed: ResourceVersion|Eviction\.deleteOptions"):
             rig.call("POST", f"{PODS}/p/eviction", {"metadata": {"name": "p"}, "deleteOptions": wanted})
     assert rig.names(PODS) == ["p"]
     wanted = {"preconditions": {"resourceVersion": version}}
@@ -289,7 +289,12 @@ def test_the_first_namespaces_stay(rig: Rig) -> None:
     [
         ({"preconditions": {"resourceVersion": "1"}}, "ResourceVersion in precondition: 1"),
         ({"preconditions": {"uid": "other"}}, "UID in precondition: other"),
-        ({"gracePeriodSeconds": "soon"}, "gracePeriodSeconds is 'soon', not a number"),
+        (
+            {"gracePeriodSeconds": "soon"},
+            "cannot unmarshal string into Go struct field Eviction.deleteOptions.gracePeriodSeconds",
+        ),
+        ({"preconditions": "x"}, "cannot unmarshal string into Go struct field Eviction.deleteOptions.preconditions"),
+        ({"dryRun": 1}, "cannot unmarshal integer into Go struct field Eviction.deleteOptions.dryRun"),
         ({"propagationPolicy": "Backwards"}, 'Unsupported value: "Backwards"'),
     ],
 )

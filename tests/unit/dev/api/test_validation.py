@@ -198,3 +198,33 @@ def test_a_list_has_as_many_entries_as_its_schema_asks_for(rig: Rig) -> None:
     said = _refused(rig, widgets, "w", spec={"sizes": ["s"]})["message"]
     assert "spec.sizes: Invalid value: 1: spec.sizes in body should have at least 2 items" in said
     rig.create(widgets, "w", spec={"sizes": ["s", "m"]})
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"labels": "x"}, "cannot unmarshal string into Go struct field Service.metadata.labels"),
+        ({"annotations": 1.5}, "Service.metadata.annotations"),
+        ({"finalizers": -1}, "Service.metadata.finalizers"),
+        ({"finalizers": [1]}, "cannot unmarshal integer into Go struct field Service.metadata.finalizers[0]"),
+        ({"finalizers": [None]}, "Service.metadata.finalizers[0]"),
+        ({"ownerReferences": True}, "Service.metadata.ownerReferences"),
+        ({"ownerReferences": [None]}, "cannot unmarshal null into Go struct field Service.metadata.ownerReferences[0]"),
+        ({"name": [{}]}, "Service.metadata.name"),
+    ],
+)
+def test_metadata_of_another_form_is_told_of_custom_kinds_too(rig: Rig, about: Json, said: str) -> None:
+    with pytest.raises(Answered, match=re.escape(said)) as refused:
+        rig.create(FUNCTIONS, "f", metadata=about, spec={})
+    assert refused.value.code == 400
+
+
+def test_a_list_has_no_entry_that_is_null(rig: Rig) -> None:
+    with pytest.raises(Answered, match=r"cannot unmarshal null into Go struct field Pod\.spec\.containers\[0\]"):
+        rig.create(PODS, "p", spec={"containers": [None]})
+    with pytest.raises(Answered, match=r"Pod\.spec\.containers\[0\]\.env\[0\]"):
+        rig.create(PODS, "p", spec={"containers": [{**_CONTAINER, "env": [None]}]})
+    spec = {**gpu_node(1, 0), "gpus": [None]}
+    assert 'spec.gpus[0] in body must be of type object: "null"' in _refused(rig, GPU_NODES, "n", spec=spec)["message"]
+    with pytest.raises(Answered, match=r"CustomResourceDefinition\.spec\.versions\[0\]"):
+        rig.create(_DEFINITIONS, "foos.example.com", spec={**_definition(name="v1"), "versions": [None]})
