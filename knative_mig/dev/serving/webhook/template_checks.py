@@ -214,7 +214,7 @@ def _port(port: Object, problems: Problems) -> None:
     for name in ("hostIP", "hostPort"):
         if port.get(name):
             problems.disallowed(name)
-    number = port.get("containerPort", 0)
+    number = port.get("containerPort") or 0
     if number in _RESERVED_PORTS:
         told = f"{number} is a reserved port"
         problems.invalid(told, "containerPort", f"{told}, please use a different value")
@@ -222,7 +222,7 @@ def _port(port: Object, problems: Problems) -> None:
         problems.out_of_bounds(number, 0, 65535, "containerPort")
     if port.get("protocol") not in (None, "", "TCP"):
         problems.invalid(port["protocol"], "protocol")
-    if port.get("name", "") not in ("h2c", "http1", ""):
+    if port.get("name") not in (None, "", "h2c", "http1"):
         legal = "Name must be empty, or one of: 'h2c', 'http1'"
         problems.say(f"Port name {port['name']} is not allowed", details=legal)
 

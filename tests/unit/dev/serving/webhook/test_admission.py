@@ -149,6 +149,11 @@ def test_the_common_mistakes_are_refused_in_knatives_words(body: Object, refusal
     assert admitted(body) == (refusal if isinstance(refusal, str) else "\n".join(refusal))
 
 
+def test_a_null_is_nothing() -> None:
+    port = {"containerPort": None, "name": None, "protocol": None}
+    assert admitted(service({"image": IMAGE, "ports": [port]})) == admitted(service({"image": IMAGE, "ports": [{}]}))
+
+
 def test_all_that_is_wrong_is_said_at_once() -> None:
     two = service({"name": "a"}, {"name": "b"})
     assert admitted(two).splitlines() == [
