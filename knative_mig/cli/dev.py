@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from knative_mig.adapters.program import Number
+from knative_mig.adapters.program import Number, duration
 from knative_mig.core.errors import BadInput
-from knative_mig.dev.whole.settings import API_PORT, GATEWAY_PORT, GPUS, DevSettings
+from knative_mig.dev.whole.settings import API_PORT, CHAOS_S, GATEWAY_PORT, GPUS, DevSettings
 from knative_mig.dev.whole.told import Told
 
 _PORT = click.IntRange(0, 65535)
@@ -29,10 +29,13 @@ def _folder(ctx: click.Context, param: click.Parameter, value: str | None) -> Pa
 @click.option("--port", type=_PORT, default=GATEWAY_PORT, show_default=True, help="Of functions. 0: any.")
 @click.option("--api-port", type=_PORT, default=API_PORT, show_default=True, help="Of the Kubernetes API. 0: any.")
 @click.option("--speed", type=Number(0.01, 1000), default=1.0, show_default=True,
-              help="So many times faster than real GPUs do the simulated ones change.")  # fmt: skip
-@click.option("--chaos", is_flag=True, help="Kill a part or a replica at random every few seconds.")
+              help="So many times faster than real GPUs do the simulated ones change, and nothing else.")  # fmt: skip
+@click.option("--chaos", type=duration(0.1), is_flag=False, flag_value=CHAOS_S, default=None, metavar="[SECONDS]",
+              help=f"Kill a part or a replica every {CHAOS_S:.0f} seconds or so, or as often as is said.")  # fmt: skip
 @click.option("--state", type=click.Path(file_okay=False), callback=_folder, help="Keep everything in this folder.")
-def command(*, gpus: str | None, port: int, api_port: int, speed: float, chaos: bool, state: Path | None) -> int:
+def command(
+    *, gpus: str | None, port: int, api_port: int, speed: float, chaos: float | None, state: Path | None
+) -> int:
     """Run the whole system on this machine, without a cluster and a GPU.
 
     Binds loopback only. Ctrl-C lets running requests end, a second one does not.
@@ -48,7 +51,7 @@ def command(*, gpus: str | None, port: int, api_port: int, speed: float, chaos: 
         port=port,
         api_port=api_port,
         speed=speed,
-        chaos_s=10.0 if chaos else None,
+        chaos_s=chaos,
         state=state,
     )
     return run(settings, told)

@@ -74,11 +74,12 @@ class Parts:
     def one(self, module: str) -> Part:
         return eventually(f"{module} runs", lambda: self.all(module), lambda found: len(found) == 1)[0]
 
-    def wait_ready(self, module: str, *, other_than: Part) -> None:
+    def wait_ready(self, module: str, *, other_than: Part | None = None) -> None:
         """Once more, after that one has ended."""
+        before = None if other_than is None else other_than.pid
         eventually(
             f"{module} is ready again",
-            lambda: any(each.pid != other_than.pid and _answers(each.ops) for each in self.all(module)),
+            lambda: any(each.pid != before and _answers(each.ops) for each in self.all(module)),
         )
 
     @contextmanager

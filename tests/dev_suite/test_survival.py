@@ -17,10 +17,14 @@ from typing import Final
 
 import pytest
 
+from tests.cluster.api import POD, Api
+from tests.cluster.function import Function
 from tests.cluster.load import Load
+from tests.cluster.slices import GpuNodeView
 from tests.cluster.waits import eventually
 from tests.dev_suite.conftest import QUICK
-from tests.dev_suite.own import OPTIONS, client_of, function_of
+from tests.dev_suite.own import NAMESPACE, OPTIONS, api_of, client_of, function_of
+from tests.dev_suite.parts import Parts
 from tests.dev_suite.running import At, interrupted, leaves_nothing, processes_of, started
 from tests.rigs.running_dev import AS_IN_A_TERMINAL, WITHIN_S, RunningDev
 
@@ -80,6 +84,42 @@ def test_a_replica_that_is_killed_is_started_again(own: RunningDev, home: Path) 
     assert [each["metadata"]["uid"] for each in hello.pods()] == [pod["metadata"]["uid"]]
     assert hello.ask().text == "hello\n"
     assert "begins on 8080" in kubectl("logs", pod["metadata"]["name"], "--previous")
+
+
+def test_under_chaos_functions_are_served_and_what_is_killed_is_said_and_comes_back(home: Path) -> None:
+    """Nobody can know whom it kills next; but nobody is killed twice in a test's time, so in the end everybody was."""
+    with started(*OPTIONS, "--chaos", "1") as dev:
+        api, kn, parts = api_of(dev), client_of(dev, "kn", home), Parts(dev.process.pid, Path(At.of(dev).logs))
+
+        def made(name: str, *words: str) -> Function:
+            # A replica that ends while its agent is away waits ten seconds, as a kubelet has it wait.
+            asked = ("service", "apply", name, *QUICK, "--timeout", "60", *words)
+            eventually(f"{name} is made", lambda: kn.run(*asked), lambda done: done.returncode == 0)
+            return function_of(dev, name)
+
+        steady = made("steady", *_SLICE, "--scale-min", "2")
+        load = Load(steady)
+        load.start(1)
+        try:
+            for name in (*_PARTS, "default/steady-"):
+                dev.hear(f"chaos: {name}")
+            for name, module in _PARTS.items():
+                dev.hear(f"{name} was ended by SIGKILL and is started again")
+                parts.wait_ready(module)
+            made("late", "--limit", "nvidia.com/mig-3g.20gb=1", "--scale-init", "0").answers()
+            load.go_on(50)
+        finally:
+            load.end()
+        assert not [each for each in load.failed if ": 502 " not in each]  # of a replica that was killed
+
+        steady.wait_pods(2)
+        eventually(
+            "no slice is kept for who has gone",
+            lambda: ({each["metadata"]["name"] for each in api.items(POD, NAMESPACE)}, _holders(api)),
+            lambda seen: seen[0] == seen[1],
+        )
+        assert interrupted(dev) == 0
+        leaves_nothing(str(dev.folder))
 
 
 def test_a_dev_that_is_killed_leaves_no_process_and_the_next_one_no_file(own: RunningDev, home: Path) -> None:
@@ -168,6 +208,12 @@ def _slow(dev: RunningDev, name: str, seconds: str) -> bytes:
 def _pod_logs(dev: RunningDev) -> str:
     logs = Path(At.of(dev).logs).parent / "pods"
     return "".join(path.read_text() for path in logs.rglob("*") if path.is_file())
+
+
+def _holders(api: Api) -> set[str]:
+    """The pods that slices are held for; of one that is busy without, its own name."""
+    busy = [each for each in GpuNodeView("node-1", api).slices() if each.state != "Idle"]
+    return {pod for each in busy for pod in each.holders or (str(each),)}
 
 
 def _of_pod(dev: RunningDev, uid: str) -> list[int]:

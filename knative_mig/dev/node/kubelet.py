@@ -103,12 +103,12 @@ class Kubelet:
         """That life of a container of a pod of this node."""
         return any(each.pod.uid == uid and each.is_running(container, life) for each in tuple(self._workers.values()))
 
-    def processes(self) -> Mapping[str, int]:
-        """Of its replicas: the first process of each container, by NAMESPACE/POD/CONTAINER."""
+    def may_be_killed(self) -> Mapping[str, int]:
+        """Of its replicas: the first process of each container that is back at once, by NAMESPACE/POD/CONTAINER."""
         return {
             f"{worker.pod.key.namespace}/{worker.pod.key.name}/{name}": pid
             for worker in tuple(self._workers.values())
-            for name, pid in worker.processes().items()
+            for name, pid in worker.may_be_killed().items()
         }
 
     def end(self, grace_s: float = HALT_GRACE_S) -> None:

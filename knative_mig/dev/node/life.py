@@ -17,6 +17,7 @@ CRASH_LOOP: Final = "CrashLoopBackOff"
 ERR_IMAGE_PULL: Final = "ErrImagePull"
 IMAGE_BACK_OFF: Final = "ImagePullBackOff"
 ERROR_SHOWN_S: Final = 2.0
+_KILLED: Final = 137
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,13 @@ def counted_start(current: ContainerState, now: float) -> BackOff | None:
     if ended is None or current.failed_at is not None:
         return None
     return counted(current.back_off, ended.finished_at, now)
+
+
+def is_back_at_once(pod: Pod, state: PodState, name: str, now: float) -> bool:
+    """Whether one that runs, if it is killed now, is started again without a wait."""
+    killed = Terminated(id="", exit_code=_KILLED, started_at=now, finished_at=now)
+    containers = {**state.containers, name: replace(state.containers[name], now=killed)}
+    return name in decide(pod, replace(state, containers=containers), now).start
 
 
 def is_over(pod: Pod, state: PodState) -> bool:

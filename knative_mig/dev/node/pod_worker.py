@@ -76,9 +76,12 @@ class PodWorker:
         current = self._state.containers.get(container)
         return current is not None and isinstance(current.now, Running) and current.restarts == life
 
-    def processes(self) -> Mapping[str, int]:
-        """Of its containers that run: the first one's id."""
-        return {name: container.pid for name, (container, _, _) in tuple(self._running.items())}
+    def may_be_killed(self) -> Mapping[str, int]:
+        """Of its containers that run and would be back at once, for one that is put off serves nobody for minutes: the
+        first process's id.
+        """
+        now, state, running = time.time(), self._state, tuple(self._running.items())
+        return {name: each.pid for name, (each, _, _) in running if life.is_back_at_once(self.pod, state, name, now)}
 
     def update(self, pod: Pod) -> None:
         self._inbox.put(lambda: self._updated(pod))

@@ -1,7 +1,7 @@
 """`--chaos`: kills a part or a replica every few seconds, by SIGKILL, and says which: all is to be well again after it.
 
-Made by `process`; `run` is a thread's body. What is killed is one of what runs at that moment, each as likely as the
-others. The main process is not: with it everything ends.
+Made by `process`; `run` is a thread's body. What is killed is one of those that it is given at that moment, each as
+likely as the others. The main process is none of them: with it everything ends.
 """
 
 import os

@@ -162,9 +162,9 @@ class Cluster:
     def _others(self) -> tuple[Eventing | Scheduling | Kubelet, ...]:
         return (self.eventing, self.scheduling, *self.kubelets)
 
-    def replicas(self) -> Mapping[str, int]:
-        """Process ids, by NAMESPACE/POD/CONTAINER."""
-        return {name: pid for each in self.kubelets for name, pid in each.processes().items()}
+    def may_be_killed(self) -> Mapping[str, int]:
+        """Of replicas: process ids, by NAMESPACE/POD/CONTAINER."""
+        return {name: pid for each in self.kubelets for name, pid in each.may_be_killed().items()}
 
     def drain(self, within_s: float, hurries: Callable[[], bool], tell: Callable[[str], None]) -> None:
         """Events first, for functions take them; who is served gets the rest; then the pods end.

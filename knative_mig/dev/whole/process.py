@@ -119,10 +119,12 @@ class Dev:
             keeper.start()
 
     def targets(self) -> Mapping[str, int]:
-        """What of it may be killed, by name, and is well again after it."""
+        """What of it may be killed, by name: who is then started again at once. Others would be put off for longer each
+        time, until nothing runs.
+        """
         assert self.cluster is not None
-        parts = {each.part.name: each.pid for each in self.kept}
-        return {**{name: pid for name, pid in parts.items() if pid is not None}, **self.cluster.replicas()}
+        parts = {each.part.name: each.may_be_killed() for each in self.kept}
+        return {**{name: pid for name, pid in parts.items() if pid is not None}, **self.cluster.may_be_killed()}
 
     def _waited(self) -> bool:
         """Until all is ready; no: it is to end before that."""

@@ -10,6 +10,7 @@ HOST: Final = "127.0.0.1"  # of everything: nothing of `dev` is reached from ano
 GATEWAY_PORT: Final = 8080
 API_PORT: Final = 7080
 GPUS: Final = "2xA100-40GB"
+CHAOS_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,8 @@ class Kept:
         self._tell = tell
         self._ends = 0  # in succession, of which none had run for long
         self._last_end = ""
+        self._began = 0.0  # its process that was started last
+        self._pause_s = SHORTEST_PAUSE_S  # before the next one is
         self._begins_at = 0  # in its log, of what the process that was started last says
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,13 +61,17 @@ class Kept:
         process = self._process
         return process.pid if process is not None and process.returncode is None else None
 
+    def may_be_killed(self) -> int | None:
+        """Its pid, where the next one would follow at once; None too: it would be put off."""
+        with self._lock:
+            return self.pid if self._pause_s == SHORTEST_PAUSE_S or self._has_lasted() else None
+
     def run(self, stop: threading.Event) -> None:
-        pause_s = SHORTEST_PAUSE_S
         while True:
-            began = time.monotonic()
             with self._lock:
                 if stop.is_set():
                     return
+                self._began = time.monotonic()
                 try:
                     process = self._process = self._started()
                 except OSError as error:  # no more processes, no room for its log
@@ -79,14 +85,16 @@ class Kept:
                 said = words if code != -signal.SIGKILL else ""  # of its end it knew nothing
             if stop.is_set():
                 return
-            if time.monotonic() - began > _LASTS_S:
-                pause_s, self._ends = SHORTEST_PAUSE_S, 0
+            if self._has_lasted():
+                self._pause_s, self._ends = SHORTEST_PAUSE_S, 0
             self._last_end = f"{why}{said}; its log: {self.part.log}"
             self._ends += 1
-            self._tell(f"{self.part.name} {why} and is started again{_in(pause_s)}{said}; its log: {self.part.log}")
-            if stop.wait(pause_s):
+            self._tell(
+                f"{self.part.name} {why} and is started again{_in(self._pause_s)}{said}; its log: {self.part.log}"
+            )
+            if stop.wait(self._pause_s):
                 return
-            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+            self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
 
     def check(self) -> None:
         """PartFailed: it ends whenever it is started."""
@@ -103,6 +111,9 @@ class Kept:
         """It and what it started; what was told to end may not have."""
         if (pid := self.pid) is not None:
             _kill_group(pid)
+
+    def _has_lasted(self) -> bool:
+        return time.monotonic() - self._began > _LASTS_S
 
     def _last_words(self, why: str) -> str:
         """The last line that it said, if any; where it could say nothing, for its disk is full, that."""

@@ -6,7 +6,7 @@ import pytest
 
 from knative_mig.core.errors import BadInput
 from knative_mig.dev.whole import process
-from knative_mig.dev.whole.settings import DevSettings
+from knative_mig.dev.whole.settings import CHAOS_S, DevSettings
 from knative_mig.dev.whole.told import Told
 
 from .conftest import Cli
@@ -19,6 +19,7 @@ from .conftest import Cli
         ("--speed", "inf", "inf is not in the range 0.01<=x<=1000"),
         ("--speed", "0", "0.0 is not in the range"),
         ("--speed", "", "'' is not a valid"),
+        ("--chaos", "0", "0.0 is not in the range 0.1<=x<="),
         ("--port", "65536", "65536 is not in the range 0<=x<=65535"),
         ("--port", "nan", "'nan' is not a valid"),
         ("--state", "", "'' names no folder"),
@@ -32,6 +33,21 @@ def test_a_value_that_is_none_is_refused(
     assert outcome.code == 2
     assert outcome.err.startswith(f"knative-mig dev: Invalid value for '{option}': {why}")
     assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("words", "each_s"), [((), None), (("--chaos",), CHAOS_S), (("--chaos", "2.5"), 2.5)])
+def test_chaos_is_as_frequent_as_is_said(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], each_s: float | None
+) -> None:
+    asked: list[DevSettings] = []
+
+    def run(settings: DevSettings, _told: Told) -> int:
+        asked.append(settings)
+        return 0
+
+    monkeypatch.setattr(process, "run", run)
+    assert cli("dev", *words, "--speed", "2").code == 0
+    assert [(each.chaos_s, each.speed) for each in asked] == [(each_s, 2.0)]
 
 
 def test_one_port_for_two_is_said_to_be_one() -> None:

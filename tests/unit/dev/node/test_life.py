@@ -52,6 +52,9 @@ class Told:
         ended = Terminated(id=name, exit_code=code, started_at=0.0, finished_at=self.now)
         self.put(name, now=ended, started=False, ready=False)
 
+    def would_be_back(self) -> bool:
+        return life.is_back_at_once(self.pod, self.state, "user-container", self.now)
+
     def at_next_look(self) -> None:
         """As the worker waits."""
         following = self.look()
@@ -119,6 +122,20 @@ def test_after_ten_good_minutes_nothing_is_counted_any_more() -> None:
     story.end()
     story.look()
     assert story.started[-1] == ("user-container", story.now)
+
+
+def test_one_that_is_killed_is_back_at_once_but_not_twice_in_ten_minutes_and_not_where_its_pod_ends() -> None:
+    told = Told(pod())
+    told.look()
+    assert told.would_be_back()
+    assert not replace(told, body=pod(restartPolicy="Never")).would_be_back()
+    told.end(code=137)
+    told.look()
+    assert not told.would_be_back()
+    told.now += 601
+    assert told.would_be_back()
+    told.state = replace(told.state, ending=True)
+    assert not told.would_be_back()
 
 
 def test_one_that_never_ran_is_pending_and_then_runs_and_is_ready() -> None:

@@ -1,11 +1,14 @@
 """A process that is kept running: how its ends are told, and when it is given up before it was ready."""
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from knative_mig.dev.whole import supervision
 from knative_mig.dev.whole.supervision import MOST_ENDS, Kept, Part, PartFailed
 
 
@@ -71,3 +74,26 @@ def test_who_could_not_say_why_for_there_is_no_room_is_told_so(tmp_path: Path) -
     (tmp_path / "agent.log").symlink_to("/dev/full")
     kept(tmp_path, "import sys\nsys.exit('no room')", tell).run(stop)
     assert "; its log cannot be written: No space left on device; its log: " in said[0]
+
+
+def test_who_was_started_again_may_be_killed_once_it_has_lasted_and_is_not_put_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins, stop = tmp_path / "begins", threading.Event()
+    os.mkfifo(begins)
+    code = f"import time\nopen({str(begins)!r}, 'w').close()\ntime.sleep(60)"
+    one = kept(tmp_path, code, lambda _: None)
+    assert one.may_be_killed() is None
+    keeper = threading.Thread(target=one.run, args=(stop,))
+    keeper.start()
+    begins.read_bytes()
+    first = one.may_be_killed()
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    begins.read_bytes()
+    assert one.may_be_killed() is None
+    monkeypatch.setattr(supervision, "_LASTS_S", 0.0)
+    assert one.may_be_killed() == one.pid != first
+    stop.set()
+    one.ask_to_end()
+    keeper.join()
