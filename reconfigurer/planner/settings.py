@@ -42,7 +42,7 @@ class PlannerSettings:
     # A mirror's watch ends and begins again every 30 s; half as much again is an API server that is away.
     mirror_age_limit_s: float = 45.0
     store_meters_s: float = 10.0  # what a crash loses is counted by the next leader from the last time stored
-    # A pod's Event is repeated when its reason changes, or after this; its condition where it is lost or worded anew.
+    # A pod's Event is repeated after this if it says nothing new, its condition where it is lost or has old figures.
     tell_again_s: float = 300.0
     events_port: int = 8080
     ops_port: int = 9090

@@ -1,8 +1,8 @@
 """Tells pods why they have no slice, counts and logs what was decided: once, however many rounds say the same.
 
 Called by the loop after each decision. A Kubernetes Event on the pod carries the reason and what would help; it comes
-again when the reason is another, or when a long time has passed and the pod still waits. Events expire: for as long as
-the pod waits, a condition in its status says the same.
+again when the reason is another, when it says something else by now, or when a long time has passed and the pod still
+waits. Events expire: for as long as the pod waits, a condition in its status says the same.
 """
 
 import logging
@@ -12,6 +12,7 @@ from typing import Any
 
 from knative_mig.core.cluster.decide import Decision
 from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.outcomes.wording import EVENT, worded
 from knative_mig.ports.kube import EventRecorder, EventType, Subject
 from reconfigurer.planner.conditions import Conditions, Word, where_and_why
 from reconfigurer.planner.metrics import PlannerMetrics
@@ -22,6 +23,7 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Told:
     reason: str
+    gist: str
     at: float
 
 
@@ -50,26 +52,28 @@ class Teller:
         self._told = {uid: told for uid, told in self._told.items() if uid in waiting}
         self._counted = {uid: what for uid, what in self._counted.items() if uid in waiting}
         words: list[Word] = []
+        kinds: list[EventType] = []
         for refused in decision.refused:
             code = str(refused.reason.code)
             if self._is_new(refused.pod, f"refused {code}"):
                 self._metrics.rejections.labels(code).inc()
-            helps = f"; what would help: {', or '.join(refused.helps)}" if refused.helps else ""
-            words.append(Word(pod=refused.pod, reason=code, message=f"{refused.reason.text}{helps}"))
-            self._say(words[-1], EventType.WARNING, now)
+            words.append(Word(pod=refused.pod, reason=code, wording=worded(refused.reason, refused.helps)))
+            kinds.append(EventType.WARNING)
         for waits in decision.waiting:
             how = str(waits.step.how)
             if self._is_new(waits.pod, how):
                 self._metrics.steps.labels(how).inc()
             for reason in waits.step.reasons[:1]:
-                words.append(Word(pod=waits.pod, reason=str(reason.code), message=reason.text))
-                self._say(words[-1], EventType.NORMAL, now)
+                words.append(Word(pod=waits.pod, reason=str(reason.code), wording=worded(reason)))
+                kinds.append(EventType.NORMAL)
         for granted in decision.granted:
             # What was made for a pod is there to be reused a moment later: that is the same grant.
             if granted.pod.uid not in self._counted or not self._counted[granted.pod.uid].startswith("granted"):
                 self._counted[granted.pod.uid] = "granted"
                 self._metrics.steps.labels(str(granted.step.how)).inc()
                 _log.info("%s/%s is given %s", granted.pod.namespace, granted.pod.name, where_and_why(granted))
+        for word, kind in zip(words, kinds, strict=True):
+            self._say(word, kind, now, len(words))
         self._conditions.say(words, decision.granted, pods, now, let_go=let_go)
 
     def _is_new(self, pod: PodFacts, what: str) -> bool:
@@ -78,12 +82,14 @@ class Teller:
         self._counted[pod.uid] = what
         return True
 
-    def _say(self, word: Word, kind: EventType, now: float) -> None:
-        told = self._told.get(word.pod.uid)
-        if told and told.reason == word.reason and now - told.at < self._again_s:
-            return
-        self._told[word.pod.uid] = _Told(reason=word.reason, at=now)
-        self._events.record(subject_of(word.pod), kind, word.reason, word.message)
+    def _say(self, word: Word, kind: EventType, now: float, waiting: int) -> None:
+        told, wording = self._told.get(word.pod.uid), word.wording
+        if told and told.reason == word.reason:
+            news = told.gist != wording.gist
+            if not EVENT.is_due(now - told.at, news=news, waiting=waiting, again_s=self._again_s):
+                return
+        self._told[word.pod.uid] = _Told(reason=word.reason, gist=wording.gist, at=now)
+        self._events.record(subject_of(word.pod), kind, word.reason, wording.message)
 
 
 def subject_of(pod: PodFacts) -> Subject:

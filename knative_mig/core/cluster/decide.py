@@ -279,13 +279,13 @@ def _refused(
         if away and reason.code in (Because.NO_ELIGIBLE_NODE, Because.NO_FREE_PLACE, Because.NO_SPARE_SLICE):
             which = f"it can run on nodes that are left out: {_first(sorted(away))}"
             nowhere = reason.code is Because.NO_ELIGIBLE_NODE  # beside these
-            reason = Reason(reason.code, which if nowhere else f"{reason.text}; {which}")
+            reason = replace(reason, text=which if nowhere else f"{reason.text}; {which}")
             helps = ("look at the agents' pods there",) if nowhere else (*helps, "look at the agents' pods there")
         if pods and reason.code is Because.NO_ELIGIBLE_NODE:
             kinds = keeper.eligible.why_nowhere(Shape.of(pods[0]))
             if kinds:
                 listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-                reason = Reason(reason.code, f"{reason.text}; of the nodes with GPUs: {listed}")
+                reason = replace(reason, text=f"{reason.text}; of the nodes with GPUs: {listed}")
         yield from (Unplanned(pod=pod, reason=reason, helps=helps) for pod in pods)
 
 

@@ -26,6 +26,7 @@ from knative_mig.core.mover.values import Move, Spot
 from knative_mig.core.outcomes.nameless import Nameless, Sign
 from knative_mig.core.outcomes.outcome import Outcome
 from knative_mig.core.outcomes.refusals import CauseOf, Refusal, RefusalKey, unplanned
+from knative_mig.core.outcomes.wording import worded
 
 MOST: Final = 10_000  # grants whose pods have not started, and ids of refusals that were told
 STANDS_S: Final = 5.0  # an agent makes a slice in less: until then nothing more is asked of its node
@@ -236,7 +237,6 @@ class Watch:
         self._refused[id_] = None
         if len(self._refused) > self._most:
             self._refused.popitem(last=False)
-        helps = f"; what would help: {', or '.join(refused.helps)}" if refused.helps else ""
         yield Outcome(
             type=UNSATISFIABLE,
             id=id_,
@@ -244,7 +244,7 @@ class Watch:
             revision_uid=uid,
             profile=refused.profile,
             reason=code,
-            text=f"{refused.reason.text}{helps}",
+            text=worded(refused.reason, refused.helps).message,
             cause=_of_revision(refused.cause, uid),
             data={"reason": code, "helps": [*refused.helps], "pods": refused.pods},
         )

@@ -25,6 +25,7 @@ from knative_mig.core.planner.policy import Policy
 from knative_mig.core.planner.recreations import recreate
 from knative_mig.core.planner.shortage import Shortage, explain_shortage
 from knative_mig.core.planner.startup import MeasuredStarts, StartupEstimate
+from knative_mig.core.planner.times import WhenTold, by_the_clock, in_seconds
 from knative_mig.core.profile import ProfileName
 
 
@@ -37,7 +38,8 @@ def plan(
     startup: StartupEstimate | None = None,
 ) -> Plan:
     fleet = Fleet(inventory, policy)
-    return plan_on(fleet, pendings, now, startup=startup, quotas=inventory.quotas, prove=True)
+    quotas = inventory.quotas
+    return plan_on(fleet, pendings, now, startup=startup, quotas=quotas, prove=True, when=in_seconds(now))
 
 
 def plan_on(
@@ -49,10 +51,11 @@ def plan_on(
     quotas: Quotas | None = None,
     prove: bool = False,
     holds: Sequence[Hold] = (),
+    when: WhenTold = by_the_clock,
 ) -> Plan:
     """Like `plan`, on a fleet that is afterwards as it was before. Without `prove` the bound is what was asked for."""
     policy = fleet.policy
-    batch = _Batch(fleet, now, startup or MeasuredStarts(), quotas or {})
+    batch = _Batch(fleet, now, startup or MeasuredStarts(), quotas or {}, when)
     try:
         batch.hold(holds)
         for pending in _newer_first(sorted(pendings, key=lambda each: _turn(fleet, policy, now, each))):
@@ -104,13 +107,14 @@ class _Refusal:
 
 
 class _Batch:
-    def __init__(self, fleet: Fleet, now: float, startup: StartupEstimate, quotas: Quotas) -> None:
+    def __init__(self, fleet: Fleet, now: float, startup: StartupEstimate, quotas: Quotas, when: WhenTold) -> None:
         self.steps: list[Step] = []
         self.rejections: list[Rejection] = []
         self.reasons: list[Reason] = []
         self._fleet = fleet
         self._policy = fleet.policy
         self._now = now
+        self._when = when
         self._startup = startup
         self._quota_left = {(ns, name): left for ns, by_name in quotas.items() for name, left in by_name.items()}
         self._refused: dict[_Refusal, Shortage] = {}
@@ -149,7 +153,7 @@ class _Batch:
             offer = self._fleet.best(wish)
             if offer is None:
                 break
-            self.steps.append(grant(self._fleet, pending.function, wish, offer, self._now))
+            self.steps.append(grant(self._fleet, pending.function, wish, offer, self._now, self._when))
             self._spend_quota(pending.function, pending.profile, 1)
             served += 1
         if served < pending.count:
@@ -193,7 +197,7 @@ class _Batch:
     def _step(self, pending: Pending, wish: Wish) -> Step | None:
         offer = self._fleet.best(wish)
         if offer:
-            return grant(self._fleet, pending.function, wish, offer, self._now)
+            return grant(self._fleet, pending.function, wish, offer, self._now, self._when)
         return self._moved(pending, wish, 1 if self._breaks_whole(wish) else self._policy.max_moves)
 
     def _instead_of_older(self, pending: Pending, wish: Wish) -> Step | None:
@@ -244,12 +248,17 @@ class _Batch:
                 ),
             )
         shortage = explain_shortage(
-            self._fleet, wish, self._now, hindrances=self._hindrances, search_cut_short=self._search_cut_short
+            self._fleet,
+            wish,
+            self._now,
+            self._when,
+            hindrances=self._hindrances,
+            search_cut_short=self._search_cut_short,
         )
         older = next((each for each, position in self._held_for if self._fleet.fits_unheld(position, wish)), None)
         if older:
             text = f"{shortage.reason.text}; a place is held for {older.function}, which comes first"
-            return Shortage(Reason(Because.HELD_FOR_OLDER, text), shortage.helps)
+            return Shortage(replace(shortage.reason, code=Because.HELD_FOR_OLDER, text=text), shortage.helps)
         return shortage
 
     def _reject(self, pending: Pending, count: int, shortage: Shortage) -> None:
@@ -296,10 +305,11 @@ def _no_spare(shortage: Shortage, succession: Succession) -> Shortage:
         f"{succession} serves on; this newer Revision gets the first slice that is free, or that one's when it is at "
         f"zero: {shortage.reason.text}"
     )
+    reason = replace(shortage.reason, code=Because.NO_SPARE_SLICE, text=text)
     if succession.recreates:
-        return Shortage(Reason(Because.NO_SPARE_SLICE, f"{text}; no slice of {succession} does for it"), shortage.helps)
+        return Shortage(replace(reason, text=f"{text}; no slice of {succession} does for it"), shortage.helps)
     more = "knative-mig.dev/rollout: recreate on the template, which has the older one end for it"
-    return Shortage(Reason(Because.NO_SPARE_SLICE, text), (*shortage.helps, more))
+    return Shortage(reason, (*shortage.helps, more))
 
 
 def _over_quota(pending: Pending) -> Shortage:

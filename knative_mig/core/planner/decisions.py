@@ -48,8 +48,11 @@ class Because(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
+    """`figures`: parts of the text, numbers and times, that change while all else stays as true as it was."""
+
     code: Because
     text: str
+    figures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

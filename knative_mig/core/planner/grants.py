@@ -7,14 +7,17 @@ are gone, which is for a later plan to see.
 from dataclasses import replace
 
 from knative_mig.core.geometry import Place
-from knative_mig.core.inventory import Busy, Function, Slice
+from knative_mig.core.inventory import Busy, Ending, Function, Slice
 from knative_mig.core.planner.decisions import Because, How, Reason, Relocation, Step, Target
 from knative_mig.core.planner.fleet import Fleet, Offer, Wish
 from knative_mig.core.planner.moves import Rearrangement, Removal
 from knative_mig.core.planner.offers import Fit
+from knative_mig.core.planner.times import WhenTold
 
 
-def grant(fleet: Fleet, function: Function, wish: Wish, offer: Offer, now: float) -> Step:
+def grant(  # noqa: PLR0917 - what a grant is made of
+    fleet: Fleet, function: Function, wish: Wish, offer: Offer, now: float, when: WhenTold
+) -> Step:
     fit = offer.fit
     step = Step(
         how=fit.how,
@@ -22,7 +25,7 @@ def grant(fleet: Fleet, function: Function, wish: Wish, offer: Offer, now: float
         profile=wish.name,
         target=_target(fleet, offer.position, fit),
         until=fit.until,
-        reasons=(_why(fit, now), *_where(fleet, wish, offer)),
+        reasons=(_why(fleet, offer, now, when), *_where(fleet, wish, offer)),
     )
     if fit.how is How.WAIT:
         _give_away(fleet, offer.position, fit.place, fit.destroys, stands=True)
@@ -111,7 +114,8 @@ def _relocations(fleet: Fleet, found: Rearrangement) -> tuple[tuple[Relocation, 
     return tuple(relocations), gone
 
 
-def _why(fit: Fit, now: float) -> Reason:
+def _why(fleet: Fleet, offer: Offer, now: float, when: WhenTold) -> Reason:
+    fit = offer.fit
     match fit.how:
         case How.REUSE:
             return Reason(Because.IDLE_SLICE, f"{fit.place} is idle: no change to the GPU")
@@ -123,10 +127,22 @@ def _why(fit: Fit, now: float) -> Reason:
                 f"destroys idle {_listed(fit.destroys)}, together worth {fit.seconds:.1f} s",
             )
         case How.WAIT:
-            until = 0.0 if fit.until is None else fit.until - now
-            return Reason(Because.SOON_FREE, f"{fit.place} comes free in {max(0.0, until):.0f} s")
+            return _soon(fit, _who_end(fleet.slices(offer.position), fit), now, when)
         case How.MOVE | How.RECREATE:
             raise AssertionError("what others do for it explains it")
+
+
+def _soon(fit: Fit, ending: list[str], now: float, when: WhenTold) -> Reason:
+    who, have = " and ".join(ending), "has" if len(ending) == 1 else "have"
+    if fit.until is None or fit.until <= now:
+        return Reason(Because.SOON_FREE, f"{fit.place} should be free by now: {who} {have} not ended")
+    at = when(fit.until)
+    return Reason(Because.SOON_FREE, f"{fit.place} comes free {at}, when {who} {have} ended", figures=(at,))
+
+
+def _who_end(slices: tuple[Slice, ...], fit: Fit) -> list[str]:
+    uses = [each.use for each in slices if each.place in fit.awaits]
+    return sorted({str(use.function) for use in uses if isinstance(use, Ending)})
 
 
 def _where(fleet: Fleet, wish: Wish, offer: Offer) -> tuple[Reason, ...]:
@@ -148,9 +164,11 @@ def _why_moved(relocations: tuple[Relocation, ...], found: Rearrangement) -> Rea
         f"{each.function} from {each.source} of {each.source_gpu} to {each.target.place} of {each.target.gpu}"
         for each in relocations
     )
+    takes = f"{found.cost[1]:.1f} s"
     return Reason(
         Because.FEWEST_MOVES,
-        f"no place without moving: moves {moved}; {found.cost[1]:.1f} s, each new pod Ready before the old one ends",
+        f"no place without moving: moves {moved}; {takes}, each new pod Ready before the old one ends",
+        figures=(takes,),
     )
 
 

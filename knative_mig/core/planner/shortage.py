@@ -17,6 +17,7 @@ from knative_mig.core.planner.gpu_state import GpuState
 from knative_mig.core.planner.moves import BUDGET
 from knative_mig.core.planner.obstacles import nearest
 from knative_mig.core.planner.offers import Obstacle
+from knative_mig.core.planner.times import WhenTold
 from knative_mig.core.profile import ProfileName
 
 _LOOKED_AT: Final = 64
@@ -33,6 +34,7 @@ def explain_shortage(
     fleet: Fleet,
     wish: Wish,
     now: float,
+    when: WhenTold,
     *,
     hindrances: Mapping[Function, str] | None,
     search_cut_short: bool = False,
@@ -53,8 +55,8 @@ def explain_shortage(
     else:
         unused = sum(fleet.state(each).unused_units for each in chain(looked_at, eligible))
         where = "the GPUs where the pod can run"
-    are = "unit is" if unused == 1 else "units are"
-    text = f"no place for {wish.name}: {unused} memory {are} free or idle on {where}"
+    figures = [f"{unused} memory unit is" if unused == 1 else f"{unused} memory units are"]
+    text = f"no place for {wish.name}: {figures[0]} free or idle on {where}"
     fixed = [fleet.gpu(each).static for each in looked_at]
     if all(fixed):
         text += ", and none is made there now: the layout is an administrator's, or the agent has yet to answer"
@@ -68,15 +70,17 @@ def explain_shortage(
     if closest:
         position, obstacle = closest
         in_the_way = sorted(fleet.slices(position), key=lambda each: each.place.start)
-        blockers = [_told(each, now) for each in in_the_way if each.place in obstacle.blockers]
+        blocking = [each for each in in_the_way if each.place in obstacle.blockers]
+        blockers = [_told(each, now, when) for each in blocking]
+        figures += [when(each.use.free_at) for each in blocking if isinstance(each.use, Ending)]
         text += f"; nearest is {obstacle.place} of {fleet.gpu(position).uuid}, held by {' and '.join(blockers)}"
         text += _why_unmoved(fleet.slices(position), obstacle, hindrances)
-        helps.extend(_what_frees(fleet.slices(position), obstacle, now))
+        helps.extend(_what_frees(fleet.slices(position), obstacle, now, when))
     smaller = _smaller(fleet, wish.name, looked_at)
     if smaller:
         helps.append(f"{smaller}, which had a place when {wish.name} was refused")
     helps.append(f"another GPU that has {wish.name}")
-    return Shortage(Reason(Because.NO_FREE_PLACE, text), tuple(helps))
+    return Shortage(Reason(Because.NO_FREE_PLACE, text, figures=tuple(figures)), tuple(helps))
 
 
 def _no_node(fleet: Fleet, wish: Wish) -> Shortage:
@@ -107,12 +111,12 @@ def _is_nobodys(slices: tuple[Slice, ...], obstacle: Obstacle) -> bool:
     return any(isinstance(use, Busy) and not use.function.namespace for use in holders)
 
 
-def _told(each: Slice, now: float) -> str:
+def _told(each: Slice, now: float, when: WhenTold) -> str:
     match each.use:
         case Busy(function=function, movable=movable):
             return f"{function} ({each.place}, {'movable' if movable else 'not movable'})"
         case Ending(function=function, free_at=free_at):
-            return f"{function} ({each.place}, ends in {max(0.0, free_at - now):.0f} s)"
+            return f"{function} ({each.place}, {f'ends {when(free_at)}' if free_at > now else 'should have ended'})"
         case _:
             raise AssertionError(f"{each.place} is idle and holds nothing")
 
@@ -127,7 +131,7 @@ def _why_unmoved(slices: tuple[Slice, ...], obstacle: Obstacle, hindrances: Mapp
     return "".join(f"; {each}" for each in told)
 
 
-def _what_frees(slices: tuple[Slice, ...], obstacle: Obstacle, now: float) -> list[str]:
+def _what_frees(slices: tuple[Slice, ...], obstacle: Obstacle, now: float, when: WhenTold) -> list[str]:
     uses = [each.use for each in slices if each.place in obstacle.blockers]
     ending = [use for use in uses if isinstance(use, Ending)]
     busy = [use for use in uses if isinstance(use, Busy)]
@@ -138,11 +142,9 @@ def _what_frees(slices: tuple[Slice, ...], obstacle: Obstacle, now: float) -> li
     if fixed and len(busy) <= 2:
         helps.append(f"knative-mig.dev/movable on {_named(fixed)}")
     if ending and not busy:
-        seconds = max(use.free_at for use in ending) - now
+        last = max(use.free_at for use in ending)
         helps.append(
-            f"waiting {seconds:.0f} s"
-            if seconds >= 0
-            else f"a look at the pod that should have ended {-seconds:.0f} s ago"
+            f"waiting: it comes free {when(last)}" if last > now else "a look at the pod that should have ended by now"
         )
     return helps
 

@@ -66,7 +66,7 @@ def test_a_terminating_pod_is_waited_for_rather_than_moving_another() -> None:
 
     plan = planned([soon, movable, roomy], pending("f", "3g.20gb"))
     assert told(plan.steps[0]) == "f: wait A:3g.20gb@4"
-    assert plan.steps[0].reasons[0].text == "3g.20gb@4 comes free in 12 s"
+    assert plan.steps[0].reasons[0].text == "3g.20gb@4 comes free in 12 s, when default/old has ended"
 
     plan = planned([soon, movable, roomy], pending("f", "3g.20gb", count=2))
     assert [step.how for step in plan.steps] == [How.WAIT, How.MOVE]
@@ -84,7 +84,7 @@ def test_a_pod_that_ends_too_late_is_not_waited_for() -> None:
     late = gpu("A", "3g.20gb@0 is chat", "3g.20gb@4 is old, ends at 100")
     plan = planned([late], pending("f", "3g.20gb"), policy=Policy(wait_at_most_s=30))
     assert plan.rejections[0].reason.code is Because.NO_FREE_PLACE
-    assert "waiting 100 s" in plan.rejections[0].helps
+    assert "waiting: it comes free in 100 s" in plan.rejections[0].helps
 
     plan = planned([late], pending("f", "3g.20gb"), policy=Policy(wait_at_most_s=120))
     assert (told(plan.steps[0]), plan.steps[0].until) == ("f: wait A:3g.20gb@4", 100.0)

@@ -132,7 +132,7 @@ def test_a_holder_that_may_move_already_is_not_told_to() -> None:
 def test_a_pod_that_terminates_is_worth_waiting_for_unless_another_stays() -> None:
     ending = rejected([gpu("A", "4g.20gb@0 is a", "3g.20gb@4 is b, ends at 100")], pending("f", "3g.20gb"), now=20.0)
     assert "held by default/b (3g.20gb@4, ends in 80 s)" in ending.reason.text
-    assert ending.helps == ("waiting 80 s", "another GPU that has 3g.20gb")
+    assert ending.helps == ("waiting: it comes free in 80 s", "another GPU that has 3g.20gb")
 
     both = rejected([gpu("A", "4g.20gb@0 is a", "3g.20gb@4 is b, ends at 100")], pending("f", "7g.40gb"), now=20.0)
     assert "default/a (4g.20gb@0, not movable) and default/b (3g.20gb@4, ends in 80 s)" in both.reason.text
