@@ -24,6 +24,7 @@ from knative_mig.core.planner.fleet import Fleet
 from knative_mig.core.planner.holds import Hold
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.planner.startup import StartupEstimate
+from knative_mig.core.planner.times import by_the_clock
 
 _ROUNDS: Final = 4
 _NAMED: Final = 3  # nodes in one Event's text
@@ -120,7 +121,7 @@ def decide(
     aside: dict[str, Granted] = {}
     for last in (False,) * (_ROUNDS - 1) + (True,):
         pendings = [group.pending for group in groups]
-        plan = plan_on(on, pendings, now, startup=startup, quotas=world.quotas, holds=holds)
+        plan = plan_on(on, pendings, now, startup=startup, quotas=world.quotas, holds=holds, when=by_the_clock)
         granted = _given_to_pods(plan.steps, groups)
         crowded = _crowded(keeper, granted)
         too_early = _too_early(world, granted)

@@ -3,7 +3,8 @@
 Called by `reconfigurer.planner.telling` and `conditions` in each of the leader's rounds. That somebody else holds the
 place now, or that something else would help, is news; a figure that has changed is none, for on a busy cluster figures
 change all the time. The subtle thing is how often: the more pods wait the longer each waits for news, so that all of
-them together cost the API server two writes a second at the most, whatever happens on the GPUs.
+them together cost the API server two writes a second, whatever happens on the GPUs. For more than 600 that would take
+longer than all is told again by.
 """
 
 from collections.abc import Iterable

@@ -25,7 +25,7 @@ from knative_mig.core.planner.policy import Policy
 from knative_mig.core.planner.recreations import recreate
 from knative_mig.core.planner.shortage import Shortage, explain_shortage
 from knative_mig.core.planner.startup import MeasuredStarts, StartupEstimate
-from knative_mig.core.planner.times import WhenTold, by_the_clock, in_seconds
+from knative_mig.core.planner.times import WhenTold, in_seconds
 from knative_mig.core.profile import ProfileName
 
 
@@ -38,8 +38,7 @@ def plan(
     startup: StartupEstimate | None = None,
 ) -> Plan:
     fleet = Fleet(inventory, policy)
-    quotas = inventory.quotas
-    return plan_on(fleet, pendings, now, startup=startup, quotas=quotas, prove=True, when=in_seconds(now))
+    return plan_on(fleet, pendings, now, startup=startup, quotas=inventory.quotas, prove=True)
 
 
 def plan_on(
@@ -51,11 +50,13 @@ def plan_on(
     quotas: Quotas | None = None,
     prove: bool = False,
     holds: Sequence[Hold] = (),
-    when: WhenTold = by_the_clock,
+    when: WhenTold | None = None,
 ) -> Plan:
-    """Like `plan`, on a fleet that is afterwards as it was before. Without `prove` the bound is what was asked for."""
+    """Like `plan`, on a fleet that is afterwards as it was before. Without `prove` the bound is what was asked for.
+    `when`: how reasons tell a time; None: in seconds from now.
+    """
     policy = fleet.policy
-    batch = _Batch(fleet, now, startup or MeasuredStarts(), quotas or {}, when)
+    batch = _Batch(fleet, now, startup or MeasuredStarts(), quotas or {}, when or in_seconds(now))
     try:
         batch.hold(holds)
         for pending in _newer_first(sorted(pendings, key=lambda each: _turn(fleet, policy, now, each))):

@@ -1,7 +1,7 @@
 """How a reason tells when something will be: what is printed once counts from now, what stands somewhere has a clock's.
 
-Chosen by `batch`'s entrances, used where reasons are worded. A countdown in a pod's condition would be wrong a second
-after it was written.
+Chosen by who plans (`core.cluster.decide` takes the clock's), used where reasons are worded. A countdown in a pod's
+condition would be wrong a second after it was written.
 """
 
 from collections.abc import Callable

@@ -139,6 +139,30 @@ def test_a_pod_that_terminates_is_worth_waiting_for_unless_another_stays() -> No
     assert not any("waiting" in each for each in both.helps)
 
 
+def test_a_pod_that_should_have_ended_is_worth_a_look() -> None:
+    found = rejected(
+        [gpu("A", "4g.20gb@0 is a", "3g.20gb@4 is b, ends at 100")],
+        pending("f", "3g.20gb"),
+        now=101.0,
+        policy=Policy(wait_at_most_s=0),
+    )
+    late = rejected(
+        [gpu("A", "4g.20gb@0 is a", "3g.20gb@4 is b, ends at 100")],
+        pending("f", "3g.20gb"),
+        now=150.0,
+        policy=Policy(wait_at_most_s=0),
+    )
+    assert late.reason.text == found.reason.text
+    assert "held by default/b (3g.20gb@4, should have ended)" in late.reason.text
+    assert late.helps == ("a look at the pod that should have ended by now", "another GPU that has 3g.20gb")
+
+
+def test_numbers_and_times_are_figures_that_change_while_all_else_is_as_true_as_it_was() -> None:
+    found = rejected([gpu("A", "4g.20gb@0 is a", "3g.20gb@4 is b, ends at 100")], pending("f", "3g.20gb"), now=20.0)
+    assert found.reason.figures == ("0 memory units are", "in 80 s")
+    assert all(each in found.reason.text for each in found.reason.figures)
+
+
 def test_the_biggest_smaller_profile_is_offered() -> None:
     found = rejected([gpu("A", "4g.20gb@0 is a", "1g.5gb@6 is b")], pending("f", "3g.20gb"))
     assert "2g.10gb, which had a place when 3g.20gb was refused" in found.helps

@@ -232,6 +232,23 @@ def test_a_new_leader_writes_nothing_where_it_stands_rightly(
     assert len(cluster.condition_writes) == 1
 
 
+def test_a_new_leader_words_anew_what_names_who_held_the_place_before(
+    cluster: FakeCluster, agents: Floor, leader: Replica, clock: Clock
+) -> None:
+    cluster.put_pod(waits())
+    turn(leader, agents)
+    cluster.put_pod(replace(cluster.pod("whole"), revision="another"))
+    other = follower(cluster, clock)
+    turn(other, agents)
+    assert len(cluster.condition_writes) == 1
+    clock.at += 10
+    turn(other, agents)
+    told = cluster.pod("p").told
+    assert told is not None
+    assert "team/another" in told.message
+    assert len(cluster.condition_writes) == 2
+
+
 def test_a_new_leader_says_of_whoever_was_served_meanwhile_that_it_was(
     cluster: FakeCluster, agents: Floor, leader: Replica, clock: Clock
 ) -> None:
