@@ -255,6 +255,7 @@ class _Batch:
             self._when,
             hindrances=self._hindrances,
             search_cut_short=self._search_cut_short,
+            steps=self.steps,
         )
         older = next((each for each, position in self._held_for if self._fleet.fits_unheld(position, wish)), None)
         if older:

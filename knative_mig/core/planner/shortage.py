@@ -4,13 +4,13 @@ Called by `batch` for what it could not serve. What is free is summed over every
 to being free is looked for on the first `_LOOKED_AT` of them, for the sentence is for a person and not for a search.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Final
 
 from knative_mig.core.inventory import Busy, Ending, Function, Slice
-from knative_mig.core.planner.decisions import Because, Reason
+from knative_mig.core.planner.decisions import Because, How, Reason, Step
 from knative_mig.core.planner.fits import fits
 from knative_mig.core.planner.fleet import Fleet, Wish
 from knative_mig.core.planner.gpu_state import GpuState
@@ -38,8 +38,11 @@ def explain_shortage(
     *,
     hindrances: Mapping[Function, str] | None,
     search_cut_short: bool = False,
+    steps: Iterable[Step] = (),
 ) -> Shortage:
-    """`hindrances`: why movable functions did not move, by function; None where moves are switched off."""
+    """`hindrances`: why movable functions did not move, by function; None where moves are switched off. `steps`: of
+    this plan so far, what was given away before.
+    """
     models = fleet.models_of(wish.name)
     if not models:
         offered = ", ".join(str(name) for name in fleet.profiles()) or "none at all"
@@ -76,6 +79,8 @@ def explain_shortage(
         text += f"; nearest is {obstacle.place} of {fleet.gpu(position).uuid}, held by {' and '.join(blockers)}"
         text += _why_unmoved(fleet.slices(position), obstacle, hindrances)
         helps.extend(_what_frees(fleet.slices(position), obstacle, now, when))
+    elif first := _first_that_waits(fleet, steps, looked_at):
+        text += f"; {first.target.place} of {first.target.gpu} comes free for {first.function}, which comes first"
     smaller = _smaller(fleet, wish.name, looked_at)
     if smaller:
         helps.append(f"{smaller}, which had a place when {wish.name} was refused")
@@ -103,6 +108,11 @@ def _closest(fleet: Fleet, name: ProfileName, positions: list[int]) -> tuple[int
         return None
     _, position, obstacle = min(found, key=lambda each: each[:2])
     return (position, obstacle) if obstacle.blockers else None
+
+
+def _first_that_waits(fleet: Fleet, steps: Iterable[Step], positions: list[int]) -> Step | None:
+    here = {*positions}
+    return next((each for each in steps if each.how is How.WAIT and fleet.where(each.target.gpu) in here), None)
 
 
 def _is_nobodys(slices: tuple[Slice, ...], obstacle: Obstacle) -> bool:

@@ -40,6 +40,7 @@ from knative_mig.core.mover.values import Leg, Move, PodRef, Spot
 from knative_mig.core.outcomes.outcome import Outcome
 from knative_mig.core.outcomes.outcome import event_of as outcome_event
 from knative_mig.core.outcomes.watch import Watch
+from knative_mig.core.outcomes.wording import CONDITION
 from knative_mig.core.pending.asks import Ask
 from knative_mig.core.pending.demand import Cause, Demand
 from knative_mig.core.pending.event import event_of as pending_event
@@ -114,7 +115,8 @@ def test_the_condition_of_a_pod_is_as_the_page_shows_it() -> None:
     assert parse.pod(body).told == condition(None, example["reason"], example["message"], 1769860800.0)
     assert example["reason"] == waits.reason
     assert list(example) == ["type", *written(waits)]
-    assert f"after {PlannerSettings().tell_again_s:.0f} s at the earliest" in PAGE
+    assert f"that is {CONDITION.least_s:.0f} s after the last word" in PAGE
+    assert f"may be {PlannerSettings().tell_again_s:.0f} s old" in PAGE
 
 
 def names_in(text: str) -> set[str]:

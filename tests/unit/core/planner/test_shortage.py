@@ -139,6 +139,23 @@ def test_a_pod_that_terminates_is_worth_waiting_for_unless_another_stays() -> No
     assert not any("waiting" in each for each in both.helps)
 
 
+def test_who_gets_what_comes_free_is_named_to_those_who_come_after() -> None:
+    plan = planned([gpu("A", "7g.40gb@0 is a, ends at 20")], pending("f", "7g.40gb"), pending("g", "7g.40gb"), now=5.0)
+    (step,), (refused,) = plan.steps, plan.rejections
+    assert step.function.name == "f"
+    assert refused.reason.text == (
+        "no place for 7g.40gb: 0 memory units are free or idle on all GPUs that have it; 7g.40gb@0 of A comes free for "
+        "default/f, which comes first"
+    )
+    elsewhere = planned(
+        [gpu("A", "7g.40gb@0 is a, ends at 20", node="n1"), gpu("B", "7g.40gb@0 is b", node="n2")],
+        pending("f", "7g.40gb"),
+        pending("g", "7g.40gb", nodes=("n2",)),
+        pending("h", "7g.40gb"),
+    )
+    assert not any("comes first" in each.reason.text for each in elsewhere.rejections)
+
+
 def test_a_pod_that_should_have_ended_is_worth_a_look() -> None:
     found = rejected(
         [gpu("A", "4g.20gb@0 is a", "3g.20gb@4 is b, ends at 100")],
