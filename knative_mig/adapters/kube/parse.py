@@ -61,7 +61,6 @@ def pod(body: Mapping[str, Any]) -> PodFacts:
         wants={profile: count for profile, count in pod_requests.slices(asked).items() if count},
         asks=pod_requests.resources(asked, pods=1),
         gates=tuple(each.name("name") for each in spec.children("schedulingGates")),
-        unschedulable_since=_unschedulable_since(status),
         ends_at=_ends_at(about, of_a_function=bool(labels.get(REVISION_LABEL))),
         priority=_priority(spec, annotations),
         movable=annotations.get(MOVABLE) == "true",
@@ -89,16 +88,6 @@ def _phase(status: Fields) -> Phase:
         return Phase(status.text("phase") or "Pending")
     except ValueError:
         return Phase.UNKNOWN
-
-
-def _unschedulable_since(status: Fields) -> float | None:
-    """A gated pod has another reason there: nobody has tried it yet."""
-    for each in status.children("conditions"):
-        if each.text("type") == "PodScheduled":
-            if each.text("status") == "False" and each.text("reason") == "Unschedulable":
-                return each.time("lastTransitionTime")
-            return None
-    return None
 
 
 def _told(status: Fields) -> Condition | None:

@@ -95,7 +95,6 @@ class PodFacts:
     wants: Mapping[ProfileName, int] = field(default_factory=dict)
     asks: Resources = Resources()
     gates: tuple[str, ...] = ()
-    unschedulable_since: float | None = None  # PodScheduled=False, reason Unschedulable
     ends_at: float | None = None  # it is being deleted: when it will have ended
     priority: int = 0
     movable: bool = False

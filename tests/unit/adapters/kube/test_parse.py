@@ -140,17 +140,9 @@ class TestPods:
         }
         assert pod(**about).ends_at == 1767225600.0 + after_s
 
-    @pytest.mark.parametrize(
-        ("condition", "since"),
-        [
-            pytest.param({"status": "False", "reason": "Unschedulable"}, 1767225660.0, id="no node took it"),
-            pytest.param({"status": "False", "reason": "SchedulingGated"}, None, id="gated"),
-            pytest.param({"status": "True"}, None, id="scheduled"),
-        ],
-    )
-    def test_waits_since_the_scheduler_said_so(self, condition: dict[str, str], since: float | None) -> None:
-        told = {"type": "PodScheduled", "lastTransitionTime": "2026-01-01T00:01:00Z", **condition}
-        assert pod(status={"conditions": [{"type": "Other"}, told]}).unschedulable_since == since
+    def test_what_the_scheduler_says_of_it_changes_nothing_and_so_is_no_news(self) -> None:
+        told = {"type": "PodScheduled", "lastTransitionTime": "2026-01-01T00:01:00Z", "status": "False"}
+        assert pod(status={"conditions": [{**told, "reason": "Unschedulable"}]}) == pod()
 
     @pytest.mark.parametrize(
         ("spec", "annotation", "priority"),
