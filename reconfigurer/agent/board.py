@@ -301,7 +301,7 @@ class Board:
             self._mark(slice_id, lambda mark: replace(mark, release=None))
 
     def break_slice(self, slice_id: SliceId, why: str) -> None:
-        """Nobody may be given it until it is mended or made anew; the first reason is kept. Kept on the disk first:
+        """Nobody may be given it until it is made anew; the first reason is kept. Kept on the disk first:
         whatever follows, an agent that starts later knows why.
         """
         seen = self._seen(slice_id)
@@ -314,10 +314,6 @@ class Board:
         before = frozenset(each for each, mark in self._now.marks.items() if each.gpu == gpu and mark.of_no_pod)
         for slice_id in before ^ slices:
             self._mark(slice_id, lambda mark, on=slice_id in slices: replace(mark, of_no_pod=on))  # type: ignore[misc]
-
-    def mend(self, slice_id: SliceId) -> None:
-        self._mark(slice_id, lambda mark: replace(mark, broken=""))
-        self._no_longer_broken(slice_id)
 
     def forget(self, slice_id: SliceId) -> None:
         """The slice has been destroyed: what was true of it is not of a successor. A release outlives it: its pod

@@ -44,7 +44,7 @@ class TestWaiting:
         known = board.snapshot()
         board.put_reading(replace(GPU, read_at=5.0))
         board.put_spec(None)
-        board.mend(SLICE)
+        board.restore(SLICE)
         assert board.wait(known, 0.0).version == known.version
         assert board.snapshot().readings[A].read_at == 5.0
 
@@ -138,12 +138,12 @@ class TestHandingOut:
         assert board.snapshot().mark(SLICE).withdrawn_since is None
         assert board.withdraw(SLICE, 6.0)
 
-    def test_a_broken_one_is_refused_for_its_first_reason(self, board: Board) -> None:
+    def test_a_broken_one_is_refused_for_its_first_reason_until_it_is_made_anew(self, board: Board) -> None:
         board.break_slice(SLICE, "XID 94")
         board.break_slice(SLICE, "XID 13")
         with pytest.raises(NotToBeGiven, match="XID 94"):
             board.hand_out(SLICE, 1.0)
-        board.mend(SLICE)
+        board.forget(SLICE)
         assert board.refusal(SLICE) == ""
 
     def test_one_with_a_process_of_no_pod_is_refused_until_that_has_gone_or_a_pod_shows(self, board: Board) -> None:
