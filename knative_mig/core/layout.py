@@ -1,10 +1,10 @@
 """Which sets of slices a GPU can hold: a legal place for each, or the reason why there is none.
 
-Called by the CLI's `layouts check`, by the planner's bound and by the tests. On one GPU the search is exact: at most
-seven slices with at most seven starts each, so it tries all that could matter.
+Called by the CLI's `layouts check`, and `overlap` by whoever reads a layout from elsewhere. On one GPU the search is
+exact: at most seven slices with at most seven starts each, so it tries all that could matter.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from knative_mig.core.geometry import GpuModel, Place, Profile
@@ -86,32 +86,3 @@ def overlap(places: Sequence[Place]) -> tuple[Place, Place] | None:
             return next(other for other in places[:at] if other.mask & place.mask), place
         taken |= place.mask
     return None
-
-
-def every_layout(model: GpuModel, profiles: Sequence[Profile]) -> Iterator[tuple[Place, ...]]:
-    """Every legal set of places of these profiles, the empty one first; small enough to walk (2,319 at the most)."""
-    places = sorted((place for profile in profiles for place in model.places_of(profile)), key=lambda p: p.index)
-
-    def extend(chosen: tuple[Place, ...], at: int, taken: int) -> Iterator[tuple[Place, ...]]:
-        yield chosen
-        for position in range(at, len(places)):
-            place = places[position]
-            if not place.mask & taken:
-                yield from extend((*chosen, place), position + 1, taken | place.mask)
-
-    return extend((), 0, 0)
-
-
-def is_maximal(model: GpuModel, profiles: Sequence[Profile], layout: Sequence[Place]) -> bool:
-    """Nothing of these profiles fits in what is left."""
-    taken = 0
-    for place in layout:
-        taken |= place.mask
-    return all(place.mask & taken for profile in profiles for place in model.places_of(profile))
-
-
-def counts_of(places: Sequence[Place]) -> dict[Profile, int]:
-    counts: dict[Profile, int] = {}
-    for place in sorted(places, key=lambda place: (-place.profile.memory_units, place.profile.nvml_id)):
-        counts[place.profile] = counts.get(place.profile, 0) + 1
-    return counts

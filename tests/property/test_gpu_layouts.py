@@ -13,12 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from knative_mig.adapters.sim_gpu import SimulatedGpus, SimulationControls, open_store
 from knative_mig.core.errors import InsufficientResources, SliceInUse, SliceNotFound
 from knative_mig.core.geometry import GpuModel, Place, Profile
-from knative_mig.core.layout import every_layout
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.nvml_placement import default_place
 from knative_mig.core.profile import Attribute
 from knative_mig.ports.gpu import GpuInstance, create_slice, destroy_slice
 from tests.contract.gpu_rigs import mig_uuid
+from tests.rigs.every_layout import every_layout
 
 # The layouts with every attribute, as tests/data/mig_tables.json counts them.
 COUNTS = {"A100-40GB": 2319, "A30-24GB": 76, "RTX-PRO-6000-BLACKWELL-96GB": 717}

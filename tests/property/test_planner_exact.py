@@ -13,13 +13,13 @@ import pytest
 
 from knative_mig.core.geometry import Place
 from knative_mig.core.inventory import Busy, Ending, Function, Gpu, Idle, Inventory, Pending, Slice, Use
-from knative_mig.core.layout import every_layout
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.planner.batch import plan, plan_on
 from knative_mig.core.planner.decisions import How, Step
 from knative_mig.core.planner.fleet import Fleet
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.profile import Attribute, ProfileName
+from tests.rigs.every_layout import every_layout
 from tests.rigs.worlds import function, gpu
 
 Price = tuple[int, int, float]  # how, functions moved, seconds

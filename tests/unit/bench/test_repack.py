@@ -6,7 +6,7 @@ import pytest
 
 from bench.rules.repack import FullRepack, fits
 from bench.traffic import MENU, MODEL
-from knative_mig.core.layout import counts_of, every_layout
+from tests.rigs.every_layout import counts_of, every_layout
 
 Counts = tuple[int, ...]
 

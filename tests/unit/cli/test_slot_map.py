@@ -3,9 +3,9 @@ import pytest
 from knative_mig.cli.slot_map import LEGEND, Mark, draw, mark_of
 from knative_mig.core.geometry import GpuModel
 from knative_mig.core.inventory import Busy, Ending, Function, Idle, Use
-from knative_mig.core.layout import every_layout
 from knative_mig.core.mig_tables import GPU_MODELS, gpu_model
 from knative_mig.core.profile import ProfileName
+from tests.rigs.every_layout import every_layout
 
 SHOP = Function("shop", "chat")
 

@@ -4,9 +4,9 @@ import pytest
 
 from knative_mig.core.errors import BadInput, UnknownProfile
 from knative_mig.core.geometry import GpuModel, Place
-from knative_mig.core.layout import every_layout
 from knative_mig.core.mig_tables import GPU_MODELS, gpu_model
 from knative_mig.core.profile import Attribute, ProfileName
+from tests.rigs.every_layout import every_layout
 
 A100 = gpu_model("A100-40GB")
 RTX = gpu_model("RTX-PRO-6000-BLACKWELL-96GB")

@@ -11,9 +11,10 @@ import pytest
 
 from knative_mig.core.errors import UnknownProfile
 from knative_mig.core.geometry import GpuModel, Place, Profile
-from knative_mig.core.layout import Illegal, Legal, counts_of, every_layout, is_maximal, overlap, place_all
+from knative_mig.core.layout import Illegal, Legal, overlap, place_all
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.profile import Attribute, ProfileName
+from tests.rigs.every_layout import counts_of, every_layout
 
 DATA: Final = Path(__file__).parents[2] / "data"
 VECTORS: Final = json.loads((DATA / "mig_tables.json").read_text())["edge_vectors"]
@@ -184,22 +185,3 @@ def test_an_overlap_names_the_two_slices_in_the_order_they_came() -> None:
     assert overlap(fine) is None
     assert overlap([*fine, *places(model, "1g.5gb@3")]) == tuple(places(model, "2g.10gb@2", "1g.5gb@3"))
     assert overlap(places(model, "1g.5gb+me@0", "1g.5gb+me@5")) == tuple(places(model, "1g.5gb+me@0", "1g.5gb+me@5"))
-
-
-def test_a_layout_is_maximal_when_nothing_of_those_profiles_fits_beside_it() -> None:
-    model = gpu_model("A100-40GB")
-    plain = [profile for profile in model.profiles if profile.name.attribute is Attribute.PLAIN]
-    full = places(model, "3g.20gb@0", "3g.20gb@4")
-    assert is_maximal(model, plain, full)
-    assert not is_maximal(model, plain, full[:1])
-    assert is_maximal(model, [model.profile(ProfileName(4, 20))], full[:1])
-
-
-def test_counts_are_listed_biggest_first() -> None:
-    model = gpu_model("A100-40GB")
-    listed = counts_of(places(model, "1g.5gb@0", "2g.10gb@2", "1g.5gb@1", "3g.20gb@4"))
-    assert [(str(profile), count) for profile, count in listed.items()] == [
-        ("3g.20gb", 1),
-        ("2g.10gb", 1),
-        ("1g.5gb", 2),
-    ]

@@ -11,9 +11,9 @@ import pytest
 
 from knative_mig.core.errors import UnknownModel
 from knative_mig.core.geometry import GpuModel, Place, Profile
-from knative_mig.core.layout import counts_of, every_layout, is_maximal
 from knative_mig.core.mig_tables import GPU_MODELS, gpu_model
 from knative_mig.core.profile import Attribute
+from tests.rigs.every_layout import counts_of, every_layout, is_maximal
 
 DATA: Final = Path(__file__).parents[2] / "data"
 TABLES: Final = json.loads((DATA / "mig_tables.json").read_text())

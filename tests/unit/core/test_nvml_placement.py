@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from knative_mig.core.geometry import GpuModel
-from knative_mig.core.layout import every_layout
 from knative_mig.core.mig_tables import GPU_MODELS, gpu_model
 from knative_mig.core.nvml_placement import default_place
 from knative_mig.core.profile import ProfileName
+from tests.rigs.every_layout import every_layout
 
 CAPTURES = json.loads((Path(__file__).parents[2] / "data" / "mig_tables.json").read_text())["hardware_captures"]
 FROM_ISSUES = [

@@ -12,13 +12,13 @@ import pytest
 
 from knative_mig.core.geometry import GpuModel
 from knative_mig.core.inventory import Busy, Ending, Gpu, Inventory, Pending
-from knative_mig.core.layout import counts_of, every_layout
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.planner.batch import plan
 from knative_mig.core.planner.bound import _packings_of, most_compute
 from knative_mig.core.planner.fleet import Fleet
 from knative_mig.core.planner.policy import Policy
 from knative_mig.core.profile import Attribute, ProfileName
+from tests.rigs.every_layout import counts_of, every_layout
 from tests.rigs.random_worlds import random_gpu
 from tests.rigs.worlds import function
 

@@ -3,10 +3,10 @@
 import pytest
 
 from knative_mig.core.geometry import GpuModel, Profile
-from knative_mig.core.layout import every_layout
 from knative_mig.core.mig_tables import GPU_MODELS, gpu_model
 from knative_mig.core.planner.flexibility import Flexibility
 from knative_mig.core.profile import ProfileName
+from tests.rigs.every_layout import every_layout
 from tests.rigs.worlds import place
 
 A100 = gpu_model("A100-40GB")
