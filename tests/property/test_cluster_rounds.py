@@ -12,7 +12,6 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from knative_mig.core.cluster.eligibility import nodes_for
 from knative_mig.core.cluster.waiting import is_waiting, wanted_profile
 from knative_mig.core.gpu_node import GpuNode, GpuNodeSpec, SliceState
 from knative_mig.core.inventory import NodeName
@@ -22,6 +21,7 @@ from tests.rigs.fake_agents import Floor
 from tests.rigs.fake_cluster import FakeCluster
 from tests.rigs.planner_replica import Clock, Replica
 from tests.rigs.small_cluster import gpu, gpu_node, node, pod
+from tests.rigs.whole_world import nodes_for
 
 PROFILES = ("1g.5gb", "1g.5gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb")
 NAMES = ("n1", "n2", "n3")

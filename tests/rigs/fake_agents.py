@@ -9,7 +9,6 @@ from dataclasses import replace
 from random import Random
 from typing import Protocol
 
-from knative_mig.core.cluster.eligibility import nodes_for
 from knative_mig.core.cluster.objects import NodeFacts, Phase, PodFacts
 from knative_mig.core.cluster.waiting import is_waiting, wanted_profile
 from knative_mig.core.geometry import Place
@@ -18,6 +17,7 @@ from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.core.mig_tables import gpu_model
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.kube import Key
+from tests.rigs.whole_world import nodes_for
 
 Slot = tuple[NodeName, GpuUuid, SliceKey]
 

@@ -1,1 +1,1 @@
-"""Decides from the cluster's objects what to ask of which node. Start at `world.build`."""
+"""Decides from the cluster's objects what to ask of which node. Start at `world.WorldKeeper`."""

@@ -1,9 +1,9 @@
 """Plans a round: the planner core's steps, given to pods, and put right where the cluster knows more than geometry.
 
-Called by the planner's loop with its kept fleet, and by `plan_once` for tests and tools. A first plan may turn out not
-to hold: two pods that each fit on a node do not fit there together; a slice in the making is wanted by nobody any more;
-a released slice is still counted by the scheduler. Then what was found is added and everything is planned again, three
-times at the most; what still does not hold is left for the next round.
+Called by the planner's loop with its kept fleet. A first plan may turn out not to hold: two pods that each fit on a
+node do not fit there together; a slice in the making is wanted by nobody any more; a released slice is still counted by
+the scheduler. Then what was found is added and everything is planned again, three times at the most; what still does
+not hold is left for the next round.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -161,10 +161,6 @@ def finds_another(keeper: WorldKeeper, fleet: KeptFleet, pod: PodFacts, now: flo
     plan = plan_on(on, pendings, now, quotas=world.quotas, holds=holds)
     served = sum(1 for step in plan.steps if step.function == pod.function and step.how in CARRIED_OUT)
     return served > sum(each.count for each in pendings[:-1] if each.function == pod.function)
-
-
-def plan_once(keeper: WorldKeeper, policy: Policy, now: float) -> Decision:
-    return decide(keeper, KeptFleet(policy), list(keeper.views), now)
 
 
 def _named(fleet: Fleet, groups: Sequence[Group]) -> tuple[list[Group], list[Unplanned]]:

@@ -46,17 +46,6 @@ class Shape:
         )
 
 
-def nodes_for(pod: PodFacts, nodes: Iterable[NodeFacts], pods: Iterable[PodFacts]) -> frozenset[NodeName]:
-    there: dict[NodeName, list[PodFacts]] = {}
-    for each in pods:
-        if each.node is not None:
-            there.setdefault(each.node, []).append(each)
-    shape = Shape.of(pod)
-    return frozenset(
-        node.name for node in nodes if why_not(shape, node, free_on(node, there.get(node.name, ()))) is None
-    )
-
-
 def free_on(node: NodeFacts, pods: Iterable[PodFacts]) -> Resources:
     """What is left beside the pods bound to it; one that is over takes nothing, one being deleted still does."""
     there = [pod for pod in pods if not pod.over]

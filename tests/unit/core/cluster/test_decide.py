@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from knative_mig.core.cluster.decide import Decision, plan_once
+from knative_mig.core.cluster.decide import Decision, KeptFleet, decide
 from knative_mig.core.cluster.draining import drained_at
 from knative_mig.core.cluster.gates import Lift, lifts
 from knative_mig.core.cluster.idle_worth import Reuse
@@ -24,7 +24,7 @@ def round_of(seen: Facts, now: float = 0.0) -> tuple[Decision, dict[str, dict[st
     """The decision, and what each changed spec wants of each GPU."""
     keeper = WorldKeeper(Reuse())
     keeper.see(seen, now)
-    decision = plan_once(keeper, NO_MOVES, now)
+    decision = decide(keeper, KeptFleet(NO_MOVES), list(keeper.views), now)
     changed = specs((each.step for each in decision.granted), keeper.views, keeper.gpu_nodes, 7, keeper.views)
     return decision, {str(name): texts(spec) for name, spec in changed.items()}, keeper
 
@@ -189,7 +189,7 @@ def test_nobody_is_moved_where_a_function_that_goes_to_zero_is_about_to_leave_it
     stays = replace(pod("stays", "2g.10gb", on="n1"), movable=True)
     keeper = WorldKeeper(Reuse())
     keeper.see(facts([there], [goes, stays, pod("next", "4g.20gb")]), 0.0)
-    decision = plan_once(keeper, Policy(), 0.0)
+    decision = decide(keeper, KeptFleet(Policy()), list(keeper.views), 0.0)
     assert [each.step.how for each in decision.waiting] == [how]
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from knative_mig.core.cluster.eligibility import CORDON, Eligible, Shape, free_on, nodes_for
+from knative_mig.core.cluster.eligibility import CORDON, Eligible, Shape, free_on
 from knative_mig.core.cluster.objects import (
     Effect,
     NodeFacts,
@@ -19,6 +19,7 @@ from knative_mig.core.cluster.objects import (
 )
 from knative_mig.core.inventory import NodeName
 from tests.rigs.small_cluster import GIB, node, pod
+from tests.rigs.whole_world import nodes_for
 
 N1, N2 = NodeName("n1"), NodeName("n2")
 GPU_TAINT = Taint(key="nvidia.com/gpu", value="present")

@@ -16,10 +16,10 @@ from knative_mig.core.cluster.meters import (
     waiting,
 )
 from knative_mig.core.cluster.waiting import wanted_profile
-from knative_mig.core.cluster.world import build
 from knative_mig.core.errors import BadInput
 from knative_mig.core.inventory import NodeName
 from tests.rigs.small_cluster import facts, gpu, gpu_node, pod
+from tests.rigs.whole_world import build
 
 N1, N2 = NodeName("n1"), NodeName("n2")
 MINE = Whose("team", "p", "3g.20gb", "Busy")

@@ -7,10 +7,11 @@ import pytest
 from knative_mig.core.cluster.idle_worth import Reuse
 from knative_mig.core.cluster.staleness import AwaitingAgent, LeftOut, Outside, Verdict
 from knative_mig.core.cluster.wanted import specs
-from knative_mig.core.cluster.world import WorldKeeper, build
+from knative_mig.core.cluster.world import WorldKeeper
 from knative_mig.core.gpu_node import GpuNodeSpec, Layout
 from knative_mig.core.inventory import NodeName
 from tests.rigs.small_cluster import facts, gpu, gpu_node, pod, wanted, wanted_slice
+from tests.rigs.whole_world import build
 
 N1 = NodeName("n1")
 

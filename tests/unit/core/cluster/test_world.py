@@ -8,11 +8,12 @@ from knative_mig.core.cluster.idle_worth import Reuse
 from knative_mig.core.cluster.node_view import NOBODY
 from knative_mig.core.cluster.objects import Phase, PodFacts, QuotaFacts
 from knative_mig.core.cluster.staleness import AwaitingAgent, LeftOut, Outside
-from knative_mig.core.cluster.world import World, WorldKeeper, build
+from knative_mig.core.cluster.world import World, WorldKeeper
 from knative_mig.core.gpu_node import OF_NO_POD, Condition, ForeignStatus, GpuHealth, GpuNode, Holder, Layout
 from knative_mig.core.inventory import Busy, Ending, Function, Gpu, Idle, NodeName, Use
 from knative_mig.core.profile import ProfileName
 from tests.rigs.small_cluster import facts, gpu, gpu_node, key, node, pod, wanted
+from tests.rigs.whole_world import build
 
 N1 = NodeName("n1")
 
