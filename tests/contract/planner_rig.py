@@ -19,6 +19,7 @@ from knative_mig.core.gpu_node import GATE, GpuNode, GpuStatus
 from reconfigurer.planner.process import Planner
 from reconfigurer.planner.settings import PlannerSettings
 from tests.fake_api import FakeApi
+from tests.rigs.gpu_node_object import gpu_node_object
 from tests.rigs.small_cluster import gpu, gpu_node
 
 PATIENCE_S: Final = 60.0
@@ -79,7 +80,7 @@ def put_node(api: FakeApi, *gpus: GpuStatus) -> None:
 
 
 def put_gpu_node(api: FakeApi, node: GpuNode) -> None:
-    api.put_object(gpu_node_codec.written(node))
+    api.put_object(gpu_node_object(node))
 
 
 def spec_of(api: FakeApi) -> GpuNode:

@@ -18,7 +18,6 @@ from activator_hooks.webhook.process import Webhook
 from activator_hooks.webhook.settings import WebhookSettings
 from knative_mig.adapters import bounded_http, certificates, webhook_server
 from knative_mig.adapters.certificates import AUTHORITIES, FILES, SERVER, SERVER_KEY
-from knative_mig.adapters.kube import gpu_node_codec
 from knative_mig.adapters.kube.kinds import CONFIG_MAP, SECRET
 from knative_mig.adapters.kube.relay_secrets import KubeRelaySecrets
 from knative_mig.adapters.kube.webhooks import CONFIGURATION, MUTATING, SECRET_NAME, VALIDATING
@@ -28,6 +27,7 @@ from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import GATE
 from knative_mig.ports.kube import Key
 from tests.fake_api import FakeApi
+from tests.rigs.gpu_node_object import gpu_node_object
 from tests.rigs.small_cluster import gpu, gpu_node
 from tests.rigs.webhooks import HOST, Answer, Connection, function_pod, pod, review, service
 
@@ -58,7 +58,7 @@ def api() -> Iterator[FakeApi]:
         defaults = {"namespace": "knative-serving", "name": "config-defaults"}
         data = {"_example": "many lines", "max-revision-timeout-seconds": "3600"}
         api.put_object({"apiVersion": "v1", "kind": "ConfigMap", "metadata": defaults, "data": data})
-        api.put_object(gpu_node_codec.written(gpu_node("n1", gpu("GPU-1", {}))))
+        api.put_object(gpu_node_object(gpu_node("n1", gpu("GPU-1", {}))))
         yield api
 
 

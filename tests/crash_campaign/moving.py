@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Final, Self
 
-from knative_mig.adapters.kube import gpu_node_codec, parse
+from knative_mig.adapters.kube import parse
 from knative_mig.adapters.kube.fields import micro_time_text, time_text
 from knative_mig.adapters.kube.floor_objects import PREFIX
 from knative_mig.adapters.kube.kinds import CONFIG_MAP, LEASE, POD, REVISION
@@ -32,6 +32,7 @@ from tests.crash_campaign.planners import SETTINGS, Order
 from tests.fake_api import FakeApi
 from tests.fake_api.store import Id
 from tests.rigs.fake_agents import Floor
+from tests.rigs.gpu_node_object import gpu_node_object
 from tests.rigs.small_cluster import gpu, gpu_node
 
 REVISION_NAME: Final = "llm-00001"
@@ -76,7 +77,7 @@ class MovingWorld:
         first = (gpu("GPU-1", {"3g.20gb@4": "old"}), gpu("GPU-2", {"4g.20gb@0": "fixed-2"}))
         second = (gpu("GPU-3", {"4g.20gb@0": "fixed-3"}), gpu("GPU-4", {"4g.20gb@0": "fixed-4"}))
         for name, gpus in zip(NODES, (first, second), strict=True):
-            self.api.put_object(gpu_node_codec.written(gpu_node(name, *gpus)))
+            self.api.put_object(gpu_node_object(gpu_node(name, *gpus)))
             self.api.put_object(node_object(name, {}))
         self._put_revision()
         self._put_pod("old", MOVES_PROFILE, revision=REVISION_NAME, on="n1")

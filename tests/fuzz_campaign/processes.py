@@ -20,11 +20,11 @@ from typing import Any, Final, Self
 
 import yaml
 
-from knative_mig.adapters.kube import gpu_node_codec
 from knative_mig.adapters.kube.webhooks import CONFIGURATION, MUTATING, SECRET_NAME, VALIDATING
 from tests.fake_api import FakeApi
 from tests.fuzz_campaign.mix import Door
 from tests.rigs import webhooks
+from tests.rigs.gpu_node_object import gpu_node_object
 from tests.rigs.small_cluster import gpu, gpu_node
 
 ROOT: Final = Path(__file__).parents[2]
@@ -163,7 +163,7 @@ def limit_mib(door: Door) -> int:
 
 def _fill(api: FakeApi) -> None:
     """A node with one GPU, and what the webhook keeps its certificates in."""
-    api.put_object(gpu_node_codec.written(gpu_node("n1", gpu("GPU-1", {"1g.5gb@4": None, "4g.20gb@0": None}))))
+    api.put_object(gpu_node_object(gpu_node("n1", gpu("GPU-1", {"1g.5gb@4": None, "4g.20gb@0": None}))))
     about: Mapping[str, Any] = {"namespace": "knative-mig", "name": SECRET_NAME}
     api.put_object({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": about})
     for kind in (MUTATING, VALIDATING):

@@ -181,20 +181,6 @@ def new(name: NodeName, node_uid: str) -> dict[str, Any]:
     }
 
 
-def written(node: GpuNode) -> dict[str, Any]:
-    """All of it, as `read` takes it: for the tests and for printing."""
-    about: dict[str, Any] = {"name": node.name, "labels": dict(node.labels), "generation": node.generation}
-    if node.uid:
-        about["uid"] = node.uid
-    if node.resource_version:
-        about["resourceVersion"] = node.resource_version
-    body = {"apiVersion": GPU_NODE.group, "kind": GPU_NODE.kind, "metadata": about, "spec": spec_out(node.spec)}
-    status = {} if node.status is None else status_out(node.status)
-    if node.planned is not None:
-        status[_PLANNED] = planned_out(node.planned)
-    return {**body, "status": status} if status else body
-
-
 def spec_out(spec: GpuNodeSpec) -> dict[str, Any]:
     return {
         "fencingToken": spec.fencing_token,

@@ -31,6 +31,7 @@ from knative_mig.core.gpu_node import (
 from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.core.mig_tables import GPU_MODELS, gpu_model
 from knative_mig.core.profile import ProfileName
+from tests.rigs.gpu_node_object import gpu_node_object
 
 GPU, OTHER = GpuUuid("GPU-1"), GpuUuid("GPU-2")
 SMALL, BIG, MEDIA = (ProfileName.parse(each) for each in ("1g.5gb", "3g.20gb", "1g.5gb+me"))
@@ -107,7 +108,7 @@ FULL = GpuNode(
 
 
 def body(**status: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(json.dumps(gpu_node_codec.written(FULL)))
+    found: dict[str, Any] = json.loads(json.dumps(gpu_node_object(FULL)))
     found["status"] |= status
     return found
 
@@ -118,13 +119,13 @@ def test_comes_back_as_it_was() -> None:
 
 def test_one_that_no_agent_has_reported_on_has_no_status() -> None:
     bare = replace(FULL, status=None)
-    assert gpu_node_codec.read(gpu_node_codec.written(bare)) == bare
+    assert gpu_node_codec.read(gpu_node_object(bare)) == bare
 
 
 def test_what_the_planner_says_before_any_agent_is_no_report() -> None:
     word = Condition(type="Planned", status=False, reason="AgentNotReported", message="not yet", since=1.7e9)
     bare = GpuNode(name=NodeName("n1"), planned=word)
-    written = gpu_node_codec.written(bare)
+    written = gpu_node_object(bare)
     assert written["status"]["planned"]["status"] == "False"
     assert gpu_node_codec.read(written) == bare
 
