@@ -135,10 +135,6 @@ class PlannerLoop:
         self._woken.set()
 
     @property
-    def is_woken(self) -> bool:
-        return self._woken.is_set()
-
-    @property
     def due_in_s(self) -> float:
         """Until the next round, if nothing wakes the loop before."""
         due = [self._settings.resync_s]

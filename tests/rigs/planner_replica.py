@@ -157,6 +157,10 @@ class Replica:
             pass
         return self.loop.step(self.clock.now())
 
+    @property
+    def is_woken(self) -> bool:
+        return self.loop._woken.is_set()
+
     def write_conditions(self) -> None:
         """All that wait to be written, as a thread of the process does meanwhile."""
         while self.conditions.write_next():

@@ -289,6 +289,6 @@ def test_its_own_word_does_not_wake_the_planner_and_what_comes_after_it_does(
     turn(leader, agents)
     assert cluster.pod("p").told is not None
     leader.pods.changed(Key("team", "p"))
-    assert not leader.loop.is_woken
+    assert not leader.is_woken
     leader.pods.changed(Key("team", "p"))
-    assert leader.loop.is_woken
+    assert leader.is_woken

@@ -328,11 +328,11 @@ def test_what_cannot_be_done_now_is_left_to_the_next_change_and_not_tried_in_a_l
         cluster.write_status(name, replace(there.status, observed_generation=there.generation))
     cluster.put_pod(pod("p", "7g.40gb"))
     assert replica.round() is Outcome.PLANNED
-    assert not replica.loop.is_woken
+    assert not replica.is_woken
     cluster.put_pod(pod("q", "1g.5gb"))
     cluster.unreachable = True
     assert replica.round() is Outcome.PLANNED
-    assert not replica.loop.is_woken
+    assert not replica.is_woken
     cluster.unreachable = False
     replica.round()
     assert len(keys(cluster, "n1") + keys(cluster, "n2")) == 1

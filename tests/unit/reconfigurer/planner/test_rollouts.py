@@ -141,10 +141,10 @@ class TestRecreate:
         world.stays = True
         world.replica.loop.wake_on_changes()
         world.replica.revisions.changed(Key("team", revision))
-        assert not world.replica.loop.is_woken
+        assert not world.replica.is_woken
         until(world, lambda: phases(world) == [Phase.SWITCHING])
         world.replica.revisions.changed(Key("team", revision))
-        assert world.replica.loop.is_woken is wakes
+        assert world.replica.is_woken is wakes
 
     def test_nobody_is_evicted(self, cluster: FakeCluster, clock: Clock) -> None:
         world = world_of(cluster, clock, recreates=True)

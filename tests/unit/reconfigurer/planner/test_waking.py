@@ -35,7 +35,7 @@ def comes(cluster: FakeCluster, replica: Replica) -> Comes:
     def put(each: PodFacts) -> bool:
         cluster.put_pod(each)
         replica.pods.changed(Key(each.namespace, each.name))
-        woken = replica.loop.is_woken
+        woken = replica.is_woken
         replica.round()
         return woken
 
@@ -54,7 +54,7 @@ def test_an_event_wakes_the_planner_and_so_does_the_pod_that_it_foretold(
     comes: Comes, replica: Replica, clock: Clock
 ) -> None:
     replica.loop.hear(event("llm-1"))
-    assert replica.loop.is_woken
+    assert replica.is_woken
     replica.round()
     assert not comes(waits(clock, "q", "other-1"))
     assert comes(waits(clock))
@@ -86,7 +86,7 @@ def test_a_pod_without_a_revision_wakes_the_planner_by_itself(comes: Comes, cloc
 @pytest.mark.parametrize("which", ["gpu_nodes", "nodes", "quotas"])
 def test_what_there_is_to_be_used_wakes_the_planner(comes: Comes, replica: Replica, which: str) -> None:
     getattr(replica, which).changed(Key("", "n1"))
-    assert replica.loop.is_woken
+    assert replica.is_woken
 
 
 def test_while_something_is_moved_each_pod_on_a_slice_that_changes_wakes_the_planner_and_each_that_goes(
@@ -96,7 +96,7 @@ def test_while_something_is_moved_each_pod_on_a_slice_that_changes_wakes_the_pla
     assert comes(replace(waits(clock), node=NodeName("n1"), gates=()))
     assert not comes(replace(waits(clock, "q"), wants={}))
     replica.pods.changed(Key("team", "gone"))
-    assert replica.loop.is_woken
+    assert replica.is_woken
 
 
 def test_the_event_that_asked_for_a_slice_is_among_the_reasons_that_are_logged(
