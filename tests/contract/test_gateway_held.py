@@ -179,10 +179,10 @@ def test_a_websocket_has_never_begun_an_answer(rig: GatewayRig) -> None:
 def test_past_the_activator_queue_proxys_places_and_words_count(rig: GatewayRig) -> None:
     revision = rig.function(concurrency=1)
     gate = Gate()
-    pod = rig.pod(revision, gate)
+    rig.pod(revision, gate)
     rig.gateway.direct_changed(revision, is_direct=True)
     clients = [rig.asks() for _ in range(11)]
-    until(lambda: rig.gateway.traffic(pod.at.key).in_flight == 11)
+    until(lambda: rig.running(revision) == 11)
     head, body = rig.asks().answer()
     assert head.startswith(b"HTTP/1.1 503 ")
     assert body == b"pending request queue full\n"
@@ -191,19 +191,19 @@ def test_past_the_activator_queue_proxys_places_and_words_count(rig: GatewayRig)
     assert [client.answer()[1] for client in clients] == [b"ok"] * 11
 
 
-def test_a_pod_that_is_deleted_finishes_and_is_then_idle(rig: GatewayRig) -> None:
+def test_a_pod_that_is_deleted_finishes_what_it_has(rig: GatewayRig) -> None:
     revision = rig.function()
     gate = Gate()
     leaving = rig.pod(revision, gate)
     client = rig.asks()
     assert gate.asked.acquire(timeout=30)
     rig.ready(revision, leaving.at, is_ready=False)
-    assert rig.gateway.traffic(leaving.at.key).in_flight == 1
+    assert rig.running(revision) == 1
     rig.pod(revision, answers(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"))
     assert rig.asks().answer()[1] == b"other"
     gate.opened.release()
     assert client.answer()[1] == b"ok"
-    until(lambda: rig.gateway.traffic(leaving.at.key).idle_since is not None)
+    until(lambda: rig.running(revision) == 0)
     until(lambda: leaving.lines[0].socket.fileno() < 0)  # nothing keeps it from ending
 
 

@@ -16,6 +16,7 @@ from knative_mig.dev.gateway.hall import Entered, Hall
 from knative_mig.dev.gateway.throttle import Stand, Ticket
 from knative_mig.dev.gateway.timeouts import Limits
 from knative_mig.ports.kube import Key
+from tests.rigs.gateway import in_flight
 
 FN = Key("team", "fn-00001")
 PODS = [Pod(f"127.64.0.{number}", 8080, Key("team", f"pod-{number}")) for number in range(4)]
@@ -124,7 +125,7 @@ class World:
             assert all(self.concurrency and at.count(pod) == self.concurrency for pod in self.ready), "room, and unused"
         queued = [ticket.pod for ticket in self.waiting if ticket.stand is Stand.QUEUES]
         for pod in PODS:
-            assert self.hall.traffic(pod.key).in_flight == at.count(pod) + queued.count(pod)
+            assert in_flight(self.hall, pod.key) == at.count(pod) + queued.count(pod)
         load = self.hall.loads()[FN]
         assert (load.held, load.running) == (len(held), len(at) + len(queued))
 

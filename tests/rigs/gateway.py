@@ -13,6 +13,7 @@ from typing import Final, Self
 from knative_mig.dev.gateway import __name__ as gateway_package
 from knative_mig.dev.gateway.facts import Pod, PodFacts, RevisionFacts, RouteFacts, Traffic
 from knative_mig.dev.gateway.gateway import Gateway
+from knative_mig.dev.gateway.hall import Hall
 from knative_mig.dev.gateway.load import Told
 from knative_mig.dev.gateway.server import GatewayServer
 from knative_mig.dev.gateway.timeouts import Limits
@@ -217,6 +218,12 @@ class GatewayRig:
 
     def running(self, revision: Key) -> int:
         return self.gateway.loads()[revision].running
+
+
+def in_flight(hall: Hall, pod: Key) -> int:
+    """What the pod's queue-proxy would count as there."""
+    seen = hall._ledger._pods.get(pod)
+    return seen.meter.requests if seen is not None else 0
 
 
 def request(*lines: str, name: str = "fn", method: str = "GET", path: str = "/") -> bytes:

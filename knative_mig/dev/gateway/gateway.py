@@ -15,7 +15,6 @@ from knative_mig.core.kpa.stats import Stat
 from knative_mig.dev.gateway.facts import Pod, PodFacts, RevisionFacts, RouteFacts
 from knative_mig.dev.gateway.hall import DOMAIN, Entered, Hall, Load
 from knative_mig.dev.gateway.pod_connections import PodConnections
-from knative_mig.dev.gateway.pod_traffic import PodTraffic
 from knative_mig.dev.gateway.ports import Autoscaler
 from knative_mig.dev.gateway.replies import Reply
 from knative_mig.dev.gateway.throttle import Ticket
@@ -112,10 +111,10 @@ class Gateway:
         with self._lock:
             return self._hall.scraped(revision)
 
-    def traffic(self, pod: Key) -> PodTraffic:
-        """For who ends a pod: it takes no new requests once it is deleted, and may still have some."""
+    def last_came(self, pod: Key) -> float | None:
+        """For who ends a pod: when it had its last request. It takes no new ones once it is deleted."""
         with self._lock:
-            return self._hall.traffic(pod)
+            return self._hall.last_came(pod)
 
     def loads(self) -> Mapping[Key, Load]:
         with self._lock:

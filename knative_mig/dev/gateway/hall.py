@@ -16,7 +16,7 @@ from knative_mig.core.kpa.stats import Stat
 from knative_mig.dev.gateway import replies
 from knative_mig.dev.gateway.facts import Pod, PodFacts, RevisionFacts, RouteFacts
 from knative_mig.dev.gateway.load import Reporter, Told
-from knative_mig.dev.gateway.pod_traffic import PodLedger, PodTraffic
+from knative_mig.dev.gateway.pod_traffic import PodLedger
 from knative_mig.dev.gateway.replies import Reply
 from knative_mig.dev.gateway.routing import Table, chosen, function_at, host_of, table_of, unknown
 from knative_mig.dev.gateway.throttle import Stand, Throttle, Ticket
@@ -198,8 +198,8 @@ class Hall:
         served = self._revisions.get(revision)
         return {pod.key: self._ledger.stat(pod.key) for pod in sorted(served.ready)} if served is not None else {}
 
-    def traffic(self, pod: Key) -> PodTraffic:
-        return self._ledger.traffic(pod)
+    def last_came(self, pod: Key) -> float | None:
+        return self._ledger.last_came(pod)
 
     def is_ready(self, pod: Pod) -> bool:
         facts = self._pods.get(pod.key)

@@ -1,4 +1,4 @@
-"""What each pod has had of requests: for who ends it, and what its queue-proxy would tell the autoscaler.
+"""When each pod had its last request, for who ends it, and what its queue-proxy would tell the autoscaler.
 
 Kept by `hall`. A pod that is deleted is ended when nothing new has come to it for a while, as queue-proxy waits; it has
 then still to finish what it has. The subtle thing is that a pod is remembered beyond its object while a request is at
@@ -12,18 +12,10 @@ from knative_mig.dev.gateway.load import Meter
 from knative_mig.ports.kube import Key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodTraffic:
-    in_flight: int = 0
-    last_came: float | None = None  # of the gateway's clock; None: nothing ever did
-    idle_since: float | None = None  # None: it is not idle, or nothing ever came
-
-
 @dataclass(slots=True, eq=False)
 class _Seen:
     meter: Meter
     last_came: float | None = None
-    last_went: float | None = None
     last_stat: Stat = field(default_factory=Stat)
     is_there: bool = True
 
@@ -32,12 +24,10 @@ class PodLedger:
     def __init__(self) -> None:
         self._pods: dict[Key, _Seen] = {}
 
-    def traffic(self, pod: Key) -> PodTraffic:
+    def last_came(self, pod: Key) -> float | None:
+        """When its last request did, by the gateway's clock; None: nothing ever did."""
         seen = self._pods.get(pod)
-        if seen is None:
-            return PodTraffic()
-        busy = seen.meter.requests
-        return PodTraffic(in_flight=busy, last_came=seen.last_came, idle_since=None if busy else seen.last_went)
+        return seen.last_came if seen is not None else None
 
     def appeared(self, pod: Key, now: float) -> None:
         self._seen(pod, now).is_there = True
@@ -55,7 +45,6 @@ class PodLedger:
     def went(self, pod: Key, now: float, *, proxied: bool) -> None:
         seen = self._pods[pod]
         seen.meter.went(now, proxied=proxied)
-        seen.last_went = now
         self._forget(pod, seen)
 
     def take_stats(self, now: float) -> None:

@@ -29,7 +29,7 @@ class PodRequests:
         self._gateway = gateway
 
     def last_came(self, pod: Key) -> float | None:
-        return self._gateway.traffic(pod).last_came
+        return self._gateway.last_came(pod)
 
 
 class Names:

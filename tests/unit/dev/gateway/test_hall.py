@@ -9,7 +9,6 @@ from knative_mig.core.kpa.stats import Stat
 from knative_mig.dev.gateway.facts import Pod, PodFacts, RevisionFacts, RouteFacts, Traffic
 from knative_mig.dev.gateway.hall import Entered, Hall, Load
 from knative_mig.dev.gateway.load import FIRST, Told
-from knative_mig.dev.gateway.pod_traffic import PodTraffic
 from knative_mig.dev.gateway.replies import Reply
 from knative_mig.dev.gateway.throttle import MOST_HELD, Stand, Ticket
 from knative_mig.dev.gateway.timeouts import Limits
@@ -81,17 +80,17 @@ def test_held_requests_are_demand_each_second_and_are_no_more_once_they_give_up(
     assert story.hall.report(104.0) == []
 
 
-def test_a_deleted_pod_finishes_what_it_has_and_says_since_when_it_is_idle() -> None:
+def test_a_deleted_pod_finishes_what_it_has_and_says_when_its_last_request_came() -> None:
     story = Story(concurrency=0)
     story.pod(1)
     ticket = story.enter().ticket
     story.pod(1, is_ready=False)
     assert story.enter().ticket.stand is Stand.HELD
-    assert story.hall.traffic(a_pod(1).key) == PodTraffic(in_flight=1, last_came=100.0)
+    assert (story.hall.loads()[FN].running, story.hall.last_came(a_pod(1).key)) == (1, 100.0)
     story.hall.leave(ticket, 130.0)
-    assert story.hall.traffic(a_pod(1).key) == PodTraffic(last_came=100.0, idle_since=130.0)
+    assert story.hall.last_came(a_pod(1).key) == 100.0
     story.hall.pod_changed(a_pod(1).key, None, 131.0)
-    assert story.hall.traffic(a_pod(1).key) == PodTraffic()
+    assert story.hall.last_came(a_pod(1).key) is None
 
 
 def test_what_pods_answer_to_the_autoscaler_was_counted_by_the_activator() -> None:
@@ -114,7 +113,7 @@ def test_without_the_activator_in_the_way_only_the_pods_count() -> None:
     assert story.hall.scraped(FN)[a_pod(1).key] == Stat(concurrency=2, requests=2)
     assert story.hall.leave(runs.ticket, 101.0) == [queues.ticket]
     assert story.hall.leave(queues.ticket, 102.0) == []
-    assert story.hall.traffic(a_pod(1).key).in_flight == 0
+    assert story.hall.loads()[FN].running == 0
 
 
 def test_without_the_activator_a_pod_that_is_full_says_so_and_the_request_was_demand() -> None:

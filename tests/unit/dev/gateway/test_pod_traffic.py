@@ -1,7 +1,7 @@
 """What each pod has had, for who ends it."""
 
 from knative_mig.core.kpa.stats import Stat
-from knative_mig.dev.gateway.pod_traffic import PodLedger, PodTraffic
+from knative_mig.dev.gateway.pod_traffic import PodLedger
 from knative_mig.ports.kube import Key
 
 POD = Key("team", "pod")
@@ -9,19 +9,19 @@ POD = Key("team", "pod")
 
 def test_a_pod_that_never_had_a_request_says_so() -> None:
     ledger = PodLedger()
-    assert ledger.traffic(POD) == PodTraffic()
+    assert ledger.last_came(POD) is None
     ledger.appeared(POD, 100.0)
-    assert ledger.traffic(POD) == PodTraffic()
+    assert ledger.last_came(POD) is None
 
 
-def test_a_pod_is_idle_from_the_end_of_its_last_request_and_silent_from_its_beginning() -> None:
+def test_a_pod_is_silent_from_the_beginning_of_its_last_request() -> None:
     ledger = PodLedger()
     ledger.came(POD, 100.0, proxied=True)
     ledger.came(POD, 101.0, proxied=True)
-    assert ledger.traffic(POD) == PodTraffic(in_flight=2, last_came=101.0)
+    assert ledger.last_came(POD) == 101.0
     ledger.went(POD, 102.0, proxied=True)
     ledger.went(POD, 109.0, proxied=True)
-    assert ledger.traffic(POD) == PodTraffic(in_flight=0, last_came=101.0, idle_since=109.0)
+    assert ledger.last_came(POD) == 101.0
 
 
 def test_a_pod_whose_object_is_gone_is_remembered_as_long_as_it_has_a_request() -> None:
@@ -29,9 +29,9 @@ def test_a_pod_whose_object_is_gone_is_remembered_as_long_as_it_has_a_request() 
     ledger.appeared(POD, 99.0)
     ledger.came(POD, 100.0, proxied=True)
     ledger.went_away(POD)
-    assert ledger.traffic(POD).in_flight == 1
+    assert ledger.last_came(POD) == 100.0
     ledger.went(POD, 101.0, proxied=True)
-    assert ledger.traffic(POD) == PodTraffic()
+    assert ledger.last_came(POD) is None
 
 
 def test_its_answer_to_the_autoscaler_is_that_of_the_last_second() -> None:
