@@ -3,26 +3,20 @@
 Called by `service`. All of it is made of `kinds`, hence true also of a custom kind that was defined a moment ago.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from knative_mig.dev.api.kinds import Kind, Kinds
+from knative_mig.dev.api.kinds import VERBS_BELOW, Kind, Kinds
 from knative_mig.dev.api.negotiation import ranges
 
 Object = dict[str, Any]
 AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 GIT_VERSION: Final = "v1.36.3"
-_SCALE: Final = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
-_EVICTION: Final = {"group": "policy", "version": "v1", "kind": "Eviction"}
-_BINDING: Final = {"group": "", "version": "v1", "kind": "Binding"}
-# What a subresource takes, where it is not its object, and how it is asked.
-_BELOW: Final[dict[str, tuple[Object | None, tuple[str, ...]]]] = {
-    "status": (None, ("get", "patch", "update")),
-    "scale": (_SCALE, ("get", "patch", "update")),
-    "finalize": (None, ("update",)),
-    "log": (None, ("get",)),
-    "eviction": (_EVICTION, ("create",)),
-    "binding": (_BINDING, ("create",)),
+# What a subresource takes, where that is not its object.
+_TAKES: Final[Mapping[str, Object]] = {
+    "scale": {"group": "autoscaling", "version": "v1", "kind": "Scale"},
+    "eviction": {"group": "policy", "version": "v1", "kind": "Eviction"},
+    "binding": {"group": "", "version": "v1", "kind": "Binding"},
 }
 
 
@@ -92,7 +86,7 @@ def _aggregated(kind: Kind) -> Object:
         found["categories"] = list(kind.categories)
     if kind.subresources:
         found["subresources"] = [
-            {"subresource": each, "responseKind": _BELOW[each][0] or _gvk(kind), "verbs": list(_BELOW[each][1])}
+            {"subresource": each, "responseKind": _TAKES.get(each) or _gvk(kind), "verbs": list(VERBS_BELOW[each])}
             for each in kind.subresources
         ]
     return found
@@ -142,8 +136,8 @@ def _listed(kind: Kind) -> list[Object]:
             "name": f"{kind.plural}/{each}",
             "singularName": "",
             "namespaced": kind.namespaced,
-            **(_BELOW[each][0] or {"kind": kind.kind}),
-            "verbs": list(_BELOW[each][1]),
+            **(_TAKES.get(each) or {"kind": kind.kind}),
+            "verbs": list(VERBS_BELOW[each]),
         }
         for each in kind.subresources
     ]

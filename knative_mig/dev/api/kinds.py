@@ -10,6 +10,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 OBJECT_VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+VERBS_BELOW: Final[Mapping[str, tuple[str, ...]]] = {  # of each subresource that there is
+    "status": ("get", "patch", "update"),
+    "scale": ("get", "patch", "update"),
+    "finalize": ("update",),
+    "log": ("get",),
+    "eviction": ("create",),
+    "binding": ("create",),
+}
 _READY: Final = (("Ready", "string", "{Ready}.status"), ("Reason", "string", "{Ready}.reason"))
 
 

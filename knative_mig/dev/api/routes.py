@@ -9,24 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from knative_mig.dev.api.kinds import Kind, Kinds
+from knative_mig.dev.api.kinds import VERBS_BELOW, Kind, Kinds
 from knative_mig.dev.api.refusals import bad_request, method_not_allowed, no_such_path
 from knative_mig.dev.api.store import Key
 from knative_mig.dev.http.messages import Request
 
 _OF_ONE: Final = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _OF_ALL: Final = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
-# What is below an object, and what is done there.
-_BELOW: Final[Mapping[str, tuple[str, ...]]] = {
-    "status": ("GET", "PUT", "PATCH"),
-    "scale": ("GET", "PUT", "PATCH"),
-    "finalize": ("PUT",),
-    "log": ("GET",),
-    "eviction": ("POST",),
-    "binding": ("POST",),
-}
+_OF_BELOW: Final = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}
 
-USER: Final = "dev"
+USER: Final = "dev"  # who has no account's token
 _ACCOUNT: Final = "system:serviceaccount:"
 
 
@@ -124,7 +116,7 @@ def asked(request: Request, kinds: Kinds) -> Asked:
         raise no_such_path(request.method, path)
     verb = request.method.lower() if below else (_OF_ONE if name else _OF_ALL).get(request.method, "")
     if below:
-        verb = _OF_ONE.get(request.method, verb) if request.method in _BELOW[below] else ""
+        verb = _OF_ONE.get(request.method, verb) if _OF_BELOW.get(request.method) in VERBS_BELOW[below] else ""
     if not verb or (not below and verb not in kind.verbs):
         raise method_not_allowed(request.method, path)
     if kind.namespaced and not namespace and verb not in ("list", "deletecollection"):
