@@ -5,11 +5,9 @@ Called by `process`. A token is the account's name: it keeps nobody out, loopbac
 
 import json
 from pathlib import Path
-from typing import Final
 
+from knative_mig.dev.api.routes import USER
 from knative_mig.dev.whole.folders import write
-
-USER: Final = "dev"  # who has no token, for the API server too
 
 
 def account(namespace: str, name: str) -> str:

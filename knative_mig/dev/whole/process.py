@@ -23,13 +23,14 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from knative_mig.core.errors import BadInput, NotReadyInTime
+from knative_mig.dev.api.routes import USER
 from knative_mig.dev.state.folder import StateFolder
 from knative_mig.dev.whereabouts import GATEWAY
 from knative_mig.dev.whole import folders
 from knative_mig.dev.whole.banner import FUNCTION, Places, banner, manifest
 from knative_mig.dev.whole.chaos import Chaos
 from knative_mig.dev.whole.fleet import nodes_of
-from knative_mig.dev.whole.identities import USER, written
+from knative_mig.dev.whole.identities import written
 from knative_mig.dev.whole.parts import free_ports, parts
 from knative_mig.dev.whole.readiness import Waiting
 from knative_mig.dev.whole.room import Room
