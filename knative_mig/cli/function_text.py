@@ -11,6 +11,7 @@ from typing import Any, Final
 from knative_mig.adapters.kube import pod_requests
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.adapters.kube.parse import SERVICE_LABEL
+from knative_mig.cli.gpu_text import SHORT_UUID
 from knative_mig.cli.table import table
 from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import GpuNode
@@ -18,7 +19,6 @@ from knative_mig.core.gpu_node import GpuNode
 MODEL: Final = "knative-mig.dev/model"
 NOTHING: Final = "-"
 _HEADER: Final = ("NAMESPACE", "FUNCTION", "STATE", "PODS", "WANTS", "SLICES", "URL")
-_SHORT_UUID: Final = len("GPU-12345678")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Slice:
     start: int
 
     def __str__(self) -> str:
-        return f"{self.profile}@{self.start} on {self.node} {self.gpu[:_SHORT_UUID]}"
+        return f"{self.profile}@{self.start} on {self.node} {self.gpu[:SHORT_UUID]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

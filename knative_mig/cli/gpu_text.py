@@ -39,7 +39,7 @@ _WORDS: Final[Mapping[Mark, str]] = {
     Mark.PLANNED: "being made",
     Mark.BROKEN: "broken, or made by others",
 }
-_SHORT_UUID: Final = len("GPU-12345678")
+SHORT_UUID: Final = len("GPU-12345678")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ def _node(node: GpuNode, now: float, *, colour: bool) -> Iterator[str]:
         yield f"{node.name}  not ready: {ready.reason}: {ready.message}".removesuffix(": ")
     static = "  static layout" if node.status.layout is Layout.STATIC else ""
     for gpu in node.status.gpus:
-        head = f"{node.name}  {gpu.model or gpu.product}  {gpu.uuid[:_SHORT_UUID]}"
+        head = f"{node.name}  {gpu.model or gpu.product}  {gpu.uuid[:SHORT_UUID]}"
         shown = _shown(node, gpu)
         if shown is None:
             yield f"{head}  {gpu.health}: {gpu.why}".removesuffix(": ")
