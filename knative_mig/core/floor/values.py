@@ -12,6 +12,7 @@ from typing import Final
 
 from knative_mig.core.errors import BadInput
 from knative_mig.core.inventory import Function
+from knative_mig.core.kpa.settings import LEAST_TARGET
 from knative_mig.core.profile import ProfileName
 
 SHORTEST_WINDOW_S: Final = 6  # that Knative takes
@@ -35,7 +36,7 @@ class Setting(StrEnum):
 _LEGAL: Final = {
     Setting.MIN: (0.0, _MOST_PODS),
     Setting.MAX: (1.0, _MOST_PODS),
-    Setting.TARGET: (0.01, _MOST_PODS),
+    Setting.TARGET: (LEAST_TARGET, _MOST_PODS),
     Setting.INITIAL: (0.0, _MOST_PODS),
     Setting.WINDOW: (float(SHORTEST_WINDOW_S), LONGEST_WINDOW_S),
 }

@@ -12,10 +12,10 @@ import yaml
 
 from knative_mig.core.durations import written
 from knative_mig.core.kpa.cluster import Cluster, number, truth, whole
+from knative_mig.core.kpa.settings import LEAST_TARGET
 from knative_mig.dev.serving.webhook import go_values
 
 T = TypeVar("T")
-_LEAST_TARGET: Final = 0.01
 _SHORTEST_S, _LONGEST_S = 6.0, 3600.0  # of a stable window
 _MOST_CONCURRENCY: Final = 2**31 - 1
 
@@ -112,13 +112,13 @@ def _autoscaler(data: _Data) -> Iterator[str]:
         yield f"target-burst-capacity must be either non-negative or -1 (for unlimited), was: {burst:f}"
     if not 0 < share <= 1:
         yield f"container-concurrency-target-percentage = {share:f} is outside of valid range of (0, 100]"
-    if share * concurrency < _LEAST_TARGET:
+    if share * concurrency < LEAST_TARGET:
         yield (
             "container-concurrency-target-percentage and container-concurrency-target-default yield target concurrency "
-            f"of {share * concurrency:g}, can't be less than {_LEAST_TARGET}"
+            f"of {share * concurrency:g}, can't be less than {LEAST_TARGET}"
         )
-    if rps < _LEAST_TARGET:
-        yield f"requests-per-second-target-default must be at least {_LEAST_TARGET}, was: {rps:g}"
+    if rps < LEAST_TARGET:
+        yield f"requests-per-second-target-default must be at least {LEAST_TARGET}, was: {rps:g}"
     if activator < 1:
         yield f"activator-capacity = {activator:g}, must be at least 1"
     for way, rate in (("up", up), ("down", down)):

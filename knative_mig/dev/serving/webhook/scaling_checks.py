@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from knative_mig.core.durations import seconds
+from knative_mig.core.kpa.settings import LEAST_TARGET
 from knative_mig.dev.problems import Problems
 from knative_mig.dev.serving import objects
 from knative_mig.dev.serving.objects import AUTOSCALING, PROGRESS_DEADLINES, ROLLOUT_DURATIONS
@@ -125,8 +126,8 @@ class _Checks:
             found = _number(text)
             if found is None:
                 self._problems.invalid(text, key)
-            elif found < 0.01:
-                self._problems.say(f"target {text} should be at least 0.01", key)
+            elif found < LEAST_TARGET:
+                self._problems.say(f"target {text} should be at least {LEAST_TARGET}", key)
         key, text = self._of("target-burst-capacity", "targetBurstCapacity")
         if text is not None:
             found = _number(text)
