@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from knative_mig.core.durations import seconds
+from knative_mig.core.errors import BadInput
+from knative_mig.core.kpa.cluster import Cluster, cluster_of
 
 NAMESPACE: Final = "knative-serving"
 KPA: Final = "kpa.autoscaling.knative.dev"
@@ -16,6 +18,7 @@ CLUSTER_DOMAIN: Final = "svc.cluster.local"
 _RESOURCES: Final = ("cpu", "memory", "ephemeral-storage")
 _FLAGS: Final = frozenset({"enabled", "allowed", "disabled", "allowrootbounded"})
 _ON_BY_DEFAULT: Final = frozenset({"multi-container", "kubernetes.podspec-volumes-emptydir"})
+_SCALING: Final = Cluster()  # with Knative's defaults
 
 T = TypeVar("T")
 
@@ -59,12 +62,12 @@ class Settings:
     container_name: str = "user-container"
     requests: tuple[tuple[str, str], ...] = ()  # that a container has by default
     limits: tuple[tuple[str, str], ...] = ()
-    progress_deadline_s: float = 600.0
+    progress_deadline_s: float = _SCALING.progress_deadline_s
     always_schedulable: bool = False
     spread: bool = True  # a revision's pods over nodes, where that can be
     autoscaler_class: str = KPA
-    initial_scale: int = 1
-    zero_initial_scale: bool = False
+    initial_scale: int = _SCALING.initial_scale
+    zero_initial_scale: bool = _SCALING.allow_zero_initial_scale
     most_scale: int = 0  # that anybody may ask for; 0: any
     domain: str = CLUSTER_DOMAIN
     scheme: str = "http"
@@ -76,7 +79,8 @@ class Settings:
 def settings_of(maps: Mapping[str, Mapping[str, str]], *, port: int = 80) -> Settings:
     """`maps`: the data of ConfigMaps, by their names."""
     defaults, deployment = _Data(maps.get("config-defaults")), _Data(maps.get("config-deployment"))
-    scaling, old = _Data(maps.get("config-autoscaler")), _Data(maps.get("config-gc"))
+    autoscaler, old = _Data(maps.get("config-autoscaler")), _Data(maps.get("config-gc"))
+    scaling = _scaling(maps)
     plain, kept = Settings(), Retention()
     return Settings(
         timeout_s=defaults.of("revision-timeout-seconds", int, plain.timeout_s),
@@ -90,13 +94,13 @@ def settings_of(maps: Mapping[str, Mapping[str, str]], *, port: int = 80) -> Set
         container_name=defaults.of("container-name-template", str, plain.container_name),
         requests=defaults.amounts("request"),
         limits=defaults.amounts("limit"),
-        progress_deadline_s=deployment.of("progress-deadline", seconds, plain.progress_deadline_s),
+        progress_deadline_s=scaling.progress_deadline_s,
         always_schedulable=deployment.of("pod-is-always-schedulable", _truth, plain.always_schedulable),
         spread=deployment.of("default-affinity-type", str, "prefer-spread-revision-over-nodes") != "none",
-        autoscaler_class=scaling.of("pod-autoscaler-class", str, plain.autoscaler_class),
-        initial_scale=scaling.of("initial-scale", int, plain.initial_scale),
-        zero_initial_scale=scaling.of("allow-zero-initial-scale", _truth, plain.zero_initial_scale),
-        most_scale=scaling.of("max-scale-limit", int, plain.most_scale),
+        autoscaler_class=autoscaler.of("pod-autoscaler-class", str, plain.autoscaler_class),
+        initial_scale=scaling.initial_scale,
+        zero_initial_scale=scaling.allow_zero_initial_scale,
+        most_scale=autoscaler.of("max-scale-limit", int, plain.most_scale),
         domain=_domain(maps.get("config-domain") or {}),
         port=port,
         scheme=_Data(maps.get("config-network")).of("default-external-scheme", str, plain.scheme),
@@ -116,6 +120,14 @@ def settings_of(maps: Mapping[str, Mapping[str, str]], *, port: int = 80) -> Set
             )
         ),
     )
+
+
+def _scaling(maps: Mapping[str, Mapping[str, str]]) -> Cluster:
+    """What the autoscaler itself goes by too."""
+    try:
+        return cluster_of(maps.get("config-autoscaler") or {}, maps.get("config-deployment"))
+    except BadInput:
+        return _SCALING
 
 
 class _Data:

@@ -29,6 +29,12 @@ def test_names_that_are_too_long_stay_apart_and_short_enough() -> None:
     assert all(len(each) <= 63 and each[-1].isalnum() for each in names)
 
 
+def test_what_the_autoscaler_goes_by_is_read_as_it_reads_it() -> None:
+    words = {"initial-scale": "0", "allow-zero-initial-scale": "T"}
+    settings = settings_of({"config-autoscaler": words, "config-deployment": {"progress-deadline": "2m"}})
+    assert (settings.initial_scale, settings.zero_initial_scale, settings.progress_deadline_s) == (0, True, 120)
+
+
 def test_settings_that_cannot_be_read_are_as_knative_has_them() -> None:
     odd = {"config-defaults": {"revision-timeout-seconds": "soon"}, "config-deployment": {"progress-deadline": "x"}}
     assert settings_of(odd) == Settings()
