@@ -13,6 +13,7 @@ from knative_mig.adapters.kube.kinds import POD, Kind
 from knative_mig.core.kpa.reconcile import Mode
 from knative_mig.core.kpa.status import Active, Activity
 from knative_mig.dev.serving import objects
+from knative_mig.dev.serving.cache import by_key
 from knative_mig.dev.serving.controllers import KINDS, Name, Neighbours, Pass, deciders
 from knative_mig.dev.serving.objects import SERVICE, WATCHED, Failure, Object, Seen
 from knative_mig.dev.serving.scaling import Answer, Asked
@@ -200,7 +201,8 @@ class ServingWorld:
         self.settle()
 
     def seen(self) -> Seen:
-        return Seen(objects=self.objects, now=self.now, settings=self.settings)
+        objects_ = {kind: by_key(found) for kind, found in self.objects.items()}
+        return Seen(objects=objects_, now=self.now, settings=self.settings)
 
     def _round(self) -> bool:
         wrote = False

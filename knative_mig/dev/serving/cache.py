@@ -26,11 +26,20 @@ class _Own:
     new: bool = False  # made here: until it has come the mirror knows nothing of it
 
 
+@dataclass(frozen=True, slots=True)
+class _InOrder:
+    """What a mirror had, and the same by key: in order once for each change, and not in each pass."""
+
+    found: Mapping[Key, Object]
+    ordered: Mapping[Key, Object]
+
+
 class Cache:
     def __init__(self, mirrors: Mapping[Kind, KeyedMirror[Object]], clock: Callable[[], float]) -> None:
         self._mirrors = mirrors
         self._clock = clock
         self._own: dict[Kind, dict[Key, _Own]] = {kind: {} for kind in mirrors}
+        self._in_order: dict[Kind, _InOrder] = {}
 
     def wrote(self, kind: Kind, body: Object, *, new: bool = False) -> None:
         """As the API server answered."""
@@ -55,20 +64,24 @@ class Cache:
             del self._own[kind][key]
 
     def objects(self) -> Mapping[Kind, Mapping[Key, Object]]:
+        """Each kind's in the order of their keys."""
         return {kind: self._all(kind) for kind in self._mirrors}
 
     def _all(self, kind: Kind) -> Mapping[Key, Object]:
         found = self._mirrors[kind].snapshot()
+        known = self._in_order.get(kind)
+        if known is None or known.found is not found:
+            known = self._in_order[kind] = _InOrder(found, by_key(found))
         if not self._own[kind]:
-            return found
-        merged = dict(found)
+            return known.ordered
+        merged = dict(known.ordered)
         for key in list(self._own[kind]):
             body = self._of(kind, key, found.get(key))
             if body is None:
                 merged.pop(key, None)
             else:
                 merged[key] = body
-        return merged
+        return by_key(merged)
 
     def _of(self, kind: Kind, key: Key, mirrored: Object | None) -> Object | None:
         own = self._own[kind].get(key)
@@ -85,6 +98,10 @@ class Cache:
             # Gone, on its way, or another one of its name.
             return mirrored is None or mirrored["metadata"]["uid"] != own.uid or objects.is_ending(mirrored)
         return not own.new if mirrored is None else version(mirrored) >= own.version
+
+
+def by_key(found: Mapping[Key, Object]) -> Mapping[Key, Object]:
+    return {key: found[key] for key in sorted(found)}
 
 
 def version(body: Object) -> int:

@@ -68,7 +68,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    objects: Mapping[Kind, Mapping[Key, Object]]
+    objects: Mapping[Kind, Mapping[Key, Object]]  # each kind's in the order of their keys
     now: float
     settings: Settings = field(default_factory=Settings)
     failure: Failure | None = None  # of the object that this pass is about
@@ -78,8 +78,7 @@ class Seen:
 
     def all(self, kind: Kind, namespace: str) -> list[Object]:
         """By name."""
-        found = self.objects.get(kind, _NOTHING)
-        return [found[key] for key in sorted(found) if key.namespace == namespace]
+        return [body for key, body in self.objects.get(kind, _NOTHING).items() if key.namespace == namespace]
 
     def owned(self, kind: Kind, owner: Object) -> list[Object]:
         """Those that it controls, by name."""

@@ -34,8 +34,8 @@ class Behind:
         """Nobody is woken."""
 
 
-def pod(version: int, uid: str = "u") -> Object:
-    about = {"name": "p", "namespace": "default", "uid": uid, "resourceVersion": str(version)}
+def pod(version: int, uid: str = "u", name: str = "p") -> Object:
+    about = {"name": name, "namespace": "default", "uid": uid, "resourceVersion": str(version)}
     return {"metadata": about}
 
 
@@ -64,6 +64,15 @@ def test_the_newer_of_the_two_is_seen() -> None:
     assert world.seen() == pod(5)
     world.mirror.has[KEY] = pod(6)
     assert world.seen() == pod(6)
+
+
+def test_what_is_seen_is_in_the_order_of_its_names_whatever_came_first() -> None:
+    world = World()
+    world.mirror.has |= {Key("default", name): pod(1, name=name) for name in "db"}
+    assert [key.name for key in world.cache.objects()[POD]] == ["b", "d"]
+    world.mirror.has[Key("default", "a")] = pod(2, name="a")
+    world.cache.wrote(POD, pod(5, name="c"), new=True)
+    assert [key.name for key in world.cache.objects()[POD]] == ["a", "b", "c", "d"]
 
 
 def test_what_was_deleted_is_gone_although_the_mirror_has_it_and_its_successor_is_not() -> None:
