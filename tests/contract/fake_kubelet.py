@@ -174,8 +174,9 @@ class FakeKubelet:
     def restart_container(self, namespace: str, pod: str, container: str) -> Started:
         """From the answers that were written down: nobody is asked to `Allocate` again."""
         given = self.manager.before_start(Key(namespace, pod), container)
+        held = self.manager._allocations.of(Key(namespace, pod), container)
         return Started(
-            devices=tuple(sorted(self.manager.devices_of(Key(namespace, pod), container))),
+            devices=tuple(sorted(device for each in held for device in each.devices)),
             environment=given.environment,
             mounts=given.mounts,
             cdi_devices=given.cdi_devices,

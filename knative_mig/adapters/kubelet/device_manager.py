@@ -236,9 +236,6 @@ class DeviceManager:
                 _pre_start(believed.endpoint, held)
         return self._allocations.given(pod, container)
 
-    def devices_of(self, pod: Key, container: str) -> frozenset[str]:
-        return frozenset(device for held in self._allocations.of(pod, container) for device in held.devices)
-
     def release(self, pod: Key) -> bool:
         """It has ended, or was refused. Whether it had any."""
         return self._allocations.drop(pod)
