@@ -11,7 +11,7 @@ from typing import Final
 from knative_mig.adapters.kube.fields import seconds_of
 from knative_mig.adapters.kube.kinds import POD, POD_AUTOSCALER
 from knative_mig.core.kpa.reconcile import Mode, Route
-from knative_mig.core.kpa.status import Active, Activity
+from knative_mig.core.kpa.status import Active, Activity, Status
 from knative_mig.dev.conditions import Conditions
 from knative_mig.dev.serving import objects
 from knative_mig.dev.serving.objects import AUTOSCALING, DEPLOYMENT, REVISION_LABEL, SERVERLESS_SERVICE, Object, Seen
@@ -60,6 +60,7 @@ def _asked(seen: Seen, body: Object, deployment: Object, way: Object | None) -> 
     status, key = objects.status(body), objects.key(body)
     active = objects.condition(body, _ACTIVE)
     when = active.get("lastTransitionTime")
+    fresh = Status.fresh(seen.now).active
     pods = [each for each in seen.all(POD, key.namespace) if objects.labels(each).get(REVISION_LABEL) == key.name]
     return Asked(
         revision=key,
@@ -67,10 +68,10 @@ def _asked(seen: Seen, body: Object, deployment: Object, way: Object | None) -> 
         container_concurrency=int(objects.spec(body).get("containerConcurrency") or 0),
         reachable=objects.spec(body).get("reachability") != "Unreachable",
         active=Active(
-            activity=Activity(active.get("status") or Activity.ACTIVATING),
+            activity=Activity(active.get("status") or fresh.activity),
             reason=active.get("reason", ""),
             message=active.get("message", ""),
-            since=seconds_of(when) if when else float(int(seen.now)),
+            since=seconds_of(when) if when else fresh.since,
         ),
         initialized=objects.condition(body, _INITIALIZED).get("status") == "True",
         desired=status.get("desiredScale"),
