@@ -9,6 +9,7 @@ The subtle thing is who goes when all places are taken: the one whose request ha
 read in milliseconds, so whoever fills the places with connections that say nothing pushes out its own.
 """
 
+import errno
 import http.client
 import io
 import logging
@@ -37,6 +38,7 @@ LARGEST_HEAD: Final = 64 * 1024  # bytes of all its headers; http.server itself 
 TEXT: Final = "text/plain; charset=utf-8"
 _DISCARDED: Final = 8 * 1024 * 1024  # bytes read and thrown away after a refusal
 _PIECE: Final = 64 * 1024
+_PAUSE_S: Final = 0.1  # where there are no files left
 _CHUNK_SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,8}")
 
 
@@ -105,6 +107,15 @@ class BoundedServer(ThreadingHTTPServer):
         """The whole request has: its answer is not cut off for anybody."""
         with self._lock:
             self._awaited.pop(connection, None)
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Where there is no file left for a connection, it is asked for again at once: that would take a whole core."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                time.sleep(_PAUSE_S)
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:

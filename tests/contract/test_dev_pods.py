@@ -1,6 +1,7 @@
 """Pods as processes without any device: what they find around them, how they fail, how they end."""
 
 import base64
+import errno
 import math
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from knative_mig.adapters.kube.kinds import EVENT, LEASE, NODE, POD, SECRET
 from knative_mig.adapters.kube.pods import KubePods
+from knative_mig.dev.node import addresses, pod_worker
 from knative_mig.dev.node.logs import PodLogs
 from knative_mig.ports.kube import Key
 from tests.contract.node_rig import NodeRig, alive
@@ -105,6 +107,26 @@ def test_a_secret_that_is_not_there_yet_is_waited_for(rig: NodeRig) -> None:
     assert rig.container("early")["state"]["waiting"]["message"] == 'secret "s" not found'
     assert rig.read("early")["status"]["phase"] == "Pending"
     rig.wait_for(lambda: ("Failed", 'Error: secret "s" not found') in rig.events("early"))
+
+
+def test_a_pod_that_there_is_no_file_for_begins_when_there_is_one(
+    rig: NodeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pod_worker, "TRY_AGAIN_S", 0.1)
+    lacks = [True]
+    hold = addresses.hold
+
+    def held(address: str) -> addresses.Held | None:
+        if lacks:
+            lacks.pop()
+            raise OSError(errno.EMFILE, "Too many open files")
+        return hold(address)
+
+    monkeypatch.setattr(rig.kubelet._tools.addresses, "_hold", held)
+    rig.put(rig.pod("late", script="sleep 600"))
+    rig.wait_for(lambda: rig.is_ready("late"))
+    said = ("FailedCreatePodSandBox", "Failed to create pod sandbox: Too many open files")
+    rig.wait_for(lambda: said in rig.events("late"))
 
 
 def test_a_volume_whose_secret_is_not_there_yet_is_waited_for(rig: NodeRig) -> None:

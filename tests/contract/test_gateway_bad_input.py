@@ -124,7 +124,10 @@ def test_when_places_are_short_who_has_no_request_goes_first(rig: GatewayRig) ->
     revision = rig.function("slow")
     held = [rig.asks(name="slow") for _ in range(10)]
     until(lambda: rig.held(revision) == 10)
-    idle = [rig.client() for _ in range(10)]
+    idle = []
+    for number in range(1, 11):
+        idle.append(rig.client())
+        until(lambda number=number: len(rig.server._idle) == number)  # type: ignore[misc]
     assert serves(rig)
     assert idle[0].has_ended()
     rig.pod(revision)
@@ -160,3 +163,14 @@ def test_a_gateway_that_stops_lets_everybody_have_an_answer(rig: GatewayRig) -> 
     assert body == b"ok"
     stopping.join(30)
     assert stopped == [True]
+
+
+def test_where_files_are_few_who_finds_no_place_waits_for_one() -> None:
+    with gateway_rig(at_most=20, waits=True) as rig:
+        revision = rig.function("slow")
+        held = [rig.asks(name="slow") for _ in range(60)]
+        until(lambda: rig.held(revision) == 20)
+        until(lambda: rig.server.is_full)
+        rig.pod(revision)
+        assert [client.answer()[1] for client in held] == [b"ok"] * 60
+        until(lambda: not rig.server.is_full)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests.cluster.waits import eventually
-from tests.rigs.running_dev import WITHIN_S, RunningDev
+from tests.rigs.running_dev import WITHIN_S, RunningDev, limited
 
 ROOT: Final = Path(__file__).parents[2]
 # That a process may have open, where nobody has set up a machine for more.
@@ -72,11 +72,12 @@ def processes_of(folder: str) -> dict[int, str]:
 
 
 @contextlib.contextmanager
-def started(*options: str) -> Iterator[RunningDev]:
-    """Ended in the end as its user would end it, if it has not been yet."""
-    dev = RunningDev(*options)
-    _, most = resource.prlimit(dev.process.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(dev.process.pid, resource.RLIMIT_NOFILE, (min(_FILES, most), most))
+def started(*options: str, files: int | None = None) -> Iterator[RunningDev]:
+    """Ended in the end as its user would end it, if it has not been yet. `files`: it may never have more open."""
+    dev = RunningDev(*options, files=files)
+    if files is None:
+        _, most = resource.prlimit(dev.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(dev.process.pid, resource.RLIMIT_NOFILE, (min(_FILES, most), most))
     with dev:
         yield dev
 
@@ -93,10 +94,10 @@ def leaves_nothing(folder: str) -> None:
     assert not Path(folder).exists(), [*Path(folder).rglob("*")]
 
 
-def refused(*options: str, code: int = 2, **variables: str) -> str:
+def refused(*options: str, code: int = 2, files: int | None = None, **variables: str) -> str:
     """What one says that does not start, because of what it is told: its exit code is 2."""
     done = subprocess.run(
-        [sys.executable, "-m", "knative_mig.cli", "dev", "--port", "0", "--api-port", "0", *options],
+        [*limited(files), sys.executable, "-m", "knative_mig.cli", "dev", "--port", "0", "--api-port", "0", *options],
         cwd=ROOT, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=WITHIN_S, check=False,
     )  # fmt: skip

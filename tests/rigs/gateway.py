@@ -250,11 +250,11 @@ class _Errors(logging.Handler):
 
 
 @contextmanager
-def gateway_rig(*, at_most: int = 200, head_within_s: float = PATIENCE_S) -> Iterator[GatewayRig]:
+def gateway_rig(*, at_most: int = 200, waits: bool = False, head_within_s: float = PATIENCE_S) -> Iterator[GatewayRig]:
     told: list[Told] = []
     gateway = Gateway(_Told(told))
     listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    server = GatewayServer(listening, gateway, at_most=at_most, head_within_s=head_within_s)
+    server = GatewayServer(listening, gateway, at_most=at_most, waits=waits, head_within_s=head_within_s)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     rig = GatewayRig(gateway, server, told)

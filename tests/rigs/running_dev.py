@@ -29,12 +29,14 @@ _FOLDER: Final = re.compile(r"export KUBECONFIG=(\S+)/kubeconfig")
 
 
 class RunningDev:
-    def __init__(self, *options: str, **variables: str) -> None:
-        """`variables`: of its environment, and so of its processes."""
+    def __init__(self, *options: str, files: int | None = None, **variables: str) -> None:
+        """`variables`: of its environment, and so of its processes. `files`: it may have so many open, and never more;
+        as many as we where nothing is said.
+        """
         ends_with_us = (sys.executable, "-m", "knative_mig.dev.whole.child", str(os.getpid()))
-        command = ("knative_mig.cli", "dev", "--port", "0", "--api-port", "0", *options)
+        command = (*ends_with_us, "knative_mig.cli", "dev", "--port", "0", "--api-port", "0", *options)
         self.process = subprocess.Popen(
-            [*AS_IN_A_TERMINAL, *ends_with_us, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [*AS_IN_A_TERMINAL, *limited(files), *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True, env={**os.environ, **variables},
         )  # fmt: skip
         self.lines: list[str] = []
@@ -121,6 +123,11 @@ class RunningDev:
         match = pattern.search(text)
         assert match, text
         return match[1]
+
+
+def limited(files: int | None) -> tuple[str, ...]:
+    """What to put before a program that may have no more open."""
+    return () if files is None else ("sh", "-c", f'ulimit -n {files} && exec "$@"', "sh")
 
 
 def until(what: Callable[[], Any], within_s: float = WITHIN_S) -> None:

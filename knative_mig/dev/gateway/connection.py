@@ -6,6 +6,7 @@ little however large it is. The subtle thing is a request that is refused before
 with it, but the client is heard out, for closing on one that still sends would take the answer from it.
 """
 
+import errno
 import logging
 import select
 import socket
@@ -119,8 +120,13 @@ class Connection:
         timed_out = replies.timed_out(by_activator=ticket.by_activator)
         if head.awaits_continue:
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if ticket.stand is not Stand.RUNS and not self._has_turn_within(bell, deadlines, clock):
-            return timed_out
+        try:
+            if ticket.stand is not Stand.RUNS and not self._has_turn_within(bell, deadlines, clock):
+                return timed_out
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:  # there is no bell for it
+                return replies.of_error(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+            raise
         assert ticket.pod is not None
         sent = request_bytes(head, client=self._address, request_id=str(uuid.uuid4()), by_activator=ticket.by_activator)
         asked = Asked(
@@ -157,7 +163,8 @@ class Connection:
         """None: there is none."""
         self._unread = self._unread.lstrip(b"\r\n")
         if not self._unread:
-            self._place.idles()
+            if not self._is_ready(select.POLLIN, time.monotonic()):
+                self._place.idles()
             data = self._received(time.monotonic() + IDLE_S)
             self._place.is_asked()
             if not data:

@@ -21,6 +21,7 @@ from knative_mig.dev.gateway.throttle import Ticket
 from knative_mig.ports.kube import Key
 
 TELLS_EACH_S: Final = 1.0
+MOST_KEPT: Final = 6_000
 
 
 class Gateway:
@@ -28,13 +29,15 @@ class Gateway:
         self,
         autoscaler: Autoscaler,
         *,
+        most_kept: int = MOST_KEPT,
         domain: str = DOMAIN,
         clock: Callable[[], float] = time.monotonic,
         random: Random | None = None,
         is_function: Callable[[Key], bool] = lambda _: False,
     ) -> None:
+        """`most_kept`: connections to pods that nobody uses just now."""
         self.clock = clock
-        self.connections = PodConnections(self._is_ready)
+        self.connections = PodConnections(self._is_ready, most_kept=most_kept)
         self._autoscaler = autoscaler
         self._lock = threading.Lock()
         draw = (random or Random()).randrange  # noqa: S311  it spreads load, and keeps no secret

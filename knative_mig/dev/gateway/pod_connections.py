@@ -14,7 +14,7 @@ from typing import Final
 
 from knative_mig.dev.gateway.facts import Pod
 
-_MOST_KEPT: Final = 1000  # of one pod
+_MOST_KEPT_OF_ONE: Final = 1000
 _FIRST_PATIENCE_S: Final = 0.05
 _PATIENCE_GROWS: Final = 1.4
 _DIALS: Final = 15
@@ -28,8 +28,9 @@ def patiences_s() -> Iterator[float]:
 
 
 class PodConnections:
-    def __init__(self, is_ready: Callable[[Pod], bool]) -> None:
-        self._is_ready = is_ready
+    def __init__(self, is_ready: Callable[[Pod], bool], *, most_kept: int) -> None:
+        """`most_kept`: of all pods."""
+        self._is_ready, self._most_kept = is_ready, most_kept
         self._lock = threading.Lock()
         self._kept: dict[Pod, list[socket.socket]] = {}
 
@@ -48,7 +49,8 @@ class PodConnections:
     def keep(self, pod: Pod, connection: socket.socket) -> None:
         with self._lock:
             kept = self._kept.setdefault(pod, [])
-            if len(kept) < _MOST_KEPT and self._is_ready(pod):
+            others = sum(len(each) for each in self._kept.values())
+            if len(kept) < _MOST_KEPT_OF_ONE and others < self._most_kept and self._is_ready(pod):
                 kept.append(connection)
                 return
         connection.close()

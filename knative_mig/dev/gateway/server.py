@@ -18,6 +18,7 @@ from knative_mig.dev.gateway.gateway import Gateway
 HEAD_WITHIN_S: Final = 10.0  # from its first byte to its last
 MOST_CONNECTIONS: Final = 12_000  # a thread each, of some tens of KiB
 _PAUSE_S: Final = 0.1  # where there are no files left
+_ASKS_WITHIN_S: Final = 0.2  # who has just connected, or been answered, may be about to
 _NO_ROOM: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Content-Length: 21\r\nConnection: close\r\n\r\ntoo many connections\n"
@@ -35,15 +36,18 @@ class GatewayServer:
         gateway: Gateway,
         *,
         at_most: int = MOST_CONNECTIONS,
+        waits: bool = False,
         head_within_s: float = HEAD_WITHIN_S,
     ) -> None:
+        """`waits`: who finds no place stays in the port's queue until there is one, and is not refused."""
         self._gateway = gateway
         self._head_within_s = head_within_s
-        self._at_most = at_most
+        self._at_most, self._waits = at_most, waits
+        self.is_full = False  # nobody is taken now
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._open: set[socket.socket] = set()
-        self._idle: dict[socket.socket, None] = {}  # the longest first
+        self._idle: dict[socket.socket, float] = {}  # since when; the longest first
         self._stopping = False
         self._socket = listening
 
@@ -53,18 +57,25 @@ class GatewayServer:
 
     def serve(self) -> None:
         """Until `stop`."""
+        has_files = True
         while True:
+            if self._waits:
+                self._wait_for_a_place()
             try:
                 client, address = self._socket.accept()
             except OSError as error:
                 if self._stopping:
                     return
                 if error.errno in {errno.EMFILE, errno.ENFILE}:
-                    log.warning("No connection can be taken: %s.", error.strerror)
+                    if has_files:
+                        log.warning("No connection can be taken: %s.", error.strerror)
+                    has_files = False
+                    self._gateway.connections.close()
                     with self._lock:
                         self._let_go()
                     time.sleep(_PAUSE_S)
                 continue
+            has_files = True
             self._take(client, address[0])
 
     def stop(self, within_s: float) -> bool:
@@ -74,6 +85,7 @@ class GatewayServer:
                 self._stopping = True
                 self._socket.shutdown(socket.SHUT_RDWR)  # which wakes who accepts; closing alone does not
                 self._socket.close()
+                self._changed.notify_all()
             while self._let_go():
                 pass
             done = self._changed.wait_for(lambda: not self._open, within_s)
@@ -81,12 +93,18 @@ class GatewayServer:
                 _end(each)
         return done
 
+    def _wait_for_a_place(self) -> None:
+        with self._lock:
+            while not self._stopping and len(self._open) >= self._at_most and not self._let_go(after_s=_ASKS_WITHIN_S):
+                self.is_full = True
+                self._changed.wait(_PAUSE_S)
+            self.is_full = False
+
     def _take(self, client: socket.socket, address: str) -> None:
         with self._lock:
             has_room = not self._stopping and (len(self._open) < self._at_most or self._let_go())
             if has_room:
                 self._open.add(client)
-                self._idle[client] = None
         if not has_room:
             _refuse(client)
             return
@@ -113,10 +131,10 @@ class GatewayServer:
             self._idle.pop(client, None)
             self._changed.notify_all()
 
-    def _let_go(self) -> bool:
+    def _let_go(self, *, after_s: float = 0.0) -> bool:
         """Of the one that has been idle for longest; its own thread closes it. Whether there was one."""
         longest = next(iter(self._idle), None)
-        if longest is None:
+        if longest is None or time.monotonic() - self._idle[longest] < after_s:
             return False
         del self._idle[longest]
         self._open.discard(longest)
@@ -127,7 +145,7 @@ class GatewayServer:
 
     def idles(self, client: socket.socket) -> None:
         with self._lock:
-            self._idle[client] = None
+            self._idle[client] = time.monotonic()
             if self._stopping:
                 self._let_go()
 

@@ -8,7 +8,7 @@ the kernel lets one process have, and takes back when that ends; and takes none 
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Final, Protocol
 
 LAST: Final = 254
@@ -59,7 +59,9 @@ class Addresses:
         self._next = 1
 
     def take(self, uid: str, port: int) -> str:
-        """The same one for a pod that has one. NoAddress. One that comes free is the last to be given again."""
+        """The same one for a pod that has one. NoAddress; OSError: there is no file left to hold it by. One that comes
+        free is the last to be given again.
+        """
         with self._lock:
             for address, (owner, _) in self._taken.items():
                 if owner == uid:
@@ -71,20 +73,22 @@ class Addresses:
 
     def _found(self, port: int) -> tuple[str, Held]:
         first: tuple[str, Held] | None = None
-        for address in self._in_turn():
-            held = self._hold(address) if address not in self._taken else None
-            if held is None:
-                continue
-            if self._is_free(address, port):
-                if first is not None:
-                    first[1].close()
-                return address, held
+        with ExitStack() as not_taken:
+            for address in self._in_turn():
+                held = self._hold(address) if address not in self._taken else None
+                if held is None:
+                    continue
+                with ExitStack() as this:
+                    this.callback(held.close)
+                    if self._is_free(address, port):
+                        this.pop_all()
+                        return address, held
+                    if first is None:
+                        first = address, held
+                        not_taken.push(this.pop_all())
             if first is None:
-                first = address, held
-            else:
-                held.close()
-        if first is None:
-            raise NoAddress(f"all addresses of {self.network} are taken")
+                raise NoAddress(f"all addresses of {self.network} are taken")
+            not_taken.pop_all()
         return first  # where nothing can be bound anywhere somebody listens on all: the program will say so itself
 
     def give_back(self, uid: str) -> None:

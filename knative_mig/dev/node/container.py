@@ -80,7 +80,7 @@ class Container:
                 _SHIM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"LC_ALL": "C.UTF-8"}, start_new_session=True
             )
         except OSError as error:  # no more files, or no more processes: there may be later
-            raise NotStarted(_why({"failed": error.strerror}, command)) from None
+            raise NotStarted(_why({"failed": error.strerror}, command)) from error
         assert shim.stdin is not None
         assert shim.stdout is not None
         value = marshal.dumps(asked)

@@ -40,6 +40,7 @@ class NodeObject:
         self._wake = threading.Event()
         self._gone = threading.Event()
         self._ready_since = time.time()
+        self._runtime = f"process://{version('knative-mig')}"  # read once: there may be no file left to read it from
         self._written: dict[str, Any] = {}
         self._leases = KubeLeases(client)
         self._lease: LeaseRecord | None = None
@@ -121,7 +122,7 @@ class NodeObject:
             ],
             "nodeInfo": {
                 "architecture": platform.machine(),
-                "containerRuntimeVersion": f"process://{version('knative-mig')}",
+                "containerRuntimeVersion": self._runtime,
                 "kernelVersion": platform.release(),
                 "kubeletVersion": "v1.36.3",  # whose words and times these are
                 "kubeProxyVersion": "",

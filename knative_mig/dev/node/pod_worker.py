@@ -98,7 +98,8 @@ class PodWorker:
 
     def _run(self) -> None:
         try:
-            self._admit()
+            while not self._is_admitted():
+                self._take(TRY_AGAIN_S)
             while not self._done:
                 wait_s = self._look()
                 if not self._done:
@@ -123,10 +124,11 @@ class PodWorker:
     def _names(self) -> tuple[str, str]:
         return self.pod.key.namespace, self.pod.key.name
 
-    def _admit(self) -> None:
+    def _is_admitted(self) -> bool:
+        """Or refused for good. Not yet: there is no file left for its address."""
         if self.pod.deleted:
             self._state = replace(self._state, ending=True)
-            return
+            return True
         try:
             port = self.pod.containers[0].port if self.pod.containers else 0
             address = self._tools.addresses.take(self.pod.uid, port)
@@ -137,9 +139,13 @@ class PodWorker:
             reason = refused.reason if isinstance(refused, AdmissionFailed) else "UnexpectedAdmissionError"
             self._state = replace(self._state, refused=(reason, str(refused)))
             self._tell(EventType.WARNING, reason, str(refused))
-            return
+            return True
+        except OSError as error:
+            self._tell(EventType.WARNING, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error.strerror}")
+            return False
         self._state = replace(self._state, ip=address, began_at=time.time())
         self._write()
+        return True
 
     def _look(self) -> float | None:
         """Does what is due; the seconds until the next look, if there is one to be expected."""

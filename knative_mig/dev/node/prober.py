@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from knative_mig.dev.node.container import Command
 from knative_mig.dev.node.pod_spec import ContainerSpec, ProbeKind
 from knative_mig.dev.node.probe_clock import ProbeClock
 from knative_mig.dev.node.probing import Result, ask
+
+_ASKS_AGAIN_S: Final = 1.0  # who could not ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,9 @@ class Prober:
             result = self._ask(clock)
             if self._stop.is_set():
                 return
+            if not result.was_asked:
+                self._stop.wait(_ASKS_AGAIN_S)
+                continue
             now = time.monotonic()
             before, clock = clock, clock.after(now, succeeded=result.succeeded)
             if not result.succeeded and before.tells(now):

@@ -3,6 +3,7 @@
 Called by `prober`, `container_start` and `container_end`, on threads of their own. Words are the kubelet's.
 """
 
+import errno
 import http.client
 import socket
 from collections.abc import Callable
@@ -15,12 +16,14 @@ from knative_mig.dev.node.pod_spec import Check, Exec, HttpGet, TcpSocket
 
 USER_AGENT: Final = "kube-probe/1.36"
 _BODY_BYTES: Final = 10 * 1024
+_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     succeeded: bool
     output: str = ""
+    was_asked: bool = True  # no: there was no file left to ask by, which says nothing of the container
 
 
 def ask(check: Check, address: str, timeout_s: float, command: Callable[[tuple[str, ...]], Command]) -> Result:
@@ -52,7 +55,8 @@ def _http(check: HttpGet, address: str, timeout_s: float) -> Result:
             succeeded=False, output=f"{url}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
         )
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return Result(succeeded=False, output=f"{url}: {_refused(error, host, check.port)}")
+        output = f"{url}: {_refused(error, host, check.port)}"
+        return Result(succeeded=False, output=output, was_asked=_was_asked(error))
     finally:
         connection.close()
     if 200 <= answer.status < 400:
@@ -68,14 +72,14 @@ def _tcp(check: TcpSocket, address: str, timeout_s: float) -> Result:
     except TimeoutError:
         return Result(succeeded=False, output=f"dial tcp {host}:{check.port}: i/o timeout")
     except OSError as error:
-        return Result(succeeded=False, output=_refused(error, host, check.port))
+        return Result(succeeded=False, output=_refused(error, host, check.port), was_asked=_was_asked(error))
 
 
 def _exec(command: Command, timeout_s: float) -> Result:
     try:
         container = Container.start(command, lambda _container, _ended: None)
     except NotStarted as error:
-        return Result(succeeded=False, output=str(error))
+        return Result(succeeded=False, output=str(error), was_asked=_was_asked(error.__cause__))
     ended = container.wait(timeout_s)
     if ended is None:
         container.kill()
@@ -83,6 +87,10 @@ def _exec(command: Command, timeout_s: float) -> Result:
             succeeded=False, output=f'command timed out: "{" ".join(command.argv)}" timed out after {timeout_s:g}s'
         )
     return Result(succeeded=ended.code == 0, output=ended.output)
+
+
+def _was_asked(error: BaseException | None) -> bool:
+    return getattr(error, "errno", None) not in _NO_FILES
 
 
 def _refused(error: Exception, host: str, port: int) -> str:

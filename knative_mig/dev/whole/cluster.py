@@ -27,6 +27,7 @@ from knative_mig.dev.eventing.post import undelivered
 from knative_mig.dev.gateway.gateway import Gateway
 from knative_mig.dev.gateway.mirrors import Mirrors
 from knative_mig.dev.gateway.server import GatewayServer
+from knative_mig.dev.gateway.share import share_of
 from knative_mig.dev.loop import Loop
 from knative_mig.dev.node.images import installed
 from knative_mig.dev.node.kubelet import Kubelet
@@ -69,8 +70,10 @@ class Cluster:
         api_socket: socket.socket,
         gateway_socket: socket.socket,
         ports: Ports,
+        files: int,
         stop: threading.Event,
     ) -> None:
+        """`files`: that requests may have open."""
         self._nodes, self._api_socket = nodes, api_socket
         self._threads = Threads(stop)
         self._loop = Loop()
@@ -90,8 +93,13 @@ class Cluster:
             requests=lambda: self.gateway,
             wake=lambda revision: self.serving.poke(Name.AUTOSCALER, revision),
         )
-        self.gateway = Gateway(self.kpa, is_function=lambda key: self._serving_mirrors[SERVICE].get(key) is not None)
-        self.gateway_server = GatewayServer(gateway_socket, self.gateway)
+        share = share_of(files)
+        self.gateway = Gateway(
+            self.kpa,
+            most_kept=share.kept,
+            is_function=lambda key: self._serving_mirrors[SERVICE].get(key) is not None,
+        )
+        self.gateway_server = GatewayServer(gateway_socket, self.gateway, at_most=share.connections, waits=share.waits)
         self._gateway_mirrors = Mirrors(client, self.gateway)
 
         self._serving_mirrors = mirrors_of(client)

@@ -13,7 +13,6 @@ import contextlib
 import errno
 import json
 import logging
-import resource
 import socket
 import sys
 import threading
@@ -29,6 +28,7 @@ from knative_mig.dev.whereabouts import GATEWAY
 from knative_mig.dev.whole import folders
 from knative_mig.dev.whole.banner import FUNCTION, Places, banner, manifest
 from knative_mig.dev.whole.chaos import Chaos
+from knative_mig.dev.whole.files import Files, allowed, for_requests
 from knative_mig.dev.whole.fleet import nodes_of
 from knative_mig.dev.whole.identities import written
 from knative_mig.dev.whole.parts import free_ports, parts
@@ -62,6 +62,7 @@ class Dev:
         if settings.state is not None:
             self._state = StateFolder.open(settings.state, gpus=settings.gpus, default_gpus=GPUS)
             self.nodes = nodes_of(self._state.gpus)
+        self.most_files = allowed(len(self.nodes))
         self._api_socket = bound(settings.api_port, "--api-port")
         self._gateway_socket = bound(settings.port, "--port")
         self.folders = folders.made(self._state.path if self._state is not None else None)
@@ -92,6 +93,7 @@ class Dev:
             api_socket=self._api_socket,
             gateway_socket=self._gateway_socket,
             ports=self._ports,
+            files=for_requests(self.most_files, len(self.nodes)),
             stop=self.stop,
         )
         self.cluster.start()
@@ -159,6 +161,10 @@ class Dev:
     def failed(self) -> str:
         return self.cluster.failed if self.cluster is not None else ""
 
+    def is_full(self) -> bool:
+        """Whether it can take no more requests now."""
+        return self.cluster is not None and self.cluster.gateway_server.is_full
+
     def end(self, *, keeps_logs: bool) -> None:
         """Requests first, then pods, then the processes, and the API last: each needs those after it to end well."""
         if self.cluster is not None:
@@ -200,9 +206,6 @@ def run(settings: DevSettings, told: Told) -> int:
     """Until it is told to end, by its terminal's end too, or a thread fails; an exit code. BadInput, NotReadyInTime,
     PartFailed.
     """
-    # A request that is held is a file, and many a shell begins with 1,024 where it may have more.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if told.to_end:
         return told.exit_code
     dev = Dev(settings, told, _say)
@@ -228,9 +231,10 @@ def _served(dev: Dev, told: Told) -> int:
     dev.start()
     if dev.is_ready:
         _say(dev.banner)
-    room = Room(dev.folders.kept, _say)
+    room, files = Room(dev.folders.kept, _say), Files(dev.most_files, dev.is_full, _say)
     while not told.to_end and not dev.failed:
         room.look()
+        files.look(time.monotonic())
         time.sleep(_LOOKS_AT_ITSELF_S)
     if dev.failed:
         _say(f"ending: {dev.failed} failed, see {dev.folders.logs / 'dev.log'}")

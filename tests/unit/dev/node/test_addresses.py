@@ -1,5 +1,6 @@
 """Addresses of pods on the loopback interface."""
 
+import errno
 from collections.abc import Callable
 from io import BytesIO
 
@@ -70,3 +71,20 @@ def test_what_is_looked_at_and_not_taken_is_let_go() -> None:
     assert list(held) == ["127.64.0.4"]
     addresses.give_back("a")
     assert not held
+
+
+def test_where_there_is_no_file_to_look_by_none_stays_taken() -> None:
+    held: list[BytesIO] = []
+
+    def take_hold(_: str) -> BytesIO:
+        held.append(BytesIO())
+        return held[-1]
+
+    def is_free(address: str, _: int) -> bool:
+        if address.endswith(".3"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return False
+
+    with pytest.raises(OSError, match="Too many"):
+        Addresses(0, hold=take_hold, is_free=is_free).take("a", 8080)
+    assert [each.closed for each in held] == [True, True, True]

@@ -1,7 +1,9 @@
 """What a probe is answered, in the kubelet's words."""
 
+import errno
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -94,3 +96,18 @@ def test_a_command_for_which_there_is_no_process_to_be_had_has_failed(monkeypatc
     assert found == Result(
         succeeded=False, output='unable to start container process: exec: "true": no such file or directory'
     )
+
+
+@pytest.mark.parametrize(
+    "check",
+    [TcpSocket(port=1), HttpGet(port=1), Exec(argv=("/bin/true",))],
+    ids=["a connection", "HTTP", "a command"],
+)
+def test_where_there_is_no_file_to_ask_by_nobody_was_asked(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_file(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", no_file)
+    monkeypatch.setattr(subprocess, "Popen", no_file)
+    found = asked(check)
+    assert (found.succeeded, found.was_asked) == (False, False)
