@@ -8,6 +8,8 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -15,7 +17,7 @@ import click
 from knative_mig.adapters.kube import gpu_node_codec
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.kinds import EVENT, GPU_NODE, REVISION, Kind
-from knative_mig.cli import causes
+from knative_mig.cli import causes, patience
 from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.dev import whereabouts
@@ -23,6 +25,7 @@ from knative_mig.ports.kube import Forbidden
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PAGE = 500
+_START_ONE = "start one with `knative-mig dev`"
 
 
 def of_a_cluster(command: F) -> F:
@@ -32,14 +35,53 @@ def of_a_cluster(command: F) -> F:
     return file(context(command))
 
 
-def client(kubeconfig: str | None, context: str | None) -> KubeClient:
-    """BadInput: there is none."""
+def client(kubeconfig: str | None, context: str | None, *, is_quiet: bool = False) -> KubeClient:
+    """`is_quiet`: who waits for its answers is not told so. BadInput: there is none."""
     # What the adapters log is for a process's log. A verb says itself what is to be known.
     logging.getLogger("knative_mig").addHandler(logging.NullHandler())
-    if kubeconfig is None and context is None and not os.environ.get("KUBECONFIG"):
-        running = whereabouts.kubeconfig_of_running()
-        kubeconfig = str(running) if running else None
-    return KubeClient.of_kubeconfig(kubeconfig, context)
+    named = os.environ.get("KUBECONFIG", "")
+    if kubeconfig is not None:
+        _check("--kubeconfig", (kubeconfig,))
+    elif named:
+        kubeconfig = named
+        _check("$KUBECONFIG", tuple(filter(None, named.split(os.pathsep))))
+    elif context is None and (running := whereabouts.kubeconfig_of_running()) is not None:
+        kubeconfig = str(running)
+    else:
+        kubeconfig = str(_of_kubectl())
+    patient = patience.Patience((lambda _: None) if is_quiet else partial(click.echo, err=True))
+    return KubeClient.of_kubeconfig(
+        kubeconfig, context, around=patient.around, answers_within_s=patience.ANSWERS_WITHIN_S
+    )
+
+
+def _check(where: str, files: tuple[str, ...]) -> None:
+    """BadInput: `where` names no file that is there, or that of a `dev` which has ended. Of several some may be
+    missing, as kubectl has it.
+    """
+    ended = [each for each in files if whereabouts.is_of_one_that_ended(Path(each))]
+    missing = [each for each in files if not Path(each).expanduser().exists() and each not in ended]
+    if len(ended) + len(missing) < len(files):
+        return
+    names = f"{where} names {' and '.join(files)}"
+    if not ended:
+        raise BadInput(f"{names}, which {'is' if len(files) == 1 else 'are'} not there")
+    runs = whereabouts.kubeconfig_of_running() is not None
+    to_do = "the one that runs is had by `export KUBECONFIG=$(knative-mig kubeconfig)`" if runs else _START_ONE
+    raise BadInput(f"{names}, and the dev that wrote it has ended: {to_do}")
+
+
+def _of_kubectl() -> Path:
+    """BadInput: it is not there."""
+    path = Path("~/.kube/config").expanduser()
+    if path.exists():
+        return path
+    runs = whereabouts.kubeconfig_of_running() is not None  # and who names a context means another cluster
+    dev = "" if runs else "no knative-mig dev is running, and "
+    start = "" if runs else f"{_START_ONE}, or "
+    raise BadInput(
+        f"{dev}no kubeconfig is there (~/.kube/config): {start}name a cluster's file with --kubeconfig or $KUBECONFIG"
+    )
 
 
 def gateway_of(client: KubeClient) -> str | None:

@@ -54,7 +54,7 @@ def command(
     context: str | None,
 ) -> None:
     """Ask the function NAME to go on with PROMPT (- for the standard input), and print its answer as it comes."""
-    cluster = client(kubeconfig, context)
+    cluster = client(kubeconfig, context, is_quiet=quiet)
     function, text = Key(namespace, name), _prompt(prompt)
     _check(cluster, function)
 

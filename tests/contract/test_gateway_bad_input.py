@@ -1,5 +1,7 @@
 """Nonsense on the gateway's port: a clear line in answer, and everybody else is served."""
 
+import errno
+import os
 import random
 import socket
 import threading
@@ -174,3 +176,17 @@ def test_where_files_are_few_who_finds_no_place_waits_for_one() -> None:
         rig.pod(revision)
         assert [client.answer()[1] for client in held] == [b"ok"] * 60
         until(lambda: not rig.server.is_full)
+
+
+def test_who_cannot_be_held_for_want_of_a_file_is_told_so(rig: GatewayRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_file(*_: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    revision = rig.function("slow")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "eventfd", no_file)
+        head, body = rig.asks(name="slow").answer()
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert body == b"too many connections\n"
+    assert rig.held(revision) == 0
+    assert serves(rig)

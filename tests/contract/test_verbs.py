@@ -3,7 +3,12 @@
 import fcntl
 import http.server
 import json
+import os
 import queue
+import re
+import signal
+import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +20,7 @@ import pytest
 from knative_mig.adapters.kube import gpu_models, gpu_node_codec
 from knative_mig.adapters.kube.kinds import GPU_NODE
 from knative_mig.adapters.kube.reflector import KubeMirror
-from knative_mig.cli import gpus, invoke
+from knative_mig.cli import gpus, invoke, patience
 from knative_mig.cli.main import main
 from knative_mig.cli.phases import Phases
 from knative_mig.core.mig_tables import gpu_model
@@ -348,4 +353,58 @@ def test_an_api_server_that_is_away_is_one_line(api: FakeApi, verb: Verb, tmp_pa
     config.write_text(config.read_text().replace(api.url, "http://127.0.0.1:1"))
     said = verb("ls")
     assert (said.code, said.err.count("\n")) == (1, 1)
-    assert said.err.startswith("ApiUnreachable: GET /apis/serving.knative.dev/v1/services at http://127.0.0.1:1: ")
+    assert said.err == (
+        "ApiUnreachable: GET /apis/serving.knative.dev/v1/services at http://127.0.0.1:1: Connection refused\n"
+    )
+
+
+@pytest.mark.parametrize("words", [("ls",), ("gpus",), ("invoke", "tiny", "Once"), ("usage",)])
+def test_an_api_server_that_does_not_answer_is_told_of_before_and_at_the_end(
+    verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(patience, "TELLS_AFTER_S", 0.05)
+    monkeypatch.setattr(patience, "ANSWERS_WITHIN_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        server = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        config = tmp_path / "config"
+        config.write_text(re.sub(r"http://127.0.0.1:\d+", server, config.read_text()))
+        first, second = verb(*words).err.splitlines()
+        assert first == f"the API server at {server} does not answer yet"
+        assert re.fullmatch(f"ApiUnreachable: GET /\\S+ at {server}: no answer in 0.3 s", second)
+
+
+def test_of_a_dev_that_is_stopped_it_is_said(verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "TELLS_AFTER_S", 0.05)
+    monkeypatch.setattr(patience, "ANSWERS_WITHIN_S", 0.3)
+    monkeypatch.setattr(whereabouts, "home", lambda: tmp_path / "home")
+    folder = tmp_path / "home" / "dev"
+    folder.mkdir(parents=True)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as deaf,
+        subprocess.Popen(["sleep", "60"]) as dev,
+        (folder / "lock").open("w") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        print(dev.pid, file=lock, flush=True)
+        server = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        written(folder / "kubeconfig", server, "user")
+        (tmp_path / "config").write_text((folder / "kubeconfig").read_text())
+        os.kill(dev.pid, signal.SIGSTOP)
+        os.waitpid(dev.pid, os.WUNTRACED)
+        stopped = f"(knative-mig dev, process {dev.pid}, is stopped: kill -CONT {dev.pid} lets it go on)"
+        assert verb("ls").err.splitlines() == [
+            f"the API server at {server} does not answer yet {stopped}",
+            f"ApiUnreachable: GET /apis/serving.knative.dev/v1/services at {server}: no answer in 0.3 s {stopped}",
+        ]
+        dev.kill()
+
+
+def test_who_wants_the_answer_alone_is_not_told_that_it_takes_its_time(
+    verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "TELLS_AFTER_S", 0.05)
+    monkeypatch.setattr(patience, "ANSWERS_WITHIN_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        config = tmp_path / "config"
+        config.write_text(re.sub(r"127.0.0.1:\d+", f"127.0.0.1:{deaf.getsockname()[1]}", config.read_text()))
+        assert verb("invoke", "tiny", "Once", "-q").err.count("\n") == 1

@@ -161,6 +161,23 @@ def test_a_terminal_that_is_closed_ends_it_and_who_says_so_once_more_waits_for_n
     leaves_nothing(str(own.folder))
 
 
+def test_of_one_that_is_stopped_a_verb_says_so_and_goes_on_when_it_does(own: RunningDev) -> None:
+    own.process.send_signal(signal.SIGSTOP)
+    verb = (sys.executable, "-m", "knative_mig.cli", "ls", "--kubeconfig", str(At.of(own).kubeconfig))
+    with subprocess.Popen(verb, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listing:
+        try:
+            assert listing.stderr is not None
+            pid = own.process.pid
+            assert listing.stderr.readline() == (
+                f"the API server at {own.api} does not answer yet (knative-mig dev, process {pid}, is stopped: "
+                f"kill -CONT {pid} lets it go on)\n"
+            )
+        finally:
+            own.process.send_signal(signal.SIGCONT)
+        said, _ = listing.communicate(timeout=WITHIN_S)
+    assert (said, listing.returncode) == ("no functions: make one with `kn service create`\n", 0)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("after_s", [0.0, 0.2, 0.5, 0.9])
 def test_who_is_told_to_end_before_he_is_ready_does_so_without_a_word(

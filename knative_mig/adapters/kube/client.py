@@ -10,15 +10,17 @@ while a process runs, and the library's own clock for that is a wall clock. Any 
 
 import json
 import logging
+import math
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 import urllib3
-from urllib3.exceptions import HTTPError, ProtocolError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
 
 from knative_mig.adapters.kube import IN_CLUSTER, credentials
 from knative_mig.adapters.kube.answers import answered_no
@@ -29,6 +31,7 @@ from knative_mig.core.errors import BadInput
 from knative_mig.ports.kube import ApiUnreachable, Key
 
 Object = dict[str, Any]
+Around = Callable[[str], AbstractContextManager[None]]  # what is called with the server's URL
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -50,6 +53,10 @@ _SOCKET: Final = (
 _POOL: Final = 16  # connections that are kept; more are made when more threads call
 
 log = logging.getLogger(__name__)
+
+
+def _unwatched(_server: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +92,16 @@ class _Transport:
 class KubeClient:
     """`whose` reads the credentials anew each time it is called."""
 
-    def __init__(self, whose: Callable[[], Credentials], *, user_agent: str = "knative-mig") -> None:
-        self._credentials = whose
+    def __init__(
+        self,
+        whose: Callable[[], Credentials],
+        *,
+        user_agent: str = "knative-mig",
+        around: Around = _unwatched,
+        answers_within_s: float = math.inf,
+    ) -> None:
+        """`around`: of each call but a watch. `answers_within_s`: at most, of any call."""
+        self._credentials, self._around, self._answers_within_s = whose, around, answers_within_s
         self._headers = {"Accept": "application/json", "User-Agent": user_agent}
         self._lock = threading.Lock()
         self._transport = _Transport(whose())
@@ -105,10 +120,21 @@ class KubeClient:
 
     @classmethod
     def of_kubeconfig(
-        cls, path: str | None = None, context: str | None = None, *, user_agent: str = "knative-mig"
+        cls,
+        path: str | None = None,
+        context: str | None = None,
+        *,
+        user_agent: str = "knative-mig",
+        around: Around = _unwatched,
+        answers_within_s: float = math.inf,
     ) -> Self:
         """As kubectl would: `path` None takes $KUBECONFIG or ~/.kube/config."""
-        return cls(lambda: credentials.of_kubeconfig(path, context), user_agent=user_agent)
+        return cls(
+            lambda: credentials.of_kubeconfig(path, context),
+            user_agent=user_agent,
+            around=around,
+            answers_within_s=answers_within_s,
+        )
 
     @classmethod
     def of_url(cls, url: str, *, user_agent: str = "knative-mig") -> Self:
@@ -172,23 +198,29 @@ class KubeClient:
     ) -> Object:
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         headers = {} if data is None else {"Content-Type": content_type}
-        response = self._send(method, f"{path}?{urlencode(query)}" if query else path, data, headers, answer_s)
+        where = f"{path}?{urlencode(query)}" if query else path
+        with self._around(self.server):
+            return self._object(f"{method} {path}", lambda: self._send(method, where, data, headers, answer_s))
+
+    def _object(self, what: str, send: Callable[[], urllib3.BaseHTTPResponse]) -> Object:
+        response = send()
         try:
             found = json.loads(response.read())
         except (HTTPError, OSError) as error:
-            raise ApiUnreachable(f"{method} {path}: the answer broke off: {error}") from error
+            raise ApiUnreachable(f"{what}: the answer broke off: {error}") from error
         except ValueError as error:
-            raise ApiUnreachable(f"{method} {path}: the answer is not JSON: {error}") from error
+            raise ApiUnreachable(f"{what}: the answer is not JSON: {error}") from error
         finally:
             response.release_conn()
         if not isinstance(found, dict):
-            raise ApiUnreachable(f"{method} {path}: the answer is not an object")
+            raise ApiUnreachable(f"{what}: the answer is not an object")
         return found
 
     def _send(
         self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], answer_s: float
     ) -> urllib3.BaseHTTPResponse:
         """The answer, its body not yet read, where it is a yes."""
+        within_s = min(answer_s, self._answers_within_s)
 
         def send(transport: _Transport) -> urllib3.BaseHTTPResponse:
             return transport.pool.request(
@@ -196,7 +228,7 @@ class KubeClient:
                 transport.host + path,
                 body=data,
                 headers={**self._headers, **transport.authorization(), **headers},
-                timeout=urllib3.Timeout(connect=CONNECT_S, read=answer_s),
+                timeout=urllib3.Timeout(connect=CONNECT_S, read=within_s),
                 preload_content=False,
                 redirect=False,
                 retries=False,
@@ -204,11 +236,11 @@ class KubeClient:
 
         what = f"{method} {path.partition('?')[0]}"
         transport = self._transport
-        response = _answer(what, send, transport, again=method == "GET")
+        response = _answer(what, send, transport, again=method == "GET", within_s=within_s)
         if response.status == 401:
             response.drain_conn()
             response.release_conn()
-            response = _answer(what, send, self._renewed(transport), again=method == "GET")
+            response = _answer(what, send, self._renewed(transport), again=method == "GET", within_s=within_s)
         if response.status >= 300:
             try:
                 text = response.read()
@@ -231,7 +263,12 @@ class KubeClient:
 
 
 def _answer(
-    what: str, send: Callable[[_Transport], urllib3.BaseHTTPResponse], transport: _Transport, *, again: bool
+    what: str,
+    send: Callable[[_Transport], urllib3.BaseHTTPResponse],
+    transport: _Transport,
+    *,
+    again: bool,
+    within_s: float,
 ) -> urllib3.BaseHTTPResponse:
     try:
         try:
@@ -241,6 +278,16 @@ def _answer(
                 raise
             return send(transport)
     except (HTTPError, OSError) as error:
-        raise ApiUnreachable(f"{what} at {transport.host}: {error}") from error
+        raise ApiUnreachable(f"{what} at {transport.host}: {_why(error, within_s)}") from error
     except CredentialsFailed as error:
         raise ApiUnreachable(f"the credentials cannot be read: {error}") from error
+
+
+def _why(error: Exception, within_s: float) -> str:
+    """As a person would say it, where urllib3 tells of its pools."""
+    if isinstance(error, ReadTimeoutError):
+        return f"no answer in {within_s:g} s"
+    if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
+        return f"nobody takes the connection within {CONNECT_S:g} s"
+    cause = error.__cause__ if isinstance(error, HTTPError) else error
+    return (cause.strerror or str(error)) if isinstance(cause, OSError) else str(error)

@@ -52,6 +52,7 @@ def made(kept: Path | None) -> Folders:
     unnamed = run / f"{LOCK}.new"
     lock = os.open(unnamed, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
+    os.write(lock, f"{os.getpid()}\n".encode())
     unnamed.rename(run / LOCK)  # who starts at the same time finds it held, or not at all
     folders = Folders(run=run, kept=kept or run / "kept", lock=lock)
     shutil.rmtree(folders.pod_logs, ignore_errors=True)  # of pods that are no more

@@ -1,7 +1,9 @@
 """Probes and metrics answer on a port of their own, over real sockets."""
 
+import errno
 import logging
 import socket
+import socketserver
 import struct
 import threading
 import time
@@ -108,3 +110,20 @@ def test_probes_are_answered_whoever_holds_connections_open() -> None:
             idle.enter_context(socket.create_connection((host, int(port)), 60))
         for _ in range(3):
             assert get(f"{url}/healthz") == (200, "ok\n")
+
+
+def test_where_no_file_is_left_for_a_connection_it_is_not_asked_for_again_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_file(_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    slept: list[float] = []
+    monkeypatch.setattr(socketserver.TCPServer, "get_request", no_file)
+    server = OpsServer("127.0.0.1", 0, CollectorRegistry(), unhealthy=lambda: "", unready=lambda: "")
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "sleep", slept.append)
+        with pytest.raises(OSError, match="Too many"):
+            server.get_request()
+    server.server_close()
+    assert slept == [0.1]

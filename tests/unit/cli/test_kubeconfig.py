@@ -72,5 +72,43 @@ def test_verbs_speak_with_the_dev_that_runs_unless_told_otherwise(
     lock = start("dev-a", 1.0)
     said = cli("ls")
     assert (said.code, said.err) == (2, "no credentials for a Kubernetes API server: the file is no kubeconfig\n")
-    assert "Invalid kube-config file" in cli("ls", "--kubeconfig", "/nowhere").err
+    assert cli("ls", "--kubeconfig", "/nowhere").err == "--kubeconfig names /nowhere, which is not there\n"
+    os.close(lock)
+
+
+@pytest.mark.parametrize("verb", [("ls",), ("gpus",), ("invoke", "tiny", "Once"), ("usage",)])
+def test_who_runs_no_dev_and_names_no_cluster_is_told_so(
+    cli: Cli, start: Started, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verb: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for named in (None, ""):
+        if named is None:
+            monkeypatch.delenv("KUBECONFIG", raising=False)
+        else:
+            monkeypatch.setenv("KUBECONFIG", named)
+        said = cli(*verb)
+        assert (said.code, said.err) == (
+            2,
+            (
+                "no knative-mig dev is running, and no kubeconfig is there (~/.kube/config): start one with "
+                "`knative-mig dev`, or name a cluster's file with --kubeconfig or $KUBECONFIG\n"
+            ),
+        )
+
+
+def test_a_kubeconfig_of_a_dev_that_has_ended_is_told_with_what_to_do(
+    cli: Cli, start: Started, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ended = f"{tmp_path}/home/ended/kubeconfig"
+    monkeypatch.setenv("KUBECONFIG", ended)
+    why = f"$KUBECONFIG names {ended}, and the dev that wrote it has ended"
+    assert cli("ls").err == f"{why}: start one with `knative-mig dev`\n"
+    lock = start("dev-a", 1.0)
+    assert cli("ls").err == f"{why}: the one that runs is had by `export KUBECONFIG=$(knative-mig kubeconfig)`\n"
+    os.close(start("ended", 2.0))  # kill -9: its folder stays
+    assert cli("ls").err.startswith(f"{why}: ")
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/mine:{tmp_path}/yours")
+    assert cli("ls").err == f"$KUBECONFIG names {tmp_path}/mine and {tmp_path}/yours, which are not there\n"
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/mine:{tmp_path}/home/dev-a/kubeconfig")
+    assert "the file is no kubeconfig" in cli("ls").err  # of two one may be missing
     os.close(lock)
