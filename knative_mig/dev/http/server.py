@@ -30,6 +30,7 @@ _TLS: Final = b"\x16"  # the first byte of who would speak it: no end of a head 
 _HEARD: Final = 8 * 1024 * 1024  # bytes read and thrown away after a refusal
 _PIECE: Final = 64 * 1024
 _WAITING: Final = 1024  # connections, in the kernel
+PAUSE_S: Final = 0.1  # where there are no files left
 
 Answers = Callable[[Request], Awaitable[Answer]]
 Refuses = Callable[[HTTPStatus, str], Answer]
@@ -66,7 +67,8 @@ class HttpServer:
         self._busy: set[asyncio.Task[None]] = set()  # of those, who is being answered
         self._ends = False
         self._large = asyncio.Semaphore(self._bounds.large_at_once)
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
+        self._taking: asyncio.Task[None] | None = None
 
     async def listen(self, host: str, port: int) -> int:
         """Gives the port; 0 takes any. OSError: it is taken."""
@@ -74,14 +76,19 @@ class HttpServer:
 
     async def listen_on(self, bound: socket.socket) -> int:
         """Who has connected there before is answered now."""
-        self._server = await asyncio.start_server(self._serve, sock=bound, limit=LARGEST_HEAD, backlog=_WAITING)
-        return int(self._server.sockets[0].getsockname()[1])
+        bound.setblocking(False)  # noqa: FBT003  the standard library's
+        bound.listen(_WAITING)
+        self._listening = bound
+        self._taking = asyncio.ensure_future(self._take_all(bound))
+        return int(bound.getsockname()[1])
 
     async def close(self, drain_s: float = 0.0) -> None:
         """Takes no more; what is under way has so long to end."""
         self._ends = True
-        if self._server is not None:
-            self._server.close()
+        if self._taking is not None and self._listening is not None:
+            self._taking.cancel()
+            await asyncio.wait({self._taking})
+            self._listening.close()
         for task in self._open - self._busy:
             task.cancel()
         if self._busy and drain_s:
@@ -90,6 +97,26 @@ class HttpServer:
             task.cancel()
         if self._open:
             await asyncio.wait(self._open, timeout=1.0)
+
+    async def _take_all(self, listening: socket.socket) -> None:
+        """Until it is cancelled. Where no file is left asyncio's own server asks a thousand times in a row."""
+        loop = asyncio.get_running_loop()
+        has_files = True
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listening)
+                await self._take(connection)
+            except OSError as error:
+                if has_files:
+                    _log.warning("No connection can be taken: %s", error.strerror or error)
+                has_files = False
+                await asyncio.sleep(PAUSE_S)
+            else:
+                has_files = True
+
+    async def _take(self, connection: socket.socket) -> None:
+        protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=LARGEST_HEAD), self._serve)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

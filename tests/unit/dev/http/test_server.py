@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import errno
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Self
 
 import pytest
 
+from knative_mig.dev.http import server as server_module
 from knative_mig.dev.http.messages import Answer, Request
 from knative_mig.dev.http.server import LARGEST_HEAD, Bounds, HttpServer
 
@@ -312,3 +315,22 @@ def test_at_the_end_what_is_under_way_has_a_while() -> None:
             await closing
 
     _story(told)
+
+
+def test_where_no_file_is_left_it_asks_for_a_connection_once_and_later_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "PAUSE_S", 0.01)
+    accept, failed, lacks = socket.socket.accept, [0], [True]
+
+    def accepted(listening: socket.socket) -> tuple[socket.socket, object]:
+        if not lacks:
+            return accept(listening)
+        failed[0] += 1
+        asyncio.get_running_loop().call_soon(lacks.clear)  # at the next turn
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def told(server: _Server) -> None:
+        monkeypatch.setattr(socket.socket, "accept", accepted)
+        assert b"200 OK" in await server.said(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+
+    _story(told)
+    assert failed == [1]
