@@ -24,6 +24,14 @@ def forbidden(field: str, why: str) -> Cause:
     return Cause(reason="FieldValueForbidden", field=field, message=f"Forbidden: {why}")
 
 
+def duplicate(field: str, value: Any) -> Cause:
+    return Cause(reason="FieldValueDuplicate", field=field, message=f"Duplicate value: {shown(value)}")
+
+
+def not_found(field: str, value: Any) -> Cause:
+    return Cause(reason="FieldValueNotFound", field=field, message=f"Not found: {shown(value)}")
+
+
 def shown(value: Any) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, separators=(",", ":"))

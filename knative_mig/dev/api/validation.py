@@ -9,41 +9,15 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from knative_mig.dev.api import cel, definition_checks
-from knative_mig.dev.api.causes import invalid_value, required, shown, unsupported
+from knative_mig.dev.api import cel, definition_checks, names, pod_checks
+from knative_mig.dev.api.causes import duplicate, invalid_value, required, shown, unsupported
 from knative_mig.dev.api.decoding import mistyped, type_name
 from knative_mig.dev.api.kinds import Kind
 from knative_mig.dev.api.refusals import Cause
 from knative_mig.dev.api.schema import Schema, Types
 
 Json = dict[str, Any]
-_LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN: Final = rf"{_LABEL}(\.{_LABEL})*"
-_IS_LABEL: Final = re.compile(_LABEL)
-_IS_SUBDOMAIN: Final = re.compile(_SUBDOMAIN)
-_QUALIFIED: Final = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
-_IS_QUALIFIED: Final = re.compile(_QUALIFIED)
-_IS_LABEL_VALUE: Final = re.compile(rf"(({_QUALIFIED})?)")
 _IS_DATA_KEY: Final = re.compile(r"[-._a-zA-Z0-9]+")
-_SUBDOMAIN_TEXT: Final = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
-    "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    f"'{_SUBDOMAIN}')"
-)
-_LABEL_TEXT: Final = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
-    f"an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{_LABEL}')"
-)
-_LABEL_VALUE_TEXT: Final = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
-    "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
-    r"'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
-)
-_QUALIFIED_TEXT: Final = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
-    "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-    r"'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-)
 _ANNOTATIONS_LIMIT: Final = 256 * 1024
 _DATA_LIMIT: Final = 1024 * 1024
 _SHORT_NAMED: Final = ("Namespace", "Service")
@@ -63,7 +37,7 @@ def causes(kind: Kind, schema: Schema, types: Types, new: Json, old: Json | None
             found += _rules(new, old, schema, types, "")
     else:
         found += _demands(new.get("spec"), schema.properties.get("spec", Schema()), types, "spec")
-        found += _built_in(kind, new, old)
+        found += (each for each in _built_in(kind, new, old) if each not in found)
     return found
 
 
@@ -128,8 +102,7 @@ def _duplicates(value: list[Any], schema: Schema, at: str) -> Iterator[Cause]:
         else:
             return
         if key in seen:
-            message = f"Duplicate value: {shown(key)}"
-            yield Cause(reason="FieldValueDuplicate", field=f"{at}[{n}]", message=message)
+            yield duplicate(f"{at}[{n}]", key)
         seen.append(key)
 
 
@@ -174,24 +147,23 @@ def _metadata(kind: Kind, about: Json) -> Iterator[Cause]:
         if "/" in name or "%" in name or name in (".", ".."):
             yield invalid_value("metadata.name", name, "may not contain '/' or '%'")
     elif kind.kind in _SHORT_NAMED and not kind.custom:
-        if len(name) > 63 or not _IS_LABEL.fullmatch(name):
-            yield invalid_value("metadata.name", name, _LABEL_TEXT)
+        if len(name) > 63 or not names.IS_LABEL.fullmatch(name):
+            yield invalid_value("metadata.name", name, names.LABEL_TEXT)
     elif len(name) > 253:
         yield invalid_value("metadata.name", name, "must be no more than 253 bytes")
-    elif not _IS_SUBDOMAIN.fullmatch(name):
-        yield invalid_value("metadata.name", name, _SUBDOMAIN_TEXT)
+    elif not names.IS_SUBDOMAIN.fullmatch(name):
+        yield invalid_value("metadata.name", name, names.SUBDOMAIN_TEXT)
     for key, value in (about.get("labels") or {}).items():
-        yield from _qualified(key, "metadata.labels")
-        if not isinstance(value, str) or len(value) > 63 or not _IS_LABEL_VALUE.fullmatch(value):
-            yield invalid_value("metadata.labels", value, _LABEL_VALUE_TEXT)
+        yield from names.qualified(key, "metadata.labels")
+        yield from names.label_value(value, "metadata.labels")
     annotations = about.get("annotations") or {}
     for key in annotations:
-        yield from _qualified(key.lower(), "metadata.annotations")
+        yield from names.qualified(key.lower(), "metadata.annotations")
     if sum(len(key) + len(str(value)) for key, value in annotations.items()) > _ANNOTATIONS_LIMIT:
         message = f"Too long: may not be more than {_ANNOTATIONS_LIMIT} bytes"
         yield Cause(reason="FieldValueTooLong", field="metadata.annotations", message=message)
     for n, finalizer in enumerate(about.get("finalizers") or ()):
-        yield from _qualified(finalizer, f"metadata.finalizers[{n}]")
+        yield from names.qualified(finalizer, f"metadata.finalizers[{n}]")
     owners = about.get("ownerReferences") or ()
     controllers = [f"{each.get('kind')}/{each.get('name')}" for each in owners if each.get("controller")]
     if len(controllers) > 1:
@@ -205,14 +177,6 @@ def _metadata(kind: Kind, about: Json) -> Iterator[Cause]:
                 yield invalid_value(
                     f"metadata.ownerReferences[{n}].{key}", owner.get(key, ""), f"{key} must not be empty"
                 )
-
-
-def _qualified(key: str, at: str) -> Iterator[Cause]:
-    prefix, slash, name = key.rpartition("/")
-    if slash and not _IS_SUBDOMAIN.fullmatch(prefix):
-        yield invalid_value(at, key, f"prefix part {_SUBDOMAIN_TEXT}")
-    if len(name) > 63 or not _IS_QUALIFIED.fullmatch(name):
-        yield invalid_value(at, key, _QUALIFIED_TEXT)
 
 
 def _built_in(kind: Kind, new: Json, old: Json | None) -> Iterator[Cause]:
@@ -234,14 +198,11 @@ def _built_in(kind: Kind, new: Json, old: Json | None) -> Iterator[Cause]:
                             message="Forbidden: field is immutable when `immutable` is set",
                         )
         case "Pod":
-            spec = new.get("spec") or {}
-            yield from _containers(spec, "spec")
-            if old is not None:
-                yield from _pod_update(spec, old.get("spec") or {})
+            yield from pod_checks.pod(new.get("spec") or {}, None if old is None else old.get("spec") or {})
         case "CustomResourceDefinition":
             yield from definition_checks.wrong(new, old)
         case "Deployment" | "ReplicaSet" | "DaemonSet":
-            yield from _workload(new.get("spec") or {}, (old or {}).get("spec"))
+            yield from pod_checks.workload(new.get("spec") or {}, (old or {}).get("spec"))
 
 
 def _data_size(kind: Kind, new: Json) -> int:
@@ -257,53 +218,3 @@ _DATA_KEY_TEXT: Final = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
     r"'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
 )
-_CHANGEABLE: Final = ("image",)
-
-
-def _containers(spec: Json, at: str) -> Iterator[Cause]:
-    if not spec.get("containers"):
-        yield required(f"{at}.containers")
-    for n, each in enumerate(spec.get("containers") or ()):
-        if not each.get("image"):
-            yield required(f"{at}.containers[{n}].image")
-
-
-def _workload(spec: Json, old: Json | None) -> Iterator[Cause]:
-    wanted = ((spec.get("selector") or {}).get("matchLabels")) or {}
-    template = spec.get("template") or {}
-    labels = (template.get("metadata") or {}).get("labels") or {}
-    if not spec.get("selector"):
-        yield required("spec.selector")
-    elif not wanted.items() <= labels.items():
-        yield invalid_value("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
-    yield from _containers(template.get("spec") or {}, "spec.template.spec")
-    if old is not None and old.get("selector") != spec.get("selector"):
-        yield invalid_value("spec.selector", spec.get("selector"), "field is immutable")
-
-
-def _pod_update(new: Json, old: Json) -> Iterator[Cause]:
-    """A pod's spec is as it was, but for its images, tolerations that come, a deadline, and what waits at a gate."""
-    before, after = old.get("nodeSelector") or {}, new.get("nodeSelector") or {}
-    gates_before, gates = old.get("schedulingGates") or [], new.get("schedulingGates") or []
-    if any(gate not in gates_before for gate in gates):
-        message = "Forbidden: only deletion is allowed, but found new scheduling gate"
-        yield Cause(reason="FieldValueForbidden", field="spec.schedulingGates", message=message)
-    if before != after and not (gates_before and before.items() <= after.items()):
-        message = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
-        yield invalid_value("spec.nodeSelector", after, message)
-    free = {"schedulingGates", "nodeSelector", "tolerations", "activeDeadlineSeconds", "terminationGracePeriodSeconds"}
-    if _fixed(new, free) != _fixed(old, free):
-        message = (
-            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
-            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing"
-            " tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
-        )
-        yield Cause(reason="FieldValueForbidden", field="spec", message=message)
-
-
-def _fixed(spec: Json, free: set[str]) -> Json:
-    found = {key: value for key, value in spec.items() if key not in free}
-    for key in ("containers", "initContainers"):
-        if key in found:
-            found[key] = [{k: v for k, v in each.items() if k not in _CHANGEABLE} for each in found[key]]
-    return found
