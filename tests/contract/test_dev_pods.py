@@ -186,6 +186,20 @@ def test_an_image_that_nobody_has_is_told_as_a_registry_would(rig: NodeRig) -> N
     rig.wait_for(lambda: rig.is_gone("far"))
 
 
+def test_a_pod_that_cannot_be_read_is_told_so(rig: NodeRig) -> None:
+    """As one that an older version has let in."""
+    body = rig.pod("odd", script="true")
+    body["spec"]["containers"][0]["ports"] = [{"containerPort": 0}]
+    rig.put(body)
+    rig.wait_for(lambda: rig.read("odd")["status"].get("phase") == "Failed")
+    status, why = rig.read("odd")["status"], "spec.containers[0].ports[0].containerPort: is 0"
+    assert (status["reason"], status["message"][:18]) == ("FailedValidation", "Pod was rejected: ")
+    assert why in status["message"]
+    rig.wait_for(lambda: any(each["type"] == "Warning" and why in each["message"] for each in rig.api.objects(EVENT)))
+    rig.delete("odd")
+    rig.wait_for(lambda: rig.is_gone("odd"))
+
+
 @pytest.mark.parametrize(
     ("command", "code", "reason", "message"),
     [

@@ -28,6 +28,7 @@ class Seeker:
     asks: Amounts
     may_preempt: bool = True
     ours: bool = True  # of the scheduler that everybody has who names none
+    unreadable: str = ""  # why nobody knows where it may go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,8 @@ def decide(pods: Iterable[Seeker], hosts: Iterable[Host], assumed: Mapping[str, 
 def _verdict(pod: Seeker, rooms: Mapping[str, _Room]) -> Verdict:
     if pod.facts.gates:
         return Gated(pod=pod)
+    if pod.unreadable:
+        return Unschedulable(pod=pod, message=pod.unreadable)
     if not rooms:
         return Unschedulable(pod=pod, message="no nodes available to schedule pods")
     reasons = {name: why_not(pod, room.host, room.free) for name, room in rooms.items()}

@@ -62,7 +62,7 @@ class Kubelet:
         addresses = Addresses(settings.number)
         self._node = NodeObject(settings, client, self.devices.counts, addresses.network)
         self._events = KubeEvents(client, component="kubelet", instance=str(settings.name), pause_s=EVENT_PAUSE_S)
-        self._pods = KubeMirror(client, POD, pod_spec.pod, field_selector=f"spec.nodeName={settings.name}")
+        self._pods = KubeMirror(client, POD, pod_spec.seen, field_selector=f"spec.nodeName={settings.name}")
         self._own = KubeMirror(client, NODE, _uid, field_selector=f"metadata.name={settings.name}")
         self._own.on_change(self._look_at_own)
         self._tools = Tools(

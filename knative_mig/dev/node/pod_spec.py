@@ -1,7 +1,8 @@
 """A pod as far as the kubelet stand-in runs it: the values, and how they are read from the API's JSON.
 
 Called by the mirror of pods. What a node of processes has no use for (security contexts, devices of hosts) is passed
-over; what is there but of no sense is BadInput with its place, and such a pod is left out and told of.
+over; what is there but of no sense is BadInput with its place. `seen` gives such a pod too, with what is wrong in place
+of all that it would run, for whoever made it is to be told.
 """
 
 from collections.abc import Mapping
@@ -12,11 +13,14 @@ from typing import Any, Final
 from knative_mig.adapters.kube import pod_requests
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.adapters.kube.parse import REVISION_LABEL
+from knative_mig.core.errors import BadInput
 from knative_mig.ports.kube import Key
 
 GRACE_S: Final = 30
 _DRAIN_PATH: Final = "/wait-for-drain"  # of queue-proxy, on its admin port: it waits until the traffic has gone
 _PORT: Final = 8080
+_LEAST_SECONDS: Final = -(2**63)
+_LESS_THAN_NOTHING_S: Final = 1  # as a cluster takes such a grace
 
 
 class RestartPolicy(StrEnum):
@@ -47,6 +51,13 @@ class TcpSocket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoPort:
+    """By a name that none of the container's ports has: a cluster takes it too, and asks in vain."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exec:
     argv: tuple[str, ...]
 
@@ -56,8 +67,8 @@ class Sleep:
     seconds: float
 
 
-Check = HttpGet | TcpSocket | Exec
-Hook = HttpGet | TcpSocket | Exec | Sleep
+Check = HttpGet | TcpSocket | NoPort | Exec
+Hook = HttpGet | TcpSocket | NoPort | Exec | Sleep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +194,7 @@ class Pod:
     deletion_grace_s: float = GRACE_S
     phase: str = "Pending"
     restarted: Mapping[str, int] = field(default_factory=dict)  # by container: what its status says, of an earlier life
+    unreadable: str = ""  # why nothing of it can be run
 
     @property
     def of_a_function(self) -> bool:
@@ -193,12 +205,30 @@ class Pod:
         return self.phase in ("Succeeded", "Failed")
 
 
+def seen(body: Mapping[str, Any]) -> Pod:
+    """BadInput: it is not even known which pod it is."""
+    try:
+        return pod(body)
+    except BadInput as bad:
+        top = Fields(body)
+        about = top.child("metadata")
+        return Pod(
+            key=Key(about.name("namespace"), about.name("name")),
+            uid=about.name("uid"),
+            node=top.child("spec").text("nodeName"),
+            deleted=about.has("deletionTimestamp"),
+            deletion_grace_s=about.optional_integer("deletionGracePeriodSeconds") or 0,
+            phase=top.child("status").text("phase") or "Pending",
+            unreadable=str(bad),
+        )
+
+
 def pod(body: Mapping[str, Any]) -> Pod:
     top = Fields(body)
     about, spec, status = top.child("metadata"), top.child("spec"), top.child("status")
     labels = about.labels("labels")
     function = REVISION_LABEL in labels
-    grace = spec.optional_integer("terminationGracePeriodSeconds")
+    grace = spec.optional_integer("terminationGracePeriodSeconds", least=_LEAST_SECONDS)
     statuses = [*status.children("initContainerStatuses"), *status.children("containerStatuses")]
     starting = spec.children("initContainers")
     # Those that stay beside the others are begun with them here, and not before.
@@ -217,7 +247,7 @@ def pod(body: Mapping[str, Any]) -> Pod:
         init=tuple(_container(each, function=function) for each in starting if each.text("restartPolicy") != "Always"),
         containers=tuple(_container(each, function=function) for each in staying),
         volumes=tuple(_volume(each) for each in spec.children("volumes")),
-        grace_s=GRACE_S if grace is None else grace,
+        grace_s=GRACE_S if grace is None else grace if grace >= 0 else _LESS_THAN_NOTHING_S,
         deadline_s=spec.optional_integer("activeDeadlineSeconds"),
         deleted=about.has("deletionTimestamp"),
         deletion_grace_s=about.optional_integer("deletionGracePeriodSeconds") or 0,
@@ -284,8 +314,11 @@ def _probe(of: Fields, ports: Mapping[str, int], *, eager: bool) -> Probe:
 def _check(of: Fields, ports: Mapping[str, int]) -> Check | None:
     if "httpGet" in of.values:
         http = of.child("httpGet")
+        port = _port(http, ports)
+        if isinstance(port, NoPort):
+            return port
         return HttpGet(
-            port=_port(http, ports),
+            port=port,
             path=http.text("path") or "/",
             host=http.text("host"),
             https=http.text("scheme") == "HTTPS",
@@ -295,7 +328,8 @@ def _check(of: Fields, ports: Mapping[str, int]) -> Check | None:
         return Exec(argv=of.child("exec").texts("command"))
     for kind in ("tcpSocket", "grpc"):  # what speaks gRPC there is taken to be well if it answers at all
         if kind in of.values:
-            return TcpSocket(port=_port(of.child(kind), ports), host=of.child(kind).text("host"))
+            port = _port(of.child(kind), ports)
+            return port if isinstance(port, NoPort) else TcpSocket(port=port, host=of.child(kind).text("host"))
     return None
 
 
@@ -307,13 +341,11 @@ def _hook(of: Fields, ports: Mapping[str, int]) -> Hook | None:
     return None if isinstance(found, HttpGet) and found.path == _DRAIN_PATH else found
 
 
-def _port(of: Fields, ports: Mapping[str, int]) -> int:
+def _port(of: Fields, ports: Mapping[str, int]) -> int | NoPort:
     """By number or by name; none means the container's own, as Knative has it."""
     value = of.values.get("port")
     if isinstance(value, str) and not value.isdecimal():
-        if value not in ports:
-            raise of.bad("port", f"a number, or the name of a port: {', '.join(filter(None, ports)) or 'it has none'}")
-        return ports[value]
+        return ports[value] if value in ports else NoPort(name=value)
     number = int(value) if isinstance(value, int | str) and value else 0
     return number or ports.get("", _PORT)
 

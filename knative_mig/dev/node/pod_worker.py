@@ -42,6 +42,7 @@ _GONE_GRACE_S: Final = 2.0  # of a pod whose object was removed by force
 _START_ERROR: Final = 128
 _LOST: Final = 255  # nobody saw how it ended
 _FAULT: Final = "KubeletFault"
+_UNREADABLE: Final = "FailedValidation"  # the kubelet's word for a pod that it passes over
 
 
 class PodWorker:
@@ -129,6 +130,9 @@ class PodWorker:
         if self.pod.deleted:
             self._state = replace(self._state, ending=True)
             return True
+        if self.pod.unreadable:
+            self._refuse(_UNREADABLE, self.pod.unreadable)
+            return True
         try:
             port = self.pod.containers[0].port if self.pod.containers else 0
             address = self._tools.addresses.take(self.pod.uid, port)
@@ -137,8 +141,7 @@ class PodWorker:
                     self._tools.devices.admit(self.pod.key, spec.name, resource, count)
         except (AdmissionFailed, NoAddress) as refused:
             reason = refused.reason if isinstance(refused, AdmissionFailed) else "UnexpectedAdmissionError"
-            self._state = replace(self._state, refused=(reason, str(refused)))
-            self._tell(EventType.WARNING, reason, str(refused))
+            self._refuse(reason, str(refused))
             return True
         except OSError as error:
             self._tell(EventType.WARNING, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error.strerror}")
@@ -146,6 +149,10 @@ class PodWorker:
         self._state = replace(self._state, ip=address, began_at=time.time())
         self._write()
         return True
+
+    def _refuse(self, reason: str, message: str) -> None:
+        self._state = replace(self._state, refused=(reason, message))
+        self._tell(EventType.WARNING, reason, message)
 
     def _look(self) -> float | None:
         """Does what is due; the seconds until the next look, if there is one to be expected."""
@@ -289,6 +296,8 @@ class PodWorker:
                 pass
 
     def _updated(self, pod: Pod) -> None:
+        if pod.unreadable:  # what it runs is what it was when it could be read
+            pod = replace(self.pod, deleted=pod.deleted, deletion_grace_s=pod.deletion_grace_s)
         self.pod = pod
         if pod.deleted and not self._state.ending:
             self._state = replace(self._state, ending=True)

@@ -12,7 +12,7 @@ from typing import Final
 
 from knative_mig.adapters import unverified_https
 from knative_mig.dev.node.container import Command, Container, NotStarted
-from knative_mig.dev.node.pod_spec import Check, Exec, HttpGet, TcpSocket
+from knative_mig.dev.node.pod_spec import Check, Exec, HttpGet, NoPort, TcpSocket
 
 USER_AGENT: Final = "kube-probe/1.36"
 _BODY_BYTES: Final = 10 * 1024
@@ -33,6 +33,8 @@ def ask(check: Check, address: str, timeout_s: float, command: Callable[[tuple[s
             return _http(check, address, timeout_s)
         case TcpSocket():
             return _tcp(check, address, timeout_s)
+        case NoPort():
+            return Result(succeeded=False, output=f"port {check.name} not found")
         case Exec():
             return _exec(command(check.argv), timeout_s)
 

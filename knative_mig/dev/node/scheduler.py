@@ -10,13 +10,15 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from knative_mig.adapters.kube import parse, pod_requests
 from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.fields import Fields, time_text
 from knative_mig.adapters.kube.kinds import POD
+from knative_mig.core.cluster.objects import PodFacts
+from knative_mig.core.errors import BadInput
 from knative_mig.dev.node.fit import Bind, Gated, Host, Seeker, Unschedulable, Verdict, decide
 from knative_mig.ports.kube import (
     ClusterError,
@@ -38,8 +40,16 @@ _TRY_AGAIN_S: Final = 1.0
 
 
 def seeker(body: Mapping[str, Any]) -> Seeker:
-    facts = parse.pod(body)
+    """One whose wishes cannot be read waits, and is told why."""
     spec = Fields(body).child("spec")
+    try:
+        return _seeker(parse.pod(body), spec)
+    except BadInput as bad:
+        which = {key: value for key, value in spec.values.items() if key in ("nodeName", "schedulerName")}
+        return replace(_seeker(parse.pod({**body, "spec": which}), Fields(which)), unreadable=str(bad))
+
+
+def _seeker(facts: PodFacts, spec: Fields) -> Seeker:
     return Seeker(
         key=Key(facts.namespace, facts.name),
         facts=facts,

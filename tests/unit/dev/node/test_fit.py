@@ -53,6 +53,12 @@ def test_a_slice_that_another_has_would_be_free_if_that_one_went_and_nobody_is_s
     assert bound(decided([pod(containers=SLICE), ended], [with_slices("a", 1)])) == {"chat": "a"}
 
 
+def test_one_whose_wishes_cannot_be_read_is_told_so() -> None:
+    odd = pod(tolerations=[{"key": "a", "operator": "Exists", "effect": "NoSchedul"}])
+    assert "spec.tolerations[0].effect: is 'NoSchedul', legal is one of NoSchedule" in told(decided([odd], [node("a")]))
+    assert decided([pod(nodeName="a", **odd["spec"])], [node("a")]) == []
+
+
 def test_one_that_never_preempts_is_told_so() -> None:
     shy = pod(containers=SLICE, preemptionPolicy="Never")
     assert told(decided([shy], [node("a")])).endswith("preemption: not eligible due to preemptionPolicy=Never.")

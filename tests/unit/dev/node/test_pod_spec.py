@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from knative_mig.core.errors import BadInput
-from knative_mig.dev.node.pod_spec import Exec, HttpGet, ProbeKind, RestartPolicy, Sleep, TcpSocket
+from knative_mig.dev.node.pod_spec import Exec, HttpGet, NoPort, ProbeKind, RestartPolicy, Sleep, TcpSocket, seen
 from knative_mig.dev.node.pod_spec import pod as parsed
 from tests.unit.dev.node.pods import Object, container, pod
 
@@ -44,9 +44,19 @@ def test_what_a_probe_asks(probe: Object, check: object) -> None:
     assert checked(probe, ports=[{"name": "web", "containerPort": 9000}]) == check
 
 
-def test_a_port_that_has_no_such_name_is_told() -> None:
-    with pytest.raises(BadInput, match="legal is a number, or the name of a port: web"):
-        checked({"httpGet": {"port": "other"}}, ports=[{"name": "web", "containerPort": 9000}])
+@pytest.mark.parametrize("how", ["httpGet", "tcpSocket"])
+def test_a_port_that_no_port_has_the_name_of_is_asked_in_vain(how: str) -> None:
+    assert checked({how: {"port": "other"}}, ports=[{"name": "web", "containerPort": 9000}]) == NoPort(name="other")
+
+
+def test_one_that_cannot_be_read_is_seen_with_what_is_wrong() -> None:
+    odd = pod(containers=[container(ports=[{"containerPort": 0}])])
+    with pytest.raises(BadInput):
+        parsed(odd)
+    found = seen(odd)
+    assert "spec.containers[0].ports[0].containerPort: is 0, legal is" in found.unreadable
+    assert (found.key.name, found.uid, found.containers) == ("chat", "uid-chat", ())
+    assert seen(pod()) == parsed(pod())
 
 
 def test_the_hook_that_waits_for_queue_proxy_is_the_gateways() -> None:

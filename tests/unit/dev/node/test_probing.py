@@ -17,7 +17,7 @@ from knative_mig.adapters.certificates import SERVER, SERVER_KEY, after
 from knative_mig.core.admission.renewal import Step
 from knative_mig.dev.node import container
 from knative_mig.dev.node.container import Command
-from knative_mig.dev.node.pod_spec import Check, Exec, HttpGet, TcpSocket
+from knative_mig.dev.node.pod_spec import Check, Exec, HttpGet, NoPort, TcpSocket
 from knative_mig.dev.node.probing import Result, ask
 
 
@@ -111,3 +111,10 @@ def test_where_there_is_no_file_to_ask_by_nobody_was_asked(check: Check, monkeyp
     monkeypatch.setattr(subprocess, "Popen", no_file)
     found = asked(check)
     assert (found.succeeded, found.was_asked) == (False, False)
+
+
+def test_a_port_of_no_such_name_is_told() -> None:
+    def no_command(argv: tuple[str, ...]) -> Command:
+        raise AssertionError(argv)
+
+    assert ask(NoPort(name="web"), "127.0.0.1", 1.0, no_command) == Result(succeeded=False, output="port web not found")
