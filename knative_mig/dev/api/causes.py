@@ -24,8 +24,9 @@ def forbidden(field: str, why: str) -> Cause:
     return Cause(reason="FieldValueForbidden", field=field, message=f"Forbidden: {why}")
 
 
-def duplicate(field: str, value: Any) -> Cause:
-    return Cause(reason="FieldValueDuplicate", field=field, message=f"Duplicate value: {shown(value)}")
+def duplicate(field: str, value: Any, why: str = "") -> Cause:
+    told = f"Duplicate value: {shown(value)}{f': {why}' if why else ''}"
+    return Cause(reason="FieldValueDuplicate", field=field, message=told)
 
 
 def not_found(field: str, value: Any) -> Cause:

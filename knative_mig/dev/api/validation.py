@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from knative_mig.dev.api import cel, definition_checks, names, pod_checks
+from knative_mig.dev.api import cel, definition_checks, names, node_checks, pod_checks
 from knative_mig.dev.api.causes import duplicate, invalid_value, required, shown, unsupported
 from knative_mig.dev.api.decoding import mistyped, type_name
 from knative_mig.dev.api.kinds import Kind
@@ -199,6 +199,8 @@ def _built_in(kind: Kind, new: Json, old: Json | None) -> Iterator[Cause]:
                         )
         case "Pod":
             yield from pod_checks.pod(new.get("spec") or {}, None if old is None else old.get("spec") or {})
+        case "Node":
+            yield from node_checks.wrong(new.get("spec") or {}, None if old is None else old.get("spec") or {})
         case "CustomResourceDefinition":
             yield from definition_checks.wrong(new, old)
         case "Deployment" | "ReplicaSet" | "DaemonSet":

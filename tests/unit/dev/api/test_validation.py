@@ -99,6 +99,35 @@ def test_an_enum_names_what_is_legal(rig: Rig) -> None:
         rig.merge(f"{GPU_NODES}/n/status", {"status": {"layout": "mixed"}})
 
 
+_NODES = "/api/v1/nodes"
+
+
+@pytest.mark.parametrize(
+    ("taint", "said"),
+    [
+        (
+            {"key": "a", "effect": "NoSchedul"},
+            'metadata.taints[0].effect: Unsupported value: "NoSchedul": supported values: "NoSchedule", "PreferNo',
+        ),
+        ({"key": "a", "effect": ""}, "taints[0].effect: Required value"),
+        ({"key": "a"}, "taints[0].effect: Required value"),
+        ({"key": "", "effect": "NoExecute"}, 'metadata.taints[0].key: Invalid value: "": name part must'),
+        ({"key": "a", "value": "b c", "effect": "NoExecute"}, 'metadata.taints[0].value: Invalid value: "b c"'),
+    ],
+)
+def test_a_nodes_taints_are_held_to_their_form(rig: Rig, taint: Json, said: str) -> None:
+    assert said in _refused(rig, _NODES, "n", spec={"taints": [taint]})["message"]
+    rig.create(_NODES, "n", spec={"taints": [{"key": "a", "value": "b", "effect": "NoExecute"}]})
+    with pytest.raises(Answered, match=re.escape(said)):
+        rig.merge(f"{_NODES}/n", {"spec": {"taints": [taint]}})
+
+
+def test_a_taint_comes_once(rig: Rig) -> None:
+    taint = {"key": "a", "effect": "NoExecute"}
+    said = _refused(rig, _NODES, "n", spec={"taints": [taint, {**taint, "value": "b"}]})["message"]
+    assert "taints must be unique by key and effect pair" in said
+
+
 def _definition(**version: object) -> Json:
     return {
         "group": "example.com",
