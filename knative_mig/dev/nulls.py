@@ -1,8 +1,8 @@
 """Reads what clients write without its nulls, as Go does: a null says that there is nothing.
 
-Called for the built-in kinds by the API, and for templates by Serving's controllers: custom kinds are kept as they were
-sent. The subtle thing is kn, which puts a template with `creationTimestamp: null`; a merge patch, for which a null
-deletes, could never write that to another object.
+Called for the built-in kinds by the API, and for templates by Serving's controllers: of custom kinds what their schema
+does not name is kept as it was sent. The subtle thing is kn, which puts a template with `creationTimestamp: null`; a
+merge patch, for which a null deletes, could never write that to another object.
 """
 
 from typing import Any

@@ -124,7 +124,9 @@ def cannot_be(kind: Kind, why: str) -> Exception:
 
 
 def held_to(value: Any, schema: Schema, types: Types, at: str = "") -> tuple[Any, list[str]]:
-    """Without the fields that the type does not name, and which those were."""
+    """Without the fields that the type does not name, and which those were; and without those that are null and may not
+    be, of which nobody is told. One that has a default stays, to be filled in.
+    """
     unknown: list[str] = []
     return _held(value, schema, types, at, unknown), [f'unknown field "{each}"' for each in unknown]
 
@@ -139,7 +141,8 @@ def _held(value: Any, schema: Schema, types: Types, at: str, unknown: list[str])
             path = f"{at}.{key}" if at else key
             field = schema.properties.get(key) or schema.values
             if field is not None:
-                found[key] = _held(each, field, types, path, unknown)
+                if each is not None or field.default is not None or types.of(field).nullable:
+                    found[key] = _held(each, field, types, path, unknown)
             elif schema.preserves:
                 found[key] = each
             else:

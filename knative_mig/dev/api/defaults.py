@@ -29,7 +29,7 @@ def filled(value: Any, schema: Schema, types: Types) -> Any:
             for key, each in value.items()
         }
         for key, field in schema.properties.items():
-            if key not in found and field.default is not None:
+            if field.default is not None and (key not in found or (found[key] is None and not field.nullable)):
                 found[key] = field.default
         return found
     if isinstance(value, list) and schema.items is not None:

@@ -216,6 +216,27 @@ def test_an_amount_is_a_text_or_a_number(rig: Rig, amount: object) -> None:
     rig.create(PODS, "p", spec={"containers": [{**_CONTAINER, "resources": {"limits": {"cpu": amount}}}]})
 
 
+def test_a_null_of_a_custom_kind_is_as_nothing_but_where_it_may_be_one(rig: Rig) -> None:
+    fields = {
+        "plain": {"type": "string"},
+        "filled": {"type": "string", "default": "a"},
+        "nullable": {"type": "string", "nullable": True, "default": "b"},
+        "needed": {"type": "integer"},
+        "values": {"type": "object", "additionalProperties": {"type": "string"}},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    }
+    spec = {"type": "object", "properties": fields, "required": ["needed"]}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}
+    rig.create(_DEFINITIONS, "foos.example.com", spec=_definition(name="v1", schema=schema))
+    foos = "/apis/example.com/v1/namespaces/default/foos"
+    nulls = {"plain": None, "filled": None, "nullable": None, "values": {"a": None, "b": "c"}, "free": {"d": None}}
+    made = rig.create(foos, "a", spec={**nulls, "needed": 1})
+    kept = {"filled": "a", "nullable": None, "needed": 1, "values": {"b": "c"}, "free": {"d": None}}
+    assert made["spec"] == kept
+    assert rig.merge(f"{foos}/a", {"spec": {"plain": "e"}})["spec"] == {**kept, "plain": "e"}
+    assert "spec.needed: Required value" in _refused(rig, foos, "b", spec={**nulls, "needed": None})["message"]
+
+
 def test_a_list_has_as_many_entries_as_its_schema_asks_for(rig: Rig) -> None:
     sizes = {"type": "array", "minItems": 2, "items": {"type": "string"}}
     schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"sizes": sizes}}}}
