@@ -17,7 +17,7 @@ from typing import Any, Final
 
 Object = dict[str, Any]
 
-KEPT: Final = 4096  # changes of one resource that a watch may begin in
+KEPT: Final = 1024  # changes of one resource that a watch may begin in: with whole pods in them, a dozen MiB
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -78,6 +78,14 @@ def test_who_is_too_far_behind_is_told_so() -> None:
         store.since("pods", start + 1)
 
 
+def test_so_much_is_known_of_the_past_that_a_watch_may_be_late_and_no_more_than_is_worth_its_memory() -> None:
+    store = Store()
+    versions = [store.put(Key("pods", "default", str(n)), _named(str(n)), over=0).version for n in range(1025)]
+    assert len(store.since("pods", versions[0])) == 1024
+    with pytest.raises(Forgotten):
+        store.since("pods", versions[0] - 1)
+
+
 def test_a_snapshot_is_a_store_again() -> None:
     store = Store()
     made = store.put(_KEY, _named("a"), over=0)
