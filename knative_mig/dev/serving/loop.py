@@ -58,12 +58,13 @@ class Loop:
         events: EventRecorder,
         *,
         port: int = 80,
+        domain: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
         self._mirrors = mirrors
         self._events = events
-        self._port = port
+        self._port, self._domain = port, domain
         self._clock = clock
         self._cache = Cache(mirrors, clock)
         self._deciders = deciders(neighbours)
@@ -84,7 +85,7 @@ class Loop:
         known = self._settings
         if known is None or known[0] is not maps:
             data = {key.name: body.get("data") or {} for key, body in maps.items()}
-            known = self._settings = maps, settings_of(data, port=self._port)
+            known = self._settings = maps, settings_of(data, port=self._port, domain=self._domain)
         return known[1]
 
     def poke(self, controller: Name, key: Key) -> None:

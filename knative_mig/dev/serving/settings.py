@@ -76,8 +76,8 @@ class Settings:
     features: Features = Features()
 
 
-def settings_of(maps: Mapping[str, Mapping[str, str]], *, port: int = 80) -> Settings:
-    """`maps`: the data of ConfigMaps, by their names."""
+def settings_of(maps: Mapping[str, Mapping[str, str]], *, port: int = 80, domain: str = "") -> Settings:
+    """`maps`: the data of ConfigMaps, by their names. `domain`: the one that is answered at, whatever these say."""
     defaults, deployment = _Data(maps.get("config-defaults")), _Data(maps.get("config-deployment"))
     autoscaler, old = _Data(maps.get("config-autoscaler")), _Data(maps.get("config-gc"))
     scaling = _scaling(maps)
@@ -101,7 +101,7 @@ def settings_of(maps: Mapping[str, Mapping[str, str]], *, port: int = 80) -> Set
         initial_scale=scaling.initial_scale,
         zero_initial_scale=scaling.allow_zero_initial_scale,
         most_scale=autoscaler.of("max-scale-limit", int, plain.most_scale),
-        domain=_domain(maps.get("config-domain") or {}),
+        domain=domain or _domain(maps.get("config-domain") or {}),
         port=port,
         scheme=_Data(maps.get("config-network")).of("default-external-scheme", str, plain.scheme),
         retention=Retention(

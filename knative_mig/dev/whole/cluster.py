@@ -105,7 +105,9 @@ class Cluster:
         self._serving_mirrors = mirrors_of(client)
         self._events = KubeEvents(controller, component="knative-serving", pause_s=EVENT_PAUSE_S)
         neighbours = Neighbours(autoscaler=self.kpa, gateway=Door(self.gateway), images=Shelf(images))
-        self.serving = ServingLoop(controller, self._serving_mirrors, neighbours, self._events, port=port)
+        self.serving = ServingLoop(
+            controller, self._serving_mirrors, neighbours, self._events, port=port, domain=objects.DOMAIN
+        )
         self._gateway_mirrors.on_route(lambda key: self.serving.poke(Name.ROUTE, key))
 
         at_gateway = Place(HOST, port)

@@ -46,6 +46,11 @@ def test_the_domain_is_the_one_for_all() -> None:
     assert settings_of({}).domain == "svc.cluster.local"
 
 
+@pytest.mark.parametrize("data", [{}, {"example.com": ""}])
+def test_where_the_gateway_answers_at_one_domain_alone_that_is_the_one(data: dict[str, str]) -> None:
+    assert settings_of({"config-domain": data}, domain="localhost").domain == "localhost"
+
+
 def test_a_feature_may_be_allowed_without_being_on() -> None:
     features = Features((("kubernetes.podspec-affinity", "allowed"),))
     assert not features.is_off("kubernetes.podspec-affinity")
