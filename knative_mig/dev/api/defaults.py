@@ -7,6 +7,7 @@ so that to write an object that was read changes nothing.
 import base64
 import zlib
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, Final
 
 from knative_mig.dev.api.schema import Schema, Types
@@ -21,17 +22,17 @@ _TOLERATED: Final = tuple(
 
 
 def filled(value: Any, schema: Schema, types: Types) -> Any:
-    """With the defaults that the types themselves name."""
+    """With the defaults that the types themselves name; what is filled in so has defaults of its own."""
     schema = types.of(schema)
     if isinstance(value, dict) and (schema.properties or schema.values):
-        found = {
-            key: filled(each, schema.properties.get(key) or schema.values or Schema(), types)
-            for key, each in value.items()
-        }
+        found = dict(value)
         for key, field in schema.properties.items():
             if field.default is not None and (key not in found or (found[key] is None and not field.nullable)):
-                found[key] = field.default
-        return found
+                found[key] = deepcopy(field.default)
+        return {
+            key: filled(each, schema.properties.get(key) or schema.values or Schema(), types)
+            for key, each in found.items()
+        }
     if isinstance(value, list) and schema.items is not None:
         return [filled(each, schema.items, types) for each in value]
     return value

@@ -237,6 +237,16 @@ def test_a_null_of_a_custom_kind_is_as_nothing_but_where_it_may_be_one(rig: Rig)
     assert "spec.needed: Required value" in _refused(rig, foos, "b", spec={**nulls, "needed": None})["message"]
 
 
+def test_a_default_has_the_defaults_of_its_own_fields(rig: Rig) -> None:
+    strategy = {"type": "object", "default": {}, "properties": {"type": {"type": "string", "default": "Rolling"}}}
+    fields = {"replicas": {"type": "integer", "default": 2}, "strategy": strategy}
+    spec = {"type": "object", "default": {}, "properties": fields}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}
+    rig.create(_DEFINITIONS, "foos.example.com", spec=_definition(name="v1", schema=schema))
+    made = rig.create("/apis/example.com/v1/namespaces/default/foos", "a")
+    assert made["spec"] == {"replicas": 2, "strategy": {"type": "Rolling"}}
+
+
 def test_a_list_has_as_many_entries_as_its_schema_asks_for(rig: Rig) -> None:
     sizes = {"type": "array", "minItems": 2, "items": {"type": "string"}}
     schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"sizes": sizes}}}}
