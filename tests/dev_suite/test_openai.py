@@ -12,6 +12,7 @@ from tests.dev.client import Client
 from tests.dev_suite.conftest import TINY
 
 _TOKENS = 300
+_TRIES = 5
 
 
 def test_a_function_is_asked_by_openais_client(kn: Client, handle: Callable[[str], Function]) -> None:
@@ -26,18 +27,23 @@ def test_a_function_is_asked_by_openais_client(kn: Client, handle: Callable[[str
         )
         assert "white" in str(told.choices[0].message.content)
 
-        asked = time.monotonic()
-        came = [
-            time.monotonic() - asked
-            for chunk in client.completions.create(
-                model="tiny-llm", prompt="Once", max_tokens=_TOKENS, stream=True, extra_body={"ignore_eos": True}
-            )
-            if chunk.choices and chunk.choices[0].text
-        ]
-        assert len(came) > _TOKENS / 2
-        # Held back anywhere on its way, all of it would come at once.
-        assert came[0] < came[-1] / 2
-        assert max(later - earlier for earlier, later in pairwise(came)) < came[-1] / 2
+        # Held back anywhere on its way, all of it would come at once, each time. A machine that is busy elsewhere for
+        # hundredths of a second, half of what a stream takes here, looks like that once.
+        assert any(_comes_as_it_is_said(client) for _ in range(_TRIES))
 
         with pytest.raises(openai.NotFoundError, match="other"):
             client.completions.create(model="other", prompt="Once")
+
+
+def _comes_as_it_is_said(client: openai.OpenAI) -> bool:
+    asked = time.monotonic()
+    came = [
+        time.monotonic() - asked
+        for chunk in client.completions.create(
+            model="tiny-llm", prompt="Once", max_tokens=_TOKENS, stream=True, extra_body={"ignore_eos": True}
+        )
+        if chunk.choices and chunk.choices[0].text
+    ]
+    assert len(came) > _TOKENS / 2
+    longest = max(later - earlier for earlier, later in pairwise(came))
+    return max(came[0], longest) < came[-1] / 2
