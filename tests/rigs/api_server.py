@@ -95,7 +95,7 @@ class Rig:
 
     def settle(self) -> None:
         """What is garbage is collected."""
-        self.server.collector.settle()
+        self.server.garbage.settle()
 
     def names(self, path: str) -> list[str]:
         return [each["metadata"]["name"] for each in self.get(path)["items"]]

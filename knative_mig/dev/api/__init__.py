@@ -5,7 +5,7 @@
                                      │        ├ admission (the project's own webhooks hang here)
                                      │        └ validation (schema, types of schemas/*.types and of CRDs)
                                      └ tables, discovery, openapi, pod_logs
-    server ──► garbage, and a sweep (sweeps) for each of quotas, namespace_begins
+    server ──► a sweep (sweeps) for each of garbage, quotas, namespace_begins
 
 What it serves stands in `kinds`; what it deliberately does otherwise than the real one, in
 tests/data/api_exceptions.txt.

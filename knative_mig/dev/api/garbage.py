@@ -1,13 +1,10 @@
 """Deletes what nobody owns any more, and what is in namespaces that go: a cluster's garbage collector.
 
-Run by `server` on a thread of its own. It is told of every change, and looks only at what that change may have made
-garbage: those whose owner is gone, and those that wait for what they own. Where it cannot deal with one of them, that
-is logged, and the others are dealt with all the same.
+Made by `server`, which runs its sweep. It is told of every change, and looks only at what that change may have made
+garbage: those whose owner is gone, and those that wait for what they own.
 """
 
-import logging
-import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -17,8 +14,8 @@ from knative_mig.dev.api.kinds import Kind
 from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.steps import World
 from knative_mig.dev.api.store import Change, Key, Outdated, Stored
+from knative_mig.dev.api.sweeps import Sweep
 
-_log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 
@@ -29,68 +26,29 @@ class Collector:
         self._world = world
         self._by_uid: dict[str, Key] = {}
         self._owned: dict[str, set[Key]] = {}  # by their owner's uid
-        self._suspects: set[Key] = set()
-        self._woken = threading.Condition()
-        self._ended = False
-        store = world.store
-        with store.held():
-            for key, stored in store:
-                self._note(Change(stored.version, key, None, stored))
-            self._end = store.listen(self._note)
+        self.sweep = Sweep(world.store, self._concerned, self._look_at)
 
-    def run(self) -> None:
-        """Until `stop`."""
-        while True:
-            with self._woken:
-                while not (self._suspects or self._ended):
-                    self._woken.wait()
-                if self._ended:
-                    return
-            self.settle()
-
-    def stop(self) -> None:
-        self._end()
-        with self._woken:
-            self._ended = True
-            self._woken.notify_all()
-
-    def settle(self) -> None:
-        """Until nothing is left to look at."""
-        while True:
-            with self._woken:
-                suspects, self._suspects = self._suspects, set()
-            if not suspects:
-                return
-            for key in sorted(suspects):
-                try:
-                    self._look_at(key)
-                except Exception:  # noqa: BLE001  a fault with one is not the others'
-                    _log.exception("%s %s/%s is left lying until it changes", key.place, key.namespace, key.name)
-
-    def _note(self, change: Change) -> None:
+    def _concerned(self, change: Change) -> Iterator[Key]:
         """Under the store's lock."""
         before, after = _about(change.before), _about(change.after)
-        with self._woken:
-            for owner in before.get("ownerReferences") or ():
-                self._disowned(owner.get("uid"), change.key)
-            for owner in after.get("ownerReferences") or ():
-                self._owned.setdefault(owner.get("uid"), set()).add(change.key)
-            if after:
-                self._by_uid[after["uid"]] = change.key
-            if after.get("ownerReferences") and after.get("ownerReferences") != before.get("ownerReferences"):
-                self._suspects.add(change.key)
-            if after.get("deletionTimestamp"):
-                self._suspects.add(change.key)
-            if before and not after:
-                self._by_uid.pop(before["uid"], None)
-                self._suspects |= self._owned.get(before["uid"], set())
-                # Those that waited for it: its owners, and its namespace.
-                owners = [self._by_uid.get(each.get("uid")) for each in before.get("ownerReferences") or ()]
-                self._suspects |= {key for key in owners if key is not None}
-                if change.key.namespace:
-                    self._suspects.add(Key("namespaces", "", change.key.namespace))
-            if self._suspects:
-                self._woken.notify_all()
+        for owner in before.get("ownerReferences") or ():
+            self._disowned(owner.get("uid"), change.key)
+        for owner in after.get("ownerReferences") or ():
+            self._owned.setdefault(owner.get("uid"), set()).add(change.key)
+        if after:
+            self._by_uid[after["uid"]] = change.key
+        if after.get("ownerReferences") and after.get("ownerReferences") != before.get("ownerReferences"):
+            yield change.key
+        if after.get("deletionTimestamp"):
+            yield change.key
+        if before and not after:
+            self._by_uid.pop(before["uid"], None)
+            yield from self._owned.get(before["uid"], ())
+            # Those that waited for it: its owners, and its namespace.
+            owners = (self._by_uid.get(each.get("uid")) for each in before.get("ownerReferences") or ())
+            yield from (key for key in owners if key is not None)
+            if change.key.namespace:
+                yield Key("namespaces", "", change.key.namespace)
 
     def _disowned(self, owner: str, key: Key) -> None:
         owned = self._owned.get(owner, set())
@@ -149,14 +107,14 @@ class Collector:
 
     def _finalize(self, key: Key, stored: Stored, finalizer: str) -> None:
         about = stored.body["metadata"]
-        with self._woken:
+        with self._world.store.held():
             owned = sorted(self._owned.get(about["uid"], ()))
         for each in owned:
             if finalizer == ORPHAN:
                 self._let_go(each, about["uid"])
             else:
                 self._delete(each, Options(policy="Foreground" if self._owns(each) else "Background"))
-        with self._woken:
+        with self._world.store.held():
             left = sorted(self._owned.get(about["uid"], ()))
         if finalizer == FOREGROUND and any(self._is_blocking(each, about["uid"]) for each in left):
             return
@@ -191,7 +149,7 @@ class Collector:
         try:
             self._world.store.remove(key, over=stored.version)
         except Outdated:
-            self._again(key)
+            self.sweep.again(key)
 
     def _put(self, key: Key, stored: Stored, body: Object) -> None:
         if body == stored.body:  # to write it would bring it here again, and again
@@ -199,11 +157,7 @@ class Collector:
         try:
             self._world.store.put(key, body, over=stored.version)
         except Outdated:
-            self._again(key)
-
-    def _again(self, key: Key) -> None:
-        with self._woken:
-            self._suspects.add(key)
+            self.sweep.again(key)
 
 
 def _about(stored: Stored | None) -> Mapping[str, Any]:

@@ -54,7 +54,7 @@ class ApiServer:
         )
         self._seed()
         self.watches = Watches(self.store, now)
-        self.collector = Collector(self.world)
+        self.garbage = Collector(self.world).sweep
         self.usage = quotas.usage(self.store)
         self.beginnings = namespace_begins.beginnings(self.store, self.put)
         self.old_events = OldEvents(self.store, now)
@@ -68,7 +68,7 @@ class ApiServer:
         )
         self._http = HttpServer(self.service.answer, service.of_http, Bounds(largest_body=LARGEST_BODY))
         self._beside = (
-            threading.Thread(target=self.collector.run, name="garbage collector", daemon=True),
+            threading.Thread(target=self.garbage.run, name="garbage collector", daemon=True),
             threading.Thread(target=self.usage.run, name="quotas", daemon=True),
             threading.Thread(target=self.beginnings.run, name="namespaces", daemon=True),
             threading.Thread(target=self.old_events.run, name="old events", daemon=True),
@@ -88,7 +88,7 @@ class ApiServer:
     async def stop(self, drain_s: float = 1.0) -> None:
         self.watches.end()
         await self._http.close(drain_s)
-        self.collector.stop()
+        self.garbage.stop()
         self.usage.stop()
         self.beginnings.stop()
         self.old_events.stop()

@@ -1,7 +1,8 @@
 """Looks again at whatever a change may have made wrong: what each small controller of a cluster has in common.
 
-Made by `quotas` and `namespace_begins`, each of which says what of a change concerns it and what it does then; run by
-`server`, on a thread of its own. What came while it looked is looked at once more, so that the last word counts.
+Made by `garbage`, `quotas` and `namespace_begins`, each of which says what of a change concerns it and what it does
+then; run by `server`, on a thread of its own. What came while it looked is looked at once more, so that the last word
+counts.
 """
 
 import logging
@@ -41,14 +42,22 @@ class Sweep:
             self._woken.notify_all()
 
     def settle(self) -> None:
-        """What has come until now is looked at."""
+        """Until nothing is left to look at."""
+        while True:
+            with self._woken:
+                suspects, self._suspects = self._suspects, set()
+            if not suspects:
+                return
+            for key in sorted(suspects):
+                try:
+                    self._look(key)
+                except Exception:  # noqa: BLE001  a fault with one is not the others'
+                    _log.exception("What concerns %s %s/%s is not seen to", key.place, key.namespace, key.name)
+
+    def again(self, key: Key) -> None:
+        """By who looks at it, where it changed meanwhile."""
         with self._woken:
-            suspects, self._suspects = self._suspects, set()
-        for key in sorted(suspects):
-            try:
-                self._look(key)
-            except Exception:  # noqa: BLE001  a fault with one is not the others'
-                _log.exception("What concerns %s %s/%s is not seen to", key.place, key.namespace, key.name)
+            self._suspects.add(key)
 
     def _note(self, change: Change) -> None:
         with self._woken:
