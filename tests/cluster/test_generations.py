@@ -10,6 +10,7 @@ from typing import Final
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.cluster import claims, tiny_llm
 from tests.cluster.api import NAMESPACE, NODE, POD, SERVICE, Api, Kind, Object, RefusedError
@@ -30,6 +31,7 @@ _SECRET: Final = Kind("v1", "secrets")
 _MOVABLE: Final = {"knative-mig.dev/movable": "true"}
 _ALWAYS: Final = {MIN_SCALE: "1"}
 _PACED: Final = ("--pace=llama-2-7b", "--pace-gpu=A100-40GB")  # 25 ms a token
+_SNOW: Final[ChatCompletionUserMessageParam] = {"role": "user", "content": "What colour is snow?"}
 _LOADED: Final[dict[tuple[str, ...], str]] = {}  # by this process
 _RESTRICTED: Final[Object] = {
     "allowPrivilegeEscalation": False,
@@ -116,17 +118,13 @@ def test_openais_own_client_is_answered_by_a_function_that_kn_made_and_that_was_
         timeout=PATIENCE_SECONDS, max_retries=0,
     ) as client:  # fmt: skip
         words: list[str] = []
-        for chunk in client.chat.completions.create(
-            model="tiny-llm", messages=[{"role": "user", "content": "What colour is snow?"}], stream=True
-        ):
+        for chunk in client.chat.completions.create(model="tiny-llm", messages=[_SNOW], temperature=0, stream=True):
             if not words:
                 measured("first chunk from zero", time.monotonic() - asked, "s")
             words += [choice.delta.content or "" for choice in chunk.choices]
         assert "".join(words) == "Snow is white."
         assert len(words) > 1
-        whole = client.chat.completions.create(
-            model="tiny-llm", messages=[{"role": "user", "content": "What colour is snow?"}]
-        )
+        whole = client.chat.completions.create(model="tiny-llm", messages=[_SNOW], temperature=0)
         assert whole.choices[0].message.content == "Snow is white."
         completion = client.completions.create(model="tiny-llm", prompt="Once", max_tokens=8)
         assert completion.usage is not None
