@@ -81,4 +81,4 @@ def _url(seen: Seen, route: Object, name: str) -> str:
         return f"http://{name}.{namespace}.{CLUSTER_DOMAIN}"
     settings = seen.settings
     port = "" if settings.port == 80 else f":{settings.port}"
-    return f"{settings.scheme}://{name}.{namespace}.{settings.domain}{port}"
+    return f"http://{name}.{namespace}.{settings.domain}{port}"

@@ -70,7 +70,6 @@ class Settings:
     zero_initial_scale: bool = _SCALING.allow_zero_initial_scale
     most_scale: int = 0  # that anybody may ask for; 0: any
     domain: str = CLUSTER_DOMAIN
-    scheme: str = "http"
     port: int = 80  # of the gateway; a ConfigMap has no place for one, as a cluster's listens where browsers look
     retention: Retention = Retention()
     features: Features = Features()
@@ -103,7 +102,6 @@ def settings_of(maps: Mapping[str, Mapping[str, str]], *, port: int = 80, domain
         most_scale=autoscaler.of("max-scale-limit", int, plain.most_scale),
         domain=domain or _domain(maps.get("config-domain") or {}),
         port=port,
-        scheme=_Data(maps.get("config-network")).of("default-external-scheme", str, plain.scheme),
         retention=Retention(
             since_created_s=old.of("retain-since-create-time", _kept, kept.since_created_s),
             since_active_s=old.of("retain-since-last-active-time", _kept, kept.since_active_s),

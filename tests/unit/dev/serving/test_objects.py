@@ -51,6 +51,10 @@ def test_where_the_gateway_answers_at_one_domain_alone_that_is_the_one(data: dic
     assert settings_of({"config-domain": data}, domain="localhost").domain == "localhost"
 
 
+def test_urls_have_the_scheme_that_the_gateway_speaks_whatever_they_are_to_have_outside() -> None:
+    assert settings_of({"config-network": {"default-external-scheme": "https"}}) == Settings()
+
+
 def test_a_feature_may_be_allowed_without_being_on() -> None:
     features = Features((("kubernetes.podspec-affinity", "allowed"),))
     assert not features.is_off("kubernetes.podspec-affinity")
