@@ -46,10 +46,12 @@ class _Refusal(BadInput):
         self.status = status
 
 
-def decode(headers: Iterable[tuple[str, str]], body: bytes) -> Event | Rejected:
-    """Headers are pairs, so that one which came twice is seen. Never raises."""
+def decode(headers: Iterable[tuple[str, str]], body: bytes, *, versions: str = "is 1.0") -> Event | Rejected:
+    """Headers are pairs, so that one which came twice is seen. `versions`: which are legal, as whoever sends another is
+    told. Never raises.
+    """
     try:
-        return _event(*_taken_apart(headers, body))
+        return _event(*_taken_apart(headers, body), versions)
     except _Refusal as refusal:
         return Rejected(status=refusal.status, reason=str(refusal))
 
@@ -222,7 +224,7 @@ def _require(attributes: dict[str, str], what: str = "attribute ") -> None:
             raise _Refusal(f"the {what}{name} is missing")
 
 
-def _hold_to_the_rules(attributes: dict[str, str]) -> None:
+def _hold_to_the_rules(attributes: dict[str, str], versions: str = "is 1.0") -> None:
     _require(attributes)
     for name, text in attributes.items():
         if not _NAME.fullmatch(name) or name == "data":
@@ -234,11 +236,11 @@ def _hold_to_the_rules(attributes: dict[str, str]) -> None:
         if not text and name in _OF_THE_SPECIFICATION:
             raise _Refusal(f"{name} is empty")
     if attributes["specversion"] != "1.0":
-        raise _Refusal(f"specversion is {shown(attributes['specversion'])}: legal is 1.0")
+        raise _Refusal(f"specversion is {shown(attributes['specversion'])}: legal {versions}")
 
 
-def _event(attributes: dict[str, str], data: dict[str, Any]) -> Event:
-    _hold_to_the_rules(attributes)
+def _event(attributes: dict[str, str], data: dict[str, Any], versions: str) -> Event:
+    _hold_to_the_rules(attributes, versions)
     time = _one_spelling(attributes.pop("time")) if "time" in attributes else ""
     made = _checked_by_the_library(attributes, data, time)
     return Event(

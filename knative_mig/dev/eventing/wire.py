@@ -20,6 +20,7 @@ from knative_mig.dev.eventing.events import Event
 
 _DATA: Final = ("data", "data_base64", "datacontenttype")
 _BEFORE: Final = "0.3"
+_VERSIONS: Final = f"are {_BEFORE} and 1.0"
 _ENCODING: Final = "datacontentencoding"  # of 0.3 alone, and in its structured mode alone
 _SCHEMA: Final = {"schemaurl": "dataschema"}  # of 0.3: what it is in 1.0
 
@@ -34,11 +35,11 @@ def read(headers: Iterable[tuple[str, str]], body: bytes) -> Event | Rejected:
         return _structured(body)
     about = [(name.removeprefix("ce-"), value) for name, value in pairs if name.startswith("ce-")]
     version = "1.0"
-    if ("specversion", _BEFORE) in about:
+    if any(name == "specversion" and value.strip('"') == _BEFORE for name, value in about):
         if any(name == _ENCODING for name, _ in about):
             return _malformed(f"the header ce-{_ENCODING} is not legal: a body is sent as it is")
         version, about = _BEFORE, [_in_1_0(*pair) for pair in about]
-    attributes = cloud_events.decode([(f"ce-{name}", value) for name, value in about], b"")
+    attributes = cloud_events.decode([(f"ce-{name}", value) for name, value in about], b"", versions=_VERSIONS)
     return attributes if isinstance(attributes, Rejected) else _with(attributes, version, content_type, body)
 
 
@@ -84,7 +85,7 @@ def _structured(body: bytes) -> Event | Rejected:
             whole["data_base64"] = whole.pop("data", None)
         version, whole = _BEFORE, dict(_in_1_0(*each) for each in whole.items())
     about = json.dumps({name: value for name, value in whole.items() if name not in _DATA}).encode()
-    attributes = cloud_events.decode([("content-type", STRUCTURED)], about)
+    attributes = cloud_events.decode([("content-type", STRUCTURED)], about, versions=_VERSIONS)
     if isinstance(attributes, Rejected):
         return attributes
     content_type = whole.get("datacontenttype") or JSON

@@ -105,6 +105,12 @@ def test_an_event_of_the_version_before_goes_out_as_it_came_in() -> None:
     assert read(headers.items(), content) == event
 
 
+def test_the_version_before_may_be_in_quotes_as_any_header_may() -> None:
+    event = read([("ce-specversion", '"0.3"'), *OLD[1:]], b"")
+    assert isinstance(event, Event)
+    assert event.specversion == "0.3"
+
+
 @pytest.mark.parametrize(
     ("more", "content"),
     [
@@ -137,3 +143,16 @@ def test_what_is_no_event_of_the_version_before_is_refused(headers: list[tuple[s
     found = read(headers, body)
     assert isinstance(found, Rejected)
     assert found.status == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ([("ce-specversion", "0.2"), *OLD[1:]], b""),
+        ([STRUCTURED], json.dumps({**ABOUT, "specversion": "0.2"}).encode()),
+    ],
+)
+def test_who_sends_another_version_is_told_of_both_that_are_taken(headers: list[tuple[str, str]], body: bytes) -> None:
+    found = read(headers, body)
+    assert isinstance(found, Rejected)
+    assert found.reason.endswith("'0.2': legal are 0.3 and 1.0")
