@@ -95,7 +95,7 @@ def check_template_spec(spec: Mapping[str, Any], settings: Settings, problems: P
         if each.get("name") in names:
             place.say(f'duplicate container name "{each["name"]}"', "name")
         names.add(each.get("name", ""))
-        _container(each, volumes, place, serves=len(containers) == 1 or bool(each.get("ports")))
+        _container(each, volumes, features, place, serves=len(containers) == 1 or bool(each.get("ports")))
         _unsafe(each, spec.get("securityContext") or {}, place.below("securityContext"))
     timeout, most = spec.get("timeoutSeconds") or 0, settings.longest_timeout_s
     if not 0 <= timeout <= most:
@@ -165,13 +165,15 @@ def _volume_of_feature(volume: Object, kind: str, features: Features, problems: 
         problems.disallowed(kind)
 
 
-def _container(container: Object, volumes: Mapping[str, Object], problems: Problems, *, serves: bool) -> None:
+def _container(
+    container: Object, volumes: Mapping[str, Object], features: Features, problems: Problems, *, serves: bool
+) -> None:
     for name in _CONTAINER_NOT:
         if container.get(name):
             problems.disallowed(name)
     if container.get("name") == "queue-proxy":
         problems.say('"queue-proxy" is a reserved container name', "name")
-    _env(container, problems, serves=serves)
+    _env(container, features, problems, serves=serves)
     image = container.get("image", "")
     if not image:
         problems.missing("image")
@@ -187,8 +189,10 @@ def _container(container: Object, volumes: Mapping[str, Object], problems: Probl
         probe = container.get(name)
         if probe is None:
             continue
-        if serves:
+        if serves or features.is_on("multi-container-probing"):
             _probe(probe, problems.below(name), is_readiness=name == "readinessProbe")
+            if not serves:
+                _port_of_probe(probe, problems.below(name))
         else:
             # Only who takes requests is asked whether it is ready for them.
             numbers = [each for each in _PROBE_NUMBERS if probe.get(each)]
@@ -197,7 +201,7 @@ def _container(container: Object, volumes: Mapping[str, Object], problems: Probl
                 problems.below(name).disallowed(*numbers, *how)
 
 
-def _env(container: Object, problems: Problems, *, serves: bool) -> None:
+def _env(container: Object, features: Features, problems: Problems, *, serves: bool) -> None:
     reserved = _RESERVED_ENV if serves else _RESERVED_ENV - {"PORT"}
     for at, each in enumerate(container.get("env") or ()):
         place, name = problems.below("env", at), each.get("name", "")
@@ -206,7 +210,7 @@ def _env(container: Object, problems: Problems, *, serves: bool) -> None:
         elif name in reserved:
             place.say(f'"{name}" is a reserved environment variable', "name")
         for source in ("fieldRef", "resourceFieldRef"):
-            if (each.get("valueFrom") or {}).get(source):
+            if features.is_off("kubernetes.podspec-fieldref") and (each.get("valueFrom") or {}).get(source):
                 place.below("valueFrom").disallowed(source)
 
 
@@ -267,6 +271,13 @@ def _probe(probe: Object, problems: Problems, *, is_readiness: bool) -> None:
             problems.say(f"{name} is disallowed when periodSeconds is zero", name)
         elif period and (probe.get(name) or 0) < 1:
             problems.out_of_bounds(probe.get(name) or 0, 1, most, name)
+
+
+def _port_of_probe(probe: Object, problems: Problems) -> None:
+    """A sidecar has none that it could be by default."""
+    for how in ("httpGet", "tcpSocket"):
+        if probe.get(how) is not None and probe[how].get("port", 0) in (0, ""):
+            problems.invalid(probe[how].get("port", 0), f"{how}.port", "Probe port must be specified")
 
 
 def _unsafe(container: Object, pod: Mapping[str, Any], problems: Problems) -> None:

@@ -166,6 +166,42 @@ def test_a_feature_of_the_cluster_lets_its_field_in() -> None:
     assert admitted(service(nodeSelector={"gpu": "a"}), settings=settings) == ""
 
 
+PORT_PROBE = {"tcpSocket": {"port": 9000}}
+
+
+def beside(**sidecar: Any) -> Object:
+    return service({"image": IMAGE, "ports": [{}]}, {"image": IMAGE, **sidecar})
+
+
+@pytest.mark.parametrize(
+    ("probes", "refusal"),
+    [
+        ({"livenessProbe": PORT_PROBE, "readinessProbe": {"exec": {"command": ["true"]}}}, ""),
+        ({"startupProbe": {}}, "expected exactly one, got neither: {}.exec, {}.grpc, {}.httpGet, {}.tcpSocket"),
+        ({"startupProbe": {"tcpSocket": {}}}, "invalid value: 0: {}.tcpSocket.port\nProbe port must be specified"),
+        ({"startupProbe": {"httpGet": {"port": ""}}}, "invalid value: : {}.httpGet.port\nProbe port must be specified"),
+    ],
+)
+def test_a_sidecar_may_be_asked_how_it_is_where_the_cluster_says_so(probes: Object, refusal: str) -> None:
+    settings = settings_of({"config-features": {"multi-container-probing": "enabled"}})
+    said = refusal.replace("{}", "spec.template.spec.containers[1].startupProbe")
+    assert admitted(beside(**probes), settings=settings) == said
+
+
+@pytest.mark.parametrize("settings", [PLAIN, settings_of({"config-features": {"multi-container-probing": "allowed"}})])
+def test_elsewhere_a_sidecar_is_not_asked(settings: Settings) -> None:
+    assert admitted(beside(livenessProbe=PORT_PROBE), settings=settings).startswith("must not set the field(s)")
+
+
+@pytest.mark.parametrize("source", ["fieldRef", "resourceFieldRef"])
+def test_a_variable_is_of_a_field_where_the_cluster_lets_it(source: str) -> None:
+    body = service({"image": IMAGE, "env": [{"name": "A", "valueFrom": {source: {"resource": "limits.cpu"}}}]})
+    assert admitted(body) == f"must not set the field(s): {AT}.env[0].valueFrom.{source}"
+    for word in ("enabled", "allowed"):
+        settings = settings_of({"config-features": {"kubernetes.podspec-fieldref": word}})
+        assert admitted(body, settings=settings) == ""
+
+
 def test_a_template_that_keeps_its_name_is_not_given_newer_defaults() -> None:
     old = service(name="llm-blue")
     assert defaulted(SERVICE, old, old, PLAIN, "dev")["spec"]["template"] == old["spec"]["template"]
