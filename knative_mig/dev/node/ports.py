@@ -27,6 +27,7 @@ class NodeSettings:
     logs: Path
     cpu: str = "32"
     memory: str = "128Gi"
+    storage: str = "100Gi"  # ephemeral
     pods: int = 110
     labels: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)  # that each container is given
@@ -35,7 +36,7 @@ class NodeSettings:
     @property
     def room(self) -> dict[str, str]:
         """For pods, beside what device plugins have."""
-        return {"cpu": self.cpu, "memory": self.memory, "pods": str(self.pods)}
+        return {"cpu": self.cpu, "memory": self.memory, "ephemeral-storage": self.storage, "pods": str(self.pods)}
 
 
 NODE_IP: Final = "127.0.0.1"

@@ -49,6 +49,7 @@ from knative_mig.dev.whole.folders import Folders
 from knative_mig.dev.whole.identities import account
 from knative_mig.dev.whole.neighbours import Door, Names, PodRequests, Shelf
 from knative_mig.dev.whole.parts import SYSTEM, Ports, kept_of, sockets_of
+from knative_mig.dev.whole.room import disk_of
 from knative_mig.dev.whole.settings import HOST
 from knative_mig.ports.kube import Key
 
@@ -247,6 +248,7 @@ def _node_settings(node: SimulatedNode, folders: Folders, *, gateway: str) -> No
         folder=folders.run / f"n{node.number}" / "kubelet",
         sockets=sockets_of(node, folders),
         logs=folders.pod_logs,
+        storage=disk_of(folders.run),
         variables={FUNCTION_GATEWAY_VARIABLE: gateway},  # http://NAME.NAMESPACE.svc is no name of this machine
         labels={"nvidia.com/gpu.present": "true"},
     )

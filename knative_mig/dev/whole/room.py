@@ -1,6 +1,6 @@
 """Says when the disk of `dev`'s files is full, and when it is so no more: who meets it says so in a log, on that disk.
 
-Asked by `process` again and again while all runs.
+Asked by `process` again and again while all runs; and once by `cluster`, how large that disk is.
 """
 
 import os
@@ -26,6 +26,12 @@ class Room:
                 else f"{self._folder}: no space left on its disk: until there is, no slice is made or destroyed, and "
                 "nothing is logged"
             )
+
+
+def disk_of(folder: Path) -> str:
+    """Its whole size as a kubelet prints it, whatever is free. OSError."""
+    disk = os.statvfs(folder)
+    return f"{disk.f_blocks * disk.f_frsize // 1024}Ki"
 
 
 def _has_room(folder: Path) -> bool:

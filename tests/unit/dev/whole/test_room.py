@@ -1,12 +1,13 @@
 """A full disk is said once, and once that it is full no more."""
 
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from knative_mig.dev.whole.room import Room
+from knative_mig.dev.whole.room import Room, disk_of
 
 GB = 1 << 30
 
@@ -36,3 +37,7 @@ def test_a_full_disk_is_said_once_and_that_there_is_room_again(
         "/state: no space left on its disk: until there is, no slice is made or destroyed, and nothing is logged",
         "/state: there is room again",
     ]
+
+
+def test_a_disks_size_is_what_a_kubelet_would_print(tmp_path: Path) -> None:
+    assert disk_of(tmp_path) == f"{shutil.disk_usage(tmp_path).total // 1024}Ki"
