@@ -31,6 +31,7 @@ class Places:
     kubeconfig: Path
     manifest: Path  # of the function that is made first
     logs: Path
+    is_made: bool  # that function: it was kept
 
 
 def banner(places: Places, *, ready_s: float) -> str:
@@ -58,7 +59,7 @@ def next_steps(places: Places) -> tuple[str, ...]:
     called = _called()
     return (
         f"export KUBECONFIG={shlex.quote(str(places.kubeconfig))}",
-        _making(places),
+        *(() if places.is_made else (_making(places),)),
         f"{called} invoke {FUNCTION} 'Once upon a time'",
         f"{called} gpus",
         f"curl http://{host}:{places.gateway}/v1/completions -d {asked}",

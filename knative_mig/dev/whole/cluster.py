@@ -164,6 +164,10 @@ class Cluster:
             if found is None or found.status is None or not found.status.gpus:
                 yield f"{node.name}: its GPUs"
 
+    def is_function(self, name: str) -> bool:
+        """In the namespace that is a user's by default. Once it waits for nothing."""
+        return self._serving_mirrors[SERVICE].get(Key("default", name)) is not None
+
     @property
     def failed(self) -> str:
         """Which thread did; empty: none."""

@@ -154,6 +154,7 @@ class Dev:
             kubeconfig=self.folders.kubeconfig,
             manifest=self._manifest,
             logs=self.folders.logs,
+            is_made=self.cluster is not None and self.cluster.is_function(FUNCTION),
         )
         return banner(places, ready_s=self.ready_s)
 
