@@ -4,6 +4,7 @@ root.
     scheduling: scheduler, fit        which pod goes where, and why another goes nowhere
     evictor, stay                     which pods the taints of their node send away
     cordons                           the taint of a node that is cordoned
+    turns                             when evictor and cordons look
     kubelet                           one node: its Node (node_object), its device plugins, a worker a pod
     pod_worker                        one pod, from its admission to its end; decided without I/O by:
       life, back_off, probe_clock       what is started, waits, is well

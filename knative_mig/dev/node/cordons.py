@@ -7,7 +7,6 @@ list, so it is written over the version that was read.
 
 import logging
 import threading
-import time
 from math import inf
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from knative_mig.adapters.kube.fields import time_text
 from knative_mig.adapters.kube.kinds import NODE
 from knative_mig.core.cluster.eligibility import CORDON
 from knative_mig.dev.node.fit import Host
+from knative_mig.dev.node.turns import take_turns
 from knative_mig.ports.kube import ClusterError, Key, Mirror, ObjectNotFound
 
 _log = logging.getLogger(__name__)
@@ -29,11 +29,7 @@ class Cordons:
         nodes.on_change(lambda _: self._wake.set())
 
     def run(self, stop: threading.Event) -> None:
-        wait_s = inf
-        while not stop.is_set():
-            self._wake.wait(None if wait_s == inf else wait_s)
-            self._wake.clear()
-            wait_s = self.look(time.time())
+        take_turns(stop, self._wake, self.look)
 
     def stop(self) -> None:
         self._wake.set()

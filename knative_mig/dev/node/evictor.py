@@ -7,7 +7,6 @@ shows a little later: until then the pod is not sent away again.
 
 import logging
 import threading
-import time
 from collections.abc import Mapping
 from math import inf
 from typing import Any, Final
@@ -18,6 +17,7 @@ from knative_mig.adapters.kube.kinds import POD
 from knative_mig.adapters.kube.pods import KubePods
 from knative_mig.dev.node.fit import Host, Seeker
 from knative_mig.dev.node.stay import due
+from knative_mig.dev.node.turns import take_turns
 from knative_mig.ports.kube import ClusterError, EventRecorder, EventType, Mirror, ObjectNotFound, Subject
 
 _log = logging.getLogger(__name__)
@@ -36,12 +36,7 @@ class Evictor:
         nodes.on_change(lambda _: self._wake.set())
 
     def run(self, stop: threading.Event) -> None:
-        wait_s = inf
-        while not stop.is_set():
-            self._wake.wait(None if wait_s == inf else wait_s)
-            self._wake.clear()
-            if self._pods.synced and self._nodes.synced:
-                wait_s = self.look(time.time())
+        take_turns(stop, self._wake, lambda now: self.look(now) if self._pods.synced and self._nodes.synced else inf)
 
     def stop(self) -> None:
         self._wake.set()
