@@ -11,7 +11,7 @@ from knative_mig.core.kpa.reconcile import Mode, Route
 from knative_mig.core.kpa.settings import PREFIX, settings_of
 from knative_mig.core.kpa.stats import Stat
 from tests.cluster.autoscaler_log import Asked, Burst, Panic, Pass, Tick, Told, lines
-from tests.cluster.parity import Input, Life, Made, Routed, Wanted, apart, likeliest
+from tests.cluster.parity import Input, Life, Made, Routed, Wanted, apart, likeliest, wanted_by
 from tests.cluster.scrapes import Capture, Scraped
 
 _KEY = "place/tiny-00001"
@@ -117,6 +117,26 @@ def test_an_answer_that_counted_a_little_later_counts_in_the_second_that_explain
     assert likeliest(settings, [*inputs, two_seconds]).strayed == []
     neither = Tick(at=_EPOCH + 4.1, averages=(3.0, 0.0), ready=1)
     assert likeliest(settings, [*inputs, neither]).strayed != []
+
+
+def test_a_message_at_the_very_end_of_a_second_counts_in_the_next_one_where_that_explains_the_averages() -> None:
+    given = {"target": "1", "window": "6s", "target-utilization-percentage": "100", "target-burst-capacity": "-1"}
+    settings = settings_of({PREFIX + name: value for name, value in given.items()})
+    born = Pass(at=_EPOCH + 2, ready=1, wanted=1, wished=-1)
+    early, late = (Told(at=_EPOCH + at, stat=Stat(concurrency=4)) for at in (3.5, 3.98))
+    in_the_next = Tick(at=_EPOCH + 4.5, averages=(4.0, 4.0), ready=1)
+    inputs: list[Input] = [Made(at=_EPOCH), born, early, late, in_the_next]
+    assert likeliest(settings, inputs).strayed == []
+    in_none = Tick(at=_EPOCH + 4.5, averages=(3.0, 3.0), ready=1)
+    assert likeliest(settings, [*inputs[:-1], in_none]).strayed != []
+    long_before = Told(at=_EPOCH + 3.6, stat=Stat(concurrency=4))
+    assert likeliest(settings, [*inputs[:3], long_before, in_the_next]).strayed != []
+
+
+def test_what_the_running_one_wants_is_what_its_controller_says_at_each_pass() -> None:
+    said = [Pass(at=at, ready=1, wanted=wanted, wished=0) for at, wanted in ((1, -1), (2, 3), (3, 3), (4, -1), (5, 0))]
+    # Once it knows it forgets it no more: a restarted autoscaler says -1 and leaves in the status what stands there.
+    assert wanted_by(said) == [Wanted(at=1, pods=-1), Wanted(at=2, pods=3), Wanted(at=5, pods=0)]
 
 
 def test_minds_may_differ_for_no_longer_than_a_tick() -> None:
