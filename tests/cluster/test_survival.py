@@ -2,6 +2,7 @@
 
 import time
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.cluster.api import NODE, POD, Api
 from tests.cluster.conftest import DeployFunction
 from tests.cluster.driver import Cluster
 from tests.cluster.figures import Measured
-from tests.cluster.function import BURST_CAPACITY, MIN_SCALE
+from tests.cluster.function import BURST_CAPACITY, MIN_SCALE, Function
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.testbed import faults, processes
 from tests.cluster.testbed.node import component_name
@@ -58,10 +59,7 @@ def test_a_warm_function_answers_without_an_api_server_and_a_cold_one_after_its_
     cold.answers()
     measured("API server started to a cold function's answer", time.monotonic() - started, "s")
     warm.answers()
-    # The activator's watches come back after back-offs of their own: until then it knows no new Revision. One whose pod
-    # it hears of before the Revision itself has no answer until its pods change, and so it is the next one's turn.
-    names = (f"new-{n}" for n in count())
-    eventually("a new function answers", lambda: function(next(names)).ask(timeout=10).status, lambda seen: seen == 200)
+    _answering(function, "new")
     measured("API server started to a new function's answer", time.monotonic() - started, "s")
 
 
@@ -69,7 +67,7 @@ def test_a_running_function_does_not_notice_its_container_runtime_restart_and_th
     function: DeployFunction, cluster: Cluster, gpu_node: GpuNode, measured: Measured
 ) -> None:
     here = {"kubernetes.io/hostname": gpu_node.name}
-    hello = function(annotations={MIN_SCALE: "1"}, nodeSelector=here)
+    hello = _answering(function, "hello", annotations={MIN_SCALE: "1"}, nodeSelector=here)
     instance = hello.report()["instance"]
     containerd = component_name("containerd", gpu_node.name)
 
@@ -77,9 +75,23 @@ def test_a_running_function_does_not_notice_its_container_runtime_restart_and_th
     assert hello.report()["instance"] == instance
     faults.start(cluster.testbed, containerd)
     started = time.monotonic()
-    another = function("another", nodeSelector=here)
-    assert another.ask().status == 200
+    _answering(function, "another", nodeSelector=here)
     measured("containerd restarted to a new function's answer", time.monotonic() - started, "s")
     assert hello.report()["instance"] == instance
     assert hello.pods()[0]["status"]["containerStatuses"][0]["restartCount"] == 0
     assert processes.find(cluster.testbed.state, containerd).alive
+
+
+def _answering(function: DeployFunction, name: str, **options: Any) -> Function:
+    """A new function that answers. Where the API server was started anew, also by the test before, the activator's
+    watches come back after back-offs of their own: a Revision that it hears of later than of its pods has no answer
+    until they change, and so it is the next one's turn.
+    """
+    numbers = count()
+
+    def made() -> Function:
+        new = function(f"{name}-{next(numbers)}", **options)
+        assert new.ask(timeout=10).status == 200
+        return new
+
+    return eventually(f"a new function {name} answers", made, lambda _: True)
