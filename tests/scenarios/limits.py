@@ -3,7 +3,7 @@
 from typing import Final
 
 from tests.scenarios.scenario import Scenario
-from tests.scenarios.stage import Stage, Wish
+from tests.scenarios.stage import LINGERS, Stage, Wish
 
 # ---------------------------------------------------------------- 7
 
@@ -20,7 +20,7 @@ def a_quota_is_told_of_and_lifting_it_is_enough(stage: Stage) -> None:
         assert has.ask().status == 200
         assert [each.place for each in stage.slices()] == [has.held()[0].place]
         stage.limit("1g.5gb", 2)
-        wants.wait_ready()
+        wants.wait_ready(seconds=150)  # who was refused its pods asks again less and less often
         assert wants.ask().status == 200
     stage.print(seen)
 
@@ -31,7 +31,8 @@ _SHORT_S: Final = 10  # the timeout of functions whose requests are not held
 def a_new_revision_waits_while_the_old_one_serves_and_takes_its_slice(stage: Stage) -> None:
     stage.deploy(Wish(name="fills", profile="7g.40gb", pods=1))
     # The last to be made: it is on its way to zero until there is load, and none of that is to be held.
-    llm = stage.deploy(Wish(name="llm", profile="7g.40gb", timeout_s=_SHORT_S, environment={"ANSWER": "old"}))
+    wish = Wish(name="llm", profile="7g.40gb", timeout_s=_SHORT_S, annotations=LINGERS, environment={"ANSWER": "old"})
+    llm = stage.deploy(wish)
     with llm.load() as load:
         load.go_on(20)
         with llm.timed() as seen:
@@ -41,7 +42,7 @@ def a_new_revision_waits_while_the_old_one_serves_and_takes_its_slice(stage: Sta
             load.go_on(20)
             assert llm.ask().text == "old\n"
             load.end()
-            llm.wait_ready()
+            llm.wait_ready(seconds=150)
     stage.print(seen)
     assert not load.failed
     assert llm.ask().text == "new\n"
@@ -87,7 +88,7 @@ SCENARIOS: Final = (
     Scenario(
         name="a-new-revision-waits-while-the-old-one-serves-and-takes-its-slice",
         play=a_new_revision_waits_while_the_old_one_serves_and_takes_its_slice,
-        seconds=40,
+        seconds=55,
     ),
     Scenario(
         name="a-quota-is-told-of-and-lifting-it-is-enough",

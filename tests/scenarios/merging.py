@@ -14,7 +14,8 @@ _MERGED: Final = (
 _DRAINS_S: Final = 32.0  # 30 s without a request, or its timeout where that is shorter, and two to leave
 _CLEANS_UP_S: Final = 10.0  # the kubelet, what was around containers that have ended, once a second at best
 _UNSURE_S: Final = 1.0  # when it was told to go, and when it had gone, is written in whole seconds
-_AT_ONCE_S: Final = 1.0
+_BUSY_S: Final = 5.0  # a machine that stands still for a moment while a pod is told to go, and again while it leaves
+_AT_ONCE_S: Final = 5.0  # likewise; without an event it would be a resync's time
 _RARE_RESYNC_S: Final = 120.0
 _RESYNC_S: Final = 20.0
 
@@ -67,8 +68,9 @@ def an_event_makes_it_fast_and_the_resync_makes_it_right(stage: Stage) -> None:
         assert _is_merged([each for each in stage.slices() if each.gpu == held.gpu])
     stage.print(found)
     assert "pending event" not in found.reached
-    assert _RESYNC_S / 2 < found.reached["plan"] < _RESYNC_S + 5
-    assert found.reached["first byte"] - found.reached["plan"] < _RESYNC_S / 2
+    assert _AT_ONCE_S < found.reached["plan"] < _RESYNC_S + 2 * _BUSY_S
+    # Nothing that follows waits for another one.
+    assert found.reached["schedulable"] - found.reached["plan"] < _RESYNC_S / 2
 
 
 # ---------------------------------------------------------------- 2
@@ -82,8 +84,8 @@ def an_idle_slice_is_taken_as_it_is_and_made_again_when_it_is_gone(stage: Stage)
     assert llm.ask().status == 200
     [first] = llm.held()
     drained = llm.rest()
-    assert drained.seconds <= _DRAINS_S + _UNSURE_S, drained
-    assert drained.idle <= _DRAINS_S + _CLEANS_UP_S, drained
+    assert drained.seconds <= _DRAINS_S + _UNSURE_S + _BUSY_S, drained
+    assert drained.idle <= drained.seconds + _CLEANS_UP_S, drained
     [idle] = [each for each in stage.slices() if each.uuid == first.uuid]
     assert idle.state == "Idle"
 

@@ -17,6 +17,10 @@ PHASES: Final = (
 )  # fmt: skip
 
 
+# Of a function that is not to be at zero before its load begins, however slowly that comes.
+LINGERS: Final = {"autoscaling.knative.dev/window": "20s"}
+
+
 class Listener(Enum):
     """Whom events are sent to."""
 
