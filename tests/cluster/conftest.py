@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import evidence, figures, slices, system
-from tests.cluster.api import NAMESPACE, NODE, SERVICE, Api
+from tests.cluster.api import NAMESPACE, NODE, SERVICE, SERVICE_ACCOUNT, Api
 from tests.cluster.driver import Cluster, attach
 from tests.cluster.function import Function, manifest
 from tests.cluster.gpu_node import GpuNode
@@ -26,6 +26,7 @@ from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.kubectl import Kubectl
 from tests.cluster.testbed.progress import Progress
 from tests.cluster.turns import Turn
+from tests.cluster.waits import until
 
 DeployFunction = Callable[..., Function]
 _GPU_NODES = 2
@@ -157,6 +158,8 @@ def namespace(request: pytest.FixtureRequest, api: Api, turn: Turn) -> Iterator[
     # Short, as it is part of each function's host name; unique, as the last run's may still be going.
     name = f"{words[:24].strip('-')}-{uuid.uuid4().hex[:5]}"
     api.create(NAMESPACE, {"metadata": {"name": name, "labels": {"knative-mig.dev/test": "true"}}})
+    # It is made a moment later, and before that no pod is: the API server itself waits for it for a second or two.
+    until(api, SERVICE_ACCOUNT.named("default", name), "is there", bool)
     yield name
     with contextlib.suppress(OSError):
         api.delete(NAMESPACE, name)

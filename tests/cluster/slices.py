@@ -27,6 +27,7 @@ SLICE_CONDITION: Final = "knative-mig.dev/Slice"  # of a pod
 SIZES: Final = {"1g.5gb": 1, "1g.10gb": 2, "2g.10gb": 2, "3g.20gb": 4, "4g.20gb": 4, "7g.40gb": 8}
 
 _TAKEN_UP_SECONDS: Final = 10.0
+_DRAINED_SECONDS: Final = 330.0  # a pod of another test that is answering yet may do so for its whole timeout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +259,16 @@ def planner_pods(api: Api) -> list[Object]:
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
+def leader(api: Api) -> Object:
+    """The planner that leads: one of those that are there, also where for a moment nobody does."""
+
+    def look() -> list[Object]:
+        holder = str(api.get(LEASE, "knative-mig-planner", PLANNER_NAMESPACE)["spec"].get("holderIdentity", ""))
+        return [pod for pod in planner_pods(api) if pod["metadata"]["name"] in holder]
+
+    return eventually("a planner leads", look, lambda pods: len(pods) == 1)[0]
+
+
 def _one_pod(api: Api, namespace: str, accept: Callable[[Object], bool]) -> Object:
     def look() -> list[Object]:
         pods = api.items(POD, namespace)
@@ -288,7 +299,10 @@ def reset(nodes: list[GpuNodeView]) -> None:
     """Every GPU as an administrator empties it: what a story begins with. Pods of other stories are gone first."""
     api = nodes[0].api
     for node in nodes:
-        node.wait("has only idle slices", lambda slices: all(each.state == "Idle" for each in slices))
+        node.wait(
+            "has only idle slices", lambda slices: all(each.state == "Idle" for each in slices),
+            seconds=_DRAINED_SECONDS,
+        )  # fmt: skip
         unschedulable = api.get(NODE, node.name)["spec"].get("unschedulable")
         assert not unschedulable, f"{node.name} was left cordoned"
     for node in nodes:

@@ -67,8 +67,11 @@ class Place:
         return self.function(name)
 
     def held_by(self, pod: str) -> Slice:
-        [found] = [each for each in self.node.slices() if pod in each.holders]
-        return found
+        """Who runs may have answered before its agent has said so."""
+        told = f"says that {pod} holds a slice"
+        found = self.node.wait(told, lambda slices: any(pod in each.holders for each in slices))
+        [held] = [each for each in found if pod in each.holders]
+        return held
 
     def handed_over(self) -> list[str]:
         return [each["message"] for each in self.api.items(EVENT, self.namespace) if each["reason"] == "HandedOver"]

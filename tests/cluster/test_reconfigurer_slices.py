@@ -15,12 +15,12 @@ from tests.cluster.figures import Measured
 from tests.cluster.slices import (
     GATE,
     GPU_NODE,
-    LEASE,
     GpuNodeView,
     Pods,
     Slice,
     SlicePod,
     agent_pod,
+    leader,
     metric,
     planner_pods,
     replace_agent,
@@ -292,9 +292,7 @@ def test_a_static_node_keeps_its_layout_and_its_plugin_beside_a_dynamic_one(
 
 def change_leader(api: Api) -> None:
     """Its pod is deleted, and another replica takes the Lease over."""
-    holder = str(api.get(LEASE, "knative-mig-planner", PLANNER_NAMESPACE)["spec"]["holderIdentity"])
-    [leader] = [pod for pod in planner_pods(api) if pod["metadata"]["name"] in holder]
-    api.delete(POD, leader["metadata"]["name"], PLANNER_NAMESPACE)
+    api.delete(POD, leader(api)["metadata"]["name"], PLANNER_NAMESPACE)
     eventually("both planners are Ready", lambda: [is_true(pod) for pod in planner_pods(api)] == [True, True])
 
 

@@ -22,6 +22,7 @@ from tests.cluster.slices import (
     GpuNodeView,
     Pods,
     agent_pod,
+    leader,
     planner_pods,
     replace_agent,
 )
@@ -169,14 +170,16 @@ def test_a_paused_leader_finds_another_one_and_cannot_write_what_it_last_knew(
 ) -> None:
     """Also not to a GpuNode that the new leader had no reason to change."""
     lease = LEASE.named("knative-mig-planner", PLANNER_NAMESPACE)
-    holder = str(api.get(LEASE, lease.name, lease.namespace)["spec"]["holderIdentity"])
-    [leader] = [pod for pod in planner_pods(api) if pod["metadata"]["name"] in holder]
+    leads = leader(api)["metadata"]
     before = {node.name: node.object for node in gpus}
     tokens = {name: int(item["spec"]["fencingToken"]) for name, item in before.items()}
 
-    with stopped(str(leader["metadata"]["uid"])):
+    with stopped(str(leads["uid"])):
         began = time.monotonic()
-        until(api, lease, "has another holder", lambda item: item["spec"]["holderIdentity"] not in ("", holder))
+        until(
+            api, lease, "has another holder",
+            lambda item: item["spec"]["holderIdentity"] and leads["name"] not in item["spec"]["holderIdentity"],
+        )  # fmt: skip
         for node in gpus:
             until(
                 api, GPU_NODE.named(node.name), "has the new leader's stamp",

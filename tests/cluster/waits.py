@@ -97,7 +97,7 @@ def _worlds(api: Api, path: str, deadline: float, query: dict[str, str], trouble
                 yield dict(world)
                 if time.monotonic() > deadline:
                     return
-        except (OSError, RefusedError, json.JSONDecodeError) as trouble:
+        except (OSError, http.client.HTTPException, RefusedError, json.JSONDecodeError) as trouble:
             if isinstance(trouble, RefusedError) and trouble.code < 500 and trouble.code not in (404, 429, _GONE):
                 raise
             troubles.append(trouble)
@@ -139,9 +139,10 @@ def recorded(
     version, over = listed["metadata"]["resourceVersion"], threading.Event()
 
     def follow() -> None:
-        with contextlib.suppress(OSError, RefusedError):  # a test that missed a change says so itself
+        # A test that missed a change says so itself.
+        with contextlib.suppress(OSError, http.client.HTTPException, RefusedError, json.JSONDecodeError):
             for event, item in api.watch(kind.path(namespace), seconds=600, resourceVersion=version, **query):
-                if over.is_set():
+                if over.is_set() or event == "ERROR":
                     return
                 note(time.monotonic(), event, item)
 
