@@ -101,7 +101,7 @@ def test_a_deleted_pod_drains_for_thirty_seconds_or_its_timeout_whichever_is_sho
     measured("idle pod gone after its deletion, timeoutSeconds 300", patient_drained, "s")
     measured("idle pod gone after its deletion, timeoutSeconds 6", hasty_drained, "s")
     assert 29 <= patient_drained < 60
-    assert 5 <= hasty_drained < 20
+    assert 5 <= hasty_drained < 29  # however busy its node is, not the other's thirty seconds
 
 
 @pytest.mark.testbed_only

@@ -11,13 +11,15 @@ from tests.cluster.function import MIN_SCALE
 from tests.cluster.testbed.system_images import FUNCTION_IMAGE
 from tests.cluster.waits import until, until_gone
 
+_GRACE_SECONDS = 20  # on a busy machine a pod that ends at once may take half of it to be gone
+
 
 def test_it_streams_sleeps_fails_and_breaks_off_as_the_query_says(function: DeployFunction) -> None:
     hello = function(annotations={MIN_SCALE: "1"})
-    stream = hello.ask("/?chunks=3&every=500ms")
+    stream = hello.ask("/?chunks=3&every=2s")
     assert stream.text.count("data: ") == 4
     assert stream.text.endswith("data: [DONE]\n\n")
-    assert stream.ended - stream.first_byte > 0.5  # it takes 1 s, and nobody held it back until the end
+    assert stream.ended - stream.first_byte > 0.5  # it takes 4 s, and nobody held it back until the end
 
     slept = hello.ask("/?sleep=1s")
     assert slept.first_byte - slept.asked >= 1
@@ -32,7 +34,7 @@ def test_it_streams_sleeps_fails_and_breaks_off_as_the_query_says(function: Depl
 def _pod(name: str, **environment: str) -> Object:
     variables = [{"name": key, "value": value} for key, value in environment.items()]
     container = {"name": "function", "image": FUNCTION_IMAGE, "env": variables}
-    spec = {"containers": [container], "restartPolicy": "Never", "terminationGracePeriodSeconds": 10}
+    spec = {"containers": [container], "restartPolicy": "Never", "terminationGracePeriodSeconds": _GRACE_SECONDS}
     return {"metadata": {"name": name}, "spec": spec}
 
 
@@ -44,8 +46,8 @@ def test_it_ends_on_sigterm_at_once_unless_told_to_ignore_it(api: Api, namespace
         deleted = time.monotonic()
         api.delete(POD, name, namespace)
         deaf_for[name] = until_gone(api, POD.named(name, namespace)) - deleted
-    assert deaf_for["polite"] < 9
-    assert deaf_for["deaf"] >= 10
+    assert deaf_for["polite"] < _GRACE_SECONDS - 1
+    assert deaf_for["deaf"] >= _GRACE_SECONDS
 
 
 def test_it_fails_at_its_start_with_the_code_that_it_is_given(api: Api, namespace: str) -> None:
