@@ -119,7 +119,8 @@ class Steering:
             self._led_anew()
             yield
         finally:
-            self.kubectl("delete", *overlay, "--ignore-not-found", "--wait", "--timeout=60s", timeout=70)
+            patience = f"--timeout={_SECONDS:.0f}s"
+            self.kubectl("delete", *overlay, "--ignore-not-found", "--wait", patience, timeout=_SECONDS + 10)
             for deployment in _BOUND:
                 self._settled(deployment)
             self._led_anew()

@@ -197,7 +197,7 @@ def _away(kubectl: Kubectl, api: Api) -> Iterator[None]:
         yield
     finally:
         kubectl("scale", *webhook, "--replicas=2")
-        kubectl("rollout", "status", *webhook, "--timeout=60s", timeout=70)
+        kubectl("rollout", "status", *webhook, "--timeout=120s", timeout=130)
 
 
 @pytest.mark.alone

@@ -1,5 +1,6 @@
 """What breaks around a slice that is held: its kubelet, the API server, its agent, a leader, the GPU itself."""
 
+import itertools
 import os
 import signal
 import time
@@ -38,6 +39,7 @@ _PROFILE: Final = "2g.10gb"
 _RESOURCE: Final = f"nvidia.com/mig-{_PROFILE}"
 _BACK_WITHIN_SECONDS: Final = 5.0
 _CONTAINED_ECC_ERROR: Final = 94  # an XID that breaks one slice
+_LOOK: Final = "tests.knative-mig.dev/look"  # a label whose change wakes the planner
 
 
 @contextmanager
@@ -203,12 +205,29 @@ def test_a_gpu_node_whose_agent_hangs_says_so_itself_and_is_planned_on_again_whe
     name = gpus[0].name
     told = GPU_NODE.named(name)
     until(api, told, "is planned on", lambda item: item["status"]["planned"]["status"] == "True")
-    with stopped(str(agent_pod(api, name)["metadata"]["uid"])):
-        until(api, told, "is left out", lambda item: item["status"]["planned"]["reason"] == "AgentSilent")
+    with stopped(str(agent_pod(api, name)["metadata"]["uid"])), looked_at(api, name) as now:
+        eventually("it is left out", lambda: now()["status"]["planned"]["reason"] == "AgentSilent", every=1.0)
         row = cluster.kubectl("get", "gn", name, "--no-headers").split()
         assert row[6:8] == ["False", "AgentSilent"]
         assert is_true(gpus[0].object)  # what the agent said last stays
     until(api, told, "is planned on again", lambda item: item["status"]["planned"]["status"] == "True")
+
+
+@contextmanager
+def looked_at(api: Api, node: str) -> Iterator[Callable[[], Object]]:
+    """Yields what has the planner look at once, and tells what the GpuNode says. By itself the planner looks every ten
+    seconds, and after some thirty the kubelet starts anew what hangs, silent or not.
+    """
+    numbers = itertools.count()
+
+    def now() -> Object:
+        api.merge(NODE, node, {"metadata": {"labels": {_LOOK: str(next(numbers))}}})
+        return api.get(GPU_NODE, node)
+
+    try:
+        yield now
+    finally:
+        api.merge(NODE, node, {"metadata": {"labels": {_LOOK: None}}})
 
 
 @contextmanager
