@@ -54,6 +54,11 @@ def changes(api: Api, nodes: list[GpuNodeView]) -> float:
     return sum(metric(api, pod, name, call=call) for pod in pods for call in ("create", "destroy"))
 
 
+def rounds(api: Api) -> float:
+    """How often the planner that leads has looked; each change of a node that counts has it look."""
+    return metric(api, leader(api), "knative_mig_planner_rounds_total")
+
+
 @contextmanager
 def merged(api: Api, node: str, patch: Object, undone: Object) -> Iterator[None]:
     api.merge(NODE, node, patch)
@@ -213,7 +218,10 @@ def test_a_node_that_cannot_take_the_pod_gets_no_useless_slice(
         # Whoever fills the node leaves less than the pod asks for.
         asked = {"cpu": f"{math.ceil(free_cpu_milli(api, here.name) * 0.6)}m"}
         pods.ask("filler", None, node=here.name, requests=asked).wait_running()
+    before = rounds(api)
     with merged(api, here.name, patch, undone):
+        # It hears of nodes and of pods by two watches, and is to hear of the node first.
+        eventually("the planner has looked at the node", lambda: rounds(api) > before)
         pod = pods.ask("llm", "1g.5gb", requests=asked).wait_running()
         assert pod.node == there.name
         nowhere = pods.ask("nowhere", "1g.10gb", node=here.name, requests=asked)
