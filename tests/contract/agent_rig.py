@@ -36,6 +36,7 @@ from reconfigurer.agent.settings import Inject, Settings
 from tests.contract.fake_kubelet import FakeKubelet, Started
 from tests.fake_api import FakeApi
 from tests.rigs.agent_worlds import FakeProcesses, profile
+from tests.rigs.stopwatch import Stopwatch
 
 NAME = NodeName("n1")
 
@@ -106,13 +107,12 @@ class AgentRig:
         """Seconds that it took. Back when the kubelet has seen it go: what that believes then is of who comes next."""
         if self.agent is None:
             return 0.0
-        began = time.monotonic()
-        self.agent.end()
-        took = time.monotonic() - began
+        with Stopwatch() as took:
+            self.agent.end()
         assert not self.agent.failed
         self.agent = None
         self.kubelet.wait_for(lambda: not self.kubelet.plugins)
-        return took
+        return took.seconds
 
     # What is seen from outside: by the API server's own store, as it is looked at twenty times a second.
 
