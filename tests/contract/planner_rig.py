@@ -19,6 +19,7 @@ from knative_mig.core.gpu_node import GATE, GpuNode, GpuStatus
 from reconfigurer.planner.process import Planner
 from reconfigurer.planner.settings import PlannerSettings
 from tests.fake_api import FakeApi
+from tests.rigs import running_dev
 from tests.rigs.gpu_node_object import gpu_node_object
 from tests.rigs.small_cluster import gpu, gpu_node
 
@@ -40,7 +41,7 @@ def planner(
         yield made
     finally:
         made.end()
-        assert not made._threads.alive()
+        running_dev.until(lambda: not made._threads.alive())
         assert not made.failed
 
 

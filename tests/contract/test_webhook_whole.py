@@ -76,7 +76,7 @@ def serving(api: FakeApi, settings: WebhookSettings = SETTINGS) -> Iterator[Webh
         yield made
     finally:
         made.end()
-        assert not made._threads.alive()
+        until(lambda: not made._threads.alive())
         assert not made.failed
 
 
@@ -494,7 +494,7 @@ def test_it_ends_within_two_seconds_with_connections_open(api: FakeApi) -> None:
         assert connection.post("/mutate", review("CREATE", service())).response["allowed"]
         began = time.monotonic()
         made.end()
-        assert not made._threads.alive()
+        until(lambda: not made._threads.alive())
         assert time.monotonic() - began < webhook_server.KEPT_IDLE_S / 2  # it was not waited for
         connection.close()
 
