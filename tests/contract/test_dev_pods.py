@@ -255,8 +255,8 @@ def test_all_that_a_pod_started_ends_with_it(rig: NodeRig) -> None:
     rig.put(body)
     rig.wait_for(lambda: len(rig.processes("deaf")) == 3)
     uid = rig.read("deaf")["metadata"]["uid"]
-    rig.delete("deaf")
     began = time.monotonic()
+    rig.delete("deaf")
     rig.wait_for(lambda: rig.is_gone("deaf"))
     assert time.monotonic() - began > 2.5
     assert not rig.processes("deaf", uid)

@@ -9,6 +9,8 @@ from knative_mig.dev.gateway.load import FIRST
 from knative_mig.dev.gateway.timeouts import Limits
 from tests.rigs.gateway import OK, GatewayRig, Line, answers, gateway_rig, until
 
+BEGUN_S = 1.0  # a limit within which an answer begins here, whatever else this machine does
+
 
 @pytest.fixture(name="rig")
 def _rig() -> Iterator[GatewayRig]:
@@ -128,7 +130,7 @@ def test_an_answer_that_does_not_begin_in_time_is_none(rig: GatewayRig, limits: 
     assert ended.wait(30)
 
 
-@pytest.mark.parametrize("limits", [Limits(idle_s=0.2), Limits(whole_s=0.2)], ids=["idle", "whole"])
+@pytest.mark.parametrize("limits", [Limits(idle_s=BEGUN_S), Limits(whole_s=BEGUN_S)], ids=["idle", "whole"])
 def test_a_stream_whose_time_is_over_ends_with_a_word_of_it(rig: GatewayRig, limits: Limits) -> None:
     def stops(line: Line) -> None:
         line.head()
@@ -148,7 +150,7 @@ def test_an_answer_with_a_length_whose_time_is_over_is_cut(rig: GatewayRig) -> N
         line.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"one " * 1100)
         assert line.has_ended()
 
-    rig.pod(rig.function(limits=Limits(whole_s=0.2)), stops)
+    rig.pod(rig.function(limits=Limits(whole_s=BEGUN_S)), stops)
     client = rig.asks()
     client.head()
     assert client.hear_all() == b"one " * 1100
@@ -160,7 +162,7 @@ def test_one_of_which_little_has_come_is_none(rig: GatewayRig) -> None:
         line.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\none")
         assert line.has_ended()
 
-    rig.pod(rig.function(limits=Limits(whole_s=0.2)), stops)
+    rig.pod(rig.function(limits=Limits(whole_s=BEGUN_S)), stops)
     assert rig.asks().answer()[1] == b"activator request timeout"
 
 
@@ -170,7 +172,7 @@ def test_a_websocket_has_never_begun_an_answer(rig: GatewayRig) -> None:
         line.say(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
         assert line.has_ended()
 
-    rig.pod(rig.function(limits=Limits(answer_begins_s=0.2)), upgrades)
+    rig.pod(rig.function(limits=Limits(answer_begins_s=BEGUN_S)), upgrades)
     client = rig.asks("Connection: Upgrade", "Upgrade: websocket")
     client.head()
     assert client.hear_all() == b"hello"
