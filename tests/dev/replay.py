@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 from tests.cluster.recording import Exchange, Upstream, add_event, answer_shape
 
 Json = dict[str, Any]
-_PATIENCE_S: Final = 2.0
+_PATIENCE_S: Final = 30.0  # for what controllers write a moment later
 _UID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _QUOTED: Final = re.compile(r'(\\*")([^"\\]{1,300})(\\*")')

@@ -69,12 +69,9 @@ def test_a_broker_and_a_trigger_are_made_by_kn_and_deliver(
     header, row = kubectl("get", "trigger").splitlines()
     assert header.split() == ["NAME", "BROKER", "SUBSCRIBER_URI", "AGE", "READY", "REASON"]
     assert row.split()[:3] == ["t", "default", subscriber.url]
-    assert "BrokerDoesNotExist" in _of_nobody(kn)
-
-
-def _of_nobody(kn: Client) -> str:
     kn("trigger", "create", "nobodys", "--broker", "nobody", "--sink", "http://127.0.0.1:9")
-    return kn("trigger", "describe", "nobodys")
+    kubectl("wait", "--for=condition=Ready=false", "trigger/nobodys", "--timeout=30s")
+    assert "BrokerDoesNotExist" in kn("trigger", "describe", "nobodys")
 
 
 BAD = """apiVersion: eventing.knative.dev/v1
