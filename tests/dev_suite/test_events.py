@@ -22,8 +22,7 @@ def test_an_event_wakes_a_function_and_its_reply_the_next_one(
     kn("service", "create", "listener", *QUICK)
     kn("trigger", "create", "ask", "--filter", f"type={_ASKED}", "--sink", "ksvc:tiny")
     kn("trigger", "create", "hear", "--filter", f"type={_ANSWERED}", "--sink", "ksvc:listener")
-    listed = kn("trigger", "list")
-    assert listed.count("True") == 2, listed
+    eventually("both are Ready", lambda: kn("trigger", "list"), lambda listed: listed.count("True") == 2)
     handle("tiny").wait_zero()
     handle("listener").wait_zero()
 

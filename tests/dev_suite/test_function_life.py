@@ -57,9 +57,17 @@ def test_a_deletion_leaves_nothing(kn: Client, handle: Handle, api: Api, dev: At
     assert hello.ask().status == 404
     assert "No services found" in kn("service", "list")
     assert not _processes_of_pod(uid)
-    slices = [each for name in ("node-1", "node-2") for each in GpuNodeView(name, api).slices()]
-    assert not [each for each in slices if pod["metadata"]["name"] in each.holders]
-    assert not [path for path in Path(dev.folder).rglob("*") if uid in str(path) or namespace in str(path)]
+    nodes = [GpuNodeView(name, api) for name in ("node-1", "node-2")]
+    eventually(
+        "no slice is held by its pod",
+        lambda: [str(each) for node in nodes for each in node.slices() if pod["metadata"]["name"] in each.holders],
+        lambda held: not held,
+    )
+    eventually(  # more than one look, too, where files of other tests go while it looks
+        "no file is its pod's",
+        lambda: [path for path in Path(dev.folder).rglob("*") if uid in str(path) or namespace in str(path)],
+        lambda left: not left,
+    )
 
 
 @pytest.mark.long

@@ -80,6 +80,7 @@ def test_a_pod_is_watched_its_log_followed_and_another_comes_in_its_place(kubect
     pod = kubectl("get", "pods", "--selector", _POD, "--output", "name").strip()
     with _said(kubectl, "logs", "--follow", pod) as log, _said(kubectl, "get", "pods", "--watch") as watched:
         eventually("the log has its beginning", lambda: log, lambda lines: "begins on 8080" in "".join(lines))
+        eventually("it is watched", lambda: watched, lambda lines: any(pod.partition("/")[2] in line for line in lines))
         hello.ask("/of/the/log")
         eventually("the log has the request", lambda: log, lambda lines: "GET /of/the/log\n" in lines)
         described = kubectl("describe", pod)

@@ -35,7 +35,7 @@ def test_idle_fragments_are_merged_for_a_function_that_needs_the_whole_gpu(
     node.wait(
         "it is that pod's", lambda slices: [(each.profile, each.holders) for each in slices] == [(_WHOLE, (pod,))]
     )
-    assert "SliceProvisioned" in kubectl("get", "events")
+    eventually("that is told", lambda: kubectl("get", "events"), lambda said: "SliceProvisioned" in said)
     row = kubectl("get", "gpunodes", _NODE).splitlines()[1].split()
     assert row[0] == _NODE
 
