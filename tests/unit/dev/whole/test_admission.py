@@ -19,8 +19,7 @@ _PLACES = {
 _SLICE = {"name": "a", "resources": {"limits": {"nvidia.com/mig-1g.5gb": "1"}}}
 
 
-@pytest.fixture(scope="module")
-def store() -> Store:
+def made() -> Store:
     found = Store()
     namespaces = [{"kind": "Namespace", "metadata": {"name": each}} for each in ("default", "quiet", "kube-system")]
     for body in (*objects.initial([]), *namespaces):
@@ -35,8 +34,8 @@ def store() -> Store:
 
 
 @pytest.fixture(scope="module")
-def hooks(store: Store) -> list[Hook]:
-    return list(Admission(store, {}, Webhooks(Settings)).hooks())
+def hooks() -> list[Hook]:
+    return list(Admission(made(), {}, Webhooks(Settings)).hooks())
 
 
 def asked(hooks: list[Hook], resource: str, body: dict[str, Any], operation: str = "CREATE") -> list[tuple[str, str]]:
@@ -94,7 +93,8 @@ def test_a_pod_is_asked_about_by_the_policy_for_its_kind(hooks: list[Hook]) -> N
     assert policies["other-pods.knative-mig.dev"] is OnFailure.GO_ON
 
 
-def test_a_configuration_that_changes_counts_from_then_on(store: Store) -> None:
+def test_a_configuration_that_changes_counts_from_then_on() -> None:
+    store = made()
     admission = Admission(store, {}, Webhooks(Settings))
     before = admission.hooks()
     assert admission.hooks() is before

@@ -1,5 +1,6 @@
 """The names, as a dashboard for vLLM asks for them."""
 
+import pytest
 from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
 
 from services.tiny_llm.engine import Engine
@@ -9,6 +10,11 @@ from services.tiny_llm.sampler import Sampling
 from tests.rigs.tiny_models import AMPLE, random_weights
 
 
+@pytest.fixture(autouse=True)
+def _no_times_of_creation() -> None:
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
 def values(registry: CollectorRegistry) -> dict[str, float]:
     """By name, without labels and buckets."""
     lines = [line for line in generate_latest(registry).decode().splitlines() if line[0] != "#" and "le=" not in line]
@@ -16,7 +22,6 @@ def values(registry: CollectorRegistry) -> dict[str, float]:
 
 
 def test_a_generation_is_counted_and_timed_from_end_to_end() -> None:
-    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     metrics = Metrics(registry, "tiny", AMPLE.blocks)
     engine = Engine(random_weights(), AMPLE)
