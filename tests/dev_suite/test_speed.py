@@ -1,5 +1,6 @@
 """`--speed`: simulated GPUs change so many times faster, by the clock of the agent that has them changed."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -12,24 +13,34 @@ from tests.dev_suite.running import At, started
 
 _SLOW, _FAST = 0.2, 2.0  # slow enough that what else an agent does in a change is little beside it
 _CALLS: Final = 2  # of the GPU and of its compute instance
+_TRIES: Final = 4
 _PHASES: Final = ("create", "destroy")
 _PHASE_SECONDS: Final = "knative_mig_agent_phase_seconds_sum"
 
 
 def test_a_slice_is_made_and_destroyed_so_many_times_faster() -> None:
-    # A machine that is busy elsewhere for a tenth of a second doubles what is fast: not each time.
-    slow, fast = _changed(_SLOW, times=1), _changed(_FAST, times=5)
-    for phase, seconds in slow.items():
-        assert seconds / fast[phase] > _FAST / _SLOW / 2
+    slow = _changed(_SLOW)
+
+    def is_right(fast: dict[str, float]) -> bool:
+        return all(slow[phase] / fast[phase] > _FAST / _SLOW / 2 for phase in _PHASES)
+
+    fast = _changed(_FAST, is_right)
+    assert is_right(fast), (slow, fast)
 
 
-def _changed(speed: float, *, times: int) -> dict[str, float]:
-    """How long each phase of a slice's life took at best; never shorter than hardware would take at that speed."""
+def _changed(speed: float, is_right: Callable[[dict[str, float]], bool] = lambda _: True) -> dict[str, float]:
+    """How long each phase of a slice's life took; never shorter than hardware would take at that speed. Best of some
+    where the first was not right: a machine that is busy elsewhere for a tenth of a second doubles what is fast.
+    """
     with started("--gpus", "1xA100-40GB", "--speed", str(speed)) as dev:
         node = GpuNodeView("node-1", api_of(dev))
         agent = Parts(dev.process.pid, Path(At.of(dev).logs)).one("reconfigurer.agent")
-        lives = [_life(node, agent) for _ in range(times)]
-    took = {phase: min(life[phase] for life in lives) for phase in _PHASES}
+        took = _life(node, agent)
+        for _ in range(_TRIES):
+            if is_right(took):
+                break
+            again = _life(node, agent)
+            took = {phase: min(took[phase], again[phase]) for phase in _PHASES}
     assert min(took.values()) >= _CALLS * CHANGE_MS / 1000 / speed
     return took
 
