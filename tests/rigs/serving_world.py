@@ -15,6 +15,7 @@ from knative_mig.core.kpa.status import Active, Activity
 from knative_mig.dev.serving import objects
 from knative_mig.dev.serving.cache import by_key
 from knative_mig.dev.serving.controllers import KINDS, Name, Neighbours, Pass, deciders
+from knative_mig.dev.serving.held_failures import HELD_S
 from knative_mig.dev.serving.objects import SERVICE, WATCHED, Failure, Object, Seen
 from knative_mig.dev.serving.scaling import Answer, Asked
 from knative_mig.dev.serving.settings import Settings
@@ -186,6 +187,15 @@ class ServingWorld:
     # What controllers do.
 
     def settle(self) -> None:
+        """And a failure that is held for a moment is said."""
+        self.rest()
+        soon = self.now + HELD_S
+        while due := [at for look, at in self._due.items() if look.controller is Name.SERVICE and at <= soon]:
+            self.now = max(self.now, *due)
+            self.rest()
+
+    def rest(self) -> None:
+        """In no time."""
         for _ in range(60):
             if not self._round():
                 return
@@ -196,9 +206,9 @@ class ServingWorld:
         while due := [at for at in self._due.values() if at <= until]:
             self.now = max(self.now, min(due))
             self._due = {look: at for look, at in self._due.items() if at > self.now}
-            self.settle()
+            self.rest()
         self.now = until
-        self.settle()
+        self.rest()
 
     def seen(self) -> Seen:
         objects_ = {kind: by_key(found) for kind, found in self.objects.items()}

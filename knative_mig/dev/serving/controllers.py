@@ -20,8 +20,8 @@ from knative_mig.dev.serving import (
     routes,
     routing_states,
     serverless_services,
-    services,
 )
+from knative_mig.dev.serving.held_failures import HeldFailures
 from knative_mig.dev.serving.objects import (
     CONFIGURATION,
     CONFIGURATION_LABEL,
@@ -88,7 +88,7 @@ KINDS: Mapping[Name, Kind] = {
 
 def deciders(neighbours: Neighbours) -> Mapping[Name, Callable[[Seen, Key], Decided]]:
     return {
-        Name.SERVICE: services.decide,
+        Name.SERVICE: HeldFailures().decide,
         Name.CONFIGURATION: configurations.decide,
         Name.ROUTE: lambda seen, key: routes.decide(seen, key, neighbours.gateway),
         Name.ROUTING_STATE: routing_states.decide,

@@ -7,6 +7,7 @@ import pytest
 from knative_mig.adapters.kube.kinds import POD, POD_AUTOSCALER, REVISION, Kind
 from knative_mig.dev.serving import objects
 from knative_mig.dev.serving.controllers import Name, concerned
+from knative_mig.dev.serving.held_failures import HELD_S
 from knative_mig.dev.serving.objects import CONFIGURATION, DEPLOYMENT, REPLICA_SET, ROUTE, SERVICE, Object
 from knative_mig.dev.serving.settings import Settings
 from knative_mig.dev.serving.writes import Change
@@ -218,6 +219,40 @@ def test_traffic_to_a_revision_that_is_not_there_is_said_and_changes_nothing() -
         'Revision "llm-00009" referenced in traffic not found.',
     )
     assert world.get(ROUTE, "llm")["status"]["traffic"][0]["revisionName"] == "llm-00001"
+
+
+def test_a_failure_of_a_new_spec_is_said_only_once_a_client_had_the_time_to_watch_for_it() -> None:
+    """One as kn gets a Service once after it wrote it, and from then on waits for a change."""
+    world = ServingWorld()
+    world.apply("llm")
+    world.run_pods()
+    world.after(60)
+    nowhere = [{"revisionName": "llm-00009", "percent": 100, "latestRevision": False}]
+    world.apply("llm", traffic=nowhere, settle=False)
+    world.rest()
+    assert world.condition(ROUTE, "llm")[0] == "False"
+    assert world.condition(SERVICE, "llm")[:2] == ("Unknown", "OutOfDate")
+    world.after(HELD_S / 2)
+    assert world.condition(SERVICE, "llm")[0] == "Unknown"
+    world.after(HELD_S / 2)
+    assert world.condition(SERVICE, "llm")[:2] == ("False", "RevisionMissing")
+    assert objects.is_observed(world.get(SERVICE, "llm"))
+
+    # That it is False already makes no difference: what it is by the newer spec is news.
+    world.apply("llm", traffic=[*nowhere, {"latestRevision": True, "tag": "newest"}], settle=False)
+    world.rest()
+    assert not objects.has_failed(world.get(SERVICE, "llm"))
+    world.after(HELD_S)
+    assert objects.has_failed(world.get(SERVICE, "llm"))
+
+    # What was well before is not held, nor is a failure of a spec that has been there for longer.
+    world.apply("llm", settle=False)
+    world.rest()
+    assert world.condition(SERVICE, "llm")[0] == "True"
+    world.after(60)
+    world.run(world.pods()[0], **crashed(1))
+    world.rest()
+    assert world.condition(SERVICE, "llm")[0] == "False"
 
 
 def test_another_ones_revision_takes_none_of_the_traffic() -> None:
