@@ -74,7 +74,8 @@ def _create(body: Object, code: str, old: Sequence[Object], wanted: Wanted) -> N
         },
     }
     wanted.create(REPLICA_SET, new, "its template is new")
-    wanted.tell(body, "ScalingReplicaSet", f"Scaled up replica set {name} from 0 to {replicas}")
+    if replicas:
+        wanted.tell(body, "ScalingReplicaSet", f"Scaled up replica set {name} from 0 to {replicas}")
 
 
 def _resize(body: Object, new: Object, old: Sequence[Object], wanted: Wanted) -> None:

@@ -146,6 +146,24 @@ def test_an_annotation_on_a_revision_rolls_its_pods_with_none_missing() -> None:
     assert world.condition(DEPLOYMENT, "llm-00001-deployment", "Progressing")[:2] == ("True", "NewReplicaSetAvailable")
 
 
+def test_a_new_template_of_what_is_at_zero_scales_nothing_up_and_tells_of_nothing() -> None:
+    world = ServingWorld(Settings(always_schedulable=True))
+    world.apply("llm")
+    world.run_pods()
+    world.autoscaler.wants["llm-00001"] = 0
+    world.settle()
+    assert [each.message for each in world.told if each.reason == "ScalingReplicaSet"] == [
+        f"Scaled up replica set {world.names(REPLICA_SET)[0]} from 0 to 1",
+        f"Scaled down replica set {world.names(REPLICA_SET)[0]} from 1 to 0",
+    ]
+    world.told.clear()
+    world.patch(REVISION, world.get(REVISION, "llm-00001"), {"metadata": {"annotations": {"team": "a"}}})
+    world.settle()
+    (name,) = world.names(REPLICA_SET)
+    assert objects.annotations(world.get(REPLICA_SET, name)["spec"]["template"])["team"] == "a"
+    assert [each.message for each in world.told if each.reason == "ScalingReplicaSet"] == []
+
+
 def test_a_scaling_annotation_on_a_revision_reaches_the_autoscaler_and_no_pod() -> None:
     world = ServingWorld(Settings(always_schedulable=True))
     world.apply("llm")
