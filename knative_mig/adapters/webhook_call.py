@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 from http import HTTPStatus
+from math import ceil
 from typing import Final
 
 # What a connection says that was kept, and whose other side was started anew; of its end TLS tells by an alert, or not.
@@ -44,7 +45,8 @@ class WebhookCaller:
                     return self._answered(connection, path, review, within_s)
             return self._answered(_Connection(self._address, self._name, context, within_s), path, review, within_s)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise WebhookFailed(f"Post https://{self._name}:443{path}: {error or type(error).__name__}") from error
+            asked = f'Post "https://{self._name}:443{_asked(path, within_s)}"'
+            raise WebhookFailed(f"failed to call webhook: {asked}: {self._told(error)}") from error
 
     def close(self) -> None:
         """When nobody calls any more."""
@@ -60,8 +62,20 @@ class WebhookCaller:
         with self._lock:
             self._idle.append(connection)
         if status != HTTPStatus.OK:
-            raise WebhookFailed(f"the server answered {status}: {body[:200].decode(errors='replace').strip()}")
+            said = body[:200].decode(errors="replace").strip()
+            raise WebhookFailed(f"failed to call webhook: the server answered {status}: {said}")
         return body
+
+    def _told(self, error: Exception) -> str:
+        """In an API server's words, where it is what an API server meets too."""
+        match error:
+            case TimeoutError():
+                return "context deadline exceeded"
+            case ConnectionRefusedError():
+                host, port = self._address
+                return f"dial tcp {host}:{port}: connect: connection refused"
+            case _:
+                return str(error) or type(error).__name__
 
     def _taken(self, context: ssl.SSLContext) -> "_Connection | None":
         with self._lock:
@@ -94,6 +108,10 @@ class _Connection(http.client.HTTPSConnection):
 def _posted(connection: _Connection, path: str, review: bytes, within_s: float) -> tuple[int, bytes]:
     if connection.sock is not None:
         connection.sock.settimeout(within_s)
-    connection.request("POST", f"{path}?timeout={within_s:.0f}s", review, _JSON)
+    connection.request("POST", _asked(path, within_s), review, _JSON)
     answer = connection.getresponse()
     return answer.status, answer.read()
+
+
+def _asked(path: str, within_s: float) -> str:
+    return f"{path}?timeout={ceil(within_s)}s"

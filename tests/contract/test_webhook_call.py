@@ -66,8 +66,10 @@ def test_a_webhook_is_asked_in_its_services_name_and_again_when_it_was_started_a
         open_still = os.dup(kept.fileno())  # what TLS says of its end comes some time before the kernel says so
         if end == "killed":
             socket.socket.shutdown(kept, socket.SHUT_RDWR)  # of that TLS says nothing
-    with pytest.raises(WebhookFailed, match="refused"):
+    with pytest.raises(WebhookFailed) as refused:
         ask()
+    at = f'failed to call webhook: Post "https://{NAME}:443/mutate?timeout=5s"'
+    assert str(refused.value) == f"{at}: dial tcp 127.0.0.1:{port}: connect: connection refused"
     os.close(open_still)
     with serving(files, port):
         assert ask() == b"/mutate {}"
@@ -84,3 +86,12 @@ def test_who_is_not_believed_is_not_asked() -> None:
         stranger = WebhookCaller(("127.0.0.1", server.server_port), "other.knative-mig.svc")
         with pytest.raises(WebhookFailed, match="verify failed"):
             stranger.ask("/mutate", b"{}", authorities=files[AUTHORITIES].decode(), within_s=5.0)
+
+
+def test_a_webhook_that_does_not_answer_is_told_of_as_an_api_server_does() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        caller = WebhookCaller(deaf.getsockname(), NAME)
+        with pytest.raises(WebhookFailed) as failed:
+            caller.ask("/mutate", b"{}", authorities=made()[AUTHORITIES].decode(), within_s=0.1)
+    asked = f'Post "https://{NAME}:443/mutate?timeout=1s"'
+    assert str(failed.value) == f"failed to call webhook: {asked}: context deadline exceeded"
