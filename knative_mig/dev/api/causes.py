@@ -37,3 +37,23 @@ def shown(value: Any) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, separators=(",", ":"))
     return json.dumps(value, ensure_ascii=False)
+
+
+def as_json(value: Any) -> str:
+    """In the order that Go writes a map in."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+
+def as_go_prints(value: Any) -> str:
+    """By its verb `%v`, what came as JSON."""
+    match value:
+        case dict():
+            return f"map[{' '.join(f'{key}:{as_go_prints(value[key])}' for key in sorted(value))}]"
+        case list():
+            return f"[{' '.join(map(as_go_prints, value))}]"
+        case None:
+            return "<nil>"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from knative_mig.adapters.kube.quantity import NO_QUANTITY
-from knative_mig.dev.api import decoding, defaults, protobuf, refusals, validation
+from knative_mig.dev.api import causes, decoding, defaults, protobuf, refusals, validation
 from knative_mig.dev.api.admission import Hook, Phase, reviewed
 from knative_mig.dev.api.kinds import Kind, Kinds
-from knative_mig.dev.api.refusals import Cause, Refusal
+from knative_mig.dev.api.refusals import Refusal
 from knative_mig.dev.api.routes import Asked
 from knative_mig.dev.api.schema import Schema, Types
 from knative_mig.dev.api.store import Key, Store, Stored
@@ -91,8 +91,11 @@ def _type_of(world: World, api_version: str, kind: str) -> str:
     return found.type if found is not None and not found.custom else ""
 
 
-def decoded(work: Work, found: Any, problems: list[str], *, of_patch: bool = False) -> Object:
-    """An object of the kind, in the form that is stored; what it had too much is told as the client wants it told."""
+def decoded(work: Work, found: Any, problems: list[str], *, of_patch: Callable[[], str] | None = None) -> Object:
+    """An object of the kind, in the form that is stored; what it had too much is told as the client wants it told.
+
+    `of_patch`: where it comes of one, how a refusal shows that.
+    """
     kind, asked = work.kind, work.asked
     body = decoding.object_of(found, kind)
     namespace = body["metadata"].get("namespace")
@@ -114,7 +117,7 @@ def decoded(work: Work, found: Any, problems: list[str], *, of_patch: bool = Fal
         _hold_to_types(work, body)
         body = decoding.without_empty_maps(body, work.schema, work.world.types)
     body, unknown = decoding.held_to(body, work.schema, work.world.types)
-    tell(work, [*problems, *unknown], body, of_patch=of_patch)
+    tell(work, [*problems, *unknown], of_patch=of_patch)
     body = defaults.filled(body, work.schema, work.world.types)
     body = stored_form(body, kind)
     return body if kind.custom else defaults.completed(body)
@@ -130,7 +133,7 @@ def _hold_to_types(work: Work, body: Object) -> None:
         raise decoding.cannot_be(kind, f"json: cannot unmarshal {found} into {into}")
 
 
-def tell(work: Work, problems: Sequence[str], body: Object, *, of_patch: bool) -> None:
+def tell(work: Work, problems: Sequence[str], *, of_patch: Callable[[], str] | None = None) -> None:
     match work.asked.query.get("fieldValidation") or "Warn":
         case "Ignore":
             pass
@@ -139,10 +142,8 @@ def tell(work: Work, problems: Sequence[str], body: Object, *, of_patch: bool) -
         case "Strict":
             if problems:
                 why = f"strict decoding error: {', '.join(problems)}"
-                if of_patch:
-                    cause = Cause(
-                        reason="FieldValueInvalid", field="patch", message=f"Invalid value: {_brief(body)}: {why}"
-                    )
+                if of_patch is not None:
+                    cause = causes.invalid_value("patch", of_patch(), why)
                     raise Refusal(
                         422,
                         "Invalid",
@@ -153,11 +154,6 @@ def tell(work: Work, problems: Sequence[str], body: Object, *, of_patch: bool) -
         case other:
             supported = '"", "Ignore", "Strict", "Warn"'
             raise refusals.bad_request(f'fieldValidation: Unsupported value: "{other}": supported values: {supported}')
-
-
-def _brief(body: Object) -> str:
-    text = f'"{body}"'
-    return text if len(text) < 300 else f'{text[:300]}..."'
 
 
 def refuse_dead_ends(work: Work, body: Object) -> None:

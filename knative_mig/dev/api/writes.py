@@ -6,6 +6,7 @@ Called by `service` on worker threads, many at once. `steps` has what happens to
 comes over the one that is there, `deletion` what a deletion does.
 """
 
+from functools import partial
 from typing import Any, Final
 
 from knative_mig.dev.api import apply, causes, decoding, patches, refusals, strategic_merge
@@ -71,7 +72,9 @@ def patch(world: World, asked: Asked) -> Written:
                 new = patches.merged(live, found)
             case _:
                 new = strategic_merge.merged(live, found, work.schema, world.types)
-        body = decoded(work, new, problems, of_patch=True)
+        is_strategic = media_type == STRATEGIC_MERGE_PATCH
+        shown = partial(causes.as_go_prints, found) if is_strategic else partial(causes.as_json, new)
+        body = decoded(work, new, problems, of_patch=shown)
         _hold_to_name(asked, body)
         return body
 
@@ -98,7 +101,7 @@ def _apply(work: Work, found: Any, problems: list[str]) -> Written:
     _hold_to_name(asked, wanted)
     by = Manager(name=name, operation=APPLY, subresource=asked.below)
     wanted, unknown = decoding.held_to(wanted, work.schema, work.world.types)
-    tell(work, [*problems, *unknown], wanted, of_patch=False)
+    tell(work, [*problems, *unknown])
 
     def change(live: Object) -> tuple[Object, Entries]:
         schema, types = work.schema, work.world.types

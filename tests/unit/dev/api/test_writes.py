@@ -174,6 +174,36 @@ def test_unknown_fields_are_refused_where_that_is_wanted(rig: Rig) -> None:
         rig.call("POST", f"{CONFIG_MAPS}?fieldValidation=Nix", body)
 
 
+def test_a_patch_that_is_refused_is_shown_as_the_object_that_would_come_of_it(rig: Rig) -> None:
+    made = rig.create(FUNCTIONS, "f", spec={"template": {"spec": {"containers": [{"image": "x"}]}}})
+    with pytest.raises(Answered) as refused:
+        rig.merge(f"{FUNCTIONS}/f?fieldValidation=Strict", {"spec": {"tempo": "\u00e9"}})
+    would_be = {**made, "spec": {**made["spec"], "tempo": "\u00e9"}}
+    shown = json.dumps(
+        json.dumps(would_be, separators=(",", ":"), sort_keys=True, ensure_ascii=False), ensure_ascii=False
+    )
+    why = f'Invalid value: {shown}: strict decoding error: unknown field "spec.tempo"'
+    assert refused.value.code == 422
+    assert refused.value.body["message"] == f' "" is invalid: patch: {why}'
+    assert refused.value.body["details"] == {
+        "causes": [{"reason": "FieldValueInvalid", "message": why, "field": "patch"}]
+    }
+
+
+def test_a_strategic_merge_patch_that_is_refused_is_shown_itself(rig: Rig) -> None:
+    """As Go prints a map."""
+    rig.create(PODS, "p", spec={"containers": [{"name": "a", "image": "x"}]})
+    patch = {"spec": {"tempo": [1, 0.5, True, None, "a b"]}, "metadata": {"labels": {}}}
+    with pytest.raises(Answered) as refused:
+        rig.call(
+            "PATCH", f"{PODS}/p?fieldValidation=Strict", patch, content_type="application/strategic-merge-patch+json"
+        )
+    assert refused.value.body["message"] == (
+        ' "" is invalid: patch: Invalid value: "map[metadata:map[labels:map[]] spec:map[tempo:[1 0.5 true <nil> a b]]]"'
+        ': strict decoding error: unknown field "spec.tempo"'
+    )
+
+
 def test_a_field_that_comes_twice_is_told(rig: Rig) -> None:
     with pytest.raises(Answered, match='duplicate field "name"'):
         rig.call("POST", f"{CONFIG_MAPS}?fieldValidation=Strict", b'{"metadata":{"name":"a","name":"b"}}')
