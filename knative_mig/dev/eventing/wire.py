@@ -19,6 +19,7 @@ from knative_mig.core.events import Rejected, Why
 from knative_mig.dev.eventing.events import Event
 
 _DATA: Final = ("data", "data_base64", "datacontenttype")
+_BATCH: Final = "application/cloudevents-batch+json"
 _BEFORE: Final = "0.3"
 _VERSIONS: Final = f"are {_BEFORE} and 1.0"
 _ENCODING: Final = "datacontentencoding"  # of 0.3 alone, and in its structured mode alone
@@ -31,8 +32,12 @@ def read(headers: Iterable[tuple[str, str]], body: bytes) -> Event | Rejected:
         return Rejected(status=Why.TOO_LARGE, reason=f"the body has {len(body)} bytes: legal are {LARGEST}")
     pairs = [(name.lower(), value.strip(" \t")) for name, value in headers]
     content_type = next((value for name, value in pairs if name == "content-type"), "")
-    if media_of(content_type) == STRUCTURED:
+    media = media_of(content_type)
+    if media == STRUCTURED:
         return _structured(body)
+    if media == _BATCH:
+        # Its headers are not looked at: Knative's ingress goes by the content type, and reads no batch.
+        return _malformed("this is a batch: events are taken one by one")
     about = [(name.removeprefix("ce-"), value) for name, value in pairs if name.startswith("ce-")]
     version = "1.0"
     if any(name == "specversion" and value.strip('"') == _BEFORE for name, value in about):

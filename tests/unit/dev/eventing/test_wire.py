@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from knative_mig.core.events import Rejected
+from knative_mig.core.events import Rejected, Why
 from knative_mig.dev.eventing.events import Event
 from knative_mig.dev.eventing.wire import read, written
 
@@ -76,6 +76,12 @@ def test_what_is_no_event_is_refused_as_malformed(headers: list[tuple[str, str]]
     found = read(headers, body)
     assert isinstance(found, Rejected)
     assert found.status == 400
+
+
+@pytest.mark.parametrize("more", [[], [(f"ce-{name}", value) for name, value in ABOUT.items()]])
+def test_a_batch_is_refused_as_one_whatever_else_is_said_of_it(more: list[tuple[str, str]]) -> None:
+    found = read([("Content-Type", "Application/CloudEvents-Batch+JSON; charset=utf-8"), *more], b"[]")
+    assert found == Rejected(status=Why.MALFORMED, reason="this is a batch: events are taken one by one")
 
 
 def test_what_is_too_large_is_told_so() -> None:
