@@ -36,7 +36,7 @@ _TAKES_REFUSAL_WITHIN_S: Final = 1.0  # who has been too slow already
 IDLE_S: Final = 60.0  # between two requests of one connection
 LARGEST_HEAD: Final = 64 * 1024  # bytes of all its headers; http.server itself would take a hundred lines of as many
 TEXT: Final = "text/plain; charset=utf-8"
-_DISCARDED: Final = 8 * 1024 * 1024  # bytes read and thrown away after a refusal
+_DISCARDED: Final = 64 * 1024 * 1024  # bytes read and thrown away after a refusal, within the request's own time
 _PIECE: Final = 64 * 1024
 _PAUSE_S: Final = 0.1  # where there are no files left
 _CHUNK_SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,8}")

@@ -107,6 +107,8 @@ class EngineCall:
         self.socket = address.connect()
         try:
             self.socket.sendall(request)
+        except ConnectionError:
+            return  # it has hung up on the request, and may have said why
         except OSError:
             self.socket.close()
             raise

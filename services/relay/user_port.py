@@ -26,6 +26,7 @@ from services.relay.engine_call import SENT_ON, Address, request_bytes
 from services.relay.passing import LEAVING, Passed, hand_back, pass_on
 from services.relay.replica import Where
 from services.relay.resumable import PATHS, judged, seeded
+from services.relay.wire import Wire
 
 _LARGEST: Final = 32 * 1024 * 1024  # bytes of a body; a picture as text is some megabytes
 _LARGEST_MOVED: Final = 4 * 1024 * 1024  # bytes of a body that goes over a link
@@ -89,7 +90,7 @@ class _Handler(BoundedHandler):
         self.close_connection = self.close_connection or not keeps
         if (call := conversation.not_a_stream) is not None:
             with call.socket:
-                hand_back(self, call.socket, call.answer, call.body)
+                hand_back(self, Wire(call.socket), call.answer, call.body)
         elif conversation.broke_because and not client.has_begun:
             self._refuse_for_now(conversation.broke_because)
         elif not has_all:

@@ -1,7 +1,7 @@
 """Connections that one thread has several of: it waits for whichever has something, and for none of them alone.
 
-Used by `conversation` and `arrival`, each on the thread that serves its generation. The subtle thing is a peer that
-does not read: what it does not take waits here, so that nobody else is held up by it.
+Used by `conversation`, `arrival` and `passing`, each on the thread that serves its client or its link. The
+subtle thing is a peer that does not read: what it does not take waits here, so that nobody else is held up by it.
 """
 
 import select
@@ -67,6 +67,10 @@ class Wire:
                 return
             del self._unsent[:sent]
             self._took_at = time.monotonic()
+
+    def forget_rest(self) -> None:
+        """What it was not sent, it is not to be sent."""
+        self._unsent.clear()
 
     def flush_all(self) -> None:
         """Waits until all is sent. OSError: that does not come."""

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ import pytest
 
 from knative_mig.adapters import bounded_http
 from knative_mig.adapters.threads import Threads
+from services.relay import wire
 from services.relay.desk import Desk, Guest
 from services.relay.engine_call import Address
 from services.relay.replica import EngineEnded, Leave
@@ -31,17 +33,21 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyLlm]:
 
 @contextmanager
 def relayed(engine: TinyLlm, elsewhere: TinyLlm | None = None) -> Iterator[UserPort]:
-    def address(server: TinyLlm) -> Address:
-        return Address(host="127.0.0.1", port=server.http.port)
+    with relayed_to(engine.http.port, None if elsewhere is None else elsewhere.http.port) as port:
+        yield port
 
+
+@contextmanager
+def relayed_to(engine: int, elsewhere: int | None = None) -> Iterator[UserPort]:
+    """By their ports."""
     desk = Desk(
-        engine=address(engine),
+        engine=Address(host="127.0.0.1", port=engine),
         traits=TINY_LLM,
-        elsewhere=None if elsewhere is None else address(elsewhere),
+        elsewhere=None if elsewhere is None else Address(host="127.0.0.1", port=elsewhere),
         end_engine=lambda: None,
     )
     port = UserPort("127.0.0.1", 0, desk, at_most=100)
-    threads = Threads(engine.stop)
+    threads = Threads(threading.Event())
     threads.run("user", lambda _: port.serve())
     try:
         yield port
@@ -123,6 +129,42 @@ def test_what_could_not_be_read_is_refused_alike_with_a_relay_before_the_model_a
             assert body["error"].keys() == {"message", "type", "param", "code"}
             assert body["error"]["type"] == "invalid_request_error"
             assert ("POST" in headers.get("allow", "")) == (status == 405)
+
+
+@pytest.mark.parametrize("with_relay", [True, False])
+def test_a_body_that_the_engine_refuses_is_refused_in_its_words_however_large_it_is(
+    engine: TinyLlm, *, with_relay: bool
+) -> None:
+    body = bytes(20_000_000)
+    with relayed(engine) as relay:
+        told, _, said = answered(relay.port if with_relay else engine.http.port, posted(body))
+    assert told == 413
+    assert "legal are 4194304 bytes" in said["error"]["message"]
+
+
+@pytest.mark.parametrize("body", [bytes(20_000_000), json.dumps(asks(stream=True, user="x" * 4_000_000)).encode()])
+def test_what_an_engine_says_before_it_hangs_up_on_a_request_is_the_clients(body: bytes) -> None:
+    """The first is passed on as it is, the second is a generation that could move."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, relayed_to(listening.getsockname()[1]) as relay:
+
+        def hangs_up(_: threading.Event) -> None:
+            """With its request unread, so that the rest of it is reset."""
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno!")
+
+        threads = Threads(threading.Event())
+        threads.run("engine", hangs_up)
+        told, _, said = answered(relay.port, posted(body))
+        threads.join("engine", time.monotonic() + PATIENCE_S)
+    assert (told, said) == (413, b"no!")
+
+
+def test_an_engine_that_reads_no_request_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "TAKES_WITHIN_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listening, relayed_to(listening.getsockname()[1]) as relay:
+        assert answered(relay.port, posted(bytes(20_000_000)))[0] == 503
 
 
 @pytest.mark.parametrize("with_relay", [True, False])
