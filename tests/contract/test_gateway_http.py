@@ -204,6 +204,21 @@ def test_an_answer_before_the_body_is_whole_reaches_the_client_and_ends_the_conn
     assert client.has_ended()
 
 
+def test_a_client_that_sends_all_of_its_body_first_reads_what_a_pod_said_that_hung_up_on_it(rig: GatewayRig) -> None:
+    def hangs_up(line: Line) -> None:
+        """With the rest unread, so that it is reset."""
+        line.head()
+        line.say(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno!")
+
+    rig.pod(rig.function(), hangs_up)
+    for _ in range(5):
+        client = rig.asks("Content-Length: 20000000", method="POST")
+        client.socket.sendall(bytes(20_000_000))
+        head, body = client.answer()
+        assert head.startswith(b"HTTP/1.1 413 ")
+        assert body == b"no!"
+
+
 def test_a_websocket_is_the_clients_and_the_pods_until_one_of_them_ends(rig: GatewayRig) -> None:
     def upgrades(line: Line) -> None:
         head = line.head()

@@ -32,7 +32,7 @@ from knative_mig.dev.gateway.timeouts import Deadlines
 IDLE_S: Final = 3600.0  # as Envoy has it; who is idle goes first when places are short
 _TAKES_WITHIN_S: Final = 5.0  # an answer of ours
 _HEARS_OUT_S: Final = 2.0
-_HEARS_OUT: Final = 8 * 1024 * 1024  # bytes
+_HEARS_OUT: Final = 64 * 1024 * 1024  # bytes
 _PIECE: Final = 64 * 1024
 
 _TOO_SLOW: Final = replies.of_error(HTTPStatus.REQUEST_TIMEOUT, "the head of the request does not come to its end")
