@@ -5,10 +5,12 @@ place, so that whoever was given an object may keep it. Called by `writes`, `rea
 call takes the one lock for as long as it takes to move some references.
 
 The subtle things: a write names the version that it was made from and fails where another came between, which is how a
-slow webhook holds up nobody; and listeners hear of a change before the lock is let go, hence in its order.
+slow webhook holds up nobody; listeners hear of a change before the lock is let go, hence in its order; and of what has
+been no more is remembered than is worth its memory, by number and by weight, as an object may be a megabyte.
 """
 
 import json
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +20,7 @@ from typing import Any, Final
 Object = dict[str, Any]
 
 KEPT: Final = 1024  # changes of one resource that a watch may begin in: with whole pods in them, a dozen MiB
+KEPT_BYTES: Final = 64 * 1024 * 1024  # of one resource too, for objects that weigh more than pods
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,6 +36,7 @@ class Stored:
 
     body: Object
     version: int
+    weight: int = 0  # bytes of memory, without its JSON; of what was there at the start it is not known
     _json: bytes = b""
 
     @property
@@ -48,6 +52,11 @@ class Change:
     key: Key
     before: Stored | None
     after: Stored | None  # None: it is gone
+
+    @property
+    def weight(self) -> int:
+        stored = self.after or self.before
+        return stored.weight if stored else 0
 
 
 class Outdated(Exception):
@@ -65,13 +74,14 @@ Listener = Callable[[Change], None]
 class _Place:
     objects: dict[Key, Stored] = field(default_factory=dict)
     history: deque[Change] = field(default_factory=deque)
+    weight: int = 0  # of the history
     forgotten: int = 0  # the newest version of which the history does not tell
 
 
 class Store:
-    def __init__(self, *, kept: int = KEPT) -> None:
+    def __init__(self, *, kept: int = KEPT, kept_bytes: int = KEPT_BYTES) -> None:
         self._lock = threading.RLock()
-        self._kept = kept
+        self._kept, self._kept_bytes = kept, kept_bytes
         self._version = 1
         self._places: dict[str, _Place] = {}
         self._listeners: tuple[Listener, ...] = ()
@@ -103,6 +113,7 @@ class Store:
 
     def put(self, key: Key, body: Object, *, over: int) -> Stored:
         """Over the object's version, 0 where there is to be none. Its version is written into it."""
+        weight = _weight_of(body)
         with self._lock:
             place = self._places.setdefault(key.place, _Place())
             before = place.objects.get(key)
@@ -110,7 +121,7 @@ class Store:
                 raise Outdated
             self._version += 1
             about = {**body["metadata"], "resourceVersion": str(self._version)}
-            after = Stored({**body, "metadata": about}, self._version)
+            after = Stored({**body, "metadata": about}, self._version, weight)
             place.objects[key] = after
             self._tell(place, Change(self._version, key, before, after))
             return after
@@ -126,7 +137,7 @@ class Store:
             self._version += 1
             body = last_words or before.body
             about = {**body["metadata"], "resourceVersion": str(self._version)}
-            last = Stored({**body, "metadata": about}, self._version)
+            last = Stored({**body, "metadata": about}, self._version, before.weight)
             self._tell(place, Change(self._version, key, last, None))
             return last
 
@@ -154,7 +165,7 @@ class Store:
         with self._lock:
             for place in self._places.values():
                 place.history.clear()
-                place.forgotten = self._version
+                place.weight, place.forgotten = 0, self._version
 
     def snapshot(self) -> tuple[int, Mapping[Key, Object]]:
         with self._lock:
@@ -187,11 +198,21 @@ class Store:
 
     def _tell(self, place: _Place, change: Change) -> None:
         place.history.append(change)
-        if len(place.history) > self._kept:
-            place.forgotten = place.history.popleft().version
+        place.weight += change.weight
+        while len(place.history) > self._kept or place.weight > self._kept_bytes:
+            oldest = place.history.popleft()
+            place.weight -= oldest.weight
+            place.forgotten = oldest.version
         for each in self._listeners:
             each(change)
 
 
 def encoded(body: Any) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _weight_of(value: Any) -> int:
+    own = sys.getsizeof(value)
+    if isinstance(value, dict):
+        return own + sum(map(sys.getsizeof, value)) + sum(map(_weight_of, value.values()))
+    return own + sum(map(_weight_of, value)) if isinstance(value, list) else own

@@ -86,6 +86,27 @@ def test_so_much_is_known_of_the_past_that_a_watch_may_be_late_and_no_more_than_
         store.since("pods", versions[0] - 1)
 
 
+def test_of_large_objects_less_of_the_past_is_known() -> None:
+    """They are strings of a hundred thousand, and of a million for what is remembered of all of them."""
+    store = Store(kept_bytes=1_000_000)
+    versions = [store.version]
+    for number in range(30):
+        large = chr(ord("a") + number % 26) * 100_000
+        versions.append(store.put(_KEY, _named("a", data=large), over=versions[-1] if number else 0).version)
+    assert len(store.since("pods", versions[-9])) == 8
+    with pytest.raises(Forgotten):
+        store.since("pods", versions[-12])
+    store.remove(_KEY, over=versions[-1])
+    with pytest.raises(Forgotten):
+        store.since("pods", versions[-11])
+    for number in range(40):
+        store.put(Key("pods", "default", str(number)), _named(str(number)), over=0)
+    assert len(store.since("pods", versions[-1])) == 41  # what is small is remembered when the large is forgotten
+    for number in range(2):
+        store.put(Key("pods", "default", f"too-large-{number}"), _named("b", data="b" * 1_000_001), over=0)
+    assert store.since("pods", store.version) == []
+
+
 def test_a_snapshot_is_a_store_again() -> None:
     store = Store()
     made = store.put(_KEY, _named("a"), over=0)
