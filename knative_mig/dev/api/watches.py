@@ -4,14 +4,15 @@
 changes come from whatever thread wrote. A change is filed with those that watch its resource under the store's lock,
 hence in order; each stream selects and sends for itself. A line's JSON is the object's own, made once for all.
 
-The subtle things: an object that a selector begins or ceases to take comes and goes for the watcher; and who takes
-nothing for so long that much is waiting is cut off, for he can list anew, while the memory is everybody's.
+The subtle things: an object that a selector begins or ceases to take comes and goes for the watcher; lines are made as
+the client takes them, a socket's worth at a time, and the others have a turn in between; and who takes nothing for so
+long that much is waiting is cut off, for he can list anew, while the memory is everybody's.
 """
 
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -29,6 +30,8 @@ Object = dict[str, Any]
 BOOKMARK_EVERY_S: Final = 60.0
 LONGEST_S: Final = 1800.0
 _WAITING: Final = 16_384  # changes that one watcher has yet to take
+_WAITING_BYTES: Final = 64 * 1024 * 1024  # of their objects, which several may wait for
+_TOGETHER: Final = 64 * 1024  # bytes that go out as one piece, or one line that is longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +58,29 @@ class _Watcher:
     is_waking: bool = False
     fell_behind: bool = False
     ended: bool = False
+    filed_bytes: int = 0  # since it began, counted by who writes
+    taken_bytes: int = 0  # counted on the loop
 
     def file(self, change: Change) -> None:
-        if len(self.waiting) >= _WAITING:
+        if self.fell_behind:
+            return
+        self.filed_bytes += change.weight
+        if len(self.waiting) >= _WAITING or self.filed_bytes - self.taken_bytes > _WAITING_BYTES:
             self.fell_behind = True
+            self.waiting.clear()
         else:
             self.waiting.append(change)
         self.wake()
+
+    def taken(self) -> Iterator[Change]:
+        """All that is waiting, also what comes meanwhile."""
+        while True:
+            try:
+                change = self.waiting.popleft()
+            except IndexError:  # another thread may clear it at any time
+                return
+            self.taken_bytes += change.weight
+            yield change
 
     def wake(self) -> None:
         if not self.is_waking:
@@ -84,6 +103,11 @@ class Watches:
     @property
     def count(self) -> int:
         return sum(len(each) for each in self._by_place.values())
+
+    @property
+    def waiting(self) -> int:
+        """Changes, each for one watcher."""
+        return sum(len(each.waiting) for watchers in self._by_place.values() for each in watchers)
 
     def end(self) -> None:
         """All of them, in good order: a client begins anew somewhere else, from where it was."""
@@ -108,16 +132,18 @@ class Watches:
                 except Forgotten:
                     missed = []
                     watcher.fell_behind = True
-                watcher.waiting.extend(each for each in missed if wishes.namespace in ("", each.key.namespace))
+                for each in missed:
+                    if wishes.namespace in ("", each.key.namespace):
+                        watcher.file(each)
                 watcher.is_waking = True
                 watcher.woken.set()
             self._by_place[kind.place] = (*self._by_place.get(kind.place, ()), watcher)
         lines = _Lines(wishes, self._now)
         try:
-            for stored in first:
-                about = stored.body["metadata"]
-                if wishes.namespace in ("", about.get("namespace")) and wishes.selector.takes(stored.body):
-                    yield lines.event("ADDED", stored)
+            for piece in _together(map(lines.there, first)):
+                yield piece
+                await asyncio.sleep(0)
+            first = ()  # a watch is long, and what was there is soon replaced
             if wishes.initial:
                 yield lines.bookmark(version, ends_initial=True)
             ends = watcher.loop.time() + wishes.seconds
@@ -138,12 +164,10 @@ class Watches:
                     continue
                 watcher.is_waking = False
                 watcher.woken.clear()
-                while watcher.waiting:
-                    # One piece for as many as there are: a flood of changes costs one write each turn.
-                    batch = [watcher.waiting.popleft() for _ in range(min(len(watcher.waiting), 256))]
-                    told = b"".join(filter(None, (lines.of(change) for change in batch)))
-                    if told:
-                        yield told
+                for piece in _together(map(lines.of, watcher.taken())):
+                    yield piece
+                    if watcher.waiting:
+                        await asyncio.sleep(0)
                 if watcher.fell_behind:
                     yield lines.error(
                         refusals.expired(f"the watch of {kind.resource} fell behind: too old resource version")
@@ -162,6 +186,10 @@ class _Lines:
         self._wishes = wishes
         self._now = now
         self._headed = True
+
+    def there(self, stored: Stored) -> bytes | None:
+        is_there = self._wishes.namespace in ("", stored.body["metadata"].get("namespace"))
+        return self.event("ADDED", stored) if is_there and self._wishes.selector.takes(stored.body) else None
 
     def of(self, change: Change) -> bytes | None:
         takes = self._wishes.selector.takes
@@ -206,6 +234,22 @@ class _Lines:
 
     def error(self, refusal: Refusal) -> bytes:
         return b'{"type":"ERROR","object":%b}\n' % encoded(refusal.body)
+
+
+def _together(lines: Iterable[bytes | None]) -> Iterator[bytes]:
+    """A flood of what is small costs one write each turn, and what is large waits for the one before it."""
+    found: list[bytes] = []
+    size = 0
+    for line in lines:
+        if not line:
+            continue
+        if found and size + len(line) > _TOGETHER:
+            yield b"".join(found)
+            found, size = [], 0
+        found.append(line)
+        size += len(line)
+    if found:
+        yield b"".join(found)
 
 
 def wishes_of(asked: Asked, shape: Shape, newest: int) -> Wishes:

@@ -148,6 +148,59 @@ def test_who_is_too_far_behind_is_told_that_it_expired(rig: Rig) -> None:
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("begins", ["with what there is", "where a list ended", "later"])
+@pytest.mark.parametrize(("size", "most", "together"), [(100_000, 101_000, 1), (10, 64_000, 100)])
+def test_so_much_goes_out_together_as_a_socket_takes_at_once(
+    rig: Rig, begins: str, size: int, most: int, together: int
+) -> None:
+    async def story() -> None:
+        version = "" if begins == "with what there is" else _version(rig)
+        if begins == "later":
+            rig.create(CONFIG_MAPS, "first")
+        headers = {"host": "localhost"}
+        target = f"{CONFIG_MAPS}?watch=1&{version}"
+        answer = rig.server.service.handle(Request(method="GET", target=target, headers=headers))
+        stream: Any = answer.stream
+        if begins == "later":
+            await anext(stream)
+        for number in range(100):
+            rig.create(CONFIG_MAPS, str(number), data={"x": "x" * size})
+        piece = await anext(stream)
+        assert len(piece) < most
+        assert piece.count(b"\n") == together
+        await stream.aclose()
+
+    asyncio.run(story())
+
+
+def test_who_takes_nothing_while_much_happens_is_told_that_it_fell_behind_and_holds_nothing(rig: Rig) -> None:
+    async def story() -> None:
+        rig.create(CONFIG_MAPS, "a")
+        async with _watching(rig, CONFIG_MAPS, _version(rig)) as watch:
+            rig.merge(f"{CONFIG_MAPS}/a", {"data": {"x": "first"}})
+            assert (await watch.next())[0] == "MODIFIED"
+            for number in range(150):
+                rig.merge(f"{CONFIG_MAPS}/a", {"data": {"x": chr(ord("A") + number % 50) * 500_000}})
+            assert rig.server.watches.waiting == 0
+            type_, body = await watch.next()
+            assert (type_, body["code"], body["reason"]) == ("ERROR", 410, "Expired")
+            assert await watch.ended()
+
+    asyncio.run(story())
+
+
+def test_who_was_behind_and_has_caught_up_may_fall_behind_as_far_again(rig: Rig) -> None:
+    async def story() -> None:
+        rig.create(CONFIG_MAPS, "a")
+        async with _watching(rig, CONFIG_MAPS, _version(rig)) as watch:
+            for _ in range(4):
+                for number in range(40):
+                    rig.merge(f"{CONFIG_MAPS}/a", {"data": {"x": chr(ord("A") + number) * 500_000}})
+                assert [type_ for type_, _ in await watch.names(40)] == ["MODIFIED"] * 40
+
+    asyncio.run(story())
+
+
 def test_only_the_first_of_a_table_names_its_columns(rig: Rig) -> None:
     async def story() -> None:
         async with _watching(rig, GPU_NODES, _version(rig), accept=_TABLE) as watch:
