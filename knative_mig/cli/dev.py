@@ -32,9 +32,17 @@ def _folder(ctx: click.Context, param: click.Parameter, value: str | None) -> Pa
               help="So many times faster than real GPUs do the simulated ones change, and nothing else.")  # fmt: skip
 @click.option("--chaos", type=duration(0.1), is_flag=False, flag_value=CHAOS_S, default=None, metavar="[SECONDS]",
               help=f"Kill a part or a replica every {CHAOS_S:.0f} seconds or so, or as often as is said.")  # fmt: skip
+@click.option("--keep-hung", is_flag=True, help="Let a part that does not answer be, as for a debugger in it.")
 @click.option("--state", type=click.Path(file_okay=False), callback=_folder, help="Keep everything in this folder.")
 def command(
-    *, gpus: str | None, port: int, api_port: int, speed: float, chaos: float | None, state: Path | None
+    *,
+    gpus: str | None,
+    port: int,
+    api_port: int,
+    speed: float,
+    chaos: float | None,
+    keep_hung: bool,
+    state: Path | None,
 ) -> int:
     """Run the whole system on this machine, without a cluster and a GPU.
 
@@ -52,6 +60,7 @@ def command(
         api_port=api_port,
         speed=speed,
         chaos_s=chaos,
+        keeps_hung=keep_hung,
         state=state,
     )
     return run(settings, told)

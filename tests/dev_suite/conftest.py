@@ -33,7 +33,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "long: waits for functions to go to zero, so it begins first")
+    config.addinivalue_line(
+        "markers", "long: waits for functions to go to zero, or for probes to fail, so it begins first"
+    )
 
 
 def pytest_sessionstart() -> None:

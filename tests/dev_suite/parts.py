@@ -1,7 +1,8 @@
 """The processes of a running `knative-mig dev` from outside: stopped, killed, and run once more with other words.
 
 Used by `steering`. What a test wants otherwise than `dev` has it is a copy of the process with an option changed, while
-the one of `dev` is stopped by a signal; whom the kernel has stopped is heard of no more, and `dev` waits for its end.
+the one of `dev` is stopped by a signal; whom the kernel has stopped is heard of no more, and a `dev` with `--keep-hung`
+waits for its end.
 """
 
 import os

@@ -39,8 +39,8 @@ def _binary(component: str, name: str) -> Path:
 
 @pytest.fixture
 def dev(scenario: Scenario) -> Iterator[RunningDev]:
-    # At this level the pending source writes down what it has sent.
-    with RunningDev("--gpus", fleet(scenario), KNATIVE_MIG_LOG_LEVEL="debug") as running:
+    # At this level the pending source writes down what it has sent. A part that a story stops (`steering`) stays so.
+    with RunningDev("--gpus", fleet(scenario), "--keep-hung", KNATIVE_MIG_LOG_LEVEL="debug") as running:
         yield running
 
 

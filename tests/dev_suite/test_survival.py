@@ -70,6 +70,24 @@ def test_a_part_that_is_killed_is_started_again_and_nobody_who_is_served_hears_o
     assert load.answered
 
 
+@pytest.mark.long
+def test_a_part_that_hangs_is_ended_and_started_again_as_a_kubelet_would(own: RunningDev, home: Path) -> None:
+    kn = client_of(own, "kn", home)
+    for module in _PARTS.values():  # at once: it takes the probes half a minute to be sure
+        for process, command in At.of(own).processes().items():
+            if module in command:
+                os.kill(process, signal.SIGSTOP)
+    for part in _PARTS:
+        own.hear(f"{part} failed its liveness probe 3 times in a row")
+    eventually(
+        "a function is made",
+        lambda: kn.run("service", "apply", "after", *QUICK, *_SLICE),
+        lambda done: done.returncode == 0,
+    )
+    assert function_of(own, "after").ask().text == "hello\n"
+    assert own.said.count("is started again") == len(_PARTS)
+
+
 def test_a_replica_that_is_killed_is_started_again(own: RunningDev, home: Path) -> None:
     kn, kubectl = client_of(own, "kn", home), client_of(own, "kubectl", home)
     kn("service", "create", "hello", *QUICK, *_SLICE, "--scale-min", "1")

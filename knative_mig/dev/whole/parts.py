@@ -67,7 +67,13 @@ def parts(
     probes = iter(ports.probes)
 
     def part(
-        name: str, module: str, who: str, *arguments: str, host_option: str = "--ops-host", **variables: str
+        name: str,
+        module: str,
+        manifest: str,
+        who: str,
+        *arguments: str,
+        host_option: str = "--ops-host",
+        **variables: str,
     ) -> Part:
         config = written(folders.run / f"{name}.kubeconfig", server, who)
         at = next(probes)
@@ -78,6 +84,7 @@ def parts(
             arguments=(*common, *arguments),
             log=folders.logs / f"{name}.log",
             ready_at=(HOST, at),
+            manifest=f"core/{manifest}.yaml",
             variables=variables,
         )
 
@@ -86,16 +93,25 @@ def parts(
     events = ("--events-port", str(ports.events))
     reviews = ("--port", str(ports.webhook), "--look-every-s", str(LOOKS_EVERY_S))
     letters = ("--dead-letters-port", str(ports.dead_letters))
+    agent = account(AGENTS, "agent")
     planner, webhook, source = (account(SYSTEM, each) for each in ("planner", "webhook", "source"))
     return (
         # They take longest: each starts a process for each GPU.
         *(
-            part(f"agent-of-{node.name}", "reconfigurer.agent", account(AGENTS, "agent"), *_of(node, settings, folders))
+            part(f"agent-of-{node.name}", "reconfigurer.agent", "510-agent", agent, *_of(node, settings, folders))
             for node in nodes
         ),
-        part("planner", "reconfigurer.planner", planner, *sink, *events, POD_NAME="planner"),
-        part("webhook", "activator_hooks.webhook", webhook, *reviews, host_option="--host", POD_NAMESPACE=SYSTEM),
-        part("source", "activator_hooks.source", source, *sink, *letters),
+        part("planner", "reconfigurer.planner", "500-planner", planner, *sink, *events, POD_NAME="planner"),
+        part(
+            "webhook",
+            "activator_hooks.webhook",
+            "530-webhook",
+            webhook,
+            *reviews,
+            host_option="--host",
+            POD_NAMESPACE=SYSTEM,
+        ),
+        part("source", "activator_hooks.source", "520-source", source, *sink, *letters),
     )
 
 

@@ -101,6 +101,8 @@ class Dev:
             return
         self.is_ready = True
         self.ready_s = time.monotonic() - self._began
+        if not self.settings.keeps_hung:
+            self._ask_parts()
         if (each_s := self.settings.chaos_s) is not None:
             chaos = Chaos(self.targets, self._tell, each_s=each_s, random=Random())  # noqa: S311  no secret
             threading.Thread(target=chaos.run, args=(self.stop,), name="chaos", daemon=True).start()
@@ -120,6 +122,14 @@ class Dev:
             keeper = threading.Thread(target=each.run, args=(self.stop,), name=each.part.name, daemon=True)
             self._keepers.append(keeper)
             keeper.start()
+
+    def _ask_parts(self) -> None:
+        """From now on, whether they are well."""
+        from knative_mig.dev.whole.liveness import liveness_of  # noqa: PLC0415  else it is not needed yet
+
+        for each in self.kept:
+            name = f"liveness-{each.part.name}"
+            threading.Thread(target=liveness_of(each).run, args=(self.stop,), name=name, daemon=True).start()
 
     def targets(self) -> Mapping[str, int]:
         """What of it may be killed, by name: who is then started again at once. Others would be put off for longer each

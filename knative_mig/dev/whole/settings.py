@@ -20,6 +20,7 @@ class DevSettings:
     api_port: int = API_PORT
     speed: float = 1.0  # how many times faster than hardware simulated GPUs change
     chaos_s: float | None = None  # something is killed about as often; None: nothing
+    keeps_hung: bool = False  # a part that hangs is let be
     state: Path | None = None  # kept there from one start to the next; None: nothing is kept
 
     def __post_init__(self) -> None:

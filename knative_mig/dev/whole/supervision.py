@@ -40,6 +40,7 @@ class Part:
     arguments: tuple[str, ...]
     log: Path
     ready_at: tuple[str, int]  # who says at /readyz whether it is
+    manifest: str  # that runs it on a cluster, under config/
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -49,6 +50,7 @@ class Kept:
         self._tell = tell
         self._ends = 0  # in succession, of which none had run for long
         self._last_end = ""
+        self._hung = ""  # why its process that was started last is not let be
         self._began = 0.0  # its process that was started last
         self._pause_s = SHORTEST_PAUSE_S  # before the next one is
         self._begins_at = 0  # in its log, of what the process that was started last says
@@ -71,7 +73,7 @@ class Kept:
             with self._lock:
                 if stop.is_set():
                     return
-                self._began = time.monotonic()
+                self._began, self._hung = time.monotonic(), ""
                 try:
                     process = self._process = self._started()
                 except OSError as error:  # no more processes, no room for its log
@@ -80,6 +82,8 @@ class Kept:
             if process is not None:
                 code = process.wait()
                 why = ended(code)
+                if self._hung and code == -signal.SIGKILL:
+                    why = f"{self._hung}, {why}"
                 _kill_group(process.pid)
                 words = self._last_words(why)
                 said = words if code != -signal.SIGKILL else ""  # of its end it knew nothing
@@ -106,6 +110,13 @@ class Kept:
         with self._lock:
             if self._process is not None and self._process.returncode is None:
                 self._process.terminate()
+
+    def end_hung(self, pid: int, why: str) -> None:
+        """By SIGKILL: who does not answer hears nothing else, and each part survives that. `pid`: if it is still it."""
+        with self._lock:
+            if self.pid == pid:
+                self._hung = why
+                _kill_group(pid)
 
     def kill(self) -> None:
         """It and what it started; what was told to end may not have."""

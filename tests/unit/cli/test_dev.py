@@ -50,6 +50,21 @@ def test_chaos_is_as_frequent_as_is_said(
     assert [(each.chaos_s, each.speed) for each in asked] == [(each_s, 2.0)]
 
 
+@pytest.mark.parametrize(("words", "keeps"), [((), False), (("--keep-hung",), True)])
+def test_a_part_that_hangs_is_kept_only_where_that_is_said(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, *, words: tuple[str, ...], keeps: bool
+) -> None:
+    asked: list[DevSettings] = []
+
+    def run(settings: DevSettings, _told: Told) -> int:
+        asked.append(settings)
+        return 0
+
+    monkeypatch.setattr(process, "run", run)
+    assert cli("dev", *words).code == 0
+    assert [each.keeps_hung for each in asked] == [keeps]
+
+
 def test_one_port_for_two_is_said_to_be_one() -> None:
     with pytest.raises(BadInput, match="--port and --api-port are both 18200: legal are two ports, 0 takes any"):
         DevSettings(port=18200, api_port=18200)

@@ -20,6 +20,7 @@ def kept(folder: Path, code: str, tell: Callable[[str], None]) -> Kept:
         arguments=(),
         log=folder / "agent.log",
         ready_at=("127.0.0.1", 9),
+        manifest="core/510-agent.yaml",
         variables={"PYTHONPATH": str(folder)},
     )
     return Kept(part, tell)
@@ -97,3 +98,27 @@ def test_who_was_started_again_may_be_killed_once_it_has_lasted_and_is_not_put_o
     stop.set()
     one.ask_to_end()
     keeper.join()
+
+
+def test_who_hangs_is_ended_and_told_why_and_another_one_in_its_place_is_let_be(tmp_path: Path) -> None:
+    begins, stop = tmp_path / "begins", threading.Event()
+    os.mkfifo(begins)
+    said: list[str] = []
+
+    def tell(line: str) -> None:
+        said.append(line)
+        stop.set()
+
+    code = f"import os, signal\nopen({str(begins)!r}, 'w').close()\nos.kill(os.getpid(), signal.SIGSTOP)"
+    one = kept(tmp_path, code, tell)
+    keeper = threading.Thread(target=one.run, args=(stop,))
+    keeper.start()
+    begins.read_bytes()
+    pid = one.pid
+    assert pid is not None
+    one.end_hung(pid + 1, "was another")
+    one.end_hung(pid, "failed its probe")
+    keeper.join()
+    assert said == [
+        f"agent-of-node-1 failed its probe, was ended by SIGKILL and is started again; its log: {tmp_path}/agent.log"
+    ]
