@@ -4,13 +4,18 @@ Called through `cluster` by `ls` and `invoke`, with the API's objects. Knative's
 that it waits, and on one whose container ended in silence that it failed, and nothing after the colon.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
+from knative_mig.adapters.kube import parse
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.adapters.kube.parse import REVISION_LABEL, SERVICE_LABEL
+from knative_mig.cli import silence
 from knative_mig.cli.function_text import condition, is_ready
 from knative_mig.cli.pod_trouble import joined, of_pod
+from knative_mig.core.errors import BadInput
+from knative_mig.core.gpu_node import GpuNode
 
 Objects = Iterable[Mapping[str, Any]]
 Name = tuple[str, str]  # namespace and name
@@ -25,8 +30,10 @@ def are_wanted(services: Objects, pods: Objects) -> bool:
     return not (all(map(is_ready, map(Fields, services))) and all(map(is_ready, map(Fields, pods))))
 
 
-def causes(services: Objects, *, revisions: Objects, pods: Objects, events: Objects) -> dict[Name, str]:
-    """Of those services of which one is known. `events`: those that are telling."""
+def causes(
+    services: Objects, *, revisions: Objects, pods: Objects, events: Objects, nodes: Sequence[GpuNode], now: float
+) -> dict[Name, str]:
+    """Of those services of which one is known. `events`: those that are telling. `now`: seconds since the epoch."""
     of_revisions = {_name(each): each for each in map(Fields, revisions)}
     said = _said_last(events)
     replicas: dict[Name, list[Fields]] = {}
@@ -37,14 +44,18 @@ def causes(services: Objects, *, revisions: Objects, pods: Objects, events: Obje
     found = {}
     for service in map(Fields, services):
         name = _name(service)
-        known = _known(service, replicas.get(name, ()), of_revisions, said)
+        known = _known(service, replicas.get(name, ()), of_revisions, said, lambda pod: _unsaid(pod, nodes, now))
         if cause := next(filter(None, known), ""):
             found[name] = cause
     return found
 
 
 def _known(
-    service: Fields, pods: Sequence[Fields], revisions: Mapping[Name, Fields], said_of: Mapping[Name, str]
+    service: Fields,
+    pods: Sequence[Fields],
+    revisions: Mapping[Name, Fields],
+    said_of: Mapping[Name, str],
+    unsaid: Callable[[Fields], str],
 ) -> Iterator[str]:
     """The most telling first; empty ones say nothing."""
     newest = service.child("status").text("latestCreatedRevisionName")
@@ -54,7 +65,7 @@ def _known(
     about = [each for each in pods if starts or _label(each, REVISION_LABEL) == newest]
     # One that has failed for good has another in its place.
     for pod in sorted(about, key=lambda each: each.child("status").text("phase") == "Failed"):
-        if trouble := of_pod(pod, said_of.get(_name(pod), "")):
+        if trouble := unsaid(pod) or of_pod(pod, said_of.get(_name(pod), "")):
             yield joined(_label(pod, REVISION_LABEL), trouble)
     if starts:
         return
@@ -62,6 +73,14 @@ def _known(
     if revision is not None and (said := _false(revision, "Ready")):
         yield joined(newest, said)
     yield _false(service, "ConfigurationsReady")
+
+
+def _unsaid(pod: Fields, nodes: Sequence[GpuNode], now: float) -> str:
+    with suppress(BadInput):  # an odd pod: what its status says stands all the same
+        facts = parse.pod(pod.values)
+        if said := silence.of_pod(facts, nodes):
+            return f"it waits for {max(0.0, now - facts.created):.0f} s: {said}"
+    return ""
 
 
 def _false(top: Fields, kind: str) -> str:

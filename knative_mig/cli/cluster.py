@@ -6,6 +6,7 @@ running `dev`, for whoever has started one means that; else what kubectl takes.
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -21,7 +22,7 @@ from knative_mig.cli import causes, patience
 from knative_mig.core.errors import BadInput
 from knative_mig.core.gpu_node import GpuNode
 from knative_mig.dev import whereabouts
-from knative_mig.ports.kube import Forbidden
+from knative_mig.ports.kube import Forbidden, ObjectNotFound
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PAGE = 500
@@ -118,7 +119,10 @@ def causes_of(
         return {}
     revisions = _readable_of(cluster, REVISION, namespace, None)
     events = [each for query in causes.TELLING for each in _readable_of(cluster, EVENT, namespace, query)]
-    return causes.causes(services, revisions=revisions, pods=pods, events=events)
+    nodes: list[GpuNode] = []
+    with suppress(Forbidden, ObjectNotFound):  # as above, and a cluster may have none
+        nodes = gpu_nodes(cluster)
+    return causes.causes(services, revisions=revisions, pods=pods, events=events, nodes=nodes, now=time.time())
 
 
 def _readable_of(

@@ -8,13 +8,16 @@ only if it was not made for a replica that waited already; of a function that ha
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from knative_mig.adapters.kube import parse
 from knative_mig.adapters.kube.fields import Fields
+from knative_mig.cli import silence
 from knative_mig.cli.pod_trouble import of_containers
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.gpu_node import GpuNode, SliceId, SliceState, SliceStatus
+
+SILENT_S: Final = 5.0  # so long nobody is told that the planner says nothing: it may be about to
 
 
 class Phase(StrEnum):
@@ -66,16 +69,18 @@ class ColdStart:
     before: Seen
     told: set[Line] = field(default_factory=set)
     reached: set[Phase] = field(default_factory=set)
+    silent: tuple[str, ...] = ()  # what is known of those of which the planner has said nothing
+    silent_since: float = 0.0
 
     @property
     def is_warm(self) -> bool:
         return any(each.facts.ready for each in _living(self.before))
 
-    def look(self, seen: Seen) -> list[Line]:
-        """What is new, in the order in which it comes about."""
+    def look(self, seen: Seen, now: float) -> list[Line]:
+        """What is new, in the order in which it comes about. `now`: by any clock that runs on."""
         if self.is_warm or Phase.READY in self.reached:
             return []
-        found = list(self._all(seen))
+        found = [*self._all(seen), *self._unsaid(seen, now)]
         lines = [line for line in found if self._is_new(line) and not self._is_early(line, found, seen)]
         self.told.update(lines)
         self.reached.update(line.phase for line in lines)
@@ -112,6 +117,13 @@ class ColdStart:
                 was = "" if slice_id in news else self._was(slice_id, names)
                 yield Line(Phase.SLICED, f"{slice_id.key} on {node}{was}")
         yield from _starts(replicas)
+
+    def _unsaid(self, seen: Seen, now: float) -> Iterator[Line]:
+        found = tuple(dict.fromkeys(silence.of_pod(each.facts, seen.nodes) for each in _living(seen)))
+        if found != self.silent:
+            self.silent, self.silent_since = found, now
+        elif now - self.silent_since >= SILENT_S:
+            yield from (Line(Phase.WAITS, each) for each in found if each)
 
     def _pending(self, replicas: Sequence[Replica]) -> str:
         """Each that wants something else: those of one Revision are alike."""

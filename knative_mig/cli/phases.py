@@ -17,6 +17,7 @@ from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.cli.cold_start import ColdStart, Line, Phase, Seen, replica
 from knative_mig.ports.kube import Key
 
+_LOOKS_EACH_S: Final = 1.0  # for what is news because nothing has changed
 _SEEN_WITHIN_S: Final = 2.0  # what was there before; a request is not held up for longer
 
 
@@ -47,6 +48,7 @@ class Phases:
         if not self._cold_start.is_warm:
             self._tell(Line(Phase.HELD, "no replica is ready"))
         self._look()  # at what has come since it was seen
+        threading.Thread(target=self._look_on, name="silence", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,10 +68,14 @@ class Phases:
         with self._lock:
             return ": ".join(filter(None, (self._last.phase, self._last.detail)))
 
+    def _look_on(self) -> None:
+        while not self._stop.wait(_LOOKS_EACH_S):
+            self._look()
+
     def _look(self) -> None:
         with self._lock:
             if self._cold_start is not None and not self._stop.is_set():
-                for line in self._cold_start.look(self._seen()):
+                for line in self._cold_start.look(self._seen(), time.monotonic()):
                     self._tell(line)
 
     def _seen(self) -> Seen:

@@ -6,7 +6,10 @@ import pytest
 
 from knative_mig.cli.causes import are_wanted, causes
 
+from .test_gpu_text import a_node
+
 Json = dict[str, Any]
+NOW = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 CRASHED = "container main: CrashLoopBackOff: it ended with exit code 1 (Error)"
 
 
@@ -54,7 +57,8 @@ def event(message: str, second: int, *, number: int = 2) -> Json:
 
 
 def cause(of: Json, *pods: Json, revisions: tuple[Json, ...] = (), events: tuple[Json, ...] = ()) -> str:
-    return causes([of], revisions=revisions, pods=pods, events=events).get(("default", "tiny"), "")
+    found = causes([of], revisions=revisions, pods=pods, events=events, nodes=[a_node()], now=NOW)
+    return found.get(("default", "tiny"), "")
 
 
 def test_its_pods_know_more_than_its_revision() -> None:
@@ -89,6 +93,17 @@ def test_of_an_update_that_fails_the_new_revision_is_told_of_and_not_the_one_tha
 )
 def test_of_one_that_was_ready_once_its_pods_alone_are_asked(pods: tuple[Json, ...], said: str) -> None:
     assert cause(service("True"), *pods, revisions=(revision("False", "ExitCode1", "x"),)) == said
+
+
+def test_of_one_that_is_gated_it_is_said_that_the_planner_is_silent_and_not_that_it_is_gated() -> None:
+    gated = pod(conditions=written({"PodScheduled": ("False", "SchedulingGated", "Scheduling is blocked")}))
+    gated["spec"] = {"schedulingGates": [{"name": "knative-mig.dev/slice"}], "containers": []}
+    del gated["status"]["containerStatuses"]
+    gated["metadata"] |= {"uid": "1", "creationTimestamp": "2025-12-31T23:59:48Z"}
+    assert cause(service("Unknown"), gated) == "tiny-00002: it waits for 12 s: the planner has not said a word of it"
+    told = {"knative-mig.dev/Slice": ("False", "NoRoom", "all are busy")}
+    gated["status"]["conditions"] += written(told)
+    assert cause(service("Unknown"), gated) == "tiny-00002: NoRoom: all are busy"
 
 
 def test_what_the_probe_found_last_is_said_of_one_that_runs() -> None:

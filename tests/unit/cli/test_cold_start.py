@@ -34,8 +34,8 @@ def seen(*pods: dict[str, Any], node: GpuNode | None = None) -> Seen:
     return Seen(replicas=tuple(map(replica, pods)), nodes=(node or a_node(),))
 
 
-def told(start: ColdStart, now: Seen) -> list[tuple[str, str]]:
-    return [(line.phase.value, line.detail) for line in start.look(now)]
+def told(start: ColdStart, now: Seen, at: float = 0.0) -> list[tuple[str, str]]:
+    return [(line.phase.value, line.detail) for line in start.look(now, at)]
 
 
 def test_tells_a_start_from_the_pod_to_its_readiness() -> None:
@@ -169,3 +169,27 @@ def test_a_slice_may_be_told_before_its_plan_is_seen() -> None:
     late = replace(seen(ready, node=made), nodes=())
     assert [phase for phase, _ in told(start, late)] == [Phase.PENDING, Phase.STARTED, Phase.READY]
     assert told(start, seen(ready, node=made)) == []
+
+
+def test_that_the_planner_says_nothing_is_told_once_it_has_said_nothing_for_long() -> None:
+    start = ColdStart(seen())
+    gated = a_pod()
+    gated["spec"]["schedulingGates"] = [{"name": "knative-mig.dev/slice"}]
+    assert [phase for phase, _ in told(start, seen(gated), 100.0)] == ["pending"]
+    assert told(start, seen(gated), 104.9) == []
+    silent = ("waits", "the planner has not said a word of it")
+    assert told(start, seen(gated), 105.0) == [silent]
+    assert told(start, seen(gated), 106.0) == []
+    planned = a_node(wanted=("1g.5gb@6",))
+    assert told(start, seen(gated, node=planned), 107.0) == [("planned", "1g.5gb@6 on dev-0")]
+    waits = ("waits", "1g.5gb@6 on dev-0 is planned and not made yet")
+    assert told(start, seen(gated, node=planned), 112.0) == [waits]
+
+
+def test_a_planner_that_speaks_in_time_is_not_called_silent() -> None:
+    start = ColdStart(seen())
+    gated = a_pod()
+    gated["spec"]["schedulingGates"] = [{"name": "knative-mig.dev/slice"}]
+    told(start, seen(gated), 100.0)
+    told(start, seen(a_pod()), 101.0)
+    assert told(start, seen(gated), 106.0) == []
