@@ -5,6 +5,7 @@ that no restart can give its devices to another.
 """
 
 import base64
+import contextlib
 import json
 import logging
 import threading
@@ -20,6 +21,7 @@ from knative_mig.ports.kube import Key
 
 _log = logging.getLogger(__name__)
 _FORMAT: Final = 1
+_UNKNOWN: Final = "what was allocated before is not known, and every pod is admitted anew: %s"
 
 
 class Checkpoint(Protocol):
@@ -28,6 +30,9 @@ class Checkpoint(Protocol):
 
     def write(self, content: bytes) -> None:
         """OSError: it is not written."""
+
+    def set_aside(self) -> None:
+        """What was read is no checkpoint: who wants to know what it was finds it. OSError: it stays where it is."""
 
 
 class Forgets:
@@ -38,6 +43,9 @@ class Forgets:
 
     def write(self, content: bytes) -> None:
         """Nothing is kept."""
+
+    def set_aside(self) -> None:
+        """There is nothing."""
 
 
 class CheckpointFile:
@@ -54,6 +62,9 @@ class CheckpointFile:
         new = self._path.with_name(f"{self._path.name}.new")
         new.write_bytes(content)
         new.replace(self._path)
+
+    def set_aside(self) -> None:
+        self._path.replace(self._path.with_name(f"{self._path.name}.damaged"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +95,12 @@ class Allocations:
             content = checkpoint.read()
             if content is not None:
                 self._held, self._resources = _decoded(content)
-        except (OSError, ValueError, KeyError, TypeError, DecodeError) as error:
-            _log.warning("what was allocated before is not known, and every pod is admitted anew: %s", error)
+        except OSError as error:
+            _log.warning(_UNKNOWN, error)
+        except (ValueError, KeyError, TypeError, DecodeError) as error:
+            _log.warning(_UNKNOWN, error)
+            with contextlib.suppress(OSError):
+                checkpoint.set_aside()
 
     @property
     def resources(self) -> frozenset[str]:

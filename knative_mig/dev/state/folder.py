@@ -13,7 +13,7 @@ The subtle thing is that the GPUs' files are looked at here: an agent would tell
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -24,6 +24,7 @@ from knative_mig.core.errors import BadInput, GpuStateDamaged
 from knative_mig.core.geometry import GpuModel
 
 VERSION: Final = 1
+_GPUS: Final = "agent/simulated-gpus"  # of a node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +66,19 @@ class StateFolder:
     def objects(self) -> Path:
         return self.path / "objects.log"
 
+    def lost(self, nodes: Iterable[str]) -> Iterator[str]:
+        """What a start before this one has left and is there no more, in a line each; to be asked before anything is
+        made anew.
+        """
+        if self.objects.exists():
+            for node in nodes:
+                if not (file := _gpus_of(self.path, node)).exists():
+                    yield f"{file} is not there any more: {node} begins with empty GPUs"
+        elif any(self.gpu_files()):
+            yield f"{self.objects} is not there any more: the functions are gone, the GPUs keep their slices"
+
     def gpu_files(self) -> Iterator[Path]:
-        return iter(sorted(self.path.glob("*/agent/simulated-gpus")))
+        return iter(sorted(self.path.glob(f"*/{_GPUS}")))
 
     def close(self) -> None:
         os.close(self._lock)
@@ -91,7 +103,7 @@ def _settled(path: Path, gpus: str | None, default: str) -> str:
         made_for = _made_for(about)
     except FileNotFoundError:
         settled = default if gpus is None else gpus
-        _nodes_of(settled)
+        _check_beside(path, _nodes_of(settled), default)
         _write(about, json.dumps({"version": VERSION, "gpus": settled}) + "\n")
         return settled
     if gpus is not None and _nodes_of(gpus) != _nodes_of(made_for):
@@ -99,6 +111,35 @@ def _settled(path: Path, gpus: str | None, default: str) -> str:
             f"--gpus {gpus}: {path} was made for {made_for}: legal is that, or no --gpus, or another directory"
         )
     return made_for
+
+
+def _check_beside(path: Path, asked: Sequence[tuple[GpuModel, ...]], default: str) -> None:
+    """BadInput: what the folder was made for is said nowhere any more, and nodes have other GPUs than those. `default`:
+    for a node that has lost its own.
+    """
+    held = _held(path)
+    if all(number <= len(asked) and asked[number - 1] == models for number, models in held.items()):
+        return
+    of = (held.get(number) or parse_spec(default) for number in range(1, max(held) + 1))
+    gpus = ",".join(f"{len(models)}x{models[0].name}" for models in of)
+    raise BadInput(
+        f"--state {path}: its dev.json is not there any more, and its nodes have GPUs: --gpus {gpus} goes on with "
+        "them; or name another directory"
+    )
+
+
+def _held(path: Path) -> Mapping[int, tuple[GpuModel, ...]]:
+    """The GPUs of each node that has any, by the number in its name."""
+    files = ((each.parent.parent.name.removeprefix("node-"), each) for each in path.glob(f"node-*/{_GPUS}"))
+    return {
+        int(number): tuple(each.model for each in FileStore(file).read().gpus)
+        for number, file in files
+        if number.isdecimal()
+    }
+
+
+def _gpus_of(path: Path, node: str) -> Path:
+    return path / node / _GPUS
 
 
 def _nodes_of(gpus: str) -> list[tuple[GpuModel, ...]]:

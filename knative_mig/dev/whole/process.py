@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from knative_mig.core.errors import BadInput, NotReadyInTime
 from knative_mig.dev.api.routes import USER
 from knative_mig.dev.state.folder import StateFolder
+from knative_mig.dev.state.set_aside import SetAside
 from knative_mig.dev.whereabouts import GATEWAY
 from knative_mig.dev.whole import folders
 from knative_mig.dev.whole.banner import FUNCTION, Places, banner, manifest
@@ -62,6 +63,8 @@ class Dev:
         if settings.state is not None:
             self._state = StateFolder.open(settings.state, gpus=settings.gpus, default_gpus=GPUS)
             self.nodes = nodes_of(self._state.gpus)
+            for line in self._state.lost(each.name for each in self.nodes):
+                tell(line)
         self.most_files = allowed(len(self.nodes))
         self._api_socket = bound(settings.api_port, "--api-port")
         self._gateway_socket = bound(settings.port, "--port")
@@ -81,6 +84,7 @@ class Dev:
         folders.write(self.folders.run / GATEWAY, f"{HOST}:{self.gateway_port}")
         written(self.folders.kubeconfig, self.api, USER)
         folders.write(self._manifest, json.dumps(manifest(self.nodes)))
+        set_aside = SetAside(self.folders.kept)
         self._keep_parts()
         from knative_mig.dev.whole.cluster import Cluster  # noqa: PLC0415  while the processes start
 
@@ -99,6 +103,8 @@ class Dev:
         self.cluster.start()
         if not self._waited():
             return
+        for line in set_aside.since():
+            self._tell(f"{line}; the logs in {self.folders.logs} say why")
         self.is_ready = True
         self.ready_s = time.monotonic() - self._began
         if not self.settings.keeps_hung:

@@ -50,6 +50,7 @@ def test_what_is_no_checkpoint_is_begun_anew(tmp_path: Path, content: bytes) -> 
     file.write(content)
     found = Allocations(file)
     assert found.all() == {}
+    assert (tmp_path / "checkpoint.damaged").read_bytes() == content
     found.put(CHAT, "main", held("a"))
     assert Allocations(file).in_use(SMALL) == {"a"}
 
@@ -60,6 +61,9 @@ class Full:
 
     def write(self, content: bytes) -> None:
         raise OSError(28, f"No space left on device for {len(content)} bytes")
+
+    def set_aside(self) -> None:
+        raise OSError(28, "No space left on device")
 
 
 def test_on_a_full_disk_containers_are_given_their_devices_all_the_same() -> None:

@@ -87,3 +87,45 @@ def test_no_directory_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match=r"--state .*/file: File exists: legal is a directory of yours"):
         opened(tmp_path / "file")
+
+
+def with_gpus(folder: StateFolder, node: str, gpus: str = A100) -> Path:
+    home = folder.path / node / "agent"
+    home.mkdir(parents=True)
+    open_store(gpus, home / "simulated-gpus")
+    return home / "simulated-gpus"
+
+
+def test_what_is_gone_is_told_and_what_was_never_there_is_not(tmp_path: Path) -> None:
+    folder = opened(tmp_path, f"{A100},{A100}")
+    nodes = ("node-1", "node-2")
+    assert not list(folder.lost(nodes))
+    gpus = with_gpus(folder, "node-1")
+    assert list(folder.lost(nodes)) == [
+        f"{tmp_path}/objects.log is not there any more: the functions are gone, the GPUs keep their slices"
+    ]
+    folder.objects.touch()
+    with_gpus(folder, "node-2")
+    assert not list(folder.lost(nodes))
+    gpus.unlink()
+    assert list(folder.lost(nodes)) == [f"{gpus} is not there any more: node-1 begins with empty GPUs"]
+    folder.close()
+
+
+def test_where_it_is_not_said_any_more_which_gpus_it_was_made_for_the_option_that_goes_on_is(tmp_path: Path) -> None:
+    fleet = "1xA100-40GB,2xH100-80GB"
+    folder = opened(tmp_path, fleet)
+    with_gpus(folder, "node-1")
+    with_gpus(folder, "node-2", "2xH100-80GB")
+    folder.close()
+    (tmp_path / "dev.json").unlink()
+    for asked in (None, "2xH100-80GB"):
+        with pytest.raises(BadInput) as refused:
+            opened(tmp_path, asked)
+        assert str(refused.value) == (
+            f"--state {tmp_path}: its dev.json is not there any more, and its nodes have GPUs: --gpus {fleet} goes on "
+            "with them; or name another directory"
+        )
+    assert not (tmp_path / "dev.json").exists()
+    opened(tmp_path, fleet).close()
+    assert opened(tmp_path).gpus == fleet
