@@ -69,7 +69,7 @@ class ColdStart:
     before: Seen
     told: set[Line] = field(default_factory=set)
     reached: set[Phase] = field(default_factory=set)
-    silent: tuple[str, ...] = ()  # what is known of those of which the planner has said nothing
+    silent: tuple[str, ...] = ()  # what those wait for of which the planner has said nothing
     silent_since: float = 0.0
 
     @property
@@ -120,8 +120,9 @@ class ColdStart:
 
     def _unsaid(self, seen: Seen, now: float) -> Iterator[Line]:
         found = tuple(dict.fromkeys(silence.of_pod(each.facts, seen.nodes) for each in _living(seen)))
-        if found != self.silent:
-            self.silent, self.silent_since = found, now
+        waits_for = tuple(each.partition(";")[0] for each in found)  # agents say now this, now that of the same
+        if waits_for != self.silent:
+            self.silent, self.silent_since = waits_for, now
         elif now - self.silent_since >= SILENT_S:
             yield from (Line(Phase.WAITS, each) for each in found if each)
 

@@ -26,5 +26,5 @@ class SetAside:
     def _all(self) -> Iterator[tuple[Path, int, int]]:
         for names in _NAMES:
             for path in self._folder.glob(names):
-                about = path.stat()
+                about = path.lstat()
                 yield path, about.st_ino, about.st_ctime_ns

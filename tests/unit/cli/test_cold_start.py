@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from knative_mig.cli.cold_start import ColdStart, Phase, Seen, replica
-from knative_mig.core.gpu_node import GpuNode, SliceState
+from knative_mig.core.gpu_node import Condition, GpuNode, SliceState
 
 from .test_gpu_text import TINY, a_node, a_slice
 
@@ -184,6 +184,20 @@ def test_that_the_planner_says_nothing_is_told_once_it_has_said_nothing_for_long
     assert told(start, seen(gated, node=planned), 107.0) == [("planned", "1g.5gb@6 on dev-0")]
     waits = ("waits", "1g.5gb@6 on dev-0 is planned and not made yet")
     assert told(start, seen(gated, node=planned), 112.0) == [waits]
+
+
+def test_what_agents_say_now_and_then_of_what_is_not_made_is_told_as_soon_as_it_has_waited_for_long() -> None:
+    start = ColdStart(seen())
+    gated = a_pod()
+    gated["spec"]["schedulingGates"] = [{"name": "knative-mig.dev/slice"}]
+    planned = a_node(wanted=("1g.5gb@6",))
+    assert planned.status is not None
+    full = Condition(type="SpecApplied", status=False, reason="GpuStateDamaged", message="no space")
+    fails = replace(planned, status=replace(planned.status, conditions=(full,)))
+    for second in range(5):
+        told(start, seen(gated, node=fails if second % 2 else planned), float(second))
+    waits = "1g.5gb@6 on dev-0 is planned and not made yet"
+    assert told(start, seen(gated, node=fails), 5.0) == [("waits", f"{waits}; dev-0: GpuStateDamaged: no space")]
 
 
 def test_a_planner_that_speaks_in_time_is_not_called_silent() -> None:
