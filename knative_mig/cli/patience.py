@@ -1,7 +1,8 @@
 """Says that an API server has not answered yet, and who it is where that is a `dev` of this user.
 
-Made by `cluster` for a verb; the client calls it around each of its calls. The subtle thing is a `dev` that Ctrl-Z has
-stopped: the kernel goes on to take connections for it, so that all is silent.
+`cluster` makes a Patience for a verb, and the client calls it around each of its calls; who watches decides by a
+Silence when to say it. The subtle thing is a `dev` that Ctrl-Z has stopped: the kernel goes on to take connections for
+it, so that all is silent.
 """
 
 import threading
@@ -14,6 +15,7 @@ from knative_mig.ports.kube import ApiUnreachable
 
 TELLS_AFTER_S: Final = 2.0
 ANSWERS_WITHIN_S: Final = 10.0  # somebody sits before it
+AGAIN_AFTER_S: Final = 10.0
 
 
 class Patience:
@@ -42,7 +44,34 @@ class Patience:
         with self._lock:
             told, self._told = self._told, True
         if not told:
-            self._tell(" ".join(filter(None, (f"the API server at {server} does not answer yet", _who(server)))))
+            self._tell(no_answer_yet(server))
+
+
+class Silence:
+    """Of what is watched. It is told of again and again, for it is never given up: a watch that ends while its server
+    is started anew would have to be begun by hand, and one that says nothing looks like a cluster where all is quiet.
+    """
+
+    def __init__(self) -> None:
+        self._told_s: float | None = None
+
+    @property
+    def was_told(self) -> bool:
+        """Of this silence."""
+        return self._told_s is not None
+
+    def is_news(self, silent_s: float) -> bool:
+        if silent_s < TELLS_AFTER_S:
+            self._told_s = None
+            return False
+        if self._told_s is not None and silent_s < self._told_s + AGAIN_AFTER_S:
+            return False
+        self._told_s = silent_s
+        return True
+
+
+def no_answer_yet(server: str) -> str:
+    return " ".join(filter(None, (f"the API server at {server} does not answer yet", _who(server))))
 
 
 def _who(server: str) -> str:

@@ -17,9 +17,8 @@ from typing import Any
 
 import pytest
 
-from knative_mig.adapters.kube import gpu_models, gpu_node_codec
+from knative_mig.adapters.kube import gpu_models
 from knative_mig.adapters.kube.kinds import GPU_NODE
-from knative_mig.adapters.kube.reflector import KubeMirror
 from knative_mig.cli import gpus, invoke, patience
 from knative_mig.cli.main import main
 from knative_mig.cli.phases import Phases
@@ -343,9 +342,52 @@ def test_gpus_are_shown_again_when_one_changes(api: FakeApi) -> None:
         put_gpus(api, wanted=True, state="Busy")
 
     with pytest.raises(KeyboardInterrupt):
-        gpus._watch(KubeMirror(api.client(), GPU_NODE, gpu_node_codec.read), show)
+        gpus._watch(api.client(), show, lambda _: None)
     assert "memory 0/8" in shown[0]
     assert "memory 1/8" in shown[-1]
+
+
+def test_who_watches_gpus_hears_that_nobody_answers_and_sees_them_again_when_somebody_does(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "TELLS_AFTER_S", 0.2)
+    monkeypatch.setattr(patience, "AGAIN_AFTER_S", 0.3)
+    put_gpus(api)
+    shown: list[str] = []
+    told: list[str] = []
+
+    def show(text: str) -> None:
+        shown.append(text)
+        if len(shown) == 2:
+            raise KeyboardInterrupt
+        api.faults.fail(0, times=1_000)
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if shown and len(told) >= 2:
+            api.faults.mend()
+
+    with pytest.raises(KeyboardInterrupt):
+        gpus._watch(api.client(), show, tell)
+    assert shown[0] == shown[1]
+    assert set(told) == {f"the API server at {api.url} does not answer yet: it is asked until Ctrl-C"}
+
+
+def test_who_may_not_watch_gpus_hears_that_and_not_that_nobody_answers(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "TELLS_AFTER_S", 0.0)
+    put_gpus(api)
+    api.faults.fail(403, times=1_000, path="watch=1")
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gpus._watch(api.client(), lambda _: None, tell)
+    assert told[0].startswith("Forbidden: GET /apis/")
 
 
 def test_an_api_server_that_is_away_is_one_line(api: FakeApi, verb: Verb, tmp_path: Path) -> None:

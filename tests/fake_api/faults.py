@@ -26,6 +26,11 @@ class Faults:
         with self._lock:
             self._planned.append(_Planned(code, times, method, path))
 
+    def mend(self) -> None:
+        """What is still planned does not happen."""
+        with self._lock:
+            self._planned.clear()
+
     def next(self, method: str, path: str) -> int | None:
         with self._lock:
             for each in self._planned:

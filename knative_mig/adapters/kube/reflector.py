@@ -91,6 +91,7 @@ class KubeMirror(Generic[T]):
         self._wakes: tuple[Callable[[Key], None], ...] = ()
         self._synced = threading.Event()
         self._heard: float | None = None
+        self._trouble: ClusterError | None = None
         self._stream: Stream | None = None
         self._version = ""  # resourceVersion to watch from; empty: list first
         self._listed = 0.0
@@ -117,6 +118,11 @@ class KubeMirror(Generic[T]):
         heard = self._heard
         return float("inf") if heard is None else max(0.0, now - heard)
 
+    @property
+    def trouble(self) -> ClusterError | None:
+        """Why there is no watch. None: there is one, or there was and it ended as it was asked to."""
+        return self._trouble
+
     def on_change(self, wake: Callable[[Key], None]) -> None:
         with self._lock:
             self._wakes = (*self._wakes, wake)
@@ -141,6 +147,7 @@ class KubeMirror(Generic[T]):
             except ClusterError as error:
                 if stop.is_set():
                     return
+                self._trouble = error
                 # A list alone is no success: one that may list and not watch would list again and again. What was
                 # waited for while there was no API server says nothing of one that answers.
                 away = isinstance(error, ApiUnreachable)
@@ -173,7 +180,7 @@ class KubeMirror(Generic[T]):
         with stream:
             with self._lock:
                 self._stream = stream
-            self._heard = self._clock()
+            self._heard, self._trouble = self._clock(), None
             try:
                 if stop.is_set():  # whoever set it may have interrupted before there was anything to interrupt
                     return
