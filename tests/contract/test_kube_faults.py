@@ -234,6 +234,20 @@ class TestMirror:
         assert woken.get(timeout=WAIT_S).name == "after"
         assert mirror.counts.lists == 2
 
+    def test_lists_where_its_history_is_yet_to_come(self, api: FakeApi, opened: ExitStack) -> None:
+        for number in range(10):
+            api.put_object(pod(f"pod-{number}"))
+        mirror, woken = self.mirror(api, opened)
+        api.wait_for_watches(1)
+        with api.store.changed:
+            api.store.begin_anew()
+            api.drop_watches()
+            api.remove_object(POD, Key("ns", "pod-0"))
+        woken_of = {woken.get(timeout=WAIT_S).name for _ in range(11)}
+        assert len(woken_of) == 10
+        assert Key("ns", "pod-0") not in mirror.snapshot()
+        assert mirror.counts.lists == 2
+
     def test_tells_of_what_went_while_it_could_not_see(self, api: FakeApi, opened: ExitStack) -> None:
         api.put_object(pod("going"))
         mirror, woken = self.mirror(api, opened)

@@ -33,5 +33,12 @@ def not_found(plural: str, name: str) -> Refusal:
 EXPIRED_MESSAGE = "too old resource version"
 
 
+def too_new(asked: int, current: int) -> Refusal:
+    said = Refusal(504, "Timeout", f"Timeout: Too large resource version: {asked}, current: {current}", 1)
+    causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
+    said.body["details"] = {"causes": causes, "retryAfterSeconds": 1}
+    return said
+
+
 def expired() -> Refusal:
     return Refusal(410, "Expired", EXPIRED_MESSAGE)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from tests.fake_api import managed, rules
-from tests.fake_api.refusals import Refusal, conflict, expired, not_found
+from tests.fake_api.refusals import Refusal, conflict, expired, not_found, too_new
 
 Body = dict[str, Any]
 
@@ -148,10 +148,18 @@ class Store:
             self.oldest = self.version
             self.history.clear()
 
+    def begin_anew(self) -> None:
+        """It counts from the start: an etcd that was restored from an older copy, or another server at its address."""
+        with self.changed:
+            self.version, self.oldest = 1, 0
+            self.history.clear()
+
     def since(self, version: int) -> list[Change]:
         with self.changed:
             if version < self.oldest:
                 raise expired()
+            if version > self.version:
+                raise too_new(version, self.version)
             return [each for each in self.history if each.version > version]
 
     def _put(self, at: Id, new: Body) -> Body:

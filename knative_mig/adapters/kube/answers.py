@@ -20,7 +20,9 @@ from knative_mig.ports.kube import (
 
 
 class Gone(ClusterError):
-    """The history that was asked for is no longer kept: list anew. It does not leave the adapter."""
+    """The history that was asked for is no longer kept, or is yet to come where an older copy of etcd was restored or
+    another server is at that address: list anew. It does not leave the adapter.
+    """
 
     reason = "Expired"
 
@@ -38,6 +40,8 @@ _OF_CODE: Final[Mapping[int, type[ClusterError]]] = {
     422: Refused,
     429: TooManyRequests,
 }
+
+_TOO_NEW: Final = "ResourceVersionTooLarge"  # a cause; the code is 504, as of a server that is away
 
 
 def answered_no(what: str, code: int, headers: Mapping[str, str], body: bytes) -> ClusterError:
@@ -57,15 +61,22 @@ def answered_no(what: str, code: int, headers: Mapping[str, str], body: bytes) -
 def of_status(what: str, status: Mapping[str, Any]) -> ClusterError:
     code = status.get("code")
     kind = _OF_CODE.get(code, ApiUnreachable) if isinstance(code, int) else ApiUnreachable
+    details = status.get("details")
+    details = details if isinstance(details, dict) else {}
     if status.get("reason") == "AlreadyExists":
         kind = AlreadyExists
+    elif _TOO_NEW in _reasons(details.get("causes")):
+        kind = Gone
     said = str(status.get("message") or status.get("reason") or "without a reason")
     error = kind(f"{what}: {code}: {said}")
     error.said = said
     if isinstance(error, TooManyRequests):
-        details = status.get("details")
-        error.retry_after_s = _seconds(details.get("retryAfterSeconds")) if isinstance(details, dict) else None
+        error.retry_after_s = _seconds(details.get("retryAfterSeconds"))
     return error
+
+
+def _reasons(causes: object) -> list[object]:
+    return [each.get("reason") for each in causes if isinstance(each, dict)] if isinstance(causes, list) else []
 
 
 def _seconds(value: object) -> float | None:
