@@ -114,7 +114,36 @@ def of_kubeconfig(path: str | None, context: str | None) -> Credentials:
     def load(client_configuration: "Configuration") -> None:
         load_kube_config(path, context, client_configuration, persist_config=False)  # type: ignore[no-untyped-call]
 
-    return OfLibrary(_loaded(load))
+    try:
+        return OfLibrary(_loaded(load))
+    except BadInput as error:
+        raise BadInput(_why_no_context(path, context) or str(error)) from error
+
+
+def _why_no_context(path: str | None, context: str | None) -> str:
+    """Empty: there is that context, or nobody can say."""
+    from kubernetes.config import ConfigException  # noqa: PLC0415
+    from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger  # noqa: PLC0415
+    from yaml import YAMLError  # noqa: PLC0415
+
+    where = path or KUBE_CONFIG_DEFAULT_LOCATION
+    try:
+        config = KubeConfigMerger(where).config.value  # type: ignore[no-untyped-call]
+        names = [str(each["name"]) for each in config["contexts"]]
+        current = config.get("current-context")
+    except (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    if (current if context is None else context) in names:
+        return ""
+    legal = ", ".join(map(repr, names))
+    if context is not None:
+        return f"--context {context!r} is not in {where}" + (
+            f": legal are {legal}" if names else ", which has no contexts"
+        )
+    what = (
+        f"the current-context of {where}, {current!r}, is not in it" if current else f"{where} names no current-context"
+    )
+    return what + (f": legal for --context are {legal}" if names else ", and it has no contexts")
 
 
 def _plain(path: Path) -> Plain | None:

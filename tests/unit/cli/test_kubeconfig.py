@@ -76,6 +76,30 @@ def test_verbs_speak_with_the_dev_that_runs_unless_told_otherwise(
     os.close(lock)
 
 
+def test_a_context_that_is_not_in_the_file_is_told_with_those_that_are(cli: Cli, tmp_path: Path) -> None:
+    def said(contexts: str, current: str, *words: str) -> str:
+        (tmp_path / "mine").write_text(
+            "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\nusers: [{name: u, user: {}}]\n"
+            f"contexts: [{contexts}]\n{current}\n"
+        )
+        said = cli("ls", "--kubeconfig", "mine", *words)
+        assert said.code == 2
+        return said.err
+
+    two = "{name: one, context: {cluster: c, user: u}}, {name: two, context: {cluster: c, user: u}}"
+    now = "current-context: one"
+    assert said(two, now, "--context", "nope") == "--context 'nope' is not in mine: legal are 'one', 'two'\n"
+    assert said(two, now, "--context", "") == "--context '' is not in mine: legal are 'one', 'two'\n"
+    assert said("", now, "--context", "nope") == "--context 'nope' is not in mine, which has no contexts\n"
+    gone = "the current-context of mine, 'gone', is not in it: legal for --context are 'one', 'two'\n"
+    assert said(two, "current-context: gone") == gone
+    none = "mine names no current-context: legal for --context are 'one', 'two'\n"
+    assert said(two, "") == none
+    assert said(two, "current-context: ''") == none
+    odd = said("{name: one, context: {cluster: nope, user: u}}", now)
+    assert odd.startswith("no credentials for a Kubernetes API server: Invalid kube-config file. Expected object with")
+
+
 @pytest.mark.parametrize("verb", [("ls",), ("gpus",), ("invoke", "tiny", "Once"), ("usage",)])
 def test_who_runs_no_dev_and_names_no_cluster_is_told_so(
     cli: Cli, start: Started, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verb: tuple[str, ...]
