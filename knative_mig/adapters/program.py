@@ -44,9 +44,25 @@ class Number(click.FloatRange):
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number: legal is {self._describe_range()}.", param, ctx)
         number: float = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"{value} is no number.", param, ctx)
+        return number
+
+
+class Whole(click.IntRange):
+    """An option's type: a whole number of that range, and as click is told of it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            int(value)
+        except ValueError:
+            self.fail(f"{value!r} is no whole number: legal is {self._describe_range()}.", param, ctx)
+        number: int = super().convert(value, param, ctx)
         return number
 
 

@@ -16,7 +16,7 @@ from knative_mig.adapters.kube.client import KubeClient
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.adapters.kube.kinds import FUNCTION, POD, key_of
 from knative_mig.adapters.kube.parse import SERVICE_LABEL
-from knative_mig.adapters.program import duration
+from knative_mig.adapters.program import Whole, duration
 from knative_mig.cli.cluster import all_of, causes_of, client, gateway_of, of_a_cluster
 from knative_mig.cli.function_call import FunctionFailed, Piece, completion, target_of
 from knative_mig.cli.function_text import condition
@@ -34,7 +34,7 @@ pause = time.sleep
 @click.argument("name")
 @click.argument("prompt")
 @click.option("-n", "--namespace", default="default", show_default=True, help="The function's.")
-@click.option("--max-tokens", type=click.IntRange(1), default=64, show_default=True, help="Of the answer, at most.")
+@click.option("--max-tokens", type=Whole(1), default=64, show_default=True, help="Of the answer, at most.")
 @click.option("--model", default=None, help="Its name at the function; else the first that it serves.")
 @click.option("--timeout", type=duration(0.1), default=300.0, show_default=True, help="Seconds to a first token.")
 @click.option("--gateway", default=None, help="HOST[:PORT] of the cluster's gateway, where no DNS knows the function.")

@@ -18,7 +18,7 @@ from knative_mig.core.mig_tables import gpu_model
 from knative_mig.ports.gpu import ComputeInstance, GpuInstance, GpuUuid, HealthEvent, MigMode, MigUuid
 
 MOST_GPUS: Final = 1024
-_SPEC = re.compile(r"([1-9][0-9]{0,3})x(.+)", re.ASCII)
+_SPEC = re.compile(r"(0|[1-9][0-9]{0,8})x(.+)", re.ASCII)
 T = TypeVar("T")
 
 
@@ -133,13 +133,16 @@ def new_state(spec: str, *, mig_enabled: bool = True, new_uuid: Callable[[], uui
     )
 
 
-def parse_spec(spec: str) -> tuple[GpuModel, ...]:
+def parse_spec(spec: str, *, most: int = MOST_GPUS) -> tuple[GpuModel, ...]:
+    """`most`: of a part. BadInput."""
     models: list[GpuModel] = []
     for part in spec.split(","):
+        what = f"{part.strip()!r} in {spec!r}" if "," in spec else repr(part.strip())
         match = _SPEC.fullmatch(part.strip())
         if not match:
-            where = f" in {spec!r}" if "," in spec else ""
-            raise BadInput(f"{part.strip()!r}{where} is not written like 2xA100-40GB")
+            raise BadInput(f"{what} is not written like 2xA100-40GB, a count and a model")
+        if not 1 <= int(match[1]) <= most:
+            raise BadInput(f"{what} asks for {match[1]} simulated GPUs: legal are 1 to {most} in each part")
         models += [gpu_model(match[2])] * int(match[1])
     if len(models) > MOST_GPUS:
         raise BadInput(f"{spec!r} asks for {len(models)} simulated GPUs: at most {MOST_GPUS} are")

@@ -27,11 +27,10 @@ def nodes_of(spec: str) -> tuple[SimulatedNode, ...]:
     parts = tuple(each.strip() for each in spec.split(","))
     for part in parts:
         try:
-            gpus = parse_spec(part)
+            parse_spec(part, most=MOST_GPUS_A_NODE)
         except BadInput as bad:
-            raise type(bad)(f"--gpus {spec!r}: {bad}") from None
-        if len(gpus) > MOST_GPUS_A_NODE:
-            raise BadInput(f"--gpus {part}: a node has at most {MOST_GPUS_A_NODE} GPUs; another part is another node")
+            says_which = str(bad).startswith(f"{spec!r} ")
+            raise type(bad)(f"--gpus {bad}" if says_which else f"--gpus {spec!r}: {bad}") from None
     if len(parts) > MOST_NODES:
         raise BadInput(f"--gpus {spec}: these are {len(parts)} nodes, and at most {MOST_NODES} are")
     return tuple(SimulatedNode(name=NodeName(f"node-{at + 1}"), number=at, gpus=part) for at, part in enumerate(parts))

@@ -18,10 +18,16 @@ from .conftest import Cli
         ("--speed", "nan", "nan is no number"),
         ("--speed", "inf", "inf is not in the range 0.01<=x<=1000"),
         ("--speed", "0", "0.0 is not in the range"),
-        ("--speed", "", "'' is not a valid"),
+        ("--speed", "", "'' is no number: legal is 0.01<=x<=1000"),
+        ("--speed", "-1", "-1.0 is not in the range 0.01<=x<=1000"),
+        ("--chaos", "x", "'x' is no number: legal is 0.1<=x<=1000000000.0"),
         ("--chaos", "0", "0.0 is not in the range 0.1<=x<="),
+        ("--chaos", "-1", "-1.0 is not in the range 0.1<=x<="),
+        ("--chaos", "-.5", "-0.5 is not in the range 0.1<=x<="),
         ("--port", "65536", "65536 is not in the range 0<=x<=65535"),
-        ("--port", "nan", "'nan' is not a valid"),
+        ("--port", "nan", "'nan' is no whole number: legal is 0<=x<=65535"),
+        ("--api-port", "80x", "'80x' is no whole number: legal is 0<=x<=65535"),
+        ("--api-port", "1.5", "'1.5' is no whole number: legal is 0<=x<=65535"),
         ("--state", "", "'' names no folder"),
     ],
 )
@@ -29,10 +35,10 @@ def test_a_value_that_is_none_is_refused(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, option: str, value: str, why: str
 ) -> None:
     monkeypatch.setattr(process, "run", lambda *_: 0)
-    outcome = cli("dev", option, value)
-    assert outcome.code == 2
-    assert outcome.err.startswith(f"knative-mig dev: Invalid value for '{option}': {why}")
-    assert outcome.err.count("\n") == 1
+    for outcome in (cli("dev", option, value), cli("dev", f"{option}={value}")):
+        assert outcome.code == 2
+        assert outcome.err.startswith(f"knative-mig dev: Invalid value for '{option}': {why}")
+        assert outcome.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(("words", "each_s"), [((), None), (("--chaos",), CHAOS_S), (("--chaos", "2.5"), 2.5)])
@@ -74,6 +80,6 @@ def test_one_port_for_two_is_said_to_be_one() -> None:
 @pytest.mark.parametrize("state", [True, False], ids=["kept", "not kept"])
 def test_a_fleet_that_is_empty_is_not_the_default_one_and_leaves_nothing(tmp_path: Path, *, state: bool) -> None:
     settings = DevSettings(gpus="", port=0, api_port=0, state=tmp_path / "state" if state else None)
-    with pytest.raises(BadInput, match="--gpus '': '' is not written like 2xA100-40GB"):
+    with pytest.raises(BadInput, match=r"^--gpus '' is not written like 2xA100-40GB, a count and a model$"):
         process.Dev(settings, Told(), print)
     assert not [*tmp_path.iterdir()]

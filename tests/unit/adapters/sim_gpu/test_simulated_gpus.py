@@ -68,6 +68,13 @@ class TestSpec:
         with pytest.raises(BadInput):
             parse_spec(spec)
 
+    @pytest.mark.parametrize("count", ["0", "1025", "999999999"])
+    def test_a_count_that_is_none_is_told_with_those_that_are(self, count: str) -> None:
+        with pytest.raises(
+            BadInput, match=f"^'{count}xA30-24GB' asks for {count} simulated GPUs: legal are 1 to 1024 in each part$"
+        ):
+            parse_spec(f"{count}xA30-24GB")
+
     def test_an_unknown_model_is_refused_with_the_known_ones(self) -> None:
         with pytest.raises(UnknownModel, match=r"'T4' is not a known GPU model: known are A30-24GB, A100-40GB"):
             parse_spec("1xT4")

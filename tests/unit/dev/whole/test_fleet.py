@@ -28,7 +28,9 @@ def test_the_smallest_slice_of_a_node_is_named_as_a_pod_asks_for_it() -> None:
         ("A100-40GB", "not written like"),
         ("2xA100-40GB,", "not written like"),
         ("1xB1000", "B1000"),
-        ("17xA100-40GB", "at most 16 GPUs"),
+        ("0xA100-40GB", "^--gpus '0xA100-40GB' asks for 0 simulated GPUs: legal are 1 to 16 in each part"),
+        ("17xA100-40GB", "legal are 1 to 16 in each part$"),
+        ("1xA100-40GB,17xA100-40GB", "^--gpus '1xA100-40GB,17xA100-40GB': '17xA100-40GB' asks for 17 simulated GPUs: "),
         (",".join(["1xA100-40GB"] * 17), "at most 16 are"),
     ],
 )

@@ -24,7 +24,10 @@ def settings(gpus: str) -> Settings:
         ("simulated:17xA100-40GB", "--gpus simulated:17xA100-40GB asks for 17 GPUs: legal are "),
         ("simulated:9xA100-40GB,8xH100-80GB", "--gpus simulated:9xA100-40GB,8xH100-80GB asks for 17 GPUs: "),
         ("simulated:9999xA100-40GB", "--gpus simulated:9999xA100-40GB: "),
-        ("simulated:two", "--gpus simulated:two: 'two' is not written like 2xA100-40GB; legal are nvml, "),
+        (
+            "simulated:two",
+            "--gpus simulated:two: 'two' is not written like 2xA100-40GB, a count and a model; legal are nvml, ",
+        ),
         ("simulated:1xRTX", "--gpus simulated:1xRTX: "),
     ],
 )
