@@ -13,7 +13,7 @@ from typing import Any, Final
 from knative_mig.adapters.kube import parse
 from knative_mig.adapters.kube.fields import Fields
 from knative_mig.cli import silence
-from knative_mig.cli.pod_trouble import of_containers
+from knative_mig.cli.pod_trouble import that_lasts
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.gpu_node import GpuNode, SliceId, SliceState, SliceStatus
 
@@ -36,7 +36,7 @@ class Phase(StrEnum):
 class Replica:
     facts: PodFacts
     running: bool  # each of its containers
-    trouble: str  # why one does not start
+    trouble: str  # why it does not start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ def replica(body: Mapping[str, Any]) -> Replica:
     return Replica(
         facts=parse.pod(body),
         running=bool(containers) and all("running" in each.child("state").values for each in containers),
-        trouble=of_containers(status),
+        trouble=that_lasts(status),
     )
 
 

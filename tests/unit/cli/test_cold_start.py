@@ -149,6 +149,9 @@ def test_says_why_it_waits_each_time_that_the_reason_is_another() -> None:
     again = {**crash, "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}
     (line,) = told(start, seen(a_pod(node="dev-0", containers=(again,))))
     assert line == ("waits", "container c: CrashLoopBackOff: it ended with exit code 1 (Error)")
+    whole = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes: 1 Insufficient nvidia.com/gpu."}
+    (line,) = told(start, seen(a_pod(conditions=(whole,))))
+    assert line[1].startswith("nvidia.com/gpu is a GPU that is not cut: a slice is asked for by a limit")
     making = {"name": "c", "state": {"waiting": {"reason": "ContainerCreating"}}}
     assert told(ColdStart(seen()), seen(a_pod(containers=(making,))))[1:] == []
 

@@ -31,6 +31,8 @@ def homeless(*conditions: tuple[str, str, str]) -> Fields:
 
 BACKS_OFF = waits("CrashLoopBackOff", "back-off 10s restarting failed container=main pod=x")
 UNSCHEDULABLE = ("PodScheduled", "Unschedulable", "0/1 nodes are available")
+NO_WHOLE_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. preemption: none"
+IS_WHOLE = "nvidia.com/gpu is a GPU that is not cut: a slice is asked for by a limit, like nvidia.com/mig-3g.20gb: 1"
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,14 @@ UNSCHEDULABLE = ("PodScheduled", "Unschedulable", "0/1 nodes are available")
             id="secret",
         ),
         pytest.param(homeless(UNSCHEDULABLE), "Unschedulable: 0/1 nodes are available", id="no-node"),
+        pytest.param(
+            homeless((*UNSCHEDULABLE[:2], NO_WHOLE_GPU)), f"Unschedulable: {NO_WHOLE_GPU}: {IS_WHOLE}", id="whole-gpu"
+        ),
+        pytest.param(
+            homeless((*UNSCHEDULABLE[:2], "1 Insufficient nvidia.com/gpu.shared")),
+            "Unschedulable: 1 Insufficient nvidia.com/gpu.shared",
+            id="another-resource",
+        ),
         pytest.param(
             homeless(UNSCHEDULABLE, ("knative-mig.dev/Slice", "NoSuchProfile", "no GPU can be cut into 9g.99gb")),
             "NoSuchProfile: no GPU can be cut into 9g.99gb",
