@@ -37,6 +37,13 @@ def test_every_verb_that_is_named_exists() -> None:
     assert set(re.findall(r"(?:`|/)knative-mig ([a-z]+)", README)) <= set(VERBS)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/dev.md", "docs/plan-file.md"])
+def test_what_is_to_be_typed_is_typed_in_a_checkout_where_make_dev_alone_was_called(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert re.findall(r"^(?:\$ )?knative-mig .*", text, re.MULTILINE) == []
+    assert re.findall(r"`knative-mig [a-z]+ [^`]*`|\$\(knative-mig .*?\)", text) == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
