@@ -49,6 +49,8 @@ def test_types_are_explained(kubectl: Client) -> None:
     assert "A GPU that is not named stays as it is" in kubectl("explain", "gpunode.spec.gpus")
     assert "imagePullPolicy\t<string>" in kubectl("explain", "pod.spec.containers")
     assert "containerConcurrency\t<integer>" in kubectl("explain", "ksvc.spec.template.spec")
+    assert "FIELD: containers <[]Object>" in kubectl("explain", "ksvc.spec.template.spec.containers")
+    assert "resources\t<Object>" in kubectl("explain", "ksvc.spec.template.spec.containers")
     assert "subscriber\t<Object>" in kubectl("explain", "trigger.spec", "--output", "plaintext-openapiv2")
     assert "does not exist" in kubectl.fails("explain", "pod.spec.nothing")
 

@@ -6,12 +6,13 @@ of. A document has the paths that kubectl looks for, and every type that they le
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from knative_mig.dev.api import openapi_protobuf
 from knative_mig.dev.api.discovery import GIT_VERSION
 from knative_mig.dev.api.kinds import Kind, Kinds
-from knative_mig.dev.api.schema import Types, public_name, references, written
+from knative_mig.dev.api.schema import Schema, Types, public_name, references, written
 from knative_mig.dev.api.store import encoded
 
 Object = dict[str, Any]
@@ -87,7 +88,7 @@ class Documents:
             public = public_name(name)
             if public in found:
                 continue
-            schema = self._types.named(name)
+            schema = self._as_defined(name)
             found[public] = written(schema, root)
             if name in kinds_of:
                 found[public]["x-kubernetes-group-version-kind"] = [_gvk(kinds_of[name])]
@@ -95,6 +96,23 @@ class Documents:
         for kind in kinds:
             found[f"{public_name(kind.type)}List"] = _list(kind, root)
         return found
+
+    def _as_defined(self, name: str) -> Schema:
+        """What is below a type of a CustomResourceDefinition is told within it: there it has no name."""
+        schema = self._types.named(name)
+        if "/" not in name:  # as types of Kubernetes are called
+            return schema
+        whole = {key: each if key == "metadata" else self._whole(each) for key, each in schema.properties.items()}
+        return replace(schema, properties=whole)
+
+    def _whole(self, schema: Schema) -> Schema:
+        found = self._types.of(schema)
+        return replace(
+            found,
+            properties={key: self._whole(each) for key, each in found.properties.items()},
+            items=found.items and self._whole(found.items),
+            values=found.values and self._whole(found.values),
+        )
 
 
 def _gvk(kind: Kind) -> Object:
