@@ -1,7 +1,8 @@
 """Gives each namespace what it has from its beginning: its account `default`, and whom its pods are to trust.
 
-Made by `server`, as a `sweeps.Sweep`. On a cluster two controllers do this. Either object is made anew when somebody
-deletes it; nothing is authenticated here and nothing encrypted, so that the second names nobody.
+Made by `server`, as a `sweeps.Sweep`. On a cluster two controllers do this, and the API server makes the Service that
+it is itself in `default`. Each object is made anew when somebody deletes it; nothing is authenticated here and nothing
+encrypted, so that the second names nobody, and the Service leads nowhere.
 """
 
 import logging
@@ -22,7 +23,16 @@ _DESCRIPTION: Final = (
     "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "
     "clusters."
 )
-_BELONGINGS: Final = (("serviceaccounts", DEFAULT_ACCOUNT), ("configmaps", _ROOT))  # as they are in the store
+_API: Final = "kubernetes"
+_BELONGINGS: Final = (  # as they are in the store
+    ("serviceaccounts", DEFAULT_ACCOUNT),
+    ("configmaps", _ROOT),
+    ("services", _API),
+)
+_SPEC_OF_API: Final = {
+    "clusterIP": "10.96.0.1",
+    "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+}
 
 
 def beginnings(store: Store, put: Callable[[Object], None]) -> Sweep:
@@ -57,3 +67,7 @@ def _bodies(namespace: str) -> Iterator[Object]:
     }
     about = {"name": _ROOT, "namespace": namespace, "annotations": {"kubernetes.io/description": _DESCRIPTION}}
     yield {"kind": "ConfigMap", "apiVersion": "v1", "metadata": about, "data": {"ca.crt": ""}}
+    if namespace == "default":
+        labels = {"component": "apiserver", "provider": "kubernetes"}
+        about = {"name": _API, "namespace": namespace, "labels": labels}
+        yield {"kind": "Service", "apiVersion": "v1", "metadata": about, "spec": _SPEC_OF_API}

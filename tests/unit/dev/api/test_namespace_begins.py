@@ -39,6 +39,20 @@ def test_what_somebody_takes_away_comes_back_and_what_he_made_stays(rig: Rig) ->
     assert rig.get(f"{CONFIG_MAPS}/{_ROOT}")["metadata"]["labels"] == {"a": "b"}
 
 
+def test_the_api_server_itself_is_a_service_of_the_namespace_default_alone(rig: Rig) -> None:
+    services = "/api/v1/namespaces/default/services"
+    for _ in range(2):
+        found = rig.get(f"{services}/kubernetes")
+        assert found["metadata"]["labels"] == {"component": "apiserver", "provider": "kubernetes"}
+        assert (found["spec"]["type"], found["spec"]["clusterIP"]) == ("ClusterIP", "10.96.0.1")
+        assert found["spec"]["ports"] == [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]
+        rig.delete(f"{services}/kubernetes")
+        rig.server.beginnings.settle()
+    rig.create("/api/v1/namespaces", "n")
+    rig.server.beginnings.settle()
+    assert rig.names("/api/v1/namespaces/n/services") == []
+
+
 def test_a_namespace_that_goes_gets_nothing_any_more(rig: Rig) -> None:
     rig.create("/api/v1/namespaces", "n")
     rig.create("/api/v1/namespaces/n/configmaps", "held", metadata={"finalizers": ["example.com/a"]})
