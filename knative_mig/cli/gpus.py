@@ -20,7 +20,7 @@ from knative_mig.cli import gpu_text, patience
 from knative_mig.cli.cluster import client, gpu_nodes, of_a_cluster
 from knative_mig.cli.terminal import in_colour, is_screen
 from knative_mig.core.gpu_node import GpuNode
-from knative_mig.ports.kube import ApiUnreachable, ClusterError
+from knative_mig.ports.kube import ClusterError
 
 _TOGETHER_S: Final = 0.05  # a plan and what comes of it are a few writes at once
 _HEARS_EACH_S: Final = 1.0  # the server is to end a watch that often, so that its silence is noticed as soon
@@ -95,6 +95,6 @@ def _watch(cluster: KubeClient, show: Callable[[str], None], tell: Callable[[str
 
 
 def _why_silent(trouble: ClusterError | None, server: str) -> str:
-    if trouble is None or isinstance(trouble, ApiUnreachable):
-        return f"{patience.no_answer_yet(server)}: it is asked until Ctrl-C"
-    return f"{trouble.reason}: {trouble}"
+    if trouble is not None and trouble.said:
+        return f"{trouble.reason}: {trouble}"
+    return f"{patience.no_answer_yet(server)}: it is asked until Ctrl-C"

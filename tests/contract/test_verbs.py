@@ -373,12 +373,13 @@ def test_who_watches_gpus_hears_that_nobody_answers_and_sees_them_again_when_som
     assert set(told) == {f"the API server at {api.url} does not answer yet: it is asked until Ctrl-C"}
 
 
-def test_who_may_not_watch_gpus_hears_that_and_not_that_nobody_answers(
-    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("code", "why"), [(403, "Forbidden: GET /apis/"), (500, "ApiUnreachable: GET /apis/")])
+def test_who_is_answered_no_when_he_watches_gpus_hears_that_and_not_that_nobody_answers(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, code: int, why: str
 ) -> None:
     monkeypatch.setattr(patience, "TELLS_AFTER_S", 0.0)
     put_gpus(api)
-    api.faults.fail(403, times=1_000, path="watch=1")
+    api.faults.fail(code, times=1_000, path="watch=1")
     told: list[str] = []
 
     def tell(line: str) -> None:
@@ -387,7 +388,7 @@ def test_who_may_not_watch_gpus_hears_that_and_not_that_nobody_answers(
 
     with pytest.raises(KeyboardInterrupt):
         gpus._watch(api.client(), lambda _: None, tell)
-    assert told[0].startswith("Forbidden: GET /apis/")
+    assert told[0].startswith(why)
 
 
 def test_an_api_server_that_is_away_is_one_line(api: FakeApi, verb: Verb, tmp_path: Path) -> None:
