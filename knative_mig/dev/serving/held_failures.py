@@ -30,14 +30,16 @@ class HeldFailures:
         if service is None:
             self._since.pop(key, None)
             return decided
-        rest_s = self._seen_since(service, key, seen.now) + HELD_S - seen.now
-        if rest_s <= 0 or objects.has_failed(service):
+        since = self._seen_since(service, key, seen.now)
+        failure = next((each for each in decided.writes if _fails(each, service)), None)
+        if not isinstance(failure, Change) or objects.has_failed(service):
             return decided
-        kept = tuple(each for each in decided.writes if not _fails(each, service))
-        if len(kept) == len(decided.writes):
-            return decided
+        others = tuple(each for each in decided.writes if each is not failure)
+        rest_s = since + HELD_S - seen.now
+        if rest_s <= 0:
+            return replace(decided, writes=(*others, _at_first(failure)))
         again_s = rest_s if decided.look_again_s is None else min(rest_s, decided.look_again_s)
-        return replace(decided, writes=kept, look_again_s=again_s)
+        return replace(decided, writes=others, look_again_s=again_s)
 
     def _seen_since(self, service: Object, key: Key, now: float) -> float:
         uid, generation = service["metadata"]["uid"], service["metadata"]["generation"]
@@ -45,6 +47,19 @@ class HeldFailures:
         if known is None or known[:2] != (uid, generation):
             known = self._since[key] = uid, generation, now
         return known[2]
+
+
+def _at_first(failure: Change) -> Change:
+    """Before the Route says that it has no Revision, its Configuration says why: kn shows what it hears first. The next
+    pass writes what `services` decided.
+    """
+    why = objects.condition(failure.patch, "ConfigurationsReady")
+    if why.get("status") != "False":
+        return failure
+    said = {name: why.get(name, "") for name in ("reason", "message")}
+    status = failure.patch["status"]
+    conditions = [each | said if each["type"] == "Ready" else each for each in status["conditions"]]
+    return replace(failure, patch={**failure.patch, "status": {**status, "conditions": conditions}})
 
 
 def _fails(write: Write, service: Object) -> bool:

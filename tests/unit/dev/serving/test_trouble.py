@@ -255,6 +255,18 @@ def test_a_failure_of_a_new_spec_is_said_only_once_a_client_had_the_time_to_watc
     assert world.condition(SERVICE, "llm")[0] == "False"
 
 
+def test_why_there_is_no_revision_is_said_before_that_there_is_none() -> None:
+    """As the Route knows that a moment later than the Configuration, and kn shows what it hears first."""
+    world = ServingWorld()
+    world.images.missing.add("no/such/image")
+    world.apply("llm", image="no/such/image")
+    of_service = [each.patch for each in world.wrote if isinstance(each, Change) and each.kind is SERVICE]
+    ready = [objects.condition(patch, "Ready") for patch in of_service if "status" in patch]
+    failed = [each["reason"] for each in ready if each.get("status") == "False"]
+    assert failed == ["RevisionFailed", "RevisionMissing"]
+    assert world.condition(SERVICE, "llm")[1] == "RevisionMissing"
+
+
 def test_another_ones_revision_takes_none_of_the_traffic() -> None:
     world = ServingWorld()
     world.apply("other")
