@@ -41,32 +41,31 @@ def test_a_value_that_is_none_is_refused(
         assert outcome.err.count("\n") == 1
 
 
-@pytest.mark.parametrize(("words", "each_s"), [((), None), (("--chaos",), CHAOS_S), (("--chaos", "2.5"), 2.5)])
-def test_chaos_is_as_frequent_as_is_said(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], each_s: float | None
-) -> None:
-    asked: list[DevSettings] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[DevSettings]:
+    """With what it was to run; nothing does."""
+    found: list[DevSettings] = []
 
     def run(settings: DevSettings, _told: Told) -> int:
-        asked.append(settings)
+        found.append(settings)
         return 0
 
     monkeypatch.setattr(process, "run", run)
+    return found
+
+
+@pytest.mark.parametrize(("words", "each_s"), [((), None), (("--chaos",), CHAOS_S), (("--chaos", "2.5"), 2.5)])
+def test_chaos_is_as_frequent_as_is_said(
+    cli: Cli, asked: list[DevSettings], words: tuple[str, ...], each_s: float | None
+) -> None:
     assert cli("dev", *words, "--speed", "2").code == 0
     assert [(each.chaos_s, each.speed) for each in asked] == [(each_s, 2.0)]
 
 
 @pytest.mark.parametrize(("words", "keeps"), [((), False), (("--keep-hung",), True)])
 def test_a_part_that_hangs_is_kept_only_where_that_is_said(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, *, words: tuple[str, ...], keeps: bool
+    cli: Cli, *, asked: list[DevSettings], words: tuple[str, ...], keeps: bool
 ) -> None:
-    asked: list[DevSettings] = []
-
-    def run(settings: DevSettings, _told: Told) -> int:
-        asked.append(settings)
-        return 0
-
-    monkeypatch.setattr(process, "run", run)
     assert cli("dev", *words).code == 0
     assert [each.keeps_hung for each in asked] == [keeps]
 
