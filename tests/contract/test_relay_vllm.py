@@ -104,7 +104,7 @@ def test_an_engine_that_dies_is_gone_on_from_by_any_replica(tmp_path: Path) -> N
         for reader, (path, body) in zip(readers, asked, strict=True):
             assert reader.read_all().is_done
             assert reader.told == unmoved(path, body)
-        assert not [pid for pid in engine if Path(f"/proc/{pid}").exists()]
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in engine), "the end of all that it had started")
 
 
 def test_a_target_whose_engine_dies_later_is_gone_on_from_too(tmp_path: Path) -> None:
