@@ -34,7 +34,7 @@ class Desk:
     end_engine: Callable[[], None]  # returns at once
     dial: Dial | None = None  # how another relay is reached; None: there is no secret to show it
     clock: Callable[[], float] = time.monotonic
-    id: str = field(default_factory=lambda: secrets.token_hex(8))  # by which a relay knows that it has dialled itself
+    id: str = field(default_factory=lambda: secrets.token_hex(8))  # by which relays tell each other apart
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _replica: Replica = field(default_factory=Replica)
     _guests: set[Guest] = field(default_factory=set)

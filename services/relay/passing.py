@@ -7,6 +7,7 @@ who refuses a body does not read it, and may hang up on it, so that what it said
 
 import select
 import socket
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -15,7 +16,7 @@ from services.relay.engine_call import Address
 from services.relay.http_answer import AnswerBroken, Head, HttpAnswer
 from services.relay.wire import Wire
 
-LEAVING: Final = "Knative-Mig-Leaving"  # set on what a relay that leaves answers to another's request
+LEAVING: Final = "Knative-Mig-Leaving"  # who it is, set on what a relay that leaves answers to another's request
 _LOOKS_AGAIN_S: Final = 0.5  # whether it takes what it is sent
 # Of one connection, or told anew for this one.
 _NOT_PASSED: Final = frozenset({
@@ -28,10 +29,16 @@ class Passed(Enum):
 
     ANSWERED = "answered"
     TO_NOBODY = "to nobody"
-    BACK = "back: to a relay that leaves, and has not asked its engine"
 
 
-def pass_on(handler: BoundedHandler, address: Address, request: bytes) -> Passed:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentBack:
+    """Neither: it came to a relay that leaves, and that has not asked its engine."""
+
+    by: str
+
+
+def pass_on(handler: BoundedHandler, address: Address, request: bytes) -> Passed | SentBack:
     """OSError: the client is gone."""
     try:
         connection = address.connect()
@@ -44,8 +51,8 @@ def pass_on(handler: BoundedHandler, address: Address, request: bytes) -> Passed
             body = _until_head(handler.connection, server, answer)
         except _ServerGone:
             return Passed.TO_NOBODY
-        if answer.head is not None and answer.head.get(LEAVING.lower()):
-            return Passed.BACK
+        if answer.head is not None and (by := answer.head.get(LEAVING.lower())):
+            return SentBack(by=by)
         hand_back(handler, server, answer, body)
         return Passed.ANSWERED
 

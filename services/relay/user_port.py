@@ -23,7 +23,7 @@ from services.relay.client_end import ClientEnd
 from services.relay.conversation import Asked, Conversation
 from services.relay.desk import Desk, Guest
 from services.relay.engine_call import SENT_ON, Address, request_bytes
-from services.relay.passing import LEAVING, Passed, hand_back, pass_on
+from services.relay.passing import LEAVING, Passed, SentBack, hand_back, pass_on
 from services.relay.replica import Where
 from services.relay.resumable import PATHS, judged, seeded
 from services.relay.wire import Wire
@@ -97,10 +97,15 @@ class _Handler(BoundedHandler):
             self.close_connection = True
 
     def _elsewhere(self, address: Address, body: bytes) -> None:
-        """Who routes may know later than this replica that it leaves, and sends it back here for a moment."""
+        """Who routes may know later than a replica that it leaves, and sends it there for a moment: back here as a
+        rule, or, after it was held for a while, to one that leaves in its turn.
+        """
         request = self._request(address, body, sent_on=True)
-        deadline = time.monotonic() + _KNOWN_WITHIN_S
-        while (passed := pass_on(self, address, request)) is Passed.BACK and time.monotonic() < deadline:
+        known_by: dict[str, float] = {}
+        while isinstance(passed := pass_on(self, address, request), SentBack):
+            now = time.monotonic()
+            if now >= known_by.setdefault(passed.by, now + _KNOWN_WITHIN_S):
+                break
             time.sleep(_ASKS_AGAIN_S)
         if passed is not Passed.ANSWERED:
             self._refuse_for_now("no other replica answers")
@@ -137,7 +142,7 @@ class _Handler(BoundedHandler):
     def _refuse_for_now(self, why: str, *, leaving: bool = False) -> None:
         status = HTTPStatus.SERVICE_UNAVAILABLE
         error = openai_error(status, f"The server is not there for this: {why}.")
-        headers = {"Retry-After": "1", **({LEAVING: "1"} if leaving else {})}
+        headers = {"Retry-After": "1", **({LEAVING: self.server.desk.id} if leaving else {})}
         self.answer_last(status, json.dumps(error).encode(), _JSON, headers)
 
 

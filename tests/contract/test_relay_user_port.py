@@ -13,9 +13,10 @@ import pytest
 
 from knative_mig.adapters import bounded_http
 from knative_mig.adapters.threads import Threads
-from services.relay import wire
+from services.relay import user_port, wire
 from services.relay.desk import Desk, Guest
 from services.relay.engine_call import Address
+from services.relay.passing import LEAVING
 from services.relay.replica import EngineEnded, Leave
 from services.relay.resumable import TINY_LLM
 from services.relay.user_port import UserPort
@@ -229,3 +230,49 @@ def test_a_relay_that_leaves_answers_for_its_own_engine_while_there_is_one(engin
             metrics = answered(relay.port, b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n")[2]
             assert b'model_name="tiny-llm"' in metrics
             assert answered(relay.port, posted(json.dumps(asks(model="other")).encode()))[0] == 200
+
+
+# -- what comes late, to who leaves ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def gateway(*answers: tuple[float, str]) -> Iterator[tuple[int, list[str]]]:
+    """Before replicas: each request is held for so long, and then answered by this one, who leaves; the last is not."""
+    asked: list[str] = []
+
+    def serve() -> None:
+        for held_s, leaves in answers:
+            client, _ = listener.accept()
+            with client:
+                client.recv(65536)
+                asked.append(leaves)
+                time.sleep(held_s)
+                line = f"503 Service Unavailable\r\n{LEAVING}: {leaves}" if leaves else "200 OK"
+                client.sendall(f"HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1], asked
+
+
+_KNOWN_S = 1.0
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "by"),
+    [
+        ([(0.0, "a"), (_KNOWN_S, "b"), (0.0, "b"), (0.0, "")], 200, ["a", "b", "b", ""]),
+        ([(0.0, "a"), (_KNOWN_S, "a"), (0.0, "")], 503, ["a", "a"]),
+    ],
+    ids=["another that leaves", "the same one still"],
+)
+def test_what_is_late_is_not_lost_where_it_was_held_for_long_and_then_came_to_another_that_leaves(
+    monkeypatch: pytest.MonkeyPatch, answers: list[tuple[float, str]], status: int, by: list[str]
+) -> None:
+    monkeypatch.setattr(user_port, "_KNOWN_WITHIN_S", _KNOWN_S)
+    with gateway(*answers) as (port, asked), relayed_to(1, elsewhere=port) as relay:
+        relay.desk.take(Leave(now=time.monotonic()))
+        relay.desk.take(EngineEnded())
+        assert answered(relay.port, b"GET /v1/models HTTP/1.1\r\nConnection: close\r\n\r\n")[0] == status
+        assert asked == by
