@@ -91,7 +91,7 @@ def pytest_runtest_makereport(
     if report.failed and isinstance(item, pytest.Function):
         place = item.funcargs.get("namespace")
         folder = evidence.collect(item.name, str(place) if place else None, str(report.longrepr))
-        report.sections.append(("evidence", str(folder)))
+        report.sections.append(("evidence", "\n".join((str(folder), *evidence.panics(folder)))))
     if isinstance(item, pytest.Function) and isinstance(turn := item.funcargs.get("turn"), Turn):
         report.duration -= turn.waited  # the ten slowest are those that are slow, not those that waited
         turn.waited = 0

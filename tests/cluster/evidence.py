@@ -25,6 +25,7 @@ _OBJECTS: Final = (
 )
 _LOG_BYTES: Final = 2 * 2**20  # of each component's log, from the end
 _COLLECT_SECONDS: Final = 30
+_PANICS: Final = (" panic serving ", " panic: ")  # of a Go program: at one request, or at all
 
 
 def collect(test: str, namespace: str | None, failure: str) -> Path:
@@ -43,6 +44,12 @@ def collect(test: str, namespace: str | None, failure: str) -> Path:
         if cluster.processes:
             pool.submit(_component_logs, cluster.processes.state.logs, folder / "components")
     return folder
+
+
+def panics(folder: Path) -> list[str]:
+    """Whoever was asked then has answered nobody: these lines are to stand beside the failure."""
+    lines = (line for log in sorted(folder.glob("logs*.txt")) for line in log.read_text().splitlines())
+    return [line for line in lines if any(words in line for words in _PANICS)]
 
 
 def _parts(cluster: Cluster, namespace: str | None) -> dict[str, Callable[[], str]]:
