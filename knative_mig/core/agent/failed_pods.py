@@ -14,13 +14,10 @@ from types import MappingProxyType
 from typing import Final
 
 from knative_mig.core.agent.readings import UNMARKED, GpuReading, KubeletView, Mark, Unnamed
-from knative_mig.core.cluster.objects import Phase, PodFacts
+from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.gpu_node import GpuHealth, SliceId
 from knative_mig.core.inventory import GpuUuid, NodeName
-from knative_mig.core.profile import RESOURCE_PREFIX
 
-UNEXPECTED_ADMISSION: Final = "UnexpectedAdmissionError"
-OUT_OF: Final = f"OutOf{RESOURCE_PREFIX}"
 # Of a pod whose engine is dead. Its preStop would hold it until its queue-proxy has seen no request for 30 s, while the
 # autoscaler and the scheduler count the pod and its device, so that its function waits for another pod: and nothing is
 # left to drain. Not 0: that forgets the pod while its processes may still be there.
@@ -58,12 +55,7 @@ def failed_at_admission(pods: Iterable[PodFacts], node: NodeName) -> tuple[Remov
             evict=False,
         )
         for pod in pods
-        if pod.node == node
-        and pod.phase is Phase.FAILED
-        and pod.wants
-        and pod.owner
-        and pod.ends_at is None
-        and (pod.reason == UNEXPECTED_ADMISSION or pod.reason.startswith(OUT_OF))
+        if pod.node == node and pod.is_refused
     )
 
 

@@ -4,6 +4,10 @@ Called by the planner's loop after each plan (decision record 0012). To the sche
 node are alike, and whoever it looks at first takes one. So a pod that our webhook has gated is let go only when a
 slice is its own, and can then go to that node alone; a pod of lower priority that came first stays gated for as long.
 Whoever carries the gate and asks for no slice is let go at once.
+
+The subtle thing is an agent that is away. The kubelet refuses whoever comes, and goes on telling the API server of its
+slices for up to ten seconds, in which a ReplicaSet makes a hundred pods. So one that was refused counts as if it had
+its slice, until the agent is back and deletes it.
 """
 
 from collections import Counter
@@ -15,7 +19,7 @@ from knative_mig.core.cluster.node_view import NodeView
 from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.cluster.waiting import is_gated
 from knative_mig.core.cluster.world import WorldKeeper, profiles_of
-from knative_mig.core.gpu_node import SliceKey
+from knative_mig.core.gpu_node import Layout, SliceKey
 from knative_mig.core.inventory import GpuUuid, NodeName
 from knative_mig.core.planner.decisions import How
 from knative_mig.core.profile import ProfileName
@@ -106,8 +110,19 @@ class _Pool:
                     for pod in pods
                 }.values()
             )
+            counted.update(self._refused(name))
             self._left[name, profile] = (node.slices.get(profile, 0) if node else 0) - counted[profile]
         return self._left[name, profile]
+
+    def _refused(self, name: NodeName) -> Counter[ProfileName]:
+        """Not on a static node, where no agent deletes them."""
+        found = Counter[ProfileName]()
+        gpu_node = self._keeper.gpu_nodes.get(name)
+        if gpu_node and gpu_node.status and gpu_node.status.layout is not Layout.STATIC:
+            for pod in self._keeper.bound(name):
+                if pod.is_refused:
+                    found.update(pod.wants)
+        return found
 
 
 def _is_idle(view: NodeView, uuid: GpuUuid, key: SliceKey) -> bool:

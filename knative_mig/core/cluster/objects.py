@@ -10,9 +10,10 @@ from typing import Final
 
 from knative_mig.core.gpu_node import Condition
 from knative_mig.core.inventory import Function, NodeName
-from knative_mig.core.profile import ProfileName
+from knative_mig.core.profile import RESOURCE_PREFIX, ProfileName
 
 HOSTNAME: Final = "kubernetes.io/hostname"  # the one node label by which a pod is sent to a node
+_REFUSALS: Final = ("UnexpectedAdmissionError", f"OutOf{RESOURCE_PREFIX}")  # how a kubelet's reasons begin
 
 
 class Phase(StrEnum):
@@ -115,6 +116,14 @@ class PodFacts:
     @property
     def over(self) -> bool:
         return self.phase in (Phase.SUCCEEDED, Phase.FAILED)
+
+    @property
+    def is_refused(self) -> bool:
+        """For want of a slice, by the kubelet that it was sent to. The node's agent deletes it, for its controller has
+        made another by then; a bare pod, which nobody makes anew, is left for its user to read.
+        """
+        refused = self.phase is Phase.FAILED and self.reason.startswith(_REFUSALS)
+        return refused and bool(self.wants and self.owner) and self.ends_at is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from knative_mig.core.cluster.decide import Decision, KeptFleet, decide
 from knative_mig.core.cluster.draining import drained_at
 from knative_mig.core.cluster.gates import Lift, lifts
 from knative_mig.core.cluster.idle_worth import Reuse
+from knative_mig.core.cluster.objects import Phase
 from knative_mig.core.cluster.staleness import AwaitingAgent, LeftOut, Outside, Verdict
 from knative_mig.core.cluster.wanted import specs
 from knative_mig.core.cluster.world import Facts, WorldKeeper
@@ -238,6 +239,29 @@ def test_a_gate_that_was_lifted_a_moment_ago_is_not_lifted_twice_nor_its_slice_g
     first, second = pod("first", gated=True), pod("second", gated=True, priority=5)
     already = {first.uid: Lift(pod=first, node=NodeName("n1"))}
     assert lifted(facts(there, [first, second], nodes), already) == []
+
+
+@pytest.mark.parametrize("reason", ["UnexpectedAdmissionError", "OutOfnvidia.com/mig-1g.5gb"])
+def test_nobody_is_sent_after_a_pod_that_the_kubelet_refused_until_the_agent_has_deleted_it(reason: str) -> None:
+    """The agent is away, and the Node offers its slices for as long as its kubelet pushes nothing else."""
+    there = [gpu_node("n1", gpu("g", {"1g.5gb@0": None}))]
+    nodes = [node("n1", slices={"1g.5gb": 1})]
+    refused = replace(pod("refused", on="n1"), phase=Phase.FAILED, reason=reason, owner="ReplicaSet")
+    assert lifted(facts(there, [refused, pod("next", gated=True)], nodes)) == []
+    goes = replace(refused, ends_at=0.0)
+    assert lifted(facts(there, [goes, pod("next", gated=True)], nodes)) == [("next", "n1")]
+
+
+def test_a_refused_pod_that_nobody_deletes_is_in_nobodys_way() -> None:
+    nodes = [node("n1", slices={"1g.5gb": 1})]
+    bare = replace(pod("refused", on="n1"), phase=Phase.FAILED, reason="UnexpectedAdmissionError")
+    there = [gpu_node("n1", gpu("g", {"1g.5gb@0": None}))]
+    assert lifted(facts(there, [bare, pod("next", gated=True)], nodes)) == [("next", "n1")]
+    static = [gpu_node("n1", gpu("g", {"1g.5gb@0": None}), layout=Layout.STATIC)]
+    owned = replace(bare, owner="ReplicaSet")
+    assert lifted(facts(static, [owned, pod("next", gated=True)], nodes)) == [("next", "n1")]
+    crashed = replace(owned, reason="Error")
+    assert lifted(facts(there, [crashed, pod("next", gated=True)], nodes)) == [("next", "n1")]
 
 
 def test_who_comes_first_takes_the_slice_that_is_ready_and_leaves_the_one_in_the_making() -> None:
