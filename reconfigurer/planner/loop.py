@@ -265,7 +265,8 @@ class PlannerLoop:
             self._soon = True
         self._sayer.say(nodes, facts.verdicts, now)
         decision = named(decision, self._cause_of)
-        self._teller.tell(decision, pods, now.wall, let_go=self._lifted.keys())
+        awaits = self._keeper.awaits_an_agent
+        self._teller.tell(decision, pods, now.wall, let_go=self._lifted.keys(), awaits_an_agent=awaits)
         self._announcer.tell(nodes, pods, decision, self._mover.take_moved(), self._cause_of, self._asked_by, now)
         self._metering.take(self._keeper, changed, decision, now.wall)
         self._metering.store(now.wall)

@@ -2,11 +2,13 @@
 
 Called by the loop after each decision. A Kubernetes Event on the pod carries the reason and what would help; it comes
 again when the reason is another, when it says something else by now, or when a long time has passed and the pod still
-waits. Events expire: for as long as the pod waits, a condition in its status says the same.
+waits. Events expire: for as long as the pod waits, a condition in its status says the same. The subtle thing is a spec
+that was written for somebody else: until the agent has answered it, its node has nothing for those who wait. Whoever
+was told something before is not told of that.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +47,13 @@ class Teller:
         return self._conditions.is_echo(pod)
 
     def tell(
-        self, decision: Decision, pods: Mapping[Any, PodFacts], now: float, *, let_go: Collection[str] = ()
+        self,
+        decision: Decision,
+        pods: Mapping[Any, PodFacts],
+        now: float,
+        *,
+        let_go: Collection[str] = (),
+        awaits_an_agent: Callable[[PodFacts], bool] = lambda _: False,
     ) -> None:
         """`let_go`: UIDs of pods whose gate was lifted and which are not seen without it yet."""
         waiting = {pod.uid for pod in decision.without_slice} | {each.pod.uid for each in decision.granted}
@@ -55,6 +63,9 @@ class Teller:
         kinds: list[EventType] = []
         for refused in decision.refused:
             code = str(refused.reason.code)
+            told = self._told.get(refused.pod.uid)
+            if told and told.reason != code and awaits_an_agent(refused.pod):
+                continue
             if self._is_new(refused.pod, f"refused {code}"):
                 self._metrics.rejections.labels(code).inc()
             words.append(Word(pod=refused.pod, reason=code, wording=worded(refused.reason, refused.helps)))

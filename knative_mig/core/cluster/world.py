@@ -17,7 +17,7 @@ from knative_mig.core.cluster.models import Models
 from knative_mig.core.cluster.moving import NOTHING_MOVES, Moving
 from knative_mig.core.cluster.node_view import Amended, NodeView, view_node
 from knative_mig.core.cluster.objects import HOSTNAME, NodeFacts, PodFacts, QuotaFacts
-from knative_mig.core.cluster.staleness import USABLE, LeftOut, Verdict
+from knative_mig.core.cluster.staleness import USABLE, AwaitingAgent, LeftOut, Verdict
 from knative_mig.core.cluster.waiting import (
     Group,
     Unplanned,
@@ -89,6 +89,7 @@ class WorldKeeper:
         self._dirty: set[NodeName] = set()
         self._holders = Counter[tuple[str, str]]()
         self._everywhere: frozenset[NodeName] = frozenset()
+        self._awaited: frozenset[NodeName] = frozenset()  # whose agents have yet to answer
         self._groups: tuple[Group, ...] = ()
         self._unplanned: tuple[Unplanned, ...] = ()
         self._moving = NOTHING_MOVES
@@ -107,6 +108,12 @@ class WorldKeeper:
 
     def nodes_of(self, pod: PodFacts) -> frozenset[NodeName]:
         return self.eligible.nodes(Shape.of(pod))
+
+    def awaits_an_agent(self, pod: PodFacts) -> bool:
+        """Whether this waiting pod may go to a node whose agent has yet to answer the last spec. Until then nothing
+        more is asked of it, so that what is found of its GPUs may be another thing a moment later.
+        """
+        return bool(self._awaited) and not self._awaited.isdisjoint(self._nodes_of.get(id(pod), ()))
 
     def node(self, name: NodeName) -> NodeFacts | None:
         return self._nodes.get(name)
@@ -205,6 +212,7 @@ class WorldKeeper:
         for name in self._gpu_nodes.keys() - named.keys():
             self._dirty.add(name)
         self._gpu_nodes, self._verdicts = named, verdicts
+        self._awaited = frozenset(name for name, verdict in verdicts.items() if isinstance(verdict, AwaitingAgent))
         everywhere = frozenset(name for name, verdict in verdicts.items() if not isinstance(verdict, LeftOut))
         if everywhere != self._everywhere:
             self._everywhere = everywhere

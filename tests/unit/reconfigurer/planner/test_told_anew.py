@@ -164,3 +164,37 @@ def test_what_is_free_elsewhere_is_a_figure_and_no_news(cluster: FakeCluster, re
 def _clock(at: float) -> str:
     seconds = int(at) % 86_400
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def test_while_an_agent_has_yet_to_answer_another_pods_spec_nobody_who_waits_is_told_anything_else(
+    cluster: FakeCluster, replica: Replica
+) -> None:
+    """In between nothing more is asked of its node, and for that moment no place comes free there."""
+    left, full = gpu("gpu-1", {"4g.20gb@0": "goes", "2g.10gb@4": "near"}), gpu("gpu-2", {"4g.20gb@0": "far"})
+    cluster.put_gpu_node(gpu_node("n1", left, full))
+    cluster.put_node(node("n1"))
+    cluster.put_pod(pod("goes", "4g.20gb", on="n1", ends_at=replica.clock.wall() + 30.0))
+    cluster.put_pod(pod("near", "2g.10gb", on="n1"))
+    cluster.put_pod(pod("far", "4g.20gb", on="n1"))
+    agents = Floor(cluster)
+    agents.release(cluster.pod("goes"))
+    agents.report(N1)
+    go_on(replica, agents, 2.0)
+    cluster.put_pod(pod("waits", "4g.20gb", gated=True, created=replica.clock.wall()))
+    go_on(replica, agents, 2.0)
+    assert [reason for name, reason, _ in cluster.events if name == "waits"] == ["SoonFree"]
+
+    cluster.put_pod(pod("small", "1g.5gb", gated=True, created=replica.clock.wall()))
+    for _ in range(3):
+        assert replica.round() is Outcome.PLANNED
+    assert [reason for name, reason, _ in cluster.events if name == "waits"] == ["SoonFree"]
+    told = cluster.pod("waits").told
+    assert told is not None
+    assert told.reason == "SoonFree"
+
+    for _ in range(4):  # it does not answer, and is not waited for any more
+        replica.clock.at += 10.0
+        cluster.beat("n1", replica.clock.at)
+        replica.lead()
+        replica.round()
+    assert [reason for name, reason, _ in cluster.events if name == "waits"] == ["SoonFree", "NoFreePlace"]
