@@ -9,7 +9,6 @@ import ctypes
 import os
 import select
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -114,16 +113,3 @@ def descendants(ancestor: int) -> frozenset[int]:
         found.update(new)
         unseen += new
     return frozenset(found)
-
-
-def free_port() -> int:
-    """Of this host, for a process that is started next."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -14,8 +14,8 @@ from knative_mig.adapters.kube.relay_secrets import KubeRelaySecrets
 from knative_mig.adapters.relay_calls import RelayCalls
 from knative_mig.ports.kube import Key
 from knative_mig.ports.relays import HandedOver, NotHandedOver, PodAt
-from services.relay.child import free_port
 from tests.fake_api import FakeApi
+from tests.rigs.kept_ports import kept_ports
 from tests.rigs.relay_processes import SECRET as KNOWN
 from tests.rigs.relay_processes import Reader, RelayProcess, until
 from tests.rigs.tiny_server import PATIENCE_S, asks
@@ -185,31 +185,32 @@ def test_a_pod_without_a_relay_is_passed_over(api: FakeApi, what: str) -> None:
             put_pod(api, "new", "")
         case _:
             pass
-    outcome = RelayCalls(api.client(), within_s=30.0, port=free_port()).hand_over(OLD, NEW, is_wanted=lambda: True)
+    with kept_ports(1) as (port,):
+        outcome = RelayCalls(api.client(), within_s=30.0, port=port).hand_over(OLD, NEW, is_wanted=lambda: True)
     assert isinstance(outcome, NotHandedOver)
     assert not outcome.has_relay
 
 
 def test_a_real_relays_generation_goes_on_in_the_new_pod(api: FakeApi, tmp_path: Path) -> None:
-    port = free_port()
     made = api.objects(SECRET)[0]
     api.remove_object(SECRET, Key("team", "knative-mig-relay"))
     data = {"secret": base64.b64encode(KNOWN.encode()).decode()}
     api.put_object({**made, "data": data})
-    started = [RelayProcess(tmp_path, "--host", each, "--move-port", str(port)) for each in (OLD_IP, NEW_IP)]
-    try:
-        for each in started:
-            each.wait_until_ready()
-        long = asks(max_tokens=300, temperature=1.0, prompt="Once upon a time " * 9)
-        whole = Reader(started[0].port, "/v1/completions", long).read_all()
-        reader = Reader(started[0].port, "/v1/completions", long)
-        reader.read_until(40)
-        assert RelayCalls(api.client(), within_s=60.0, port=port).hand_over(
-            OLD, NEW, is_wanted=lambda: True
-        ) == HandedOver(moved=1)
-        assert reader.read_all().is_done
-        assert reader.told == whole.told
-        until(lambda: not started[0].engine_lives, "the end of its engine")
-    finally:
-        for each in started:
-            each.end()
+    with kept_ports(1) as (port,):
+        started = [RelayProcess(tmp_path, "--host", each, "--move-port", str(port)) for each in (OLD_IP, NEW_IP)]
+        try:
+            for each in started:
+                each.wait_until_ready()
+            long = asks(max_tokens=300, temperature=1.0, prompt="Once upon a time " * 9)
+            whole = Reader(started[0].port, "/v1/completions", long).read_all()
+            reader = Reader(started[0].port, "/v1/completions", long)
+            reader.read_until(40)
+            assert RelayCalls(api.client(), within_s=60.0, port=port).hand_over(
+                OLD, NEW, is_wanted=lambda: True
+            ) == HandedOver(moved=1)
+            assert reader.read_all().is_done
+            assert reader.told == whole.told
+            until(lambda: not started[0].engine_lives, "the end of its engine")
+        finally:
+            for each in started:
+                each.end()

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from services.relay.child import free_port
 from services.tiny_llm import safetensors
+from tests.rigs.kept_ports import kept_ports
 from tests.rigs.relay_processes import SECRET, Reader, RelayProcess, asked, relays, until
 from tests.rigs.tiny_models import SMALL, random_parameters
 from tests.rigs.tiny_server import PATIENCE_S, asks, chats, served
@@ -150,8 +150,8 @@ def router(*routes: int) -> Iterator[tuple[str, list[int]]]:
 def test_what_is_late_is_not_lost_where_who_routes_knows_later_than_the_pod_that_it_was_deleted(tmp_path: Path) -> None:
     slice_dir = tmp_path / "slice"
     slice_dir.mkdir()
-    port = free_port()
     with (
+        kept_ports(1) as (port,),
         served(tmp_path) as third,
         router(port, port, third.http.port) as (url, sent),
         relays(tmp_path, 1, "--slice-dir", str(slice_dir), "--port", str(port), function_url=url) as (relay,),

@@ -5,18 +5,18 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.rigs import vllm_stub
+from tests.rigs.kept_ports import kept_ports
 
 PATIENCE_S = 60.0
 STUB = shlex.join([sys.executable, vllm_stub.__file__])
@@ -31,17 +31,12 @@ ON_A_SLICE = {
 }
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @dataclass
 class Container:
     """What a function's pod would run, with its environment and nothing of ours."""
 
     folder: Path
-    port: int = field(default_factory=free_port)
+    port: int
 
     def start(self, model: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
         ours = ("KNATIVE_MIG", "CUDA_VISIBLE")
@@ -95,8 +90,9 @@ class Container:
 
 
 @pytest.fixture
-def container(tmp_path: Path) -> Container:
-    return Container(tmp_path)
+def container(tmp_path: Path) -> Iterator[Container]:
+    with kept_ports(1) as (port,):
+        yield Container(tmp_path, port)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ Used by `campaign`. Each is a `Served`: where it listens, what it has logged, ho
 import base64
 import re
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -25,6 +25,7 @@ from tests.fake_api import FakeApi
 from tests.fuzz_campaign.mix import Door
 from tests.rigs import webhooks
 from tests.rigs.gpu_node_object import gpu_node_object
+from tests.rigs.kept_ports import kept_ports
 from tests.rigs.small_cluster import gpu, gpu_node
 
 ROOT: Final = Path(__file__).parents[2]
@@ -90,6 +91,7 @@ class Processes:
         self._every = watch_every
         self._api = FakeApi()
         self._served: dict[Door, Served] = {}
+        self._kept = ExitStack()
 
     def __getitem__(self, door: Door) -> Served:
         return self._served[door]
@@ -100,7 +102,7 @@ class Processes:
     def __enter__(self) -> Self:
         self._api.__enter__()
         _fill(self._api)
-        ports = _free_ports(4)
+        ports = self._kept.enter_context(kept_ports(4))  # a process cannot tell which port it was given
         for door, module, own in (
             (Door.SINK, "reconfigurer.planner", ("--events-port={}", "--ops-port={}", "--ops-host=127.0.0.1")),
             (Door.WEBHOOK, "activator_hooks.webhook", ("--port={}", "--ops-port={}", "--host=127.0.0.1")),
@@ -128,6 +130,7 @@ class Processes:
         for served in self.each():
             served.process.kill()
             served.process.wait()
+        self._kept.close()
         self._api.__exit__(None, None, None)
 
     def _bundle(self) -> str:
@@ -177,15 +180,6 @@ def _fill(api: FakeApi) -> None:
                 "webhooks": hooks,
             }
         )
-
-
-def _free_ports(count: int) -> list[int]:
-    """A process cannot tell which port it was given."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
 
 
 def _until(served: Served, true: Callable[[], bool]) -> None:
