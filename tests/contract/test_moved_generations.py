@@ -12,7 +12,7 @@ from knative_mig.core.relays import MOVE_PORT
 from knative_mig.ports.kube import Key
 from tests.contract.planner_rig import answer, gates, notes, offer, phases, planner, pod_object, put_node, until, wanted
 from tests.fake_api import FakeApi
-from tests.rigs.relay_processes import SECRET, Reader, RelayProcess
+from tests.rigs.relay_processes import SECRET, Reader, RelayProcess, slowly
 from tests.rigs.relay_processes import until as until_so
 from tests.rigs.small_cluster import gpu
 from tests.rigs.tiny_server import asks
@@ -53,13 +53,13 @@ def test_a_generation_goes_on_in_the_new_pod_and_the_place_is_anothers_while_the
             each.wait_until_ready()
         whole = Reader(relays[0].port, "/v1/completions", LONG, host=OLD_IP).read_all()
         with FakeApi() as api:
-            _move(api, relays[0], whole.told)
+            _move(api, relays[0], whole.told, tmp_path)
     finally:
         for each in relays:
             each.end()
 
 
-def _move(api: FakeApi, source: RelayProcess, right: list[Any]) -> None:
+def _move(api: FakeApi, source: RelayProcess, right: list[Any], folder: Path) -> None:
     fixed = {"4g.20gb@0": "fixed"}
     put_node(api, gpu("GPU-1", {"3g.20gb@4": "old"}), gpu("GPU-2", fixed))
     put_pod(api, "old", OLD_IP, node="n1")
@@ -77,13 +77,14 @@ def _move(api: FakeApi, source: RelayProcess, right: list[Any]) -> None:
         settle(api, {"3g.20gb@4": "old"}, {**fixed, "3g.20gb@4": "new"})
         until(api, lambda: phases(api) == ["Leaving"])
 
-        reader = Reader(source.port, "/v1/completions", LONG, host=OLD_IP)
-        reader.read_until(40)
-        put_pod(api, "old", OLD_IP, node="n1", ending=True, ready=False)
-        until(api, lambda: phases(api) == ["Clearing"])
+        with slowly(folder):
+            reader = Reader(source.port, "/v1/completions", LONG, host=OLD_IP)
+            reader.read_until(40)
+            put_pod(api, "old", OLD_IP, node="n1", ending=True, ready=False)
+            until(api, lambda: phases(api) == ["Clearing"])
+            until_so(lambda: not source.engine_lives, "the end of its engine")
         assert reader.read_all().is_done
         assert reader.told == right
-        until_so(lambda: not source.engine_lives, "the end of its engine")
 
         settle(api, {"3g.20gb@4": "!Released:old"}, {**fixed, "3g.20gb@4": "new"})
         until(api, lambda: wanted(api)[0] == "7g.40gb@0")

@@ -17,7 +17,7 @@ from knative_mig.ports.relays import HandedOver, NotHandedOver, PodAt
 from tests.fake_api import FakeApi
 from tests.rigs.kept_ports import kept_ports
 from tests.rigs.relay_processes import SECRET as KNOWN
-from tests.rigs.relay_processes import Reader, RelayProcess, until
+from tests.rigs.relay_processes import Reader, RelayProcess, slowly, until
 from tests.rigs.tiny_server import PATIENCE_S, asks
 
 OLD, NEW = (PodAt(key=Key("team", name), uid=f"uid-{name}") for name in ("old", "new"))
@@ -203,11 +203,12 @@ def test_a_real_relays_generation_goes_on_in_the_new_pod(api: FakeApi, tmp_path:
                 each.wait_until_ready()
             long = asks(max_tokens=300, temperature=1.0, prompt="Once upon a time " * 9)
             whole = Reader(started[0].port, "/v1/completions", long).read_all()
-            reader = Reader(started[0].port, "/v1/completions", long)
-            reader.read_until(40)
-            assert RelayCalls(api.client(), within_s=60.0, port=port).hand_over(
-                OLD, NEW, is_wanted=lambda: True
-            ) == HandedOver(moved=1)
+            with slowly(tmp_path):
+                reader = Reader(started[0].port, "/v1/completions", long)
+                reader.read_until(40)
+                assert RelayCalls(api.client(), within_s=60.0, port=port).hand_over(
+                    OLD, NEW, is_wanted=lambda: True
+                ) == HandedOver(moved=1)
             assert reader.read_all().is_done
             assert reader.told == whole.told
             until(lambda: not started[0].engine_lives, "the end of its engine")

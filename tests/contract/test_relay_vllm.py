@@ -16,7 +16,7 @@ import pytest
 from services.relay.child import descendants
 from services.relay.resumable import CHAT, COMPLETIONS
 from tests.rigs import vllm_stub
-from tests.rigs.relay_processes import SECRET, Reader, RelayProcess, relays, until
+from tests.rigs.relay_processes import SECRET, SLOWLY, Reader, RelayProcess, relays, slowly, until
 from tests.rigs.relay_processes import asked as asked_by
 from tests.rigs.tiny_server import PATIENCE_S
 from tests.rigs.vllm_model import Saying
@@ -50,9 +50,10 @@ def generations(relay: RelayProcess) -> list[Any]:
 
 
 @pytest.fixture(autouse=True)
-def _paced(monkeypatch: pytest.MonkeyPatch) -> None:
+def _paced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """So that there is a middle of a stream, and a launcher that is not told of a slice of whoever runs the tests."""
     monkeypatch.setenv("STUB_TOKEN_S", "0.004")
+    monkeypatch.setenv("STUB_SLOWLY", str(tmp_path / SLOWLY))
     monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", "all")
 
 
@@ -65,16 +66,17 @@ def unmoved(path: str, body: dict[str, Any]) -> list[Any]:
 def test_completions_and_chats_are_moved_in_their_middle_and_read_as_of_one_vllm(tmp_path: Path) -> None:
     asked = [(COMPLETIONS, LONG), (CHAT, TALK), (CHAT, {**TALK, "return_token_ids": True})]
     with vllm_relays(tmp_path) as (source, target):
-        readers = [Reader(source.port, path, body) for path, body in asked]
-        for reader in readers:
-            reader.read_until(40)
-        status, answer = source.migrate(target)
-        assert (status, [each["moved"] for each in answer["generations"]]) == (200, [True] * 3), answer
-        assert {each["input_tokens"] for each in answer["generations"]} == {
-            len(Saying.of(path, body).prompt) for path, body in asked
-        }
-        until(lambda: not source.engine_lives, "the engine's end")
-        assert any(not reader.is_done for reader in readers), "the relay streams on without its slice"
+        with slowly(tmp_path):
+            readers = [Reader(source.port, path, body) for path, body in asked]
+            for reader in readers:
+                reader.read_until(40)
+            status, answer = source.migrate(target)
+            assert (status, [each["moved"] for each in answer["generations"]]) == (200, [True] * 3), answer
+            assert {each["input_tokens"] for each in answer["generations"]} == {
+                len(Saying.of(path, body).prompt) for path, body in asked
+            }
+            until(lambda: not source.engine_lives, "the engine's end")
+            assert any(not reader.is_done for reader in readers), "the relay streams on without its slice"
         for reader, (path, body) in zip(readers, asked, strict=True):
             assert reader.read_all().is_done
             assert reader.told == unmoved(path, body)
@@ -85,9 +87,10 @@ def test_a_chat_without_a_limit_ends_where_the_context_does(tmp_path: Path, monk
     monkeypatch.setenv("STUB_TOKEN_S", "0.001")
     endless = {name: value for name, value in TALK.items() if name != "max_completion_tokens"}
     with vllm_relays(tmp_path) as (source, target):
-        reader = Reader(source.port, CHAT, endless)
-        reader.read_until(40)
-        assert source.migrate(target)[1]["generations"][0]["moved"]
+        with slowly(tmp_path):
+            reader = Reader(source.port, CHAT, endless)
+            reader.read_until(40)
+            assert source.migrate(target)[1]["generations"][0]["moved"]
         assert reader.read_all().is_done
         assert reader.told == unmoved(CHAT, endless)
 
@@ -95,12 +98,13 @@ def test_a_chat_without_a_limit_ends_where_the_context_does(tmp_path: Path, monk
 def test_an_engine_that_dies_is_gone_on_from_by_any_replica(tmp_path: Path) -> None:
     asked = [(COMPLETIONS, LONG), (CHAT, TALK)]
     with three(tmp_path, 1) as (relay, other):
-        readers = [Reader(relay.port, path, body) for path, body in asked]
-        for reader in readers:
-            reader.read_until(40)
-        engine = descendants(relay.engine)
-        os.kill(relay.engine, signal.SIGKILL)  # the launcher, and what it has started is in a session of its own
-        until(lambda: len(generations(other)) == 2, "both at the other replica")
+        with slowly(tmp_path):
+            readers = [Reader(relay.port, path, body) for path, body in asked]
+            for reader in readers:
+                reader.read_until(40)
+            engine = descendants(relay.engine)
+            os.kill(relay.engine, signal.SIGKILL)  # the launcher, and what it has started is in a session of its own
+            until(lambda: len(generations(other)) == 2, "both at the other replica")
         for reader, (path, body) in zip(readers, asked, strict=True):
             assert reader.read_all().is_done
             assert reader.told == unmoved(path, body)
@@ -109,32 +113,35 @@ def test_an_engine_that_dies_is_gone_on_from_by_any_replica(tmp_path: Path) -> N
 
 def test_a_target_whose_engine_dies_later_is_gone_on_from_too(tmp_path: Path) -> None:
     with three(tmp_path, 2) as (source, target, other):
-        reader = Reader(source.port, CHAT, TALK)
-        reader.read_until(40)
-        assert source.migrate(target)[1]["generations"][0]["moved"]
-        target.signal_engine(signal.SIGKILL)
-        until(lambda: len(generations(other)) == 1, "it at the other replica")
+        with slowly(tmp_path):
+            reader = Reader(source.port, CHAT, TALK)
+            reader.read_until(40)
+            assert source.migrate(target)[1]["generations"][0]["moved"]
+            target.signal_engine(signal.SIGKILL)
+            until(lambda: len(generations(other)) == 1, "it at the other replica")
         assert reader.read_all().is_done
         assert reader.told == unmoved(CHAT, TALK)
 
 
 def test_what_has_come_is_moved_on(tmp_path: Path) -> None:
     with vllm_relays(tmp_path, 3) as (source, middle, last):
-        reader = Reader(source.port, CHAT, TALK)
-        reader.read_until(20)
-        assert source.migrate(middle)[1]["generations"][0]["moved"]
-        reader.read_until(100)
-        assert middle.migrate(last)[1]["generations"][0]["moved"]
-        until(lambda: not middle.engine_lives, "the engine's end")
-        assert not reader.is_done
+        with slowly(tmp_path):
+            reader = Reader(source.port, CHAT, TALK)
+            reader.read_until(20)
+            assert source.migrate(middle)[1]["generations"][0]["moved"]
+            reader.read_until(100)
+            assert middle.migrate(last)[1]["generations"][0]["moved"]
+            until(lambda: not middle.engine_lives, "the engine's end")
+            assert not reader.is_done
         assert reader.read_all().told == unmoved(CHAT, TALK)
 
 
 def test_what_is_drawn_moves_too_and_has_the_length_that_was_asked_for(tmp_path: Path) -> None:
     with vllm_relays(tmp_path) as (source, target):
-        reader = Reader(source.port, CHAT, {**TALK, "temperature": 1.0})
-        reader.read_until(40)
-        assert source.migrate(target)[1]["generations"][0]["moved"]
+        with slowly(tmp_path):
+            reader = Reader(source.port, CHAT, {**TALK, "temperature": 1.0})
+            reader.read_until(40)
+            assert source.migrate(target)[1]["generations"][0]["moved"]
         assert reader.read_all().is_done
         assert reader.chunks[-2]["choices"][0]["finish_reason"] == "length"
         assert reader.chunks[-1]["usage"]["completion_tokens"] == 300
@@ -152,11 +159,12 @@ def test_what_cannot_be_a_longer_prompt_is_finished_where_it_is(
     tmp_path: Path, path: str, body: dict[str, Any], why: str
 ) -> None:
     with vllm_relays(tmp_path) as (source, target):
-        reader = Reader(source.port, path, body)
-        reader.read_until(40)
-        (told,) = source.migrate(target)[1]["generations"]
-        assert not told["moved"]
-        assert why in told["why"]
+        with slowly(tmp_path):
+            reader = Reader(source.port, path, body)
+            reader.read_until(40)
+            (told,) = source.migrate(target)[1]["generations"]
+            assert not told["moved"]
+            assert why in told["why"]
         assert reader.read_all().is_done
 
 

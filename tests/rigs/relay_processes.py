@@ -26,6 +26,8 @@ PACED: Final = (
     "--pace", "llama-3-8b", "--memory-mib", "144384", "--sm", "132", "--compute-share", "1", "--pace-gpu", "H200-141GB",
 )  # fmt: skip
 
+SLOWLY: Final = "slowly"
+
 
 def until(is_so: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
@@ -38,7 +40,19 @@ def tiny_llm(folder: Path) -> list[str]:
     weights = folder / "small.safetensors"
     if not weights.exists():
         safetensors.write(weights, random_parameters(), SMALL.metadata())
-    return [sys.executable, "-m", "services.tiny_llm", "--weights", str(weights), *PACED]
+    return [
+        sys.executable, "-m", "tests.rigs.slow_tiny_llm", str(folder / SLOWLY), "--weights", str(weights), *PACED
+    ]  # fmt: skip
+
+
+@contextmanager
+def slowly(folder: Path) -> Iterator[None]:
+    """Tokens come slowly meanwhile, from all engines that were started with this folder: no stream of theirs ends."""
+    (folder / SLOWLY).touch()
+    try:
+        yield
+    finally:
+        (folder / SLOWLY).unlink()
 
 
 class RelayProcess:

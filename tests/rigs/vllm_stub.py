@@ -5,7 +5,7 @@
 What it takes is what `tests/data/vllm_release.json` says, and nothing else. STUB_FAILS names a way to fail,
 STUB_HEALTHY_AFTER_S is how long it loads, STUB_CHILD a file that it writes the process id of its engine into,
 and STUB_SEEN one that it writes its own, its arguments and its environment into. What it streams is of `vllm_model`,
-a token each STUB_TOKEN_S.
+a token each STUB_TOKEN_S, or one each 25 ms while there is the file STUB_SLOWLY.
 """
 
 import argparse
@@ -27,6 +27,7 @@ if __name__ == "__main__":  # a process of its own finds what lies beside it
 from tests.rigs.vllm_model import LONGEST, Refused, Saying
 
 RELEASE: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "data" / "vllm_release.json").read_text())
+_SLOW_S: Final = 0.025
 _HUMAN: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 _ENGINE: Final = "(EngineCore pid=71) ERROR 11-29 02:00:00 [core.py:1160] "
@@ -117,6 +118,7 @@ def metrics(model: str) -> str:
 
 def _handler(model: str, healthy_at: float) -> type[BaseHTTPRequestHandler]:
     token_s = float(os.environ.get("STUB_TOKEN_S", "0"))
+    slowly = os.environ.get("STUB_SLOWLY")
     numbers = itertools.count(os.getpid() * 1000)
 
     class Handler(BaseHTTPRequestHandler):
@@ -138,7 +140,7 @@ def _handler(model: str, healthy_at: float) -> type[BaseHTTPRequestHandler]:
                 for data in saying.events():
                     event = f"data: {data}\n\n".encode()
                     self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
-                    time.sleep(token_s)
+                    time.sleep(_SLOW_S if slowly and Path(slowly).exists() else token_s)
                 self.wfile.write(b"0\r\n\r\n")
             except OSError:
                 self.close_connection = True
