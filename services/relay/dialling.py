@@ -13,10 +13,12 @@ from typing import Final
 from services.relay.engine_call import Address
 from services.relay.http_answer import AnswerBroken, HttpAnswer
 from services.relay.link_messages import VERSION
+from services.relay.wire import SILENT_FOR_S
 
 PROTOCOL: Final = f"knative-mig-relay/{VERSION}"
 DIALLED_BY: Final = "Knative-Mig-Relay"  # so that a relay knows itself
-_DIALS_WITHIN_S: Final = 2.0  # from the first packet to the answer's last
+# From the first packet to the answer's last: a relay that stands still for a moment is no more gone than on a link.
+_DIALS_WITHIN_S: Final = SILENT_FOR_S
 _ASIDE_FROM_YES: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "it has another secret",
     HTTPStatus.UPGRADE_REQUIRED: f"it speaks another version than {PROTOCOL}",

@@ -174,6 +174,19 @@ def test_an_idle_pod_that_is_deleted_gives_its_slice_back_at_once(tmp_path: Path
         assert relay.process.poll() is None, "the kubelet ends it"
 
 
+def test_a_target_that_stands_still_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    with relays(tmp_path) as (source, target), slowly(tmp_path):
+        reader = Reader(source.port, COMPLETIONS, LONG)
+        reader.read_until(5)
+        target.process.send_signal(signal.SIGSTOP)
+        goes_on = threading.Timer(2.5, target.process.send_signal, [signal.SIGCONT])
+        goes_on.start()
+        status, answer = source.migrate(target)
+        goes_on.join()
+        assert (status, answer["generations"][0]["moved"]) == (200, True)
+        reader.hang_up()
+
+
 def test_a_source_whose_engine_dies_before_the_target_is_ready_is_gone_on_from_there(tmp_path: Path) -> None:
     with relays(tmp_path) as (source, target):
         whole = unmoved(target, COMPLETIONS, LONG)
