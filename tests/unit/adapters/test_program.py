@@ -97,7 +97,7 @@ class Stop(threading.Event):
     body = "lambda stop: os.kill(os.getpid(), signal.SIGTERM)"
     program = told_again + PROCESS.replace("BODY", body).replace("self.stop = threading.Event()", "self.stop = Stop()")
     program = f"import signal, threading\n{program}"
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=10, check=False)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout) == (0, "ended \n0\n")
 
 
