@@ -24,7 +24,7 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from services.relay.engine_port import answers, free_port
+from services.relay.engine_port import answers, free_port, own_number
 from services.tiny_llm.settings import MODEL
 
 PATH: Final = "/v1/completions"
@@ -215,7 +215,7 @@ def _relays(count: int, engine: tuple[str, ...]) -> Iterator[list[_Relay]]:
 
 @contextmanager
 def _alone() -> Iterator[int]:
-    port = free_port(os.getpid())
+    port = free_port(own_number())
     with running(list(_STAMPING), PORT=str(port)):
         while not answers(port):
             time.sleep(0.01)

@@ -9,11 +9,17 @@ connections and to servers that ask for any, and for each process elsewhere, so 
 import errno
 import os
 import socket
+from pathlib import Path
 from typing import Final
 
 _LEAST: Final = 20_000
 _COUNT: Final = 10_000
 _APART: Final = 7  # so that who finds its first one taken does not take its neighbour's
+
+
+def own_number() -> int:
+    """On its host, where the first process of a container is not the only one that is a first."""
+    return os.getpid() + Path("/proc/self/ns/pid").stat().st_ino
 
 
 def free_port(process: int) -> int:

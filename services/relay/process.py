@@ -23,7 +23,7 @@ from services.relay.child import Child, take_orphans
 from services.relay.desk import Desk
 from services.relay.dialling import Dialled, dialled
 from services.relay.engine_call import Address
-from services.relay.engine_port import answers, free_port
+from services.relay.engine_port import answers, free_port, own_number
 from services.relay.move_port import MovePort
 from services.relay.release import is_deleted, why_not_released
 from services.relay.replica import Answered, Do, EngineEnded
@@ -58,7 +58,7 @@ class Relay:
         self._settings = settings
         self._secret = _secret(settings)
         elsewhere = Address.of(settings.function_url, settings.function_gateway) if settings.function_url else None
-        port = settings.engine_port or free_port(os.getpid())
+        port = settings.engine_port or free_port(own_number())
         kept = {name: value for name, value in os.environ.items() if name != "KNATIVE_MIG_PORT"}
         environment = {**kept, "PORT": str(port), "KNATIVE_MIG_HOST": "127.0.0.1"}
         self._child = Child(settings.command, environment, all_are_its=True)

@@ -1,8 +1,12 @@
 """The port that a relay tells its engine stays free until the engine listens there, though nobody can keep it."""
 
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
-from services.relay.engine_port import answers, free_port
+from services.relay.engine_port import answers, free_port, own_number
 
 LINUX_GIVES_FROM = 32_768  # to whoever asks for any
 
@@ -19,3 +23,11 @@ def test_one_that_is_taken_is_passed_over() -> None:
         assert answers(port)
         assert free_port(5000) not in {port, free_port(5001)}
     assert not answers(port)
+
+
+def test_the_first_process_of_a_container_is_another_than_that_of_the_next_one() -> None:
+    """They may be of one pod, which has one address."""
+    code = "from services.relay.engine_port import own_number; print(own_number())"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert int(other.stdout) != own_number()
+    assert own_number() - os.getpid() == Path("/proc/self/ns/pid").stat().st_ino
