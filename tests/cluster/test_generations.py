@@ -28,7 +28,8 @@ pytestmark = [pytest.mark.testbed_only, pytest.mark.usefixtures("deployed"), pyt
 
 _LABEL: Final = "tests.knative-mig.dev/generations"
 _SECRET: Final = Kind("v1", "secrets")
-_MOVABLE: Final = {"knative-mig.dev/movable": "true"}
+# Never at zero before its load begins, however slowly that comes.
+_MOVABLE: Final = {"knative-mig.dev/movable": "true", "autoscaling.knative.dev/window": "60s"}
 _ALWAYS: Final = {MIN_SCALE: "1"}
 _PACED: Final = ("--pace=llama-2-7b", "--pace-gpu=A100-40GB")  # 25 ms a token
 _SNOW: Final[ChatCompletionUserMessageParam] = {"role": "user", "content": "What colour is snow?"}
