@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from knative_mig.adapters.kubelet import registration
 from tests.contract.fake_kubelet import FakeKubelet
 from tests.contract.kubelet_rig import BIG, SMALL, Rig, another_agent, device, short_folder
 
@@ -137,6 +138,20 @@ def test_a_registration_that_is_refused_is_tried_again(rig: Rig, kubelet: FakeKu
 
     kubelet.refusal = ""
 
+    kubelet.wait_for(lambda: kubelet.allocatable(SMALL) == 1)
+
+
+def test_a_kubelet_that_dials_a_socket_which_it_has_removed_is_told_of_another(
+    rig: Rig, kubelet: FakeKubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It started after we had looked at the socket, and dials it for as long as it is asked."""
+    monkeypatch.setattr(registration, "ANSWER_WITHIN_S", 600.0)
+    with kubelet.hanging():
+        rig.serve(device(SMALL, 0))
+        kubelet.wait_for(lambda: kubelet.hanging_calls == 1)
+        [path] = kubelet.plugins_folder.glob("knative-mig-1g.5gb.*.sock")
+        path.unlink()
+        kubelet.wait_for(lambda: list(kubelet.plugins_folder.glob("knative-mig-1g.5gb.*.sock")) not in ([], [path]))
     kubelet.wait_for(lambda: kubelet.allocatable(SMALL) == 1)
 
 

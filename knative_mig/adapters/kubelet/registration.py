@@ -228,7 +228,7 @@ class KubeletDevicePlugins:
                 if self._stopping:
                     call.cancel()
             try:
-                call.result()
+                _answered(call, server)
             except (grpc.RpcError, grpc.FutureCancelledError) as error:
                 return self._failed(profile, error)
         now = self._clock()
@@ -300,6 +300,20 @@ class KubeletDevicePlugins:
         with self._wake:
             self._awake = True
             self._wake.notify_all()
+
+
+def _answered(call: "grpc.Future[pb.Empty]", server: PluginServer) -> None:
+    """A kubelet that has just started may be told of a socket that it has removed in that moment: it dials that for as
+    long as it is asked.
+    """
+    while True:
+        try:
+            call.result(LOOK_S)
+        except grpc.FutureTimeoutError:
+            if not server.is_reachable():
+                call.cancel()
+        else:
+            return
 
 
 def _start_over(profile: _Profile, retry_at: float) -> None:
