@@ -228,7 +228,7 @@ class KubeletDevicePlugins:
                 if self._stopping:
                     call.cancel()
             try:
-                _answered(call, server)
+                _wait_for_answer(call, server)
             except (grpc.RpcError, grpc.FutureCancelledError) as error:
                 return self._failed(profile, error)
         now = self._clock()
@@ -302,7 +302,7 @@ class KubeletDevicePlugins:
             self._wake.notify_all()
 
 
-def _answered(call: "grpc.Future[pb.Empty]", server: PluginServer) -> None:
+def _wait_for_answer(call: "grpc.Future[pb.Empty]", server: PluginServer) -> None:
     """A kubelet that has just started may be told of a socket that it has removed in that moment: it dials that for as
     long as it is asked.
     """
