@@ -212,6 +212,8 @@ class FakeKubelet:
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._hanging or not context.is_active())
             self.hanging_calls -= 1
+        if not context.is_active():
+            context.abort(grpc.StatusCode.CANCELLED, "who asked has given it up")
         if method == methods.REGISTER.name:
             if self.refusal:
                 context.abort(grpc.StatusCode.UNKNOWN, self.refusal)
