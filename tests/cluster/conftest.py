@@ -7,6 +7,7 @@ Each test has a namespace of its own, so tests run side by side; one that breaks
 import contextlib
 import os
 import re
+import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -17,10 +18,12 @@ import pytest
 from tests.cluster import evidence, figures, slices, system
 from tests.cluster.api import NAMESPACE, NODE, SERVICE, SERVICE_ACCOUNT, Api
 from tests.cluster.driver import Cluster, attach
+from tests.cluster.first_look import first_look
 from tests.cluster.function import Function, manifest
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.kn import Kn
 from tests.cluster.order import dealt
+from tests.cluster.pauses import Pauses
 from tests.cluster.testbed import faults, lifecycle, status
 from tests.cluster.testbed.errors import ClusterError
 from tests.cluster.testbed.kubectl import Kubectl
@@ -31,6 +34,7 @@ from tests.cluster.waits import until
 DeployFunction = Callable[..., Function]
 _GPU_NODES = 2
 _WORKERS_VARIABLE = "PYTEST_XDIST_WORKER_COUNT"
+_PAUSES = Pauses()  # of this process
 _TEST_SECONDS = 240  # of the test itself; waiting for its turn does not count
 
 
@@ -46,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionstart() -> None:
     """One line where no cluster is up, instead of a failure for each test."""
+    _PAUSES.watch()
     try:
         attach()
     except ClusterError as error:
@@ -89,13 +94,22 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed and isinstance(item, pytest.Function):
-        place = item.funcargs.get("namespace")
-        folder = evidence.collect(item.name, str(place) if place else None, str(report.longrepr))
-        report.sections.append(("evidence", "\n".join((str(folder), *evidence.panics(folder)))))
+        now = time.monotonic()
+        place = str(item.funcargs["namespace"]) if "namespace" in item.funcargs else None
+        seen = [_PAUSES.told(now - call.duration, now), *_looked_at(place)]
+        folder = evidence.collect(item.name, place, str(report.longrepr))
+        report.sections.append(("evidence", "\n".join((str(folder), *seen, *evidence.panics(folder)))))
     if isinstance(item, pytest.Function) and isinstance(turn := item.funcargs.get("turn"), Turn):
         report.duration -= turn.waited  # the ten slowest are those that are slow, not those that waited
         turn.waited = 0
     return report
+
+
+def _looked_at(namespace: str | None) -> list[str]:
+    try:
+        return first_look(attach().connect(), namespace)
+    except ClusterError as error:
+        return [f"no first look: {error}"]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

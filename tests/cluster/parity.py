@@ -2,9 +2,11 @@
 wanted of it.
 
 Told are activators' messages, pods' answers, the pods that were ready, the route and the moments of the ticks; not what
-came of it. Passes of `reconcile` are made as Knative's controller makes them: when a tick has news, when something of
-the revision changes, and when the pass before asked for it. The life begins with the running one's first pass, which is
-when its ticks begin to count: how long a new revision waits for that is not the autoscaler's doing.
+came of it, but for a tick at which the averages are others: when a report was counted is written nowhere. That has
+strayed, and what it is followed by is compared as if Knative's averages were ours. Passes of `reconcile` are made as
+Knative's controller makes them: when a tick has news, when something of the revision changes, and when the pass before
+asked for it. The life begins with the running one's first pass, which is when its ticks begin to count: how long a new
+revision waits for that is not the autoscaler's doing.
 """
 
 import math
@@ -14,10 +16,11 @@ from datetime import datetime
 from typing import Final
 
 from knative_mig.core.kpa.autoscaler import Autoscaler
+from knative_mig.core.kpa.decider import is_news, ticked
 from knative_mig.core.kpa.reconcile import Mode, Route, Seen, reconcile
 from knative_mig.core.kpa.scale import TICK_S
 from knative_mig.core.kpa.settings import Settings
-from knative_mig.core.kpa.stats import sample_size, scraped
+from knative_mig.core.kpa.stats import Observed, sample_size, scraped
 from knative_mig.core.kpa.status import Status
 from tests.cluster.api import Object
 from tests.cluster.autoscaler_log import Asked, Burst, Line, Panic, Pass, Tick, Told
@@ -163,7 +166,9 @@ class Life:
             return False
         changed = tick.ready not in (None, self._ready)
         self._ready = self._ready if tick.ready is None else tick.ready
-        if tick.at - self._woken < _AT_ONCE_S:
+        before = self._autoscaler.decider
+        at_once = tick.at - self._woken < _AT_ONCE_S
+        if at_once:
             self._woken, news = 0.0, False
         else:
             news = self._autoscaler.tick(self._ready, tick.at)
@@ -172,6 +177,10 @@ class Life:
         ours = None if seen is None else (seen.stable, seen.panic)
         if not _alike(ours, tick.averages):
             self.strayed.append(f"{tick.at:.3f}: averages are {ours}, Knative's are {tick.averages}")
+            if not at_once:
+                theirs = None if tick.averages is None else Observed(*tick.averages)
+                self._autoscaler.decider = ticked(before, self.settings, self._ready, theirs, tick.at)
+                news = is_news(before, self._autoscaler.decider)
         panics = self._autoscaler.decider.memory.panicking_since is not None
         if panics != bool(self.panicked and self.panicked[-1]):
             self.panicked.append(panics)

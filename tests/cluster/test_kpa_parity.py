@@ -5,7 +5,7 @@ a function has nothing in it that the campaign left out.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ from tests.cluster.autoscaler_log import Log, Panic, Pass, talkative
 from tests.cluster.conftest import DeployFunction
 from tests.cluster.figures import Measured
 from tests.cluster.function import Function
-from tests.cluster.parity import Input, Made, Reached, Routed, apart, likeliest, route_of, wanted_by
+from tests.cluster.parity import Input, Life, Made, Reached, Routed, Wanted, apart, likeliest, route_of, wanted_by
 from tests.cluster.waits import eventually, recorded
 
 
@@ -150,14 +150,19 @@ def _compare(one: Watched, settings: Settings, measured: Measured) -> None:
     theirs, controlled = wanted_by(one.passed), [each.at for each in one.passed]
     measured(f"{one.name}: changes of what is wanted", len(theirs), "changes")
     measured(f"{one.name}: ticks with other averages or room for bursts", len(ours.strayed), "ticks")
-    assert apart(ours.wanted, theirs, ours.ticks, controlled) == []
+    assert _other(ours, theirs, controlled) == []
     assert ours.panicked == one.panicked
-    # One that counted in another second than was found strays in each average for a window's time.
-    assert len(ours.strayed) < len(ours.ticks) / 5, ours.strayed
     assert set(one.passes) <= {each.pods for each in theirs}, "the load did not do what it is there for"
     # With another setting it would have been told apart.
-    other = likeliest(replace(settings, **one.otherwise), one.inputs)
-    assert apart(other.wanted, theirs, other.ticks, controlled) != []
+    assert _other(likeliest(replace(settings, **one.otherwise), one.inputs), theirs, controlled) != []
+
+
+def _other(ours: Life, theirs: Sequence[Wanted], controlled: Sequence[float]) -> list[str]:
+    """Where ours is not Knative's. A report that counted in another second strays in each average for a window's time:
+    a few such are not ours to explain, many are.
+    """
+    strayed = ours.strayed if len(ours.strayed) >= len(ours.ticks) / 5 else []
+    return [*apart(ours.wanted, theirs, ours.ticks, controlled), *strayed]
 
 
 def _cluster(api: Api) -> Cluster:

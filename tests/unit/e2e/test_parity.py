@@ -103,6 +103,12 @@ def test_an_average_that_is_not_the_logged_one_has_strayed() -> None:
     assert len(life.strayed) == 1
 
 
+def test_what_is_wanted_of_averages_that_strayed_is_compared_all_the_same() -> None:
+    late = _life([_told(3.2, 2.5), *_tick(4.1, 4.5), *_tick(6.1, 2.5)])
+    assert [each.pods for each in late.wanted] == [-1, 5]  # it panics: no fewer than at 4.1
+    assert [line.partition(":")[0] for line in late.strayed] == [f"{_EPOCH + 4.1:.3f}"]
+
+
 def test_an_answer_that_counted_a_little_later_counts_in_the_second_that_explains_the_averages() -> None:
     first = [Scraped(at=_EPOCH + 2.99, pod="tiny-00001-abc", stat=Stat(concurrency=4))]
     second = [Scraped(at=_EPOCH + 3.5, pod="tiny-00001-abc", stat=Stat())]
