@@ -1,5 +1,5 @@
-"""What a person asks first of a failure, in some lines that are printed beside it: who is not Ready, and what the GPUs
-have.
+"""What a person asks first of a failure, in lines that are printed beside it: who is not Ready, whose process ended,
+and what the GPUs have.
 
 Called with the folder of evidence, which has all the rest and may be out of reach for whoever reads the output.
 """
@@ -23,7 +23,7 @@ def first_look(api: Api, namespace: str | None) -> list[str]:
     """Also where no API server answers: then that is what is told."""
     try:
         pods = api.items(POD)
-        lines = [*_limited(_pods(pods, namespace)), *_limited(_gpu_nodes(api.items(GPU_NODE)))]
+        lines = [*_limited(_pods(pods, namespace)), *_limited(_ended(pods)), *_limited(_gpu_nodes(api.items(GPU_NODE)))]
         if namespace:
             lines += _limited(_warnings(api.items(EVENT, namespace)))
     except (OSError, RefusedError) as trouble:
@@ -55,6 +55,16 @@ def _pods(pods: Iterable[Object], namespace: str | None) -> Iterator[str]:
         told += [_why(condition(pod, each)) for each in ("PodScheduled", SLICE_CONDITION, "Ready")]
         told += [_container(each) for each in status.get("containerStatuses", []) if not each.get("ready")]
         yield ", ".join(filter(None, [*told, status.get("reason"), status.get("message")]))
+
+
+def _ended(pods: Iterable[Object]) -> Iterator[str]:
+    """Whatever of the system is another process than it was at first."""
+    for pod in pods:
+        for each in pod.get("status", {}).get("containerStatuses", []):
+            if last := each.get("lastState", {}).get("terminated"):
+                name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+                why = f"{last.get('reason', '')} {last.get('exitCode')} at {last.get('finishedAt')}"
+                yield f"{each['name']} of {name} ended {each.get('restartCount')} times, last by {why}"
 
 
 def _wants(pod: Object) -> list[str]:

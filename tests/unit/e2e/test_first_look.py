@@ -55,6 +55,18 @@ def test_who_waits_is_told_with_what_for_and_who_is_ready_is_not() -> None:
     )
 
 
+def test_whose_process_ended_is_told_wherever_it_runs() -> None:
+    pod = _pod("activator", namespace="knative-serving", ready=True)
+    last = {"terminated": {"reason": "OOMKilled", "exitCode": 137, "finishedAt": "then"}}
+    pod["status"]["containerStatuses"] = [
+        {"name": "activator", "restartCount": 2, "lastState": last, "ready": True},
+        {"name": "other", "restartCount": 0, "lastState": {}, "ready": True},
+    ]
+    assert first_look(_Api({POD: [pod]}), "mine") == [
+        "activator of knative-serving/activator ended 2 times, last by OOMKilled 137 at then"
+    ]
+
+
 def test_gpus_are_told_with_what_they_have_and_are_to_have_and_nodes_with_what_does_not_hold() -> None:
     place = {"profile": "3g.20gb", "start": 4}
     held = {**place, "state": "Busy", "holders": [{"pod": "tiny-0"}]}
