@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.cluster.api import DEPLOYMENT, NODE, POD, Api, Kind, Object
+from tests.cluster.api import DEPLOYMENT, NAMESPACE, NODE, POD, Api, Kind, Object, RefusedError
 from tests.cluster.system import AGENT_NAMESPACE, PLANNER_NAMESPACE
 from tests.cluster.testbed.system_images import FUNCTION_IMAGE
 from tests.cluster.waits import PATIENCE_SECONDS, eventually, is_true, until, until_gone
@@ -296,8 +296,15 @@ def metric_at(address: str, name: str, **labels: str) -> float:
 
 
 def reset(nodes: list[GpuNodeView]) -> None:
-    """Every GPU as an administrator empties it: what a story begins with. Pods of other stories are gone first."""
+    """Every GPU as an administrator empties it: what a story begins with. Pods of other stories are gone first: one may
+    have given its slice back and keep the place for its kubelet, and one that still waits would be given the place.
+    """
     api = nodes[0].api
+    names = {node.name for node in nodes}
+    eventually(
+        f"nobody of another story asks for a slice of {', '.join(sorted(names))}",
+        lambda: _end_others(api, names), lambda left: not left, seconds=_DRAINED_SECONDS,
+    )  # fmt: skip
     for node in nodes:
         node.wait(
             "has only idle slices", lambda slices: all(each.state == "Idle" for each in slices),
@@ -307,3 +314,23 @@ def reset(nodes: list[GpuNodeView]) -> None:
         assert not unschedulable, f"{node.name} was left cordoned"
     for node in nodes:
         node.want()
+
+
+def _end_others(api: Api, nodes: set[str]) -> list[str]:
+    """Who is there, or waits in a namespace that goes. Nobody asks them anything, so that they need not drain."""
+    going = {each["metadata"]["name"] for each in api.items(NAMESPACE) if "deletionTimestamp" in each["metadata"]}
+    found = []
+    for pod in api.items(POD):
+        about, node = pod["metadata"], pod["spec"].get("nodeName")
+        here = node in nodes or (not node and about["namespace"] in going)
+        if here and asks_for_a_slice(pod) and pod["status"].get("phase") not in ("Succeeded", "Failed"):
+            found.append(f"{about['namespace']}/{about['name']}")
+            if about["namespace"] in going and about.get("deletionGracePeriodSeconds", 2) > 1:
+                with suppress(RefusedError):  # it is gone
+                    api.call("DELETE", POD.path(about["namespace"], about["name"]), {"gracePeriodSeconds": 1})
+    return found
+
+
+def asks_for_a_slice(pod: Object) -> bool:
+    limits = [each.get("resources", {}).get("limits", {}) for each in pod["spec"]["containers"]]
+    return any(name.startswith("nvidia.com/mig-") for each in limits for name in each)

@@ -10,7 +10,7 @@ from tests.cluster.function import BURST_CAPACITY, MIN_SCALE
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.waits import condition, is_true, until, until_all
 
-_SLICE = "nvidia.com/mig-3g.40gb"  # the simulated GPUs have no such profile: no agent and no planner answers for it
+_SLICE = "nvidia.com/mig-4g.24gb"  # of an A30, which no fleet of the suite has: no agent and no planner answers for it
 _LATE_SECONDS = 10  # a busy machine; the default limit, which must not be what counts here, is 300 s
 
 
