@@ -12,9 +12,9 @@ class Kn:
     kubeconfig: Path
     namespace: str
 
-    def __call__(self, *words: str) -> str:
+    def __call__(self, *words: str, seconds: float = 150) -> str:
         """What it prints; fails the test with what it says where it fails."""
-        done = self.run(*words)
+        done = self.run(*words, seconds=seconds)
         assert done.returncode == 0, f"kn {' '.join(words)}: {done.stdout}{done.stderr}"
         return done.stdout
 
