@@ -27,6 +27,7 @@ from knative_mig.adapters.kubelet.device_manager import (
 )
 from knative_mig.core.profile import ProfileName
 from knative_mig.ports.kube import Key
+from knative_mig.ports.kubelet import Device
 
 __all__ = ["AdmissionFailed", "ContainerNotStarted", "FakeKubelet", "Started"]
 
@@ -64,6 +65,7 @@ class FakeKubelet:
         self._hanging = False
         self._pods: set[Key] = set()  # that it knows of, from before their admission until they have gone
         self._lists_slowly = False
+        self._hears_late = False
         self.slow_lists = 0
         self._pushes: dict[str, tuple[int, float]] = {}
         self._numa_nodes: dict[str, dict[str, tuple[int, ...]]] = {}
@@ -83,7 +85,7 @@ class FakeKubelet:
     def stop(self, *, killed: bool = False) -> None:
         """Killed, it leaves its sockets behind, and nobody listens there."""
         with self._changed:
-            self._hanging = False
+            self._hanging = self._hears_late = False
             self._changed.notify_all()
         self.manager.stop()
         if killed:
@@ -121,6 +123,18 @@ class FakeKubelet:
                 self._lists_slowly = False
                 self._changed.notify_all()
 
+    @contextmanager
+    def hearing_late(self) -> Iterator[None]:
+        """A stream that pushes devices is heard again after this, its end too: a busy machine holds its listener up."""
+        with self._changed:
+            self._hears_late = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._hears_late = False
+                self._changed.notify_all()
+
     # The node, as its status says.
 
     def capacity(self, profile: ProfileName) -> int | None:
@@ -150,6 +164,10 @@ class FakeKubelet:
     def put_others(self, resource: str, *devices: str) -> None:
         """Healthy devices of a resource that no test serves."""
         self.manager._believed[resource] = _Believed(_Endpoint(), healthy=set(devices))
+
+    def believe(self, profile: ProfileName, *devices: Device) -> None:
+        """In these and no others, until some are pushed again; it goes on listening."""
+        self.manager._believed[profile.resource].healthy = {each.id for each in devices}
 
     def wait_for(self, what: Callable[[], bool], *, within_s: float = 60.0) -> None:
         """Until that is so; `what` may ask this kubelet. Its changes are looked at as they come, and now and then: of a
@@ -204,6 +222,8 @@ class FakeKubelet:
                 case What.GONE:
                     pass
             self._changed.notify_all()
+            if happened.what is What.PUSHED:
+                self._changed.wait_for(lambda: not self._hears_late)
 
     def _before_call(self, method: str, context: grpc.ServicerContext) -> None:
         context.add_callback(self._notify)

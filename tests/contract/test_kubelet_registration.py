@@ -226,6 +226,7 @@ def test_a_plugin_with_the_same_devices_that_comes_and_goes_is_reported(
     _serve_two(rig)
 
     for _ in range(2):
+        rig.observe()
         with another_agent(kubelet) as other:
             other.serve(device(SMALL, 0))
             other.until(lambda: other.connected[-1:] == [True])
@@ -242,6 +243,47 @@ def test_a_plugin_with_the_same_devices_that_comes_and_goes_is_reported(
     rig.until(lambda: SMALL in rig.owners)
     clock.ahead_s += 60
     rig.until(lambda: rig.owners == {})
+
+
+def test_a_kubelet_that_takes_in_new_devices_late_has_no_other_plugin(
+    rig: Rig, kubelet: FakeKubelet, clock: Clock
+) -> None:
+    _serve_two(rig)
+    there = [device(SMALL, 0)]
+    for start in (1, 2):
+        before, there = there, [*there, device(SMALL, start)]
+        rig.serve(*there, device(BIG, 4))
+        kubelet.wait_for(partial(_offers, kubelet, len(there)))
+        kubelet.believe(SMALL, *before)
+        clock.ahead_s += 6
+        rig.observe()
+        kubelet.wait_for(partial(_offers, kubelet, len(there)))
+    rig.stop()  # by then all is reported
+    assert rig.owners == {}
+
+
+def _offers(kubelet: FakeKubelet, count: int) -> bool:
+    return kubelet.allocatable(SMALL) == count
+
+
+def test_a_kubelet_that_notices_late_that_it_was_left_has_no_other_plugin(
+    rig: Rig, kubelet: FakeKubelet, clock: Clock
+) -> None:
+    """It drops whoever is registered by then, which is this plugin again."""
+    _serve_two(rig)
+    rig.observe()
+    with kubelet.hearing_late():
+        rig.serve(device(SMALL, 0), device(SMALL, 1), device(BIG, 4))
+        kubelet.wait_for(partial(_offers, kubelet, 2))
+        kubelet.believe(SMALL)
+        clock.ahead_s += 6
+        rig.observe()
+        rig.until(lambda: rig.connected.count(True) == 2)
+
+    rig.until(lambda: rig.connected.count(True) == 3)
+    kubelet.wait_for(partial(_offers, kubelet, 2))
+    rig.stop()
+    assert rig.owners == {}
 
 
 def test_nvidias_plugin_beside_this_one_is_reported_and_not_fought(kubelet: FakeKubelet, rig: Rig) -> None:

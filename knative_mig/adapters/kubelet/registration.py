@@ -7,6 +7,9 @@ nothing: not even its stream ends. It shows in three ways, all watched here: the
 never served here; it drops this plugin while itself it goes on (when the other's stream ends, it ends the stream of
 whoever is registered); NVIDIA's plugin listens on a socket of a known name. Nobody wins by registering over and over,
 so while another's devices are believed, or its socket answers, this plugin only says so.
+
+A kubelet that is slow is not to look like that, since nothing is changed beside another plugin: what it never believed
+it may not have taken in yet, and what it drops soon after we have left a stream it may drop for that one's end.
 """
 
 import logging
@@ -27,7 +30,7 @@ from knative_mig.adapters.kubelet.device_plugin import OPTIONS, Feed, PluginServ
 from knative_mig.adapters.kubelet.plugin_sockets import answers, nvidias_plugins
 from knative_mig.adapters.kubelet.stubs import deviceplugin_pb2 as pb
 from knative_mig.core.profile import ProfileName
-from knative_mig.ports.kubelet import ConnectionChanged, Device, KubeletView, OwnersChanged, SliceDesk
+from knative_mig.ports.kubelet import ConnectionChanged, Device, DeviceId, KubeletView, OwnersChanged, SliceDesk
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ BACK_OFF_S: Final = (0.2, 0.4, 0.8, 1.6, 3.2, 5.0)
 DROPPED_WITHIN_S: Final = 60.0  # dropped twice within this, by a kubelet that went on: somebody else registers too
 # A stream ended here is noticed there some milliseconds later, and whoever is registered by then is dropped for it.
 LET_GO_S: Final = 0.5
+NOTICED_WITHIN_S: Final = 30.0  # by a kubelet that had to wait for a processor
 _OURS: Final = "knative-mig-"
 _THREADS: Final = 256  # an upper bound: one is made when a call finds none idle
 
@@ -59,6 +63,8 @@ class _Profile:
     ended_before: int = 0  # listeners of the server that had gone when it was registered
     failures: int = 0
     retry_at: float = 0.0
+    believed: frozenset[DeviceId] = frozenset()  # at any time since it was registered, of those that are healthy here
+    let_go_at: float = float("-inf")  # when a stream was ended here, if the kubelet may not have noticed
     dropped_by: Identity | None = None
     drops: list[float] = field(default_factory=list)
     afresh: bool = False  # to be registered anew on another socket
@@ -133,11 +139,13 @@ class KubeletDevicePlugins:
                 profile.afresh = found = True
                 continue
             since = max(profile.put_at, profile.registered_at)
-            if profile.connected and now - since > ANSWER_WITHIN_S:
-                missing = {device.id for device in profile.feed.devices if device.healthy} - believed
-                if missing:
-                    _log.warning("the kubelet does not believe in %s: registering anew", ", ".join(sorted(missing)))
-                    profile.afresh = found = True
+            healthy = {device.id for device in profile.feed.devices if device.healthy}
+            profile.believed = (profile.believed | believed) & healthy
+            missing = healthy - believed
+            if missing and profile.connected and now - since > ANSWER_WITHIN_S:
+                _log.warning("the kubelet does not believe in %s: registering anew", ", ".join(sorted(missing)))
+                profile.afresh = found = True
+                if missing & profile.believed:
                     profile.drops.append(now)
         if found:
             self._look()
@@ -197,12 +205,15 @@ class KubeletDevicePlugins:
         if profile.afresh or not server.is_reachable():
             if profile.registered_with is not None:
                 _start_over(profile, now + LET_GO_S)
+                profile.let_go_at = now
             profile.afresh = False
             server.close()
             profile.server = None
         elif profile.registered_with is not None and not server.listeners:
             if server.ended > profile.ended_before:
-                profile.dropped_by = kubelet
+                if now - profile.let_go_at > NOTICED_WITHIN_S:
+                    profile.dropped_by = kubelet
+                profile.let_go_at = float("-inf")
                 _start_over(profile, now + _back_off_s(len(profile.drops)))
             elif now - profile.registered_at > ANSWER_WITHIN_S:
                 _log.warning("the kubelet registered %s and does not listen to it", profile.name.resource)
@@ -234,6 +245,7 @@ class KubeletDevicePlugins:
         now = self._clock()
         profile.registered_with = kubelet
         profile.registered_at = now
+        profile.believed = frozenset()
         profile.failures = 0
         if profile.dropped_by == kubelet:
             profile.drops = [each for each in profile.drops if now - each < DROPPED_WITHIN_S] + [now]
