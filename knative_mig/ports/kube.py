@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from knative_mig.core.cluster.objects import PodFacts
 from knative_mig.core.errors import KnativeMigError
 from knative_mig.core.gpu_node import Condition, GpuNode, GpuNodeSpec, GpuNodeStatus
 from knative_mig.core.inventory import NodeName
@@ -140,8 +141,10 @@ class Pods(Protocol):
     def evict(self, key: Key, *, uid: str, grace_s: int | None = None) -> None:
         """As `delete`. TooManyRequests: a disruption budget holds it up."""
 
-    def lift_gate(self, key: Key, *, uid: str, gate: str, node: NodeName | None) -> None:
-        """Removes a scheduling gate; with `node` the pod may be scheduled only there."""
+    def lift_gate(self, key: Key, *, uid: str, gate: str, node: NodeName | None) -> PodFacts | None:
+        """Removes a scheduling gate; with `node` the pod may be scheduled only there. One that was let go before is
+        answered as it is: it may be bound to another node.
+        """
 
 
 class PodConditions(Protocol):

@@ -365,14 +365,25 @@ class PlannerLoop:
                 return
             key = Key(lift.pod.namespace, lift.pod.name)
             try:
-                self._pods.lift_gate(key, uid=lift.pod.uid, gate=GATE, node=lift.node)
+                before = self._pods.lift_gate(key, uid=lift.pod.uid, gate=GATE, node=lift.node)
             except ObjectNotFound:
                 continue
             except ClusterError as error:
                 _log.warning("The gate of pod %s/%s is not lifted: %s", key.namespace, key.name, error)
                 self._soon = True
                 continue
-            self._lifted[lift.pod.uid] = _Lifted(lift=lift, at=now.monotonic)
-            self._metrics.gates.inc()
+            went = lift if before is None or lift.node is None else replace(lift, node=self._where(before))
+            self._lifted[lift.pod.uid] = _Lifted(lift=went, at=now.monotonic)
+            if before is None:
+                self._metrics.gates.inc()
+            if went.node != lift.node:
+                # The mirror of pods is behind, and nobody is sent after this one to a slice that may be its own.
+                self._soon = True
+                return
         if counted_for_others(granted, self._keeper, self._lifted):
             self._soon = True  # pods that go wake nobody
+
+    def _where(self, pod: PodFacts) -> NodeName | None:
+        """Of one that was let go: its node, or the one that it is kept to, as far as it can run there now."""
+        nodes = self._keeper.nodes_of(pod)
+        return pod.node or (next(iter(nodes)) if len(nodes) == 1 else None)

@@ -239,14 +239,16 @@ class TestPods:
         assert found["nodeSelector"] == {"disk": "ssd", "kubernetes.io/hostname": "by-another-name"}
         assert parse.pod(rig.client.get(POD, key)).pinned
 
-    def test_lifts_it_where_there_was_no_selector_and_again_does_nothing(self, rig: KubeRig, pods: Pods) -> None:
+    def test_lifts_it_where_there_was_no_selector_and_again_tells_what_it_found(self, rig: KubeRig, pods: Pods) -> None:
         node = rig.node()
         key = rig.pod(schedulingGates=[{"name": GATE}])
         uid = rig.uid(POD, key)
-        pods.lift_gate(key, uid=uid, gate=GATE, node=NodeName(node.name))
+        assert pods.lift_gate(key, uid=uid, gate=GATE, node=NodeName(node.name)) is None
         once = rig.client.get(POD, key)
         assert once["spec"]["nodeSelector"] == {"kubernetes.io/hostname": node.name}
-        pods.lift_gate(key, uid=uid, gate=GATE, node=NodeName(node.name))
+        other = rig.node("other", **{"kubernetes.io/hostname": "other"})
+        found = pods.lift_gate(key, uid=uid, gate=GATE, node=NodeName(other.name))
+        assert found == parse.pod(once)
         assert rig.client.get(POD, key) == once
 
     def test_says_beside_its_other_annotations_that_it_has_named_the_node(self, rig: KubeRig, pods: Pods) -> None:

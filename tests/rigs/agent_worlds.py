@@ -257,7 +257,7 @@ class FakePods:
             raise TooManyRequests("the disruption budget is spent")
         self.evicted.append(f"{key.namespace}/{key.name} {uid}")
 
-    def lift_gate(self, key: Key, *, uid: str, gate: str, node: NodeName | None) -> None:
+    def lift_gate(self, key: Key, *, uid: str, gate: str, node: NodeName | None) -> PodFacts | None:
         raise NotImplementedError
 
 

@@ -174,13 +174,16 @@ class FakeCluster:
     def set_deletion_cost(self, key: Key, *, uid: str, cost: int | None) -> None:
         self.pods[key] = replace(self._pod(key, uid), deletion_cost=cost)
 
-    def lift_gate(self, key: Key, *, uid: str, gate: str, node: NodeName | None) -> None:
+    def lift_gate(self, key: Key, *, uid: str, gate: str, node: NodeName | None) -> PodFacts | None:
         pod = self._pod(key, uid)
+        if gate not in pod.gates:
+            return pod
         selector = pod.node_selector if node is None else {**pod.node_selector, HOSTNAME: str(node)}
         pinned = selector != pod.node_selector
         gates = tuple(each for each in pod.gates if each != gate)
         self.pods[key] = replace(pod, gates=gates, node_selector=selector, pinned=pinned)
         self.lifted.append((pod.name, node))
+        return None
 
     def write_condition(self, key: Key, *, uid: str, condition: Condition) -> None:
         self.pods[key] = replace(self._pod(key, uid), told=condition)

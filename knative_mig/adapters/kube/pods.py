@@ -84,27 +84,28 @@ class KubePods:
         except (Conflict, Refused) as error:  # another uid is either
             raise self._or_gone(key, uid, error) from error
 
-    def lift_gate(self, key: Key, *, uid: str, gate: str, node: NodeName | None) -> None:
-        """Nothing to do where it is lifted already. Refused: the pod may not go to that node."""
+    def lift_gate(self, key: Key, *, uid: str, gate: str, node: NodeName | None) -> PodFacts | None:
+        """Refused: the pod may not go to that node."""
         if (foreseen := self._foreseen(key, uid, gate, node)) is not None:
             try:
                 self._client.patch(POD, key, foreseen)
             except Refused:  # it is not as it was seen, or may not go there: its own look tells which
                 pass
             else:
-                return
+                return None
         hostname = None if node is None else self._hostname(node)
         refused: Refused | None = None
         for _ in range(_TRIES):
-            operations = _lifting(_gated(Fields(self._read(key, uid))), uid, gate, hostname)
+            body = self._read(key, uid)
+            operations = _lifting(_gated(Fields(body)), uid, gate, hostname)
             if not operations:
-                return
+                return parse.pod(body)
             try:
                 self._client.patch(POD, key, operations)
             except Refused as error:  # a test in the patch failed, or the pod is not valid with it: the next look tells
                 refused = error
             else:
-                return
+                return None
         assert refused is not None
         raise refused
 
