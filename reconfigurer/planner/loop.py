@@ -260,7 +260,7 @@ class PlannerLoop:
             self._soon = True
         if written.overtaken_by is not None:
             return self._overtaken(written.overtaken_by)
-        self._lift([*decision.granted, *self._mover.granted(self._keeper.views)], token, now)
+        self._lift([*decision.granted, *self._mover.granted(self._keeper.views)], pods, token, now)
         if not self._mover.act(token, now):
             self._soon = True
         self._sayer.say(nodes, facts.verdicts, now)
@@ -351,8 +351,11 @@ class PlannerLoop:
             self._led_under = None
             self._begin_anew()
 
-    def _lift(self, granted: Collection[Granted], token: int, now: Now) -> None:
-        gated = [pod for pod in self._mirrors.pods.snapshot().values() if GATE in pod.gates]
+    def _lift(self, granted: Collection[Granted], pods: Mapping[Key, PodFacts], token: int, now: Now) -> None:
+        """`pods`: as this round saw them. By a later look one that went meanwhile would count neither as lifted nor, as
+        it was planned on, as there.
+        """
+        gated = [pod for pod in pods.values() if GATE in pod.gates]
         waiting = {pod.uid for pod in gated}
         self._lifted = {
             uid: each

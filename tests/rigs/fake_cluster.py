@@ -29,13 +29,14 @@ T = TypeVar("T")
 
 
 class FakeMirror(Generic[T]):
-    """Follows the server's objects unless `lagging`; `age` is what `age_s` answers."""
+    """Follows the server's objects unless `lagging`; `age` is what `age_s` answers. `looked`: called at each look."""
 
     def __init__(self, objects: dict[Key, T]) -> None:
         self._objects = objects
         self._seen: dict[Key, T] = {}
         self._wakes: list[Callable[[Key], None]] = []
         self.lagging = False
+        self.looked: Callable[[], None] = lambda: None
         self.age = 0.0
         self.is_synced = True
 
@@ -44,6 +45,7 @@ class FakeMirror(Generic[T]):
         self._objects = objects
 
     def snapshot(self) -> Mapping[Key, T]:
+        self.looked()
         if not self.lagging and self._seen != self._objects:
             self._seen = dict(self._objects)
         return self._seen

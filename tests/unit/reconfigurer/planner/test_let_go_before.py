@@ -6,6 +6,7 @@ import pytest
 
 from knative_mig.core.cluster.objects import HOSTNAME
 from knative_mig.core.inventory import NodeName
+from knative_mig.ports.kube import Key
 from tests.rigs.fake_agents import Floor
 from tests.rigs.fake_cluster import FakeCluster
 from tests.rigs.planner_replica import Clock, Replica
@@ -73,6 +74,26 @@ def test_a_new_leader_whose_mirror_is_behind_sends_nobody_after_them(
     _rounds(successor, cluster, floor, clock)
     successor.pods.lagging = False
     _rounds(successor, cluster, floor, clock)
+
+    _each_has_a_node(cluster, floor)
+
+
+@pytest.mark.parametrize("first", NODES)
+def test_one_who_is_seen_to_have_gone_while_a_round_is_made_has_its_slice_in_that_round_too(
+    cluster: FakeCluster, floor: Floor, clock: Clock, replica: Replica, first: str
+) -> None:
+    replica.lead()
+    replica.round()
+    obey(cluster, floor, clock)
+    before = pod("p2", "7g.40gb", gated=True)
+    cluster.put_pod(before)
+    replica.round()
+    assert cluster.lifted == [("p2", first)]
+
+    cluster.put_pod(pod("p1", "7g.40gb", gated=True))  # comes first by its name, as both are of one second
+    replica.pods.show({**cluster.pods, Key("team", "p2"): before})
+    replica.nodes.looked = lambda: replica.pods.show(cluster.pods)  # which a round does after its look at pods
+    _rounds(replica, cluster, floor, clock)
 
     _each_has_a_node(cluster, floor)
 
