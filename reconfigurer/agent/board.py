@@ -1,6 +1,6 @@
 """What the threads of a node agent know together: the spec, the readings, and a mark for each slice.
 
-Written by the GPU loops, the node loop, the spec's mirror, the slice desk and the slice sockets; read by all of them.
+Written by the GPU loops, the node loop, the surroundings, the slice desk and the slice sockets; read by all of them.
 What goes in and out is immutable, so a snapshot is consistent for as long as it is kept.
 
 The subtle thing is the three questions that are a decision and a note in one step, under one lock: `hand_out`,
@@ -69,6 +69,8 @@ class Snapshot:
     marks: Mapping[SliceId, Mark] = field(default_factory=dict)
     models: tuple[GpuModel, ...] = ()  # all that were ever read, one object each
     journal: Journalled = Journalled()
+    registered: bool | None = None  # with the kubelet, every profile; None: not yet
+    other_owners: tuple[str, ...] | None = None  # of this node's slices; None: not looked yet
     all_read: bool = False  # each GPU, but for those that are lost or hang: from then on slices are served
     processes_verified: bool = False  # a process known to be there was seen: an empty list of pids counts from then on
 
@@ -221,6 +223,12 @@ class Board:
 
     def put_journal(self, journal: Journalled) -> None:
         self._change(lambda now: replace(now, journal=journal))
+
+    def put_registered(self, *, registered: bool) -> None:
+        self._change(lambda now: replace(now, registered=registered))
+
+    def put_other_owners(self, owners: tuple[str, ...] | None) -> None:
+        self._change(lambda now: replace(now, other_owners=owners))
 
     def put_all_read(self) -> None:
         self._change(lambda now: replace(now, all_read=True))

@@ -203,8 +203,8 @@ class Publisher:
             journal=now.journal.state,
             open_intents=now.journal.open_intents,
             journal_why=now.journal.why,
-            registered=self._surroundings.registered,
-            other_owners=self._surroundings.other_owners,
+            registered=now.registered,
+            other_owners=now.other_owners,
             adopts_layout=self._surroundings.adopts_layout,
             processes_verified=now.processes_verified,
         )

@@ -32,12 +32,11 @@ class Surroundings:
         self._spec: GpuNode | None = None
         self._pods: tuple[str, ...] | None = None
         self._plugins: tuple[str, ...] = ()
-        self._registered: bool | None = None
         self._adopts: bool | None = None  # None: what was reported last has not been seen
 
     @property
     def registered(self) -> bool | None:
-        return self._registered
+        return self._board.snapshot().registered
 
     @property
     def other_owners(self) -> tuple[str, ...] | None:
@@ -85,7 +84,7 @@ class Surroundings:
             self._show()
 
     def connection_seen(self, registered: bool) -> None:  # noqa: FBT001  as the port calls it
-        self._registered = registered
+        self._board.put_registered(registered=registered)
 
     def _note_reported(self, last: GpuNodeStatus | None) -> None:
         if self._adopts is None:
@@ -94,6 +93,7 @@ class Surroundings:
                 _log.info("the layout was an administrator's: a spec of before is not applied")
 
     def _show(self) -> None:
+        self._board.put_other_owners(self.other_owners)
         shown = self._spec
         if shown is not None and self._adopts:
             shown = replace(shown, spec=replace(shown.spec, gpus=()))

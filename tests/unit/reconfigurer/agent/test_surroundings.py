@@ -1,8 +1,13 @@
-"""Which spec the GPU loops may see: an old one is kept from them on a node that was static until a moment ago."""
+"""Which spec the GPU loops may see: an old one is kept from them on a node that was static until a moment ago.
 
+And who waits at the board hears what else is learnt here.
+"""
+
+from collections.abc import Callable
 from dataclasses import replace
 
 from knative_mig.core.gpu_node import ADOPTS_LAYOUT, Condition, GpuNode, GpuNodeStatus, Layout
+from knative_mig.core.profile import ProfileName
 from reconfigurer.agent.board import Board
 from reconfigurer.agent.surroundings import Surroundings
 from tests.rigs.agent_worlds import wanted_node
@@ -58,3 +63,21 @@ def test_where_the_layout_was_never_an_administrators_or_still_is_nothing_is_kep
     assert Rig().sees(OLD, None) == ["3g.20gb@0"]
     assert Rig().sees(OLD, GpuNodeStatus()) == ["3g.20gb@0"]
     assert Rig(static=True).sees(OLD, STATIC) == ["3g.20gb@0"]
+
+
+def test_what_is_reported_of_it_is_news_at_the_board_and_said_twice_it_is_none() -> None:
+    lessons: tuple[Callable[[Surroundings], None], ...] = (
+        lambda its: its.connection_seen(registered=False),
+        lambda its: its.connection_seen(registered=True),
+        lambda its: its.pods_seen(()),
+        lambda its: its.pods_seen(("gpu-operator/nvidia-mig-manager-q2w",)),
+        lambda its: its.owners_seen({ProfileName.parse("3g.20gb"): "another plugin serves it"}),
+    )
+    rig = Rig()
+    for learn in lessons:
+        known = rig.board.snapshot()
+        learn(rig.surroundings)
+        learnt = rig.board.snapshot()
+        assert learnt.version > known.version
+        learn(rig.surroundings)
+        assert rig.board.snapshot() is learnt
