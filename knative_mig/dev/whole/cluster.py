@@ -49,6 +49,7 @@ from knative_mig.dev.whole.folders import Folders
 from knative_mig.dev.whole.identities import account
 from knative_mig.dev.whole.neighbours import Door, Names, PodRequests, Shelf
 from knative_mig.dev.whole.parts import SYSTEM, Ports, kept_of, sockets_of
+from knative_mig.dev.whole.readiness import why_not_planned_on
 from knative_mig.dev.whole.room import disk_of
 from knative_mig.dev.whole.settings import HOST
 from knative_mig.ports.kube import Key
@@ -160,9 +161,8 @@ class Cluster:
             if not mirror.synced:
                 yield f"the controllers: {kind.plural}"
         for node in self._nodes:
-            found = self._gpus.get(Key("", str(node.name)))
-            if found is None or found.status is None or not found.status.gpus:
-                yield f"{node.name}: its GPUs"
+            if why := why_not_planned_on(self._gpus.get(Key("", str(node.name)))):
+                yield f"{node.name}: {why}"
 
     def is_function(self, name: str) -> bool:
         """In the namespace that is a user's by default. Once it waits for nothing."""
