@@ -13,14 +13,13 @@ from typing import Final
 import pytest
 
 from tests.cluster import figures
-from tests.cluster.api import POD, REVISION, SERVICE, Object
+from tests.cluster.api import POD, REVISION, SERVICE
 from tests.cluster.slices import EVENT, GPU_NODE
 from tests.cluster.stage import Stage
 from tests.cluster.testbed.build import build, go_version
 from tests.cluster.testbed.layout import Cache
 from tests.cluster.testbed.progress import Progress
 from tests.cluster.testbed.versions import versions
-from tests.cluster.waits import eventually
 from tests.dev_suite.stage import fleet, stage_on
 from tests.rigs.running_dev import RunningDev
 from tests.scenarios import breaking, crowds, limits, merging, moving, telling
@@ -51,16 +50,7 @@ def stage(scenario: Scenario, dev: RunningDev, record_property: figures.Record) 
     with stage_on(dev, kn=_binary("kn", "kn"), function=_binary("own", "function"), told=told) as made:
         if scenario.eventing:
             made.steering.broker(made.namespace).make()
-        # An agent that is ready says so in its GpuNode up to half a second later; stories have all GPUs to choose from.
-        eventually(
-            "its nodes are planned on", lambda: made.api.items(GPU_NODE), lambda found: all(map(_is_ready, found))
-        )
         yield made
-
-
-def _is_ready(node: Object) -> bool:
-    conditions = node.get("status", {}).get("conditions", [])
-    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
 
 
 @contextmanager
