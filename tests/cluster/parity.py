@@ -30,6 +30,7 @@ from tests.cluster.waits import condition, is_true
 # A message that wakes has the running autoscaler tick within this, and it is no tick of its own for us.
 _AT_ONCE_S: Final = 0.1
 _LAGS_S: Final = (0.0, 0.005, 0.02, 0.05, 0.1)
+_LATE_S: Final = 0.5  # a report may be counted so much later than it was seen to come, where something is busy
 _JUST_S: Final = 0.001
 
 
@@ -218,7 +219,7 @@ class Life:
 def likeliest(settings: Settings, inputs: Sequence[Input]) -> Life:
     """How late the running autoscaler counts what it is told is written nowhere, and where that is into the next second
     it matters, in each average for a window's time: taken is the lag of answers by which its averages come out best,
-    and for each that came at the very end of a second the better of the two seconds.
+    and for each that came near the end of a second the better of the two seconds.
     """
     best = min((Life(settings, lag_s).live(inputs) for lag_s in _LAGS_S), key=_strays)
     for number, each in enumerate(inputs):
@@ -239,7 +240,7 @@ def _in_the_next_second(each: Told | Scraped, lag_s: float) -> Told | Scraped | 
     lag_s = lag_s if isinstance(each, Scraped) else 0.0
     counted = each.at + lag_s
     begins = math.ceil(counted)
-    return replace(each, at=begins + _JUST_S - lag_s) if begins - counted < _AT_ONCE_S else None
+    return replace(each, at=begins + _JUST_S - lag_s) if begins - counted < _LATE_S else None
 
 
 def _alike(ours: tuple[float, float] | None, theirs: tuple[float, float] | None) -> bool:

@@ -125,17 +125,17 @@ def test_an_answer_that_counted_a_little_later_counts_in_the_second_that_explain
     assert likeliest(settings, [*inputs, neither]).strayed != []
 
 
-def test_a_message_at_the_very_end_of_a_second_counts_in_the_next_one_where_that_explains_the_averages() -> None:
+def test_a_message_near_the_end_of_a_second_counts_in_the_next_one_where_that_explains_the_averages() -> None:
     given = {"target": "1", "window": "6s", "target-utilization-percentage": "100", "target-burst-capacity": "-1"}
     settings = settings_of({PREFIX + name: value for name, value in given.items()})
     born = Pass(at=_EPOCH + 2, ready=1, wanted=1, wished=-1)
-    early, late = (Told(at=_EPOCH + at, stat=Stat(concurrency=4)) for at in (3.5, 3.98))
+    early, late = (Told(at=_EPOCH + at, stat=Stat(concurrency=4)) for at in (3.3, 3.6))
     in_the_next = Tick(at=_EPOCH + 4.5, averages=(4.0, 4.0), ready=1)
     inputs: list[Input] = [Made(at=_EPOCH), born, early, late, in_the_next]
     assert likeliest(settings, inputs).strayed == []
     in_none = Tick(at=_EPOCH + 4.5, averages=(3.0, 3.0), ready=1)
     assert likeliest(settings, [*inputs[:-1], in_none]).strayed != []
-    long_before = Told(at=_EPOCH + 3.6, stat=Stat(concurrency=4))
+    long_before = Told(at=_EPOCH + 3.4, stat=Stat(concurrency=4))
     assert likeliest(settings, [*inputs[:3], long_before, in_the_next]).strayed != []
 
 
