@@ -26,7 +26,17 @@ from knative_mig.core.gpu_node import GATE, GpuNode
 from knative_mig.core.inventory import Function, NodeName
 from knative_mig.core.outcomes.causes import Causes, named
 from knative_mig.core.profile import ProfileName
-from knative_mig.ports.kube import ClusterError, GpuNodes, Key, KeyedMirror, LeaseRecord, Mirror, ObjectNotFound, Pods
+from knative_mig.ports.kube import (
+    ApiUnreachable,
+    ClusterError,
+    GpuNodes,
+    Key,
+    KeyedMirror,
+    LeaseRecord,
+    Mirror,
+    ObjectNotFound,
+    Pods,
+)
 from reconfigurer.planner.announcing import Announcer
 from reconfigurer.planner.clocks import Now
 from reconfigurer.planner.leader import Leader
@@ -323,6 +333,7 @@ class PlannerLoop:
         self._mover.drop()
         self._metering.look_anew()
         self._lifted: dict[str, _Lifted] = {}
+        self._unsure: dict[str, PodFacts] = {}  # of whose lift nobody has answered
 
     def _blind(self, now: Now) -> bool:
         """An API server that is away: what is seen may have changed long ago."""
@@ -363,18 +374,26 @@ class PlannerLoop:
             if uid in waiting and now.monotonic - each.at < _LIFT_SEEN_WITHIN_S
         }
         already = {uid: each.lift for uid, each in self._lifted.items()}
-        for lift in [*lifts(granted, self._keeper, already), *needless(gated, already)]:
+        self._unsure = {uid: pod for uid, pod in self._unsure.items() if uid in waiting}
+        for lift in [*needless(gated, already), *lifts(granted, self._keeper, already, self._unsure)]:
             if self._leader.token() != token:
                 return
             key = Key(lift.pod.namespace, lift.pod.name)
             try:
                 before = self._pods.lift_gate(key, uid=lift.pod.uid, gate=GATE, node=lift.node)
             except ObjectNotFound:
+                self._unsure.pop(lift.pod.uid, None)
                 continue
             except ClusterError as error:
                 _log.warning("The gate of pod %s/%s is not lifted: %s", key.namespace, key.name, error)
                 self._soon = True
+                self._unsure.pop(lift.pod.uid, None)
+                if isinstance(error, ApiUnreachable) and lift.node is not None:
+                    # It may have been, now or before: nobody is sent after it until it is counted.
+                    self._unsure[lift.pod.uid] = lift.pod
+                    return
                 continue
+            self._unsure.pop(lift.pod.uid, None)
             went = lift if before is None or lift.node is None else replace(lift, node=self._where(before))
             self._lifted[lift.pod.uid] = _Lifted(lift=went, at=now.monotonic)
             if before is None:

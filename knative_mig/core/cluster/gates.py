@@ -13,6 +13,7 @@ its slice, until the agent is back and deletes it.
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from knative_mig.core.cluster.decide import Granted
 from knative_mig.core.cluster.node_view import NodeView
@@ -40,12 +41,19 @@ def needless(pods: Iterable[PodFacts], already: Mapping[str, Lift]) -> list[Lift
     ]
 
 
-def lifts(granted: Iterable[Granted], keeper: WorldKeeper, already: Mapping[str, Lift]) -> list[Lift]:
-    """`already`: lifts whose effect has not been seen yet, by the pod's UID."""
+def lifts(
+    granted: Iterable[Granted],
+    keeper: WorldKeeper,
+    already: Mapping[str, Lift],
+    unsure: Mapping[str, PodFacts] = MappingProxyType({}),
+) -> list[Lift]:
+    """`already`: lifts whose effect has not been seen yet, by the pod's UID. `unsure`: pods that were to be let go, and
+    nobody has answered: they may be on their way to any node. They come last, as to all others they count on each.
+    """
     reusing = [each for each in granted if each.step.how is How.REUSE]
     if not any(is_gated(each.pod) for each in reusing):
         return []
-    pool = _Pool(reusing, keeper, already.values())
+    pool = _Pool(reusing, keeper, already.values(), unsure)
     found = []
     for each in sorted(reusing, key=lambda each: (-each.pod.priority, each.pod.created, each.pod.name)):
         if each.pod.uid in already:
@@ -53,7 +61,7 @@ def lifts(granted: Iterable[Granted], keeper: WorldKeeper, already: Mapping[str,
         node = pool.take(each)
         if node is not None and is_gated(each.pod):
             found.append(Lift(pod=each.pod, node=node))
-    return found
+    return sorted(found, key=lambda lift: lift.pod.uid in unsure)
 
 
 def counted_for_others(granted: Iterable[Granted], keeper: WorldKeeper, lifted: Collection[str]) -> bool:
@@ -74,8 +82,11 @@ class _Pool:
     plan may have named another for it that is still in the making.
     """
 
-    def __init__(self, reusing: Iterable[Granted], keeper: WorldKeeper, already: Iterable[Lift]) -> None:
+    def __init__(
+        self, reusing: Iterable[Granted], keeper: WorldKeeper, already: Iterable[Lift], unsure: Mapping[str, PodFacts]
+    ) -> None:
         self._keeper = keeper
+        self._unsure = unsure
         self._left: dict[tuple[NodeName, ProfileName], int] = {}
         self._lifted: dict[NodeName, list[PodFacts]] = {}
         for lift in already:
@@ -92,10 +103,11 @@ class _Pool:
         mine = granted.step.target.node
         profile = granted.key.profile
         ready = self._ready.get(profile, Counter())
+        counted = granted.pod.uid in self._unsure
         for node in (mine, *ready):
-            if ready[node] and node in granted.nodes and self._allocatable(node, profile) > 0:
+            if ready[node] and node in granted.nodes and self._allocatable(node, profile) + counted > 0:
                 ready[node] -= 1
-                self._left[node, profile] -= 1
+                self._left[node, profile] -= not counted
                 return node
         return None
 
@@ -106,7 +118,12 @@ class _Pool:
             counted: Counter[ProfileName] = profiles_of(
                 {
                     pod.uid: pod
-                    for pods in (self._keeper.bound(name), self._keeper.pinned(name), self._lifted.get(name, ()))
+                    for pods in (
+                        self._keeper.bound(name),
+                        self._keeper.pinned(name),
+                        self._lifted.get(name, ()),
+                        (pod for pod in self._unsure.values() if name in self._keeper.nodes_of(pod)),
+                    )
                     for pod in pods
                 }.values()
             )

@@ -8,7 +8,7 @@ from knative_mig.core.cluster.decide import Decision, KeptFleet, decide
 from knative_mig.core.cluster.draining import drained_at
 from knative_mig.core.cluster.gates import Lift, lifts
 from knative_mig.core.cluster.idle_worth import Reuse
-from knative_mig.core.cluster.objects import Phase
+from knative_mig.core.cluster.objects import Phase, PodFacts
 from knative_mig.core.cluster.staleness import AwaitingAgent, LeftOut, Outside, Verdict
 from knative_mig.core.cluster.wanted import specs
 from knative_mig.core.cluster.world import Facts, WorldKeeper
@@ -204,9 +204,12 @@ def test_a_name_that_another_driver_gives_a_profile_is_a_resource_that_nobody_of
 # -- gates ------------------------------------------------------------------------------------------------------------
 
 
-def lifted(seen: Facts, already: dict[str, Lift] | None = None) -> list[tuple[str, str]]:
+def lifted(
+    seen: Facts, already: dict[str, Lift] | None = None, unsure: tuple[PodFacts, ...] = ()
+) -> list[tuple[str, str]]:
     decision, _, keeper = round_of(seen)
-    return [(each.pod.name, str(each.node)) for each in lifts(decision.granted, keeper, already or {})]
+    found = lifts(decision.granted, keeper, already or {}, {each.uid: each for each in unsure})
+    return [(each.pod.name, str(each.node)) for each in found]
 
 
 def test_a_pod_of_low_priority_that_waits_first_does_not_take_the_slice_made_for_the_high_one() -> None:
@@ -239,6 +242,17 @@ def test_a_gate_that_was_lifted_a_moment_ago_is_not_lifted_twice_nor_its_slice_g
     first, second = pod("first", gated=True), pod("second", gated=True, priority=5)
     already = {first.uid: Lift(pod=first, node=NodeName("n1"))}
     assert lifted(facts(there, [first, second], nodes), already) == []
+
+
+def test_who_may_be_on_the_way_to_any_node_counts_on_each_and_is_asked_last() -> None:
+    there = [
+        gpu_node("n1", gpu("g", {"1g.5gb@0": None, "1g.5gb@1": None})),
+        gpu_node("n2", gpu("h", {"1g.5gb@0": None})),
+    ]
+    nodes = [node("n1", slices={"1g.5gb": 2}), node("n2", slices={"1g.5gb": 1})]
+    pods = [pod(name, gated=True, created=at) for at, name in enumerate(("old", "new", "newest"))]
+    assert [name for name, _ in lifted(facts(there, pods, nodes))] == ["old", "new", "newest"]
+    assert [name for name, _ in lifted(facts(there, pods, nodes), unsure=(pods[0],))] == ["new", "old"]
 
 
 @pytest.mark.parametrize("reason", ["UnexpectedAdmissionError", "OutOfnvidia.com/mig-1g.5gb"])

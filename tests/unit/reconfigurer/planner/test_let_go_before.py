@@ -4,9 +4,9 @@ from random import Random
 
 import pytest
 
-from knative_mig.core.cluster.objects import HOSTNAME
+from knative_mig.core.cluster.objects import HOSTNAME, PodFacts
 from knative_mig.core.inventory import NodeName
-from knative_mig.ports.kube import Key
+from knative_mig.ports.kube import ApiUnreachable, Key
 from tests.rigs.fake_agents import Floor
 from tests.rigs.fake_cluster import FakeCluster
 from tests.rigs.planner_replica import Clock, Replica
@@ -93,6 +93,36 @@ def test_one_who_is_seen_to_have_gone_while_a_round_is_made_has_its_slice_in_tha
     cluster.put_pod(pod("p1", "7g.40gb", gated=True))  # comes first by its name, as both are of one second
     replica.pods.show({**cluster.pods, Key("team", "p2"): before})
     replica.nodes.looked = lambda: replica.pods.show(cluster.pods)  # which a round does after its look at pods
+    _rounds(replica, cluster, floor, clock)
+
+    _each_has_a_node(cluster, floor)
+
+
+@pytest.mark.parametrize("first", NODES)
+def test_a_lift_whose_answer_was_lost_is_found_to_have_been_done(
+    cluster: FakeCluster, floor: Floor, clock: Clock, replica: Replica, first: str
+) -> None:
+    replica.lead()
+    replica.round()
+    obey(cluster, floor, clock)
+    cluster.put_pod(pod("p1", "7g.40gb", gated=True))
+    cluster.put_pod(pod("p2", "7g.40gb", gated=True))
+    replica.pods.snapshot()
+    replica.pods.lagging = True
+    lift_gate = cluster.lift_gate
+
+    def lift_and_be_silent(key: Key, *, uid: str, gate: str, node: NodeName | None) -> PodFacts | None:
+        lift_gate(key, uid=uid, gate=gate, node=node)
+        raise ApiUnreachable("no answer in 10 s")
+
+    cluster.lift_gate = lift_and_be_silent  # type: ignore[method-assign]
+    replica.round()
+    assert cluster.lifted == [("p1", first)]
+
+    cluster.lift_gate = lift_gate  # type: ignore[method-assign]
+    obey(cluster, floor, clock)
+    _rounds(replica, cluster, floor, clock)
+    replica.pods.lagging = False
     _rounds(replica, cluster, floor, clock)
 
     _each_has_a_node(cluster, floor)
