@@ -103,11 +103,11 @@ class _Pool:
         mine = granted.step.target.node
         profile = granted.key.profile
         ready = self._ready.get(profile, Counter())
-        counted = granted.pod.uid in self._unsure
+        own = 1 if granted.pod.uid in self._unsure else 0  # it counts there itself
         for node in (mine, *ready):
-            if ready[node] and node in granted.nodes and self._allocatable(node, profile) + counted > 0:
+            if ready[node] and node in granted.nodes and self._allocatable(node, profile) + own > 0:
                 ready[node] -= 1
-                self._left[node, profile] -= not counted
+                self._left[node, profile] -= 1 - own
                 return node
         return None
 
