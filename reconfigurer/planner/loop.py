@@ -379,21 +379,19 @@ class PlannerLoop:
             if self._leader.token() != token:
                 return
             key = Key(lift.pod.namespace, lift.pod.name)
+            self._unsure.pop(lift.pod.uid, None)
             try:
                 before = self._pods.lift_gate(key, uid=lift.pod.uid, gate=GATE, node=lift.node)
             except ObjectNotFound:
-                self._unsure.pop(lift.pod.uid, None)
                 continue
             except ClusterError as error:
                 _log.warning("The gate of pod %s/%s is not lifted: %s", key.namespace, key.name, error)
                 self._soon = True
-                self._unsure.pop(lift.pod.uid, None)
                 if isinstance(error, ApiUnreachable) and lift.node is not None:
                     # It may have been, now or before: nobody is sent after it until it is counted.
                     self._unsure[lift.pod.uid] = lift.pod
                     return
                 continue
-            self._unsure.pop(lift.pod.uid, None)
             went = lift if before is None or lift.node is None else replace(lift, node=self._where(before))
             self._lifted[lift.pod.uid] = _Lifted(lift=went, at=now.monotonic)
             if before is None:

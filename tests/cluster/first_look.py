@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from tests.cluster.api import POD, Kind, Object, RefusedError
-from tests.cluster.slices import EVENT, GPU_NODE, SLICE_CONDITION, slices_of
+from tests.cluster.slices import EVENT, GPU_NODE, SLICE_CONDITION, asked_by, slices_of
 from tests.cluster.waits import condition, is_true
 
 _MOST: Final = 12  # lines of each kind
@@ -46,9 +46,9 @@ def _pods(pods: Iterable[Object], namespace: str | None) -> Iterator[str]:
         if about["namespace"] == namespace:
             if is_true(pod) and not goes:
                 continue
-        elif not (goes and _wants(pod)):
+        elif not (goes and asked_by(pod)):
             continue
-        told = [f"pod {about['namespace']}/{about['name']}", str(status.get("phase")), *_wants(pod)]
+        told = [f"pod {about['namespace']}/{about['name']}", str(status.get("phase")), *asked_by(pod)]
         told += [f"on {pod['spec']['nodeName']}"] if pod["spec"].get("nodeName") else ["on no node"]
         told += [f"goes at {about['deletionTimestamp']}"] if goes else []
         told += [f"gate {each['name']}" for each in pod["spec"].get("schedulingGates", [])]
@@ -65,11 +65,6 @@ def _ended(pods: Iterable[Object]) -> Iterator[str]:
                 name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
                 why = f"{last.get('reason', '')} {last.get('exitCode')} at {last.get('finishedAt')}"
                 yield f"{each['name']} of {name} ended {each.get('restartCount')} times, last by {why}"
-
-
-def _wants(pod: Object) -> list[str]:
-    limits = [each.get("resources", {}).get("limits", {}) for each in pod["spec"]["containers"]]
-    return sorted({name for each in limits for name in each if name.startswith("nvidia.com/")})
 
 
 def _why(told: Object) -> str:

@@ -4,18 +4,18 @@ import http.client
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from tests.cluster import load as requests
-from tests.cluster.api import POD, REVISION, SERVICE, Api, Object, RefusedError
+from tests.cluster.api import POD, REVISION, SERVICE, Api, Object
 from tests.cluster.function import Answer as HttpAnswer
 from tests.cluster.function import Function
 from tests.cluster.kn import Kn
 from tests.cluster.observed import Observation, Presence, Sent, has_ended, observed
-from tests.cluster.slices import EVENT, SLICE_CONDITION, GpuNodeView
+from tests.cluster.slices import EVENT, SLICE_CONDITION, GpuNodeView, end_undrained
 from tests.cluster.testbed.system_images import FUNCTION_IMAGE
 from tests.cluster.waits import PATIENCE_SECONDS, eventually, recorded, until_all, until_gone
 from tests.scenarios.stage import Answer, Drained, SliceSeen, Timeline, Wish
@@ -169,10 +169,8 @@ class Player:
         self._wait_idle(held)
 
     def _end_pods(self) -> None:
-        api, namespace = self.api, self.function.namespace
-        for pod in api.items(POD, namespace, labelSelector=f"{_OF}={self.name}"):
-            with suppress(RefusedError):  # it is gone
-                api.call("DELETE", POD.path(namespace, pod["metadata"]["name"]), {"gracePeriodSeconds": 1})
+        for pod in self.api.items(POD, self.function.namespace, labelSelector=f"{_OF}={self.name}"):
+            end_undrained(self.api, pod)
 
     def _held_by_any(self) -> set[str]:
         """Also those of pods that drain already: a function may be at zero before anybody looks."""

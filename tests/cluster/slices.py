@@ -323,14 +323,21 @@ def _end_others(api: Api, nodes: set[str]) -> list[str]:
     for pod in api.items(POD):
         about, node = pod["metadata"], pod["spec"].get("nodeName")
         here = node in nodes or (not node and about["namespace"] in going)
-        if here and asks_for_a_slice(pod) and pod["status"].get("phase") not in ("Succeeded", "Failed"):
+        if here and asked_by(pod) and pod["status"].get("phase") not in ("Succeeded", "Failed"):
             found.append(f"{about['namespace']}/{about['name']}")
             if about["namespace"] in going and about.get("deletionGracePeriodSeconds", 2) > 1:
-                with suppress(RefusedError):  # it is gone
-                    api.call("DELETE", POD.path(about["namespace"], about["name"]), {"gracePeriodSeconds": 1})
+                end_undrained(api, pod)
     return found
 
 
-def asks_for_a_slice(pod: Object) -> bool:
+def asked_by(pod: Object) -> list[str]:
+    """Names of the slices' resources that it asks for."""
     limits = [each.get("resources", {}).get("limits", {}) for each in pod["spec"]["containers"]]
-    return any(name.startswith("nvidia.com/mig-") for each in limits for name in each)
+    return sorted({name for each in limits for name in each if name.startswith("nvidia.com/mig-")})
+
+
+def end_undrained(api: Api, pod: Object) -> None:
+    """One that nobody asks anything. What waits for a pod to drain would wait for 30 s and more."""
+    about = pod["metadata"]
+    with suppress(RefusedError):  # it is gone
+        api.call("DELETE", POD.path(about["namespace"], about["name"]), {"gracePeriodSeconds": 1})

@@ -4,7 +4,6 @@ planner's mover, and in a pod that is deleted its slice given back at once.
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +12,7 @@ import pytest
 from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.cluster import claims, tiny_llm
-from tests.cluster.api import NAMESPACE, NODE, POD, SERVICE, Api, Kind, Object, RefusedError
+from tests.cluster.api import NAMESPACE, NODE, POD, SERVICE, Api, Kind, Object
 from tests.cluster.conversations import PATH, TOKENS, right_answer, talking_to
 from tests.cluster.driver import Cluster
 from tests.cluster.figures import Measured
@@ -21,7 +20,7 @@ from tests.cluster.function import MIN_SCALE, Function, manifest
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.kn import Kn
 from tests.cluster.load import load
-from tests.cluster.slices import EVENT, GpuNodeView, Slice, reset
+from tests.cluster.slices import EVENT, GpuNodeView, Slice, end_undrained, reset
 from tests.cluster.waits import PATIENCE_SECONDS, eventually, until
 
 pytestmark = [pytest.mark.testbed_only, pytest.mark.usefixtures("deployed"), pytest.mark.claims_a_node]
@@ -104,8 +103,7 @@ def place(cluster: Cluster, api: Api, namespace: str, gpu_nodes: list[GpuNode], 
         yield Place(cluster=cluster, api=api, namespace=namespace, node=node, image=image)
         api.delete(NAMESPACE, namespace)
         for pod in api.items(POD, namespace):
-            with suppress(RefusedError):  # it is gone
-                api.call("DELETE", POD.path(namespace, pod["metadata"]["name"]), {"gracePeriodSeconds": 1})
+            end_undrained(api, pod)
 
 
 @pytest.mark.slow(60)

@@ -150,14 +150,14 @@ def _compare(one: Watched, settings: Settings, measured: Measured) -> None:
     theirs, controlled = wanted_by(one.passed), [each.at for each in one.passed]
     measured(f"{one.name}: changes of what is wanted", len(theirs), "changes")
     measured(f"{one.name}: ticks with other averages or room for bursts", len(ours.strayed), "ticks")
-    assert _other(ours, theirs, controlled) == []
+    assert _differences(ours, theirs, controlled) == []
     assert ours.panicked == one.panicked
     assert set(one.passes) <= {each.pods for each in theirs}, "the load did not do what it is there for"
     # With another setting it would have been told apart.
-    assert _other(likeliest(replace(settings, **one.otherwise), one.inputs), theirs, controlled) != []
+    assert _differences(likeliest(replace(settings, **one.otherwise), one.inputs), theirs, controlled) != []
 
 
-def _other(ours: Life, theirs: Sequence[Wanted], controlled: Sequence[float]) -> list[str]:
+def _differences(ours: Life, theirs: Sequence[Wanted], controlled: Sequence[float]) -> list[str]:
     """Where ours is not Knative's. A report that counted in another second strays in each average for a window's time:
     a few such are not ours to explain, many are.
     """

@@ -4,18 +4,18 @@ What needs one node is played beside others, on whichever node is free; what nee
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from tests.cluster import claims, figures
-from tests.cluster.api import NAMESPACE, NODE, POD, Api, RefusedError
+from tests.cluster.api import NAMESPACE, NODE, POD, Api
 from tests.cluster.brokers import Broker
 from tests.cluster.driver import Cluster
 from tests.cluster.gpu_node import GpuNode
 from tests.cluster.kn import Kn
 from tests.cluster.simulation import Gpus
-from tests.cluster.slices import GpuNodeView, reset
+from tests.cluster.slices import GpuNodeView, end_undrained, reset
 from tests.cluster.stage import Stage
 from tests.cluster.steering import Steering
 from tests.cluster.testbed.topology import GPU_TAINT
@@ -97,8 +97,7 @@ def _leave(api: Api, namespace: str) -> None:
     """So that the next scenario on the node need not wait for pods that drain: in a namespace that goes, none comes."""
     api.delete(NAMESPACE, namespace)
     for pod in api.items(POD, namespace):
-        with suppress(RefusedError):  # it is gone
-            api.call("DELETE", POD.path(namespace, pod["metadata"]["name"]), {"gracePeriodSeconds": 1})
+        end_undrained(api, pod)
 
 
 @pytest.mark.parametrize("scenario", [_parameter(each) for each in _SCENARIOS])
